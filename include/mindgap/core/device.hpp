@@ -1,0 +1,26 @@
+// Where a tensor lives. A device is a type because it selects code; the runtime of each device is in cpu/ and cuda/.
+#pragma once
+
+#include <concepts>
+
+namespace mindgap {
+
+struct Cpu {
+  static constexpr const char* name = "cpu";
+};
+struct Cuda {
+  static constexpr const char* name = "cuda";
+};
+
+template <class D>
+concept Device = std::same_as<D, Cpu> || std::same_as<D, Cuda>;
+
+// Allocation, copies and launches of one device. Specialised in cpu/runtime.hpp and cuda/runtime.hpp.
+template <Device D>
+struct Runtime;
+
+// The library ops (convolution, matrix product) of one device. Specialised in cpu/library.hpp.
+template <Device D>
+struct Library;
+
+}  // namespace mindgap

@@ -1,0 +1,83 @@
+// The one error type: what happened, then indented lines that name values, then where.
+//
+//   mindgap: conv2d: input has 64 channels, weight wants 128
+//     input   f32 [8, 56, 56, 64]
+//     in      layer2.0.conv1
+//     at      apps/train_student.cpp:71
+//
+// `in` is the module path: modules push their member name while they run (ModulePath), so that an op deep inside a
+// network can say which layer called it.
+#pragma once
+
+#include <initializer_list>
+#include <source_location>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace mindgap {
+
+// The dotted names of the modules that are running in this thread, outermost first.
+class ModulePath {
+ public:
+  explicit ModulePath(std::string_view name) { names().push_back(name); }
+  ~ModulePath() { names().pop_back(); }
+  ModulePath(const ModulePath&) = delete;
+  ModulePath& operator=(const ModulePath&) = delete;
+
+  static std::string current() {
+    std::string path;
+    for (std::string_view name : names()) (path += path.empty() ? "" : ".") += name;
+    return path;
+  }
+
+ private:
+  static std::vector<std::string_view>& names() {
+    thread_local std::vector<std::string_view> stack;
+    return stack;
+  }
+};
+
+struct ErrorLine {
+  std::string label;  // "input", "weight", "remedy"
+  std::string text;
+};
+
+class Error : public std::runtime_error {
+ public:
+  // what: one sentence without full stop. lines: the values concerned and, for a person's input, the remedy.
+  explicit Error(const std::string& what, std::vector<ErrorLine> lines = {},
+                 std::source_location where = std::source_location::current())
+      : std::runtime_error(block(what, std::move(lines), where)) {}
+
+ private:
+  static std::string block(const std::string& what, std::vector<ErrorLine> lines, std::source_location where) {
+    if (std::string path = ModulePath::current(); !path.empty()) lines.push_back({"in", path});
+    std::string_view file = where.file_name();
+    for (std::string_view root : {"include/mindgap/", "kernels/", "apps/", "tests/", "bench/"})
+      if (size_t at = file.rfind(root); at != file.npos) {
+        file = file.substr(at);
+        break;
+      }
+    lines.push_back({"at", std::string(file) + ":" + std::to_string(where.line())});
+    std::string text = "mindgap: " + what;
+    for (const ErrorLine& line : lines) {
+      text += "\n  " + line.label;
+      text.append(line.label.size() < 8 ? 8 - line.label.size() : 1, ' ');
+      text += line.text;
+    }
+    return text;
+  }
+};
+
+// Joins printable values: text("input has ", 64, " channels").
+template <class... Parts>
+std::string text(const Parts&... parts) {
+  std::ostringstream out;
+  (out << ... << parts);
+  return out.str();
+}
+
+}  // namespace mindgap

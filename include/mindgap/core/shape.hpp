@@ -1,0 +1,44 @@
+// Shape<N>: N extents of 64 bits, outermost first. Tensors are dense and channels-last, so a shape is all the layout
+// there is.
+#pragma once
+
+#include <mindgap/core/dtype.hpp>
+
+#include <array>
+#include <concepts>
+#include <string>
+
+namespace mindgap {
+
+template <int N>
+struct Shape {
+  std::array<i64, N> extents{};
+
+  constexpr Shape() = default;
+  template <std::integral... I>
+    requires(sizeof...(I) == N && N > 0)
+  constexpr Shape(I... extent) : extents{i64(extent)...} {}
+
+  constexpr i64& operator[](int i) { return extents[i]; }
+  constexpr i64 operator[](int i) const { return extents[i]; }
+  constexpr bool operator==(const Shape&) const = default;
+
+  // Number of elements; 1 for rank 0.
+  constexpr i64 size() const {
+    i64 product = 1;
+    for (i64 extent : extents) product *= extent;
+    return product;
+  }
+
+  // "[8, 28, 28, 16]"
+  std::string str() const {
+    std::string out = "[";
+    for (int i = 0; i < N; ++i) (out += i ? ", " : "") += std::to_string(extents[i]);
+    return out + "]";
+  }
+};
+
+template <std::integral... I>
+Shape(I...) -> Shape<int(sizeof...(I))>;
+
+}  // namespace mindgap

@@ -1,0 +1,133 @@
+// Tensor<T, N, D>: a dense, contiguous, channels-last array of N extents on device D.
+//
+// A tensor is a shared handle: copying it shares the elements, clone() copies them. There are no strides; a view is a
+// reshape or a slice of the outermost axis, both of which share. Elements are uninitialised unless a factory says so.
+#pragma once
+
+#include <mindgap/core/error.hpp>
+#include <mindgap/core/memory.hpp>
+#include <mindgap/core/shape.hpp>
+
+#include <cstring>
+#include <vector>
+
+namespace mindgap {
+
+template <Element T, int N, Device D = Cpu>
+class Tensor {
+ public:
+  using element = T;
+  using device = D;
+  static constexpr int rank = N;
+
+  Tensor() = default;
+  explicit Tensor(Shape<N> shape) : shape_(shape) {
+    for (i64 extent : shape.extents)
+      if (extent < 0) throw Error("tensor: negative extent", {{"shape", shape.str()}});
+    storage_ = Pool<D>::instance().allocate(shape.size() * i64(sizeof(T)));
+    data_ = static_cast<T*>(storage_.get());
+  }
+
+  static Tensor zeros(Shape<N> shape) {
+    Tensor out(shape);
+    Runtime<D>::zero(out.data_, out.bytes());
+    return out;
+  }
+  static Tensor full(Shape<N> shape, T value) { return from(std::vector<T>(size_t(shape.size()), value), shape); }
+  static Tensor from(const std::vector<T>& values, Shape<N> shape) {
+    if (i64(values.size()) != shape.size())
+      throw Error(text("tensor: ", values.size(), " values for ", shape.size(), " elements"), {{"shape", shape.str()}});
+    Tensor out(shape);
+    Runtime<D>::from_host(out.data_, values.data(), out.bytes());
+    return out;
+  }
+
+  bool defined() const { return storage_ != nullptr; }
+  T* data() const { return data_; }
+  const Shape<N>& shape() const { return shape_; }
+  i64 extent(int axis) const { return shape_[axis]; }
+  i64 size() const { return shape_.size(); }
+  i64 bytes() const { return size() * i64(sizeof(T)); }
+
+  // The innermost extent (channels) and the number of rows of that length.
+  i64 cols() const
+    requires(N > 0)
+  {
+    return shape_[N - 1];
+  }
+  i64 rows() const
+    requires(N > 0)
+  {
+    return cols() ? size() / cols() : 0;
+  }
+
+  template <int M>
+  Tensor<T, M, D> reshape(Shape<M> shape) const {
+    if (shape.size() != size())
+      throw Error(text("reshape: ", size(), " elements do not fill the new shape"), {{"from", shape_.str()}, {"to", shape.str()}});
+    return Tensor<T, M, D>(storage_, data_, shape);
+  }
+
+  // Elements [begin, end) of the outermost axis.
+  Tensor slice(i64 begin, i64 end) const
+    requires(N > 0)
+  {
+    if (begin < 0 || begin > end || end > shape_[0])
+      throw Error(text("slice: [", begin, ", ", end, ") is outside the outermost axis"), {{"shape", shape_.str()}});
+    Shape<N> shape = shape_;
+    shape[0] = end - begin;
+    return Tensor(storage_, data_ + (shape_[0] ? begin * (size() / shape_[0]) : 0), shape);
+  }
+
+  Tensor clone() const {
+    Tensor out(shape_);
+    Runtime<D>::copy(out.data_, data_, bytes());
+    return out;
+  }
+  // Copies the elements of another tensor of the same shape into this one.
+  void copy_from(const Tensor& other) const {
+    if (other.shape() != shape_) throw Error("copy: shapes differ", {{"from", other.shape().str()}, {"to", shape_.str()}});
+    Runtime<D>::copy(data_, other.data(), bytes());
+  }
+  template <Device E>
+  Tensor<T, N, E> to() const {
+    if constexpr (std::is_same_v<D, E>) return *this;
+    else return Tensor<T, N, E>::from(to_vector(), shape_);
+  }
+
+  std::vector<T> to_vector() const {
+    std::vector<T> out(static_cast<size_t>(size()));
+    Runtime<D>::to_host(out.data(), data_, bytes());
+    return out;
+  }
+  // The only element, on the host; waits for the device.
+  T item() const {
+    if (size() != 1) throw Error("item: the tensor has not exactly one element", {{"shape", shape_.str()}});
+    return to_vector()[0];
+  }
+
+  // "f32 [8, 28, 28, 16] cpu"
+  std::string str() const { return std::string(name(dtype_of<T>)) + " " + shape_.str() + " " + D::name; }
+
+ private:
+  template <Element, int, Device>
+  friend class Tensor;
+  Tensor(std::shared_ptr<void> storage, T* data, Shape<N> shape) : storage_(std::move(storage)), data_(data), shape_(shape) {}
+
+  std::shared_ptr<void> storage_;
+  T* data_ = nullptr;
+  Shape<N> shape_;
+};
+
+template <class X>
+inline constexpr bool is_tensor = false;
+template <Element T, int N, Device D>
+inline constexpr bool is_tensor<Tensor<T, N, D>> = true;
+
+// True when every element has the same bits; what "bit-identical" means in this project.
+template <Element T, int N>
+bool same_bits(const Tensor<T, N, Cpu>& a, const Tensor<T, N, Cpu>& b) {
+  return a.shape() == b.shape() && (a.size() == 0 || std::memcmp(a.data(), b.data(), size_t(a.bytes())) == 0);
+}
+
+}  // namespace mindgap

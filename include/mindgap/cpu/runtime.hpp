@@ -1,0 +1,41 @@
+// The CPU as a device: aligned memory, copies, and launches by the serial executor on OpenMP's threads (oneDNN runs on
+// the same threads; a second pool would oversubscribe the cores).
+#pragma once
+
+#include <mindgap/core/device.hpp>
+#include <mindgap/core/error.hpp>
+#include <mindgap/kernels/block.hpp>
+
+#include <cstdlib>
+#include <cstring>
+
+namespace mindgap {
+
+template <>
+struct Runtime<Cpu> {
+  static void* allocate(i64 bytes) {
+    if (void* block = std::aligned_alloc(64, size_t((bytes + 63) / 64 * 64))) return block;
+    throw Error(text("cpu: out of memory: could not allocate ", bytes >> 20, " MiB"), {{"remedy", "use a smaller batch"}});
+  }
+  static void deallocate(void* block) { std::free(block); }
+
+  static void copy(void* to, const void* from, i64 bytes) {
+    if (bytes) std::memcpy(to, from, size_t(bytes));
+  }
+  static void from_host(void* to, const void* from, i64 bytes) { copy(to, from, bytes); }
+  static void to_host(void* to, const void* from, i64 bytes) { copy(to, from, bytes); }
+  static void zero(void* to, i64 bytes) {
+    if (bytes) std::memset(to, 0, size_t(bytes));
+  }
+
+  template <class Kernel>
+  static void launch(Grid grid, const Kernel& kernel) {
+    run_serial(grid, kernel);
+  }
+  static void synchronize() {}
+
+  static int threads() { return omp_get_max_threads(); }
+  static void set_threads(int count) { omp_set_num_threads(count); }
+};
+
+}  // namespace mindgap
