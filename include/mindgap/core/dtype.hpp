@@ -6,7 +6,6 @@
 
 #include <mindgap/core/config.hpp>
 
-#include <bit>
 #include <cstdint>
 #include <type_traits>
 
@@ -18,13 +17,19 @@ using u8 = std::uint8_t;
 using u32 = std::uint32_t;
 using u64 = std::uint64_t;
 
+// std::bit_cast, callable from device code too (nvcc takes the standard one for a host function).
+template <class To, class From>
+MG_HD constexpr To bit_cast(From value) {
+  return __builtin_bit_cast(To, value);
+}
+
 // The upper half of an f32: 8 exponent bits, 7 mantissa bits.
 struct bf16 {
   std::uint16_t bits;
 
   bf16() = default;
-  MG_HD constexpr explicit bf16(float value) : bits(round(std::bit_cast<u32>(value))) {}
-  MG_HD constexpr explicit operator float() const { return std::bit_cast<float>(u32(bits) << 16); }
+  MG_HD constexpr explicit bf16(float value) : bits(round(bit_cast<u32>(value))) {}
+  MG_HD constexpr explicit operator float() const { return bit_cast<float>(u32(bits) << 16); }
 
  private:
   MG_HD static constexpr std::uint16_t round(u32 x) {
@@ -38,12 +43,12 @@ struct f16 {
   std::uint16_t bits;
 
   f16() = default;
-  MG_HD constexpr explicit f16(float value) : bits(round(std::bit_cast<u32>(value))) {}
+  MG_HD constexpr explicit f16(float value) : bits(round(bit_cast<u32>(value))) {}
   MG_HD constexpr explicit operator float() const {
     // Shift exponent and mantissa into place, then rescale by 2^112: exact for subnormals too.
-    const float magnitude = std::bit_cast<float>(u32(bits & 0x7fff) << 13) * std::bit_cast<float>(0x77800000u);
+    const float magnitude = bit_cast<float>(u32(bits & 0x7fff) << 13) * bit_cast<float>(0x77800000u);
     const u32 infinite = (bits & 0x7c00) == 0x7c00 ? 0x7f800000u : 0;
-    return std::bit_cast<float>(std::bit_cast<u32>(magnitude) | infinite | (u32(bits & 0x8000) << 16));
+    return bit_cast<float>(bit_cast<u32>(magnitude) | infinite | (u32(bits & 0x8000) << 16));
   }
 
  private:
@@ -53,8 +58,8 @@ struct f16 {
     if (magnitude >= 0x477ff000u) return std::uint16_t(sign | 0x7c00);  // rounds to 65,536 or more
     if (magnitude < 0x38800000u) {
       // Subnormal: adding 0.5 leaves the rounded multiple of 2^-24 in the low mantissa bits.
-      const float shifted = std::bit_cast<float>(magnitude) + 0.5f;
-      return std::uint16_t(sign | (std::bit_cast<u32>(shifted) - 0x3f000000u));
+      const float shifted = bit_cast<float>(magnitude) + 0.5f;
+      return std::uint16_t(sign | (bit_cast<u32>(shifted) - 0x3f000000u));
     }
     return std::uint16_t(sign | ((magnitude - 0x38000000u + 0xfffu + ((magnitude >> 13) & 1)) >> 13));
   }

@@ -27,18 +27,18 @@ MG_HD float exp_f32(float x) {
   p = fmaf(p, r, 5.0000001201e-1f);
   p = fmaf(p, r * r, r) + 1.f;
   // 2^n in two factors, since n reaches 128 and -150.
-  const i32 exponent = i32(std::bit_cast<u32>(shifted) - 0x4b400000u);
+  const i32 exponent = i32(bit_cast<u32>(shifted) - 0x4b400000u);
   const i32 half = exponent >> 1;
-  const float low = std::bit_cast<float>(u32(half + 127) << 23), high = std::bit_cast<float>(u32(exponent - half + 127) << 23);
+  const float low = bit_cast<float>(u32(half + 127) << 23), high = bit_cast<float>(u32(exponent - half + 127) << 23);
   const float y = p * low * high;
   return x != x ? x : y;
 }
 
 // Natural logarithm of a positive, finite, normal x.
 MG_HD float log_f32(float x) {
-  const u32 bits = std::bit_cast<u32>(x) - 0x3f3504f3u;  // sqrt(1/2)
+  const u32 bits = bit_cast<u32>(x) - 0x3f3504f3u;  // sqrt(1/2)
   const float exponent = float(i32(bits) >> 23);
-  const float m = std::bit_cast<float>((bits & 0x007fffffu) + 0x3f3504f3u) - 1.f;
+  const float m = bit_cast<float>((bits & 0x007fffffu) + 0x3f3504f3u) - 1.f;
   const float z = m * m;
   float p = 7.0376836292e-2f;
   p = fmaf(p, m, -1.1514610310e-1f);

@@ -10,14 +10,18 @@
 
 #include <mindgap/core/math.hpp>
 
-#include <array>
 #include <numeric>
 #include <string_view>
 #include <vector>
 
 namespace mindgap {
 
-using PhiloxBlock = std::array<u32, 4>;
+// Four words; std::array's members are host functions to nvcc.
+struct PhiloxBlock {
+  u32 words[4];
+  MG_HD constexpr u32 operator[](u64 i) const { return words[i]; }
+  bool operator==(const PhiloxBlock&) const = default;
+};
 
 MG_HD constexpr PhiloxBlock philox4x32_10(PhiloxBlock counter, u32 key0, u32 key1) {
   u32 c0 = counter[0], c1 = counter[1], c2 = counter[2], c3 = counter[3];
@@ -30,7 +34,7 @@ MG_HD constexpr PhiloxBlock philox4x32_10(PhiloxBlock counter, u32 key0, u32 key
     key0 += 0x9E3779B9u;
     key1 += 0xBB67AE85u;
   }
-  return {c0, c1, c2, c3};
+  return {{c0, c1, c2, c3}};
 }
 
 // The finaliser of SplitMix64 (Stafford's variant 13): a bijection of 64 bits.
@@ -59,7 +63,7 @@ struct Stream {
 
   // Words 4 block to 4 block + 3.
   MG_HD constexpr PhiloxBlock block(u64 index) const {
-    return philox4x32_10({u32(index), u32(index >> 32), high0, high1}, key0, key1);
+    return philox4x32_10({{u32(index), u32(index >> 32), high0, high1}}, key0, key1);
   }
   MG_HD constexpr u32 word(u64 i) const { return block(i / 4)[i % 4]; }
 
