@@ -1,0 +1,163 @@
+// Files that are whole or absent, and locks that keep a second process out.
+//
+//   write_file_atomic   writes <path>.tmp, fsync, rename, fsync of the folder: a kill at any moment leaves the old
+//                       file or the new one, and at most one .tmp, which the next write of that path takes over
+//   read_file           the whole file as bytes
+//   FileLock            an advisory lock (flock) for as long as the object lives; the kernel drops it when the process
+//                       dies, so nothing stale ever has to be removed by hand
+//
+// Every error names the file and the system's reason. Left out: mapping of large files (data/safetensors.hpp) and
+// network file systems without flock.
+#pragma once
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <mindgap/core/error.hpp>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace mindgap {
+
+namespace detail {
+
+[[noreturn]] inline void file_error(const std::string& what, const std::filesystem::path& path, int code) {
+  throw Error(what + ": " + std::strerror(code), {{"file", path.string()}});
+}
+
+// A descriptor that closes itself.
+class Descriptor {
+ public:
+  explicit Descriptor(int fd = -1) : fd_(fd) {}
+  ~Descriptor() { reset(); }
+  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Descriptor& operator=(Descriptor&& other) noexcept {
+    if (this != &other) reset(), fd_ = std::exchange(other.fd_, -1);
+    return *this;
+  }
+  int get() const { return fd_; }
+  explicit operator bool() const { return fd_ >= 0; }
+
+ private:
+  void reset() {
+    if (fd_ >= 0) ::close(fd_);
+    fd_ = -1;
+  }
+  int fd_;
+};
+
+// Opens (or creates) the file that `path` names now and locks it. The owner may rename or unlink the file before we get
+// the lock; then the descriptor is no longer what the path names, and we start again. Empty when `wait` is false and
+// another holds it.
+inline Descriptor open_locked(const std::filesystem::path& path, bool wait) {
+  while (true) {
+    Descriptor file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+    if (!file) file_error("cannot write the file", path, errno);
+    if (::flock(file.get(), LOCK_EX | (wait ? 0 : LOCK_NB)) != 0) {
+      if (errno == EINTR) continue;
+      if (errno == EWOULDBLOCK) return Descriptor();
+      file_error("cannot lock the file", path, errno);
+    }
+    struct stat mine, named;
+    if (::fstat(file.get(), &mine) == 0 && ::stat(path.c_str(), &named) == 0 && mine.st_ino == named.st_ino &&
+        mine.st_dev == named.st_dev)
+      return file;
+  }
+}
+
+inline void write_all(int fd, std::string_view bytes, const std::filesystem::path& path) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(fd, bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) file_error("cannot write the file", path, errno);
+    bytes.remove_prefix(size_t(written));
+  }
+}
+
+}  // namespace detail
+
+// Creates the folder and its parents; fine when it exists.
+inline void make_folder(const std::filesystem::path& path) {
+  std::error_code code;
+  std::filesystem::create_directories(path, code);
+  if (code) throw Error("cannot create the folder: " + code.message(), {{"folder", path.string()}});
+}
+
+inline std::string read_file(const std::filesystem::path& path) {
+  detail::Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  struct stat info;
+  if (!file || ::fstat(file.get(), &info) != 0) detail::file_error("cannot read the file", path, errno);
+  if (S_ISDIR(info.st_mode)) detail::file_error("cannot read the file", path, EISDIR);
+  std::string bytes(size_t(info.st_size), '\0');
+  size_t have = 0;
+  while (true) {
+    if (have == bytes.size()) bytes.resize(bytes.size() + 4096);  // pipes and /proc report no size
+    const ssize_t got = ::read(file.get(), bytes.data() + have, bytes.size() - have);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) detail::file_error("cannot read the file", path, errno);
+    if (got == 0) break;
+    have += size_t(got);
+  }
+  bytes.resize(have);
+  return bytes;
+}
+
+// Replaces the file by the pieces, one after another. Two processes or threads that write one path take turns.
+inline void write_file_atomic(const std::filesystem::path& path, std::span<const std::string_view> pieces) {
+  const std::filesystem::path temporary = path.string() + ".tmp";
+  const detail::Descriptor file = detail::open_locked(temporary, true);
+  try {
+    if (::ftruncate(file.get(), 0) != 0) detail::file_error("cannot write the file", temporary, errno);
+    for (std::string_view piece : pieces) detail::write_all(file.get(), piece, path);
+    if (::fsync(file.get()) != 0) detail::file_error("cannot write the file to the disk", path, errno);
+    if (::rename(temporary.c_str(), path.c_str()) != 0) detail::file_error("cannot write the file", path, errno);
+  } catch (...) {
+    ::unlink(temporary.c_str());
+    throw;
+  }
+  const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
+  const detail::Descriptor entries(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!entries || (::fsync(entries.get()) != 0 && errno != EINVAL))
+    detail::file_error("cannot write the folder's entries to the disk", folder, errno);
+}
+
+inline void write_file_atomic(const std::filesystem::path& path, std::string_view bytes) {
+  write_file_atomic(path, std::span<const std::string_view>(&bytes, 1));
+}
+
+// Holds `path` locked; throws at once when another process, or another FileLock of this one, holds it. The file tells
+// the holder's process id and disappears with the lock.
+class FileLock {
+ public:
+  // purpose: what the holder does, for the message: "writes part 2 of 4 of this data set"
+  explicit FileLock(std::filesystem::path path, const std::string& purpose = "works here")
+      : path_(std::move(path)), file_(detail::open_locked(path_, false)) {
+    if (!file_) {
+      std::string holder = read_file(path_);
+      while (!holder.empty() && holder.back() == '\n') holder.pop_back();
+      throw Error("another process " + purpose, {{"lock", path_.string()},
+                                                 {"process", holder.empty() ? "unknown" : holder},
+                                                 {"remedy", "wait for it, stop it, or choose another folder"}});
+    }
+    if (::ftruncate(file_.get(), 0) != 0) detail::file_error("cannot write the file", path_, errno);
+    detail::write_all(file_.get(), std::to_string(::getpid()) + "\n", path_);
+  }
+  ~FileLock() {
+    if (file_) ::unlink(path_.c_str());
+  }
+  FileLock(FileLock&&) noexcept = default;
+  FileLock& operator=(FileLock&&) = delete;
+
+ private:
+  std::filesystem::path path_;
+  detail::Descriptor file_;
+};
+
+}  // namespace mindgap

@@ -1,0 +1,144 @@
+// Atomic writes under failure and competition, and the lock against a second process.
+#include <sys/wait.h>
+
+#include <boost/test/unit_test.hpp>
+#include <cstdlib>
+#include <mindgap/core/file.hpp>
+#include <thread>
+#include <vector>
+
+namespace fs = std::filesystem;
+using namespace mindgap;
+
+namespace {
+
+struct Folder {
+  fs::path path;
+  Folder() {
+    std::string name = (fs::temp_directory_path() / "mindgap-file-XXXXXX").string();
+    path = ::mkdtemp(name.data());
+  }
+  ~Folder() { fs::remove_all(path); }
+  std::vector<std::string> names() const {
+    std::vector<std::string> out;
+    for (const auto& entry : fs::directory_iterator(path)) out.push_back(entry.path().filename().string());
+    return out;
+  }
+};
+
+bool names_file(const Error& error, const fs::path& path) {
+  return std::string(error.what()).find(path.string()) != std::string::npos;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(file)
+
+BOOST_FIXTURE_TEST_CASE(write_then_read, Folder) {
+  const std::string bytes("a\0b\r\n\xff", 6);
+  write_file_atomic(path / "x", bytes);
+  BOOST_TEST(read_file(path / "x") == bytes);
+  const std::string_view pieces[] = {"one", "", "two"};
+  write_file_atomic(path / "x", pieces);
+  BOOST_TEST(read_file(path / "x") == "onetwo");
+  write_file_atomic(path / "x", "");
+  BOOST_TEST(read_file(path / "x").empty());
+  BOOST_TEST(names().size() == 1u);
+}
+
+BOOST_FIXTURE_TEST_CASE(large_file_survives, Folder) {
+  std::string bytes(3'000'001, 'x');
+  for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = char(i * 31 >> 3);
+  write_file_atomic(path / "big", bytes);
+  BOOST_CHECK(read_file(path / "big") == bytes);
+}
+
+BOOST_FIXTURE_TEST_CASE(left_over_temporary_is_taken_over, Folder) {
+  write_file_atomic(path / "x", "old");
+  write_file_atomic(path / "x.tmp", "half of a longer new file");  // what a kill leaves
+  BOOST_TEST(read_file(path / "x") == "old");
+  write_file_atomic(path / "x", "new");
+  BOOST_TEST(read_file(path / "x") == "new");
+  BOOST_TEST(names().size() == 1u);
+}
+
+BOOST_FIXTURE_TEST_CASE(errors_name_the_file, Folder) {
+  const fs::path missing = path / "none" / "x", folder = path / "folder";
+  make_folder(folder);
+  BOOST_CHECK_EXCEPTION(read_file(missing), Error, [&](auto& e) { return names_file(e, missing); });
+  BOOST_CHECK_EXCEPTION(read_file(folder), Error, [&](auto& e) { return names_file(e, folder); });
+  BOOST_CHECK_EXCEPTION(write_file_atomic(missing, "x"), Error, [&](auto& e) { return names_file(e, missing); });
+  BOOST_CHECK_EXCEPTION(write_file_atomic(folder, "x"), Error, [&](auto& e) { return names_file(e, folder); });
+  BOOST_CHECK_EXCEPTION(make_folder("/proc/none/x"), Error, [&](auto& e) { return names_file(e, "/proc/none/x"); });
+  BOOST_CHECK_EXCEPTION(write_file_atomic("/dev/full/x", "x"), Error, [&](auto& e) { return names_file(e, "/dev/full/x"); });
+  BOOST_TEST(names().size() == 1u);  // no temporary stays behind
+}
+
+BOOST_FIXTURE_TEST_CASE(threads_that_write_one_path_take_turns, Folder) {
+  std::vector<std::thread> writers;
+  for (char letter : std::string("abcd"))
+    writers.emplace_back([&, letter] {
+      for (int i = 0; i < 20; ++i) write_file_atomic(path / "x", std::string(10'000 + letter, letter));
+    });
+  for (auto& writer : writers) writer.join();
+  const std::string bytes = read_file(path / "x");
+  BOOST_TEST(bytes.size() == size_t(10'000 + bytes[0]));
+  BOOST_TEST(bytes.find_first_not_of(bytes[0]) == std::string::npos);
+  BOOST_TEST(names().size() == 1u);
+}
+
+BOOST_FIXTURE_TEST_CASE(killed_writer_leaves_old_or_new, Folder) {
+  const std::string old_bytes(200'000, 'o'), new_bytes(400'000, 'n');
+  for (int microseconds = 0; microseconds < 3000; microseconds += 150) {
+    write_file_atomic(path / "x", old_bytes);
+    const pid_t child = ::fork();
+    if (child == 0) {
+      while (true) write_file_atomic(path / "x", new_bytes);
+    }
+    ::usleep(useconds_t(microseconds));
+    ::kill(child, SIGKILL);
+    ::waitpid(child, nullptr, 0);
+    const std::string bytes = read_file(path / "x");
+    BOOST_CHECK(bytes == old_bytes || bytes == new_bytes);
+  }
+}
+
+BOOST_FIXTURE_TEST_CASE(lock_refuses_a_second_holder, Folder) {
+  const fs::path lock_path = path / ".lock";
+  {
+    FileLock lock(lock_path, "writes this study");
+    BOOST_CHECK_EXCEPTION(FileLock(lock_path, "writes this study"), Error, [&](auto& e) {
+      return names_file(e, lock_path) && std::string(e.what()).find("another process writes this study") != std::string::npos &&
+             std::string(e.what()).find(std::to_string(::getpid())) != std::string::npos;
+    });
+    const pid_t child = ::fork();
+    if (child == 0) {
+      try {
+        FileLock second(lock_path);
+        ::_exit(0);
+      } catch (const Error&) {
+        ::_exit(7);
+      }
+    }
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    BOOST_TEST(WEXITSTATUS(status) == 7);
+  }
+  BOOST_TEST(names().empty());
+  FileLock again(lock_path);
+}
+
+BOOST_FIXTURE_TEST_CASE(lock_of_a_killed_process_is_free, Folder) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    FileLock lock(path / ".lock");
+    while (true) ::pause();
+  }
+  while (!fs::exists(path / ".lock") || fs::file_size(path / ".lock") == 0) ::usleep(1000);
+  BOOST_CHECK_THROW(FileLock(path / ".lock"), Error);
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
+  FileLock free(path / ".lock");
+}
+
+BOOST_AUTO_TEST_SUITE_END()
