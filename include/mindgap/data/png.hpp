@@ -6,6 +6,7 @@
 #pragma once
 
 #include <mindgap/core/tensor.hpp>
+#include <mindgap/cpu/runtime.hpp>
 #include <string>
 
 namespace mindgap {
