@@ -1,0 +1,151 @@
+// pointwise(f, x, ...): a fused elementwise op on tensors, and its backward.
+//
+//   auto y = pointwise(film, x, row(scale), row(shift));      one kernel; scale and shift are [C] or [N, C]
+//
+// The first operand is a dense tensor and gives the result its shape and type. Others: a tensor of the same shape,
+// row(t) with t [C] or [N, C], scalar(t) with one element on the device, value(v) a number of the host.
+// f is a stateless generic lambda of + - * / max min and the functions of kernels/expression.hpp.
+#pragma once
+
+#include <mindgap/core/tensor.hpp>
+#include <mindgap/cpu/runtime.hpp>
+#include <mindgap/kernels/pointwise.hpp>
+#include <mindgap/kernels/reduce.hpp>
+
+namespace mindgap {
+
+// Operand marks. X is a Tensor here, and may be a Var in autograd/pointwise.hpp.
+template <class X>
+struct RowMark {
+  X x;
+};
+template <class X>
+struct ScalarMark {
+  X x;
+};
+struct ValueMark {
+  float number;
+};
+template <class X>
+RowMark<X> row(X x) {
+  return {std::move(x)};
+}
+template <class X>
+ScalarMark<X> scalar(X x) {
+  return {std::move(x)};
+}
+inline ValueMark value(float number) { return {number}; }
+
+namespace detail {
+
+// Elements a block does: large enough to hide the launch, small enough to spread over the cores. A constant, so that
+// the order of partial sums does not depend on the machine.
+inline constexpr i64 block_elements = 8192;
+
+inline RowGrid make_grid(i64 total, i64 cols, i64 outer) {
+  const i64 rows_per_outer = (total + cols * outer - 1) / std::max<i64>(cols * outer, 1);
+  const i64 rows_per_block = std::max<i64>(1, block_elements / std::max<i64>(cols, 1));
+  return {total, cols, outer, rows_per_outer, rows_per_block, (rows_per_outer + rows_per_block - 1) / rows_per_block};
+}
+
+template <int N>
+i64 outer_slices(const Shape<N>&, const auto&) {
+  return 0;  // no row operand
+}
+template <int N, class T, int M, Device D>
+i64 outer_slices(const Shape<N>&, const RowMark<Tensor<T, M, D>>& mark) {
+  return M == 1 ? 1 : mark.x.extent(0);
+}
+
+// The grid of a call: rows of the innermost extent if any operand is a row or reduced, long rows otherwise.
+template <bool Rows, int N, class... Marks>
+RowGrid grid_of(const Shape<N>& shape, const Marks&... marks) {
+  const i64 outer = std::max<i64>({0, outer_slices(shape, marks)...});
+  if (outer == 0 && !Rows) return make_grid(shape.size(), 1024, 1);
+  return make_grid(shape.size(), shape[N - 1], std::max<i64>(outer, 1));
+}
+
+template <int N>
+[[noreturn]] void operand_mismatch(const char* kind, const Shape<N>& first, const std::string& operand) {
+  throw Error(text("pointwise: ", kind, " does not fit the first operand"), {{"first", first.str()}, {"operand", operand}});
+}
+
+template <class T, int N, Device D>
+DenseOperand<T> lower(const Shape<N>& shape, const Tensor<T, N, D>& x) {
+  if (x.shape() != shape) operand_mismatch("a tensor", shape, x.str());
+  return {x.data()};
+}
+template <class T, int M, int N, Device D>
+RowOperand<T> lower(const Shape<N>& shape, const RowMark<Tensor<T, M, D>>& mark) {
+  static_assert(M == 1 || M == 2, "mindgap: pointwise: row(t) wants t of rank 1, [C], or rank 2, [N, C]");
+  const i64 cols = shape[N - 1], outer = M == 2 ? shape[0] : 1;
+  if (mark.x.cols() != cols || (M == 2 && mark.x.extent(0) != outer)) operand_mismatch("a row", shape, mark.x.str());
+  return {mark.x.data(), cols && outer ? std::max<i64>(shape.size() / cols / outer, 1) : 1};
+}
+template <class T, int M, int N, Device D>
+ScalarOperand<T> lower(const Shape<N>& shape, const ScalarMark<Tensor<T, M, D>>& mark) {
+  if (mark.x.size() != 1) operand_mismatch("a scalar", shape, mark.x.str());
+  return {mark.x.data()};
+}
+template <int N>
+ValueOperand lower(const Shape<N>&, const ValueMark& mark) {
+  return {mark.number};
+}
+
+}  // namespace detail
+
+template <class F, class T, int N, Device D, class... Marks>
+Tensor<T, N, D> pointwise(F, const Tensor<T, N, D>& x, const Marks&... marks) {
+  Tensor<T, N, D> y(x.shape());
+  const RowGrid grid = detail::grid_of<false>(x.shape(), marks...);
+  const auto operands = std::tuple(detail::lower(x.shape(), x), detail::lower(x.shape(), marks)...);
+  [&]<class... Operands>(const std::tuple<Operands...>& o) {
+    Runtime<D>::launch(Grid{grid.blocks()}, Pointwise<F, T, Operands...>{y.data(), grid, o});
+  }(operands);
+  return y;
+}
+
+namespace detail {
+
+// Where the gradient of one operand goes: a dense tensor, or a reduced sum; undefined: not wanted.
+template <class Operand>
+struct GradTarget {
+  typename Operand::element* dense = nullptr;  // [shape of the result]
+  float* reduced = nullptr;                    // [outer of the operand, cols], or one element for a scalar
+};
+
+}  // namespace detail
+
+// Gradients of pointwise(f, operands...). `targets` is a tuple of GradTarget, one an operand; operands that the
+// gradient does not read (Traced::reads) may hold null pointers. Reduced gradients are f32.
+template <class F, Device D, class T, int N, class... Operands>
+void pointwise_backward(F, const Tensor<T, N, D>& grad_y, i64 outer, const std::tuple<Operands...>& operands,
+                        const std::tuple<detail::GradTarget<Operands>...>& targets) {
+  constexpr int K = sizeof...(Operands);
+  constexpr bool any_reduced = (Operands::reduced || ...);
+  const RowGrid grid = any_reduced ? detail::make_grid(grad_y.size(), grad_y.extent(N - 1), std::max<i64>(outer, 1))
+                                   : detail::make_grid(grad_y.size(), 1024, 1);
+  PointwiseBackward<F, T, Operands...> kernel{grad_y.data(), grid, operands, {}, {}};
+  Tensor<float, 2, D> partials[K];
+  [&]<size_t... I>(std::index_sequence<I...>) {
+    ((std::get<I>(kernel.grads) = std::get<I>(targets).dense), ...);
+    ((std::get<I>(targets).reduced
+          ? (partials[I] = Tensor<float, 2, D>({grid.blocks(), grid.cols}), void(kernel.partials[I] = partials[I].data()))
+          : void()),
+     ...);
+    Runtime<D>::launch(Grid{grid.blocks()}, kernel);
+    const auto finish = [&]<class Operand>(const Operand& operand, float* out, const Tensor<float, 2, D>& partial) {
+      if (!out) return;
+      if constexpr (requires { operand.rows_per_outer; }) {
+        const bool by_outer = grid.outer > 1 && operand.rows_per_outer == grid.rows_per_outer;
+        const i64 slices = by_outer ? grid.outer : 1;
+        Runtime<D>::launch(Grid{slices}, ReduceRows<float, float>{out, partial.data(), grid.blocks() / slices, grid.cols, 1.f, false});
+      } else {
+        Runtime<D>::launch(Grid{1}, SumAll<float, float>{out, partial.data(), partial.size(), 1.f});
+      }
+    };
+    (finish(std::get<I>(operands), std::get<I>(targets).reduced, partials[I]), ...);
+  }(std::make_index_sequence<K>{});
+}
+
+}  // namespace mindgap

@@ -1,0 +1,273 @@
+// Fusion is a lambda: a stateless generic lambda, called once with placeholders, becomes a type that knows its value
+// and its gradient.
+//
+//   constexpr auto film = [](auto x, auto scale, auto shift) { return silu(x * (1.f + scale) + shift); };
+//   using E = Traced<decltype(film), 3>;
+//   E::value(in)              film(in[0], in[1], in[2])
+//   E::pull(in, g, grads)     grads[k] += g * d film / d in[k]       reverse accumulation, by the chain rule
+//   E::reads                  bit k: the gradient needs the value of input k (so it must stay alive until backward)
+//
+// Arithmetic is f32. Intermediate values are recomputed where the gradient wants them; after inlining the compiler
+// shares them. What it leaves out: control flow in the lambda, and captures (pass such a number as an argument).
+#pragma once
+
+#include <mindgap/core/math.hpp>
+
+#include <type_traits>
+#include <utility>
+
+namespace mindgap::expression {
+
+// Every node has: value(in), pull(in, g, grads), and the bit masks deps (inputs its value depends on) and reads.
+struct Node {};
+template <class E>
+concept IsNode = std::is_base_of_v<Node, E>;
+
+template <int I>
+struct Input : Node {
+  static constexpr unsigned deps = 1u << I, reads = 0;
+  MG_HD constexpr float value(const float* in) const { return in[I]; }
+  MG_HD constexpr void pull(const float*, float g, float* grads) const { grads[I] += g; }
+};
+
+struct Constant : Node {
+  static constexpr unsigned deps = 0, reads = 0;
+  float number;
+  MG_HD constexpr explicit Constant(float n) : number(n) {}
+  MG_HD constexpr float value(const float*) const { return number; }
+  MG_HD constexpr void pull(const float*, float, float*) const {}
+};
+
+template <class Op, class A>
+struct Unary : Node {
+  static constexpr unsigned deps = A::deps, reads = A::reads | (Op::linear ? 0u : A::deps);
+  A a;
+  MG_HD constexpr explicit Unary(A x) : a(x) {}
+  MG_HD constexpr float value(const float* in) const { return Op::value(a.value(in)); }
+  MG_HD constexpr void pull(const float* in, float g, float* grads) const {
+    if constexpr (deps != 0) {
+      if constexpr (Op::linear) a.pull(in, g * Op::slope(0.f), grads);
+      else a.pull(in, g * Op::slope(a.value(in)), grads);
+    }
+  }
+};
+
+// Op::left(x, y) and Op::right(x, y) are the partial derivatives; needs_x and needs_y say which values the pair reads.
+template <class Op, class A, class B>
+struct Binary : Node {
+  static constexpr unsigned deps = A::deps | B::deps;
+  static constexpr unsigned reads =
+      A::reads | B::reads |
+      (A::deps ? (Op::left_reads_x ? A::deps : 0u) | (Op::left_reads_y ? B::deps : 0u) : 0u) |
+      (B::deps ? (Op::right_reads_x ? A::deps : 0u) | (Op::right_reads_y ? B::deps : 0u) : 0u);
+  A a;
+  B b;
+  MG_HD constexpr Binary(A x, B y) : a(x), b(y) {}
+  MG_HD constexpr float value(const float* in) const { return Op::value(a.value(in), b.value(in)); }
+  MG_HD constexpr void pull(const float* in, float g, float* grads) const {
+    // An operand that no partial reads is not evaluated: its inputs may be absent.
+    if constexpr (A::deps != 0)
+      a.pull(in, g * Op::left(operand<Op::left_reads_x>(a, in), operand<Op::left_reads_y>(b, in)), grads);
+    if constexpr (B::deps != 0)
+      b.pull(in, g * Op::right(operand<Op::right_reads_x>(a, in), operand<Op::right_reads_y>(b, in)), grads);
+  }
+
+ private:
+  template <bool Read, class E>
+  MG_HD static constexpr float operand(const E& e, const float* in) {
+    if constexpr (Read) return e.value(in);
+    else return 0.f;
+  }
+};
+
+// ---- binary operations ------------------------------------------------------------------------------------------
+
+struct Add {
+  static constexpr bool left_reads_x = false, left_reads_y = false, right_reads_x = false, right_reads_y = false;
+  MG_HD static constexpr float value(float x, float y) { return x + y; }
+  MG_HD static constexpr float left(float, float) { return 1.f; }
+  MG_HD static constexpr float right(float, float) { return 1.f; }
+};
+struct Subtract {
+  static constexpr bool left_reads_x = false, left_reads_y = false, right_reads_x = false, right_reads_y = false;
+  MG_HD static constexpr float value(float x, float y) { return x - y; }
+  MG_HD static constexpr float left(float, float) { return 1.f; }
+  MG_HD static constexpr float right(float, float) { return -1.f; }
+};
+struct Multiply {
+  static constexpr bool left_reads_x = false, left_reads_y = true, right_reads_x = true, right_reads_y = false;
+  MG_HD static constexpr float value(float x, float y) { return x * y; }
+  MG_HD static constexpr float left(float, float y) { return y; }
+  MG_HD static constexpr float right(float x, float) { return x; }
+};
+struct Divide {
+  static constexpr bool left_reads_x = false, left_reads_y = true, right_reads_x = true, right_reads_y = true;
+  MG_HD static constexpr float value(float x, float y) { return x / y; }
+  MG_HD static constexpr float left(float, float y) { return 1.f / y; }
+  MG_HD static constexpr float right(float x, float y) { return -x / (y * y); }
+};
+struct Maximum {
+  static constexpr bool left_reads_x = true, left_reads_y = true, right_reads_x = true, right_reads_y = true;
+  MG_HD static constexpr float value(float x, float y) { return x < y ? y : x; }
+  MG_HD static constexpr float left(float x, float y) { return x < y ? 0.f : 1.f; }
+  MG_HD static constexpr float right(float x, float y) { return x < y ? 1.f : 0.f; }
+};
+struct Minimum {
+  static constexpr bool left_reads_x = true, left_reads_y = true, right_reads_x = true, right_reads_y = true;
+  MG_HD static constexpr float value(float x, float y) { return y < x ? y : x; }
+  MG_HD static constexpr float left(float x, float y) { return y < x ? 0.f : 1.f; }
+  MG_HD static constexpr float right(float x, float y) { return y < x ? 1.f : 0.f; }
+};
+
+// ---- unary operations -------------------------------------------------------------------------------------------
+
+struct Negate {
+  static constexpr bool linear = true;
+  MG_HD static constexpr float value(float x) { return -x; }
+  MG_HD static constexpr float slope(float) { return -1.f; }
+};
+struct Relu {  // derivative 0 at 0, as PyTorch
+  static constexpr bool linear = false;
+  MG_HD static constexpr float value(float x) { return x > 0.f ? x : 0.f; }
+  MG_HD static constexpr float slope(float x) { return x > 0.f ? 1.f : 0.f; }
+};
+struct Sigmoid {
+  static constexpr bool linear = false;
+  MG_HD static float value(float x) { return sigmoid_f32(x); }
+  MG_HD static float slope(float x) {
+    const float s = sigmoid_f32(x);
+    return s * (1.f - s);
+  }
+};
+struct Silu {  // x sigmoid(x)
+  static constexpr bool linear = false;
+  MG_HD static float value(float x) { return x * sigmoid_f32(x); }
+  MG_HD static float slope(float x) {
+    const float s = sigmoid_f32(x);
+    return s * (1.f + x * (1.f - s));
+  }
+};
+struct Tanh {
+  static constexpr bool linear = false;
+  MG_HD static float value(float x) { return tanh_f32(x); }
+  MG_HD static float slope(float x) {
+    const float t = tanh_f32(x);
+    return 1.f - t * t;
+  }
+};
+struct Exp {
+  static constexpr bool linear = false;
+  MG_HD static float value(float x) { return exp_f32(x); }
+  MG_HD static float slope(float x) { return exp_f32(x); }
+};
+struct Log {
+  static constexpr bool linear = false;
+  MG_HD static float value(float x) { return log_f32(x); }
+  MG_HD static float slope(float x) { return 1.f / x; }
+};
+struct Sqrt {
+  static constexpr bool linear = false;
+  MG_HD static float value(float x) { return sqrtf(x); }
+  MG_HD static float slope(float x) { return 0.5f / sqrtf(x); }
+};
+struct Square {
+  static constexpr bool linear = false;
+  MG_HD static constexpr float value(float x) { return x * x; }
+  MG_HD static constexpr float slope(float x) { return 2.f * x; }
+};
+struct Abs {  // derivative 0 at 0
+  static constexpr bool linear = false;
+  MG_HD static constexpr float value(float x) { return x < 0.f ? -x : x; }
+  MG_HD static constexpr float slope(float x) { return x < 0.f ? -1.f : (x > 0.f ? 1.f : 0.f); }
+};
+
+// ---- the notation -----------------------------------------------------------------------------------------------
+
+MG_HD constexpr Constant node(float number) { return Constant(number); }
+template <IsNode E>
+MG_HD constexpr E node(E e) {
+  return e;
+}
+template <class A, class B>
+concept Operands = (IsNode<A> || IsNode<B>)&&(IsNode<A> || std::is_arithmetic_v<A>)&&(IsNode<B> || std::is_arithmetic_v<B>);
+
+template <class Op, class A, class B>
+MG_HD constexpr auto binary(A a, B b) {
+  return Binary<Op, A, B>(a, b);
+}
+template <class A, class B>
+  requires Operands<A, B>
+MG_HD constexpr auto operator+(A a, B b) {
+  return binary<Add>(node(a), node(b));
+}
+template <class A, class B>
+  requires Operands<A, B>
+MG_HD constexpr auto operator-(A a, B b) {
+  return binary<Subtract>(node(a), node(b));
+}
+template <class A, class B>
+  requires Operands<A, B>
+MG_HD constexpr auto operator*(A a, B b) {
+  return binary<Multiply>(node(a), node(b));
+}
+template <class A, class B>
+  requires Operands<A, B>
+MG_HD constexpr auto operator/(A a, B b) {
+  return binary<Divide>(node(a), node(b));
+}
+template <class A, class B>
+  requires Operands<A, B>
+MG_HD constexpr auto max(A a, B b) {
+  return binary<Maximum>(node(a), node(b));
+}
+template <class A, class B>
+  requires Operands<A, B>
+MG_HD constexpr auto min(A a, B b) {
+  return binary<Minimum>(node(a), node(b));
+}
+
+// clang-format off
+template <IsNode A> MG_HD constexpr auto operator-(A a) { return Unary<Negate, A>(a); }
+template <IsNode A> MG_HD constexpr auto relu(A a) { return Unary<Relu, A>(a); }
+template <IsNode A> MG_HD constexpr auto sigmoid(A a) { return Unary<Sigmoid, A>(a); }
+template <IsNode A> MG_HD constexpr auto silu(A a) { return Unary<Silu, A>(a); }
+template <IsNode A> MG_HD constexpr auto tanh(A a) { return Unary<Tanh, A>(a); }
+template <IsNode A> MG_HD constexpr auto exp(A a) { return Unary<Exp, A>(a); }
+template <IsNode A> MG_HD constexpr auto log(A a) { return Unary<Log, A>(a); }
+template <IsNode A> MG_HD constexpr auto sqrt(A a) { return Unary<Sqrt, A>(a); }
+template <IsNode A> MG_HD constexpr auto square(A a) { return Unary<Square, A>(a); }
+template <IsNode A> MG_HD constexpr auto abs(A a) { return Unary<Abs, A>(a); }
+// clang-format on
+
+template <class F, int... I>
+constexpr auto trace(F f, std::integer_sequence<int, I...>) {
+  auto result = f(Input<I>{}...);
+  static_assert(IsNode<decltype(result)>,
+                "mindgap: the lambda must return an expression of its arguments (a constant result has no use here)");
+  return result;
+}
+
+}  // namespace mindgap::expression
+
+namespace mindgap {
+
+// The lambda F of `Arity` inputs as a type. F must be stateless: the expression is rebuilt wherever it is needed.
+template <class F, int Arity>
+struct Traced {
+  static_assert(std::is_empty_v<F>, "mindgap: pointwise: the lambda must not capture; pass the value as an argument: value(x)");
+  using Tree = decltype(expression::trace(F{}, std::make_integer_sequence<int, Arity>{}));
+  static constexpr int arity = Arity;
+  static constexpr unsigned reads = Tree::reads;
+
+  // The trace is evaluated by the compiler, in host and in device code alike: the lambda itself never runs on a GPU.
+  MG_HD static float value(const float* in) {
+    constexpr Tree tree = expression::trace(F{}, std::make_integer_sequence<int, Arity>{});
+    return tree.value(in);
+  }
+  MG_HD static void pull(const float* in, float g, float* grads) {
+    constexpr Tree tree = expression::trace(F{}, std::make_integer_sequence<int, Arity>{});
+    tree.pull(in, g, grads);
+  }
+};
+
+}  // namespace mindgap
