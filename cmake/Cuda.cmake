@@ -1,0 +1,25 @@
+# The CUDA language, only when MINDGAP_CUDA is ON; then a missing nvcc stops the configuration.
+if(MINDGAP_CUDA)
+  include(CheckLanguage)
+  find_program(MINDGAP_NVCC nvcc PATHS /usr/local/cuda/bin ENV CUDA_HOME PATH_SUFFIXES bin)
+  if(MINDGAP_NVCC AND NOT CMAKE_CUDA_COMPILER)
+    set(CMAKE_CUDA_COMPILER ${MINDGAP_NVCC})
+  endif()
+  check_language(CUDA)
+  if(NOT CMAKE_CUDA_COMPILER)
+    message(FATAL_ERROR "MINDGAP_CUDA is ON but nvcc does not work or was not found. Install the CUDA toolkit, put nvcc on PATH "
+                        "or pass -DCMAKE_CUDA_COMPILER=/path/to/nvcc; or configure with -DMINDGAP_CUDA=OFF.")
+  endif()
+  if(NOT CMAKE_CUDA_ARCHITECTURES)
+    set(CMAKE_CUDA_ARCHITECTURES 80 90 CACHE STRING "Compute capabilities to build for")
+  endif()
+  enable_language(CUDA)
+  find_package(CUDAToolkit REQUIRED)
+endif()
+
+# mindgap_sources_language(source...): an app's or a test's source is C++ in a CPU build and CUDA in a CUDA build.
+function(mindgap_sources_language)
+  if(MINDGAP_CUDA)
+    set_source_files_properties(${ARGN} PROPERTIES LANGUAGE CUDA)
+  endif()
+endfunction()

@@ -1,0 +1,22 @@
+# mindgap_flags: how this project compiles its own code. Users of the library get none of it.
+# No fast-math: results must not depend on it. errno and floating-point traps, which only block vectorisation, are off.
+add_library(mindgap_flags INTERFACE)
+
+set(flags -Wall -Wextra -fno-math-errno -fno-trapping-math)
+if(MINDGAP_NATIVE)
+  list(APPEND flags -march=native)
+endif()
+if(MINDGAP_SANITIZE)
+  list(APPEND flags -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g)
+  target_link_options(mindgap_flags INTERFACE -fsanitize=address,undefined)
+endif()
+# A newer compiler may warn of more; that must not stop a user's build.
+if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  list(APPEND flags -Werror)
+endif()
+
+target_compile_options(mindgap_flags INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${flags}>")
+if(MINDGAP_CUDA)
+  list(JOIN flags "," host_flags)
+  target_compile_options(mindgap_flags INTERFACE "$<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=${host_flags}>")
+endif()

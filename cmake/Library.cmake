@@ -1,0 +1,42 @@
+# mindgap::mindgap  the headers alone.
+# mindgap::glue     the same headers with the parts that need oneDNN, zlib, libpng or JSON compiled once; what links it
+#                   sees light declarations only (MINDGAP_GLUE), and compiles quickly.
+find_package(OpenMP REQUIRED COMPONENTS CXX)
+find_package(dnnl CONFIG REQUIRED)
+find_package(ZLIB REQUIRED)
+find_package(PNG REQUIRED)
+find_package(nlohmann_json CONFIG REQUIRED)
+
+add_library(mindgap INTERFACE)
+add_library(mindgap::mindgap ALIAS mindgap)
+target_include_directories(mindgap INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:include>)
+target_compile_features(mindgap INTERFACE cxx_std_20)
+target_link_libraries(mindgap INTERFACE OpenMP::OpenMP_CXX)
+if(MINDGAP_CUDA)
+  # CMake 3.25 knows no C++20 for nvcc 13, so the flag is passed by hand.
+  target_compile_options(
+    mindgap INTERFACE "$<$<COMPILE_LANGUAGE:CUDA>:-std=c++20;--expt-relaxed-constexpr;--extended-lambda;-Xcompiler=-fopenmp>")
+  target_link_libraries(mindgap INTERFACE CUDA::cudart)
+endif()
+
+# One source for each X.ipp, written into the build folder, so that a new glue header needs no edit here;
+# cmake/glue/ holds explicit instantiations.
+file(GLOB_RECURSE bodies CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/include/mindgap/*.ipp)
+file(GLOB glue_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/cmake/glue/*.cpp)
+foreach(body IN LISTS bodies)
+  string(REGEX REPLACE "\\.ipp$" ".hpp" header ${body})
+  string(REGEX REPLACE "\\.ipp$" ".cpp" source ${body})
+  string(REGEX REPLACE "^mindgap/" "" source ${source})
+  string(REPLACE "/" "_" source ${source})
+  configure_file(${PROJECT_SOURCE_DIR}/cmake/glue.cpp.in ${PROJECT_BINARY_DIR}/glue/${source} @ONLY)
+  list(APPEND glue_sources ${PROJECT_BINARY_DIR}/glue/${source})
+endforeach()
+
+add_library(mindgap_glue STATIC ${glue_sources})
+add_library(mindgap::glue ALIAS mindgap_glue)
+set_target_properties(mindgap_glue PROPERTIES EXPORT_NAME glue POSITION_INDEPENDENT_CODE ON)
+target_compile_definitions(mindgap_glue INTERFACE MINDGAP_GLUE)
+target_link_libraries(
+  mindgap_glue
+  PUBLIC mindgap
+  PRIVATE DNNL::dnnl ZLIB::ZLIB PNG::PNG $<BUILD_INTERFACE:nlohmann_json::nlohmann_json> $<BUILD_INTERFACE:mindgap_flags>)

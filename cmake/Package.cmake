@@ -1,0 +1,21 @@
+# Install and find_package(mindgap). include/mindgap/kernels is a link to kernels/ in the source tree and a folder here.
+include(GNUInstallDirs)
+include(CMakePackageConfigHelpers)
+set(package_folder ${CMAKE_INSTALL_LIBDIR}/cmake/mindgap)
+
+install(
+  DIRECTORY ${PROJECT_SOURCE_DIR}/include/mindgap
+  DESTINATION include
+  FILES_MATCHING
+  PATTERN kernels EXCLUDE
+  PATTERN "*.hpp"
+  PATTERN "*.ipp")
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/kernels DESTINATION include/mindgap FILES_MATCHING PATTERN "*.hpp")
+install(TARGETS mindgap mindgap_glue EXPORT mindgap)
+install(EXPORT mindgap NAMESPACE mindgap:: DESTINATION ${package_folder})
+
+configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/mindgap-config.cmake.in mindgap-config.cmake
+                              INSTALL_DESTINATION ${package_folder})
+write_basic_package_version_file(mindgap-config-version.cmake COMPATIBILITY SameMinorVersion)
+install(FILES ${CMAKE_CURRENT_BINARY_DIR}/mindgap-config.cmake ${CMAKE_CURRENT_BINARY_DIR}/mindgap-config-version.cmake
+        DESTINATION ${package_folder})

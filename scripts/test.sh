@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Everything that must hold, from a fresh clone: set-up, build, all tests, sanitizers, the CUDA build, the format.
+# About 10 minutes on two cores. In CI (CI=true) nothing may be skipped.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+jobs=$(nproc)
+start=$SECONDS
+step() { printf '\n== %s (%d s)\n' "$*" $((SECONDS - start)); }
+
+step "set-up"
+scripts/setup.sh --tests
+export PATH="$PATH:/usr/local/cuda/bin"
+
+step "format"
+git ls-files -z '*.hpp' '*.ipp' '*.cpp' '*.cu' | xargs -0 -r clang-format-14 --dry-run --Werror
+echo "every C++ file is formatted"
+
+step "build"
+cmake --preset cpu
+cmake --build --preset cpu -j "$jobs"
+step "tests"
+ctest --preset cpu -j "$jobs"
+
+step "sanitizers: build"
+cmake --preset asan
+cmake --build --preset asan -j "$jobs" --target sanitizer_tests
+step "sanitizers: tests"
+ctest --preset asan -j "$jobs" -L sanitizer
+
+step "CUDA: build with nvcc"
+if command -v nvcc >/dev/null; then
+  cmake --preset cuda -DCMAKE_CUDA_ARCHITECTURES=90
+  cmake --build --preset cuda -j "$jobs" --target cuda_tests
+  ctest --preset cuda -L cuda
+elif [[ ${CI:-} == true ]]; then
+  echo "no nvcc, and in CI the CUDA build may not be skipped"
+  exit 1
+else
+  echo "skipped: no nvcc here, so nothing of CUDA was compiled"
+fi
+
+step "all passed"

@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Fails on an include that goes up the layers, on a backend's header in core or kernels, and on a heavy header outside a .ipp:
+#   core < {kernels, interop} < {cpu, cuda} < ops < autograd < nn < {optim, models} < {diffusion, data} < study < apps
+# layers.sh PROJECT_FOLDER, or layers.sh --self-test: a made-up tree with one upward include must fail.
+set -euo pipefail
+
+check() {
+  find "$1/include/mindgap" "$1/kernels" "$1/apps" -type f \( -name '*.hpp' -o -name '*.ipp' -o -name '*.cpp' \) -print0 |
+    sort -z | xargs -0 -r awk -v root="$1/" '
+    BEGIN {
+      split("core 0 kernels 1 interop 1 cpu 2 cuda 2 ops 3 autograd 4 nn 5 optim 6 models 6 diffusion 7 data 7 study 8 apps 9", words)
+      for (i = 1; i in words; i += 2) layer[words[i]] = words[i + 1]
+    }
+    FNR == 1 {
+      file = substr(FILENAME, length(root) + 1)
+      own = file
+      sub(/^include\/mindgap\//, "", own)
+      sub(/\/.*/, "", own)
+      if (!(own in layer)) { print file ": folder \"" own "\" has no layer; add it to tests/headers/layers.sh"; bad = 1 }
+    }
+    /^ *#include <mindgap\// {
+      target = $0
+      sub(/.*<mindgap\//, "", target)
+      sub(/\/.*/, "", target)
+      if (!(target in layer) || layer[target] > layer[own]) {
+        print file ":" FNR ": " own " must not include " target ": " $0
+        bad = 1
+      }
+    }
+    /^ *#include <(nlohmann|png\.h|zlib\.h|dnnl|oneapi\/dnnl|xtensor|cxxopts|boost)/ && file ~ /\.hpp$/ && file !~ /^apps\// {
+      # the executor of tests may use Boost.Context, interop is the bridge to xtensor
+      if (!(file ~ /^kernels\// && /boost\/context/) && !(own == "interop" && /xtensor/)) {
+        print file ":" FNR ": a heavy header belongs into the .ipp: " $0
+        bad = 1
+      }
+    }
+    END { exit bad }'
+}
+
+if [[ ${1:-} == --self-test ]]; then
+  folder=$(mktemp -d)
+  trap 'rm -rf "$folder"' EXIT
+  mkdir -p "$folder"/{include/mindgap/core,include/mindgap/ops,kernels,apps}
+  echo '#include <mindgap/core/shape.hpp>' >"$folder/include/mindgap/ops/good.hpp"
+  check "$folder"
+  echo '#include <mindgap/ops/good.hpp>' >"$folder/include/mindgap/core/bad.hpp"
+  ! check "$folder" || { echo "an upward include was not noticed"; exit 1; }
+else
+  check "${1:?project folder}"
+fi
