@@ -1,0 +1,112 @@
+// The results of a study: one row a run, a CSV file that survives a kill, and means with spread over seeds.
+//
+//   results.csv   RFC 4180: a header line, then a row a run, sorted by what defines the run, so that the same study
+//                 gives the same file but for `seconds`, in whatever order and after however many restarts it ran.
+//                 Numbers have six decimals (seconds: one). Fields with comma, quote or line end are quoted; UTF-8.
+//   study.json    the configuration as run, the environment, and the summary of the rows
+//
+// The file is rewritten atomically with every row (a study has hundreds of rows, not millions). A last line without its
+// line end, which only another writer can leave, is dropped while loading: that run is repeated.
+//
+// Recovered = (accuracy - S) / (R - S), with R and S the E0 rows of the same seed; averaged over seeds afterwards.
+#pragma once
+
+#include <filesystem>
+#include <mindgap/core/dtype.hpp>
+#include <mindgap/core/file.hpp>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace mindgap {
+
+// One run. Everything before `top1`, with device, precision and version, defines the run; the rest is its outcome.
+struct Row {
+  std::string experiment;    // "E0" to "E7"
+  std::string direction;     // "R", "S", "S->R", "R->S", "S->S", "R->R"
+  std::string split;         // E1 to E3: the last frozen unit or group; E5: the recipe; E6: the normalisation
+  i64 frozen_units = 0;      // number of frozen units, counted from the input
+  std::string policy;        // statistics of frozen batch norms: "frozen", "live", "reestimated"
+  std::string suffix_start;  // "reinitialise" or "continue"
+  i64 real_count = 0;        // training images
+  i64 synthetic_count = 0;
+  u64 seed = 0;
+  i64 epochs = 0;
+  double top1 = 0;  // fractions of the real test images, 0 to 1
+  double top5 = 0;
+  double loss = 0;     // cross-entropy on the real test images, nats
+  double seconds = 0;  // wall clock of this run; of no consequence for anything else
+  std::string device = "cpu";
+  std::string precision = "f32";
+  std::string version = mindgap::version;
+
+  // True when both describe the same run, whatever its outcome.
+  bool same_run(const Row& other) const;
+};
+
+// results.csv as text; the rows come out in their canonical order.
+std::string to_csv(std::vector<Row> rows);
+
+struct ParsedRows {
+  std::vector<Row> rows;
+  bool torn = false;  // the last line had no line end and was dropped
+};
+// Throws when the header differs or a field does not parse; `file` is named in the message.
+ParsedRows parse_csv(const std::string& bytes, const std::string& file);
+
+// results.csv on disk and in memory. One process at a time (FileLock on the study's folder).
+class ResultsTable {
+ public:
+  // Loads the file when it exists.
+  explicit ResultsTable(std::filesystem::path path);
+
+  const std::vector<Row>& rows() const { return rows_; }
+  // True when the file ended in an unfinished line, which was dropped.
+  bool torn() const { return torn_; }
+  // The finished run that `run` describes, its outcome ignored; null when it has to be run. Valid until the next append.
+  const Row* find(const Row& run) const;
+  // Adds a finished run and writes the file; when this returns, the row is on the disk. Throws for a run that is there.
+  void append(Row row);
+
+ private:
+  std::filesystem::path path_;
+  std::vector<Row> rows_;
+  bool torn_ = false;
+};
+
+struct Stats {
+  i64 n = 0;
+  double mean = 0;
+  double deviation = 0;  // sample standard deviation; NaN for a single value
+  double lowest = 0;
+  double highest = 0;
+};
+// Of at least one value.
+Stats describe(const std::vector<double>& values);
+
+// The E0 row of direction "R" or "S" with this seed; null when it is missing.
+const Row* baseline(const std::vector<Row>& rows, const std::string& direction, u64 seed);
+// (accuracy - S) / (R - S) against the baselines of the row's seed; empty when one is missing or R does not exceed S.
+std::optional<double> recovered(const std::vector<Row>& rows, const Row& row);
+
+// Runs that differ only in their seed.
+struct RowGroup {
+  Row run;                 // the columns they share; its seed and outcome are the first run's
+  std::vector<u64> seeds;  // ascending
+  Stats top1, top5, loss, seconds;
+  std::optional<Stats> recovered;
+};
+// In canonical order.
+std::vector<RowGroup> summarise(const std::vector<Row>& rows);
+
+using Facts = std::vector<std::pair<std::string, std::string>>;  // name, value; the order is kept
+
+// study.json. configuration: the configuration as run, JSON text. environment: CPU, threads, compiler, oneDNN, ...
+std::string study_json(const std::string& configuration, const Facts& environment, const std::vector<Row>& rows);
+
+}  // namespace mindgap
+
+#if !defined(MINDGAP_GLUE)
+#include <mindgap/study/results.ipp>
+#endif

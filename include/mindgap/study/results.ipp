@@ -1,0 +1,295 @@
+// The bodies of study/results.hpp, over nlohmann's JSON.
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <mindgap/study/results.hpp>
+#include <nlohmann/json.hpp>
+#include <tuple>
+
+namespace mindgap {
+
+namespace detail {
+
+// Fixed decimals, independent of the locale: "0.934600", "nan".
+inline std::string fixed(double value, int decimals) {
+  char digits[400];
+  const auto end = std::to_chars(digits, digits + sizeof digits, value, std::chars_format::fixed, decimals).ptr;
+  return std::string(digits, end);
+}
+
+// The columns in file order, as (name, pointer to member).
+template <class Visit>
+void visit_columns(Visit&& visit) {
+  visit("experiment", &Row::experiment);
+  visit("direction", &Row::direction);
+  visit("split", &Row::split);
+  visit("frozen_units", &Row::frozen_units);
+  visit("policy", &Row::policy);
+  visit("suffix_start", &Row::suffix_start);
+  visit("real_count", &Row::real_count);
+  visit("synthetic_count", &Row::synthetic_count);
+  visit("seed", &Row::seed);
+  visit("epochs", &Row::epochs);
+  visit("top1", &Row::top1);
+  visit("top5", &Row::top5);
+  visit("loss", &Row::loss);
+  visit("seconds", &Row::seconds);
+  visit("device", &Row::device);
+  visit("precision", &Row::precision);
+  visit("version", &Row::version);
+}
+
+// The canonical order: what a reader looks up first comes first, the seeds of a run stand together.
+inline auto run_order(const Row& r) {
+  return std::tie(r.experiment, r.direction, r.policy, r.suffix_start, r.real_count, r.synthetic_count, r.frozen_units, r.split,
+                  r.epochs, r.device, r.precision, r.version);
+}
+inline bool row_less(const Row& a, const Row& b) {
+  return run_order(a) != run_order(b) ? run_order(a) < run_order(b) : a.seed < b.seed;
+}
+
+inline std::string csv_field(const std::string& value) {
+  if (value.find_first_of(",\"\r\n") == value.npos) return value;
+  std::string out = "\"";
+  for (char c : value) (out += c) += c == '"' ? "\"" : "";
+  return out + '"';
+}
+inline std::string csv_field(i64 value) { return std::to_string(value); }
+inline std::string csv_field(u64 value) { return std::to_string(value); }
+
+inline std::string csv_header() {
+  std::string line;
+  visit_columns([&](const char* name, auto) { (line += line.empty() ? "" : ",") += name; });
+  return line + "\n";
+}
+
+inline std::string csv_line(const Row& row) {
+  std::string line;
+  visit_columns([&](const char* name, auto member) {
+    if (!line.empty()) line += ',';
+    if constexpr (std::is_same_v<decltype(member), double Row::*>)
+      line += fixed(row.*member, std::string_view(name) == "seconds" ? 1 : 6);
+    else
+      line += csv_field(row.*member);
+  });
+  return line + "\n";
+}
+
+struct CsvRecord {
+  i64 line;  // where it starts, from 1
+  std::vector<std::string> fields;
+  bool ended = false;  // by a line end
+};
+
+// RFC 4180, with LF or CRLF: quoted fields may hold commas, line ends and doubled quotes.
+inline std::vector<CsvRecord> csv_records(const std::string& bytes) {
+  std::vector<CsvRecord> records;
+  size_t at = bytes.starts_with("\xef\xbb\xbf") ? 3 : 0;
+  i64 line = 1;
+  while (at < bytes.size()) {
+    CsvRecord record{line, {""}};
+    bool quoted = false;
+    for (; at < bytes.size() && !record.ended; ++at) {
+      const char c = bytes[at];
+      if (c == '\n') ++line;
+      std::string& field = record.fields.back();
+      if (quoted && c == '"' && at + 1 < bytes.size() && bytes[at + 1] == '"')
+        field += bytes[at++];
+      else if (c == '"' && (quoted || field.empty()))
+        quoted = !quoted;
+      else if (quoted)
+        field += c;
+      else if (c == ',')
+        record.fields.emplace_back();
+      else if (c == '\n')
+        record.ended = true;
+      else if (c != '\r' || at + 1 >= bytes.size() || bytes[at + 1] != '\n')
+        field += c;
+    }
+    records.push_back(std::move(record));
+  }
+  return records;
+}
+
+template <class Number>
+Number csv_number(const std::string& field, const char* column, i64 line, const std::string& file) {
+  Number value{};
+  const auto [end, code] = std::from_chars(field.data(), field.data() + field.size(), value);
+  if (code != std::errc() || end != field.data() + field.size())
+    throw Error("results: column " + std::string(column) + " holds no number",
+                {{"file", file + ":" + std::to_string(line)},
+                 {"value", "\"" + field + "\""},
+                 {"remedy", "mend that line, or move the file away and run the study again"}});
+  return value;
+}
+
+inline nlohmann::ordered_json to_json(const Stats& stats) {
+  // Six decimals are what the rows have; NaN becomes null.
+  const auto rounded = [](double value) { return std::round(value * 1e6) / 1e6; };
+  return {{"n", stats.n},
+          {"mean", rounded(stats.mean)},
+          {"deviation", rounded(stats.deviation)},
+          {"lowest", rounded(stats.lowest)},
+          {"highest", rounded(stats.highest)}};
+}
+
+}  // namespace detail
+
+MINDGAP_INLINE bool Row::same_run(const Row& other) const {
+  return seed == other.seed && detail::run_order(*this) == detail::run_order(other);
+}
+
+MINDGAP_INLINE std::string to_csv(std::vector<Row> rows) {
+  std::sort(rows.begin(), rows.end(), detail::row_less);
+  std::string out = detail::csv_header();
+  for (const Row& row : rows) out += detail::csv_line(row);
+  return out;
+}
+
+MINDGAP_INLINE ParsedRows parse_csv(const std::string& bytes, const std::string& file) {
+  ParsedRows out;
+  std::vector<detail::CsvRecord> records = detail::csv_records(bytes);
+  if (!records.empty() && !records.back().ended) {
+    out.torn = true;
+    records.pop_back();
+  }
+  if (records.empty()) return out;
+  const auto is_header = [](const detail::CsvRecord& record) {
+    std::string line;
+    for (const std::string& field : record.fields) (line += line.empty() ? "" : ",") += field;
+    return line + "\n" == detail::csv_header();
+  };
+  if (!is_header(records[0]))
+    throw Error("results: this is not a results.csv of this version",
+                {{"file", file},
+                 {"wants", detail::csv_header().substr(0, 60) + "..."},
+                 {"remedy", "move the file away, or choose another folder"}});
+  for (size_t i = 1; i < records.size(); ++i) {
+    const auto& [line, fields, ended] = records[i];
+    if (fields.size() != records[0].fields.size())
+      throw Error(text("results: a row has ", fields.size(), " fields, the header ", records[0].fields.size()),
+                  {{"file", file + ":" + std::to_string(line)}, {"remedy", "delete that line; its run is then repeated"}});
+    Row row;
+    size_t column = 0;
+    detail::visit_columns([&, line = line, &fields = fields](const char* name, auto member) {
+      const std::string& field = fields[column++];
+      using Value = std::remove_reference_t<decltype(row.*member)>;
+      if constexpr (std::is_same_v<Value, std::string>)
+        row.*member = field;
+      else
+        row.*member = detail::csv_number<Value>(field, name, line, file);
+    });
+    out.rows.push_back(std::move(row));
+  }
+  std::sort(out.rows.begin(), out.rows.end(), detail::row_less);
+  return out;
+}
+
+MINDGAP_INLINE ResultsTable::ResultsTable(std::filesystem::path path) : path_(std::move(path)) {
+  if (!std::filesystem::exists(path_)) return;
+  ParsedRows parsed = parse_csv(read_file(path_), path_.string());
+  rows_ = std::move(parsed.rows);
+  torn_ = parsed.torn;
+}
+
+MINDGAP_INLINE const Row* ResultsTable::find(const Row& run) const {
+  for (const Row& row : rows_)
+    if (row.same_run(run)) return &row;
+  return nullptr;
+}
+
+MINDGAP_INLINE void ResultsTable::append(Row row) {
+  const std::string line = detail::csv_line(row);
+  if (find(row))
+    throw Error("results: this run is finished already", {{"file", path_.string()}, {"run", line.substr(0, line.size() - 1)}});
+  // What is kept is what a restart would read back, so that summaries do not depend on restarts.
+  std::vector<Row> rows = rows_;
+  rows.push_back(parse_csv(detail::csv_header() + line, path_.string()).rows.at(0));
+  std::sort(rows.begin(), rows.end(), detail::row_less);
+  write_file_atomic(path_, to_csv(rows));
+  rows_ = std::move(rows);
+}
+
+MINDGAP_INLINE Stats describe(const std::vector<double>& values) {
+  if (values.empty()) throw Error("describe: wants at least one value");
+  Stats out;
+  out.n = i64(values.size());
+  for (double value : values) out.mean += value / double(out.n);
+  double squares = 0;
+  for (double value : values) squares += (value - out.mean) * (value - out.mean);
+  out.deviation = out.n > 1 ? std::sqrt(squares / double(out.n - 1)) : std::nan("");
+  out.lowest = *std::min_element(values.begin(), values.end());
+  out.highest = *std::max_element(values.begin(), values.end());
+  return out;
+}
+
+MINDGAP_INLINE const Row* baseline(const std::vector<Row>& rows, const std::string& direction, u64 seed) {
+  for (const Row& row : rows)
+    if (row.experiment == "E0" && row.direction == direction && row.seed == seed) return &row;
+  return nullptr;
+}
+
+MINDGAP_INLINE std::optional<double> recovered(const std::vector<Row>& rows, const Row& row) {
+  const Row* real = baseline(rows, "R", row.seed);
+  const Row* synthetic = baseline(rows, "S", row.seed);
+  if (!real || !synthetic || !(real->top1 > synthetic->top1)) return std::nullopt;
+  return (row.top1 - synthetic->top1) / (real->top1 - synthetic->top1);
+}
+
+MINDGAP_INLINE std::vector<RowGroup> summarise(const std::vector<Row>& unsorted) {
+  std::vector<Row> rows = unsorted;
+  std::sort(rows.begin(), rows.end(), detail::row_less);
+  std::vector<RowGroup> groups;
+  for (size_t begin = 0, end = 0; begin < rows.size(); begin = end) {
+    while (end < rows.size() && detail::run_order(rows[end]) == detail::run_order(rows[begin])) ++end;
+    RowGroup group;
+    group.run = rows[begin];
+    std::vector<double> top1, top5, loss, seconds, shares;
+    for (size_t i = begin; i < end; ++i) {
+      group.seeds.push_back(rows[i].seed);
+      top1.push_back(rows[i].top1);
+      top5.push_back(rows[i].top5);
+      loss.push_back(rows[i].loss);
+      seconds.push_back(rows[i].seconds);
+      if (const auto share = recovered(rows, rows[i])) shares.push_back(*share);
+    }
+    group.top1 = describe(top1);
+    group.top5 = describe(top5);
+    group.loss = describe(loss);
+    group.seconds = describe(seconds);
+    if (!shares.empty()) group.recovered = describe(shares);
+    groups.push_back(std::move(group));
+  }
+  return groups;
+}
+
+MINDGAP_INLINE std::string study_json(const std::string& configuration, const Facts& environment, const std::vector<Row>& rows) {
+  using nlohmann::ordered_json;
+  ordered_json study;
+  study["program"] = "mindgap";
+  study["version"] = version;
+  study["configuration"] = ordered_json::parse(configuration, nullptr, false);
+  if (study["configuration"].is_discarded())
+    throw Error("study.json: the configuration is not JSON", {{"text", configuration.substr(0, 80)}});
+  study["environment"] = ordered_json::object();
+  for (const auto& [fact, value] : environment) study["environment"][fact] = value;
+  study["runs"] = rows.size();
+  study["summary"] = ordered_json::array();
+  for (const RowGroup& group : summarise(rows)) {
+    ordered_json entry;
+    detail::visit_columns([&](const char* name, auto member) {
+      if constexpr (!std::is_same_v<decltype(member), double Row::*>)
+        if (std::string_view(name) != "seed") entry[name] = group.run.*member;
+    });
+    entry["seeds"] = group.seeds;
+    entry["top1"] = detail::to_json(group.top1);
+    entry["top5"] = detail::to_json(group.top5);
+    entry["loss"] = detail::to_json(group.loss);
+    entry["seconds"] = detail::to_json(group.seconds);
+    if (group.recovered) entry["recovered"] = detail::to_json(*group.recovered);
+    study["summary"].push_back(std::move(entry));
+  }
+  return study.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace mindgap
