@@ -1,0 +1,331 @@
+// Bodies of safetensors.hpp: the mapping, the JSON header and its checks.
+#pragma once
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cmath>
+#include <mindgap/core/file.hpp>
+#include <mindgap/data/safetensors.hpp>
+#include <nlohmann/json.hpp>
+#include <set>
+
+namespace mindgap {
+
+namespace detail {
+
+struct SafetensorsType {
+  const char* name;
+  i64 bytes;
+};
+inline constexpr SafetensorsType safetensors_types[] = {
+    {"F32", 4}, {"BF16", 2}, {"F16", 2}, {"U8", 1},  {"I32", 4},  {"I64", 8}, {"F64", 8},     {"I16", 2},
+    {"I8", 1},  {"U16", 2},  {"U32", 4}, {"U64", 8}, {"BOOL", 1}, {"C64", 8}, {"F8_E4M3", 1}, {"F8_E5M2", 1}};
+
+MINDGAP_INLINE std::string shown(std::string_view name) {
+  std::string out = "'";
+  for (char c : name.substr(0, 80)) {
+    if (u8(c) >= 32 && c != 127)
+      out += c;
+    else
+      out += text("\\x", "0123456789abcdef"[u8(c) >> 4], "0123456789abcdef"[u8(c) & 15]);
+  }
+  return out + (name.size() > 80 ? "...'" : "'");
+}
+
+MINDGAP_INLINE std::string extents_str(const std::vector<i64>& shape) {
+  std::string out = "[";
+  for (size_t i = 0; i < shape.size(); ++i) (out += i ? ", " : "") += std::to_string(shape[i]);
+  return out + "]";
+}
+
+// The checks of one file; every complaint carries its name.
+class SafetensorsParser {
+ public:
+  SafetensorsParser(const std::filesystem::path& path, std::string_view file) : path_(path), file_(file) {}
+
+  void parse(std::vector<SafetensorsEntry>& entries, Metadata& metadata) const {
+    recognise_strangers();
+    if (file_.size() < 8)
+      fail(text("the file has ", file_.size(), " bytes, a header length alone has 8"), "download or copy it again");
+    u64 length = 0;
+    for (int i = 7; i >= 0; --i) length = length << 8 | u8(file_[size_t(i)]);
+    if (length > 100'000'000)
+      fail(text("the header claims ", length, " bytes; more than 100,000,000 are refused"),
+           "check that this is a safetensors file");
+    if (length > file_.size() - 8)
+      fail(text("the header claims ", length, " bytes, the file has ", file_.size() - 8, " after the length"),
+           "the file is truncated: download or copy it again");
+    const std::string_view header = file_.substr(8, size_t(length)), data = file_.substr(8 + size_t(length));
+    const nlohmann::json root = parse_json(header);
+    for (const auto& [name, value] : root.items()) {
+      if (name == "__metadata__")
+        read_metadata(value, metadata);
+      else
+        entries.push_back(read_entry(name, value, data));
+    }
+    check_ranges(entries, data);
+    std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
+  }
+
+ private:
+  [[noreturn]] void fail(const std::string& what, const std::string& remedy = "write or convert the file again") const {
+    throw Error("safetensors: " + what, {{"file", path_.string()}, {"remedy", remedy}});
+  }
+
+  void recognise_strangers() const {
+    std::string start(file_.substr(0, 256));
+    for (char& c : start) c = char(c >= 'A' && c <= 'Z' ? c + 32 : c);
+    if (start.starts_with("\xef\xbb\xbf")) start.erase(0, 3);
+    if (start.starts_with("version https://git-lfs"))
+      fail("this is a git-lfs pointer, not the file it stands for",
+           "run `git lfs pull` where it was cloned, or download the file itself");
+    if (start.starts_with("pk\x03\x04") || start.starts_with("\x80\x02"))
+      fail("this is a PyTorch checkpoint (zip or pickle), not safetensors",
+           "convert it in Python: safetensors.torch.save_file(torch.load(PATH), NEW_PATH)");
+    if (size_t text_start = start.find_first_not_of(" \t\r\n"); text_start != start.npos) {
+      const std::string_view page = std::string_view(start).substr(text_start);
+      for (std::string_view tag : {"<!doctype", "<html", "<?xml", "<head", "<body"})
+        if (page.starts_with(tag))
+          fail("this is a web page (an error or log-in page?), not weights",
+               "open it in a browser to see why, then download again");
+    }
+  }
+
+  nlohmann::json parse_json(std::string_view header) const {
+    using Json = nlohmann::json;
+    if (!header.starts_with('{')) fail("the header is not a JSON object");
+    std::vector<std::set<std::string>> keys;  // of the open objects: the parser itself would keep the last duplicate silently
+    const auto watch = [&](int depth, Json::parse_event_t event, Json& parsed) {
+      if (depth > 3) fail("the header is nested too deeply");
+      if (event == Json::parse_event_t::object_start) keys.emplace_back();
+      if (event == Json::parse_event_t::object_end) keys.pop_back();
+      if (event == Json::parse_event_t::key && !keys.back().insert(parsed.get<std::string>()).second)
+        fail(text("the header has the key ", shown(parsed.get<std::string>()), " twice"));
+      return true;
+    };
+    try {
+      return Json::parse(header.begin(), header.end(), watch);
+    } catch (const Json::exception& error) {
+      fail(text("the header is not valid JSON: ", std::string_view(error.what()).substr(0, 200)));
+    }
+  }
+
+  void read_metadata(const nlohmann::json& value, Metadata& metadata) const {
+    if (!value.is_object()) fail("__metadata__ is not an object of strings");
+    for (const auto& [key, item] : value.items()) {
+      if (!item.is_string()) fail(text("__metadata__ ", shown(key), " is not a string but ", item.type_name()));
+      metadata[key] = item.get<std::string>();
+    }
+  }
+
+  // A whole number in [0, 2^63).
+  i64 read_count(const nlohmann::json& value, const std::string& name, const char* what) const {
+    const bool whole = value.is_number_unsigned() && value.get<u64>() <= u64(INT64_MAX);
+    if (!whole)
+      fail(text("tensor ", shown(name), ": ", what, " has the value ", std::string_view(value.dump(-1, ' ', true)).substr(0, 40),
+                ", not a whole number from 0 to 2^63 - 1"));
+    return value.get<i64>();
+  }
+
+  SafetensorsEntry read_entry(const std::string& name, const nlohmann::json& value, std::string_view data) const {
+    const auto field = [&](const char* key) -> const nlohmann::json& {
+      if (!value.is_object() || !value.contains(key)) fail(text("tensor ", shown(name), " has no \"", key, "\""));
+      return value[key];
+    };
+    const nlohmann::json &type = field("dtype"), &shape = field("shape"), &offsets = field("data_offsets");
+    SafetensorsEntry entry{name, type.is_string() ? type.get<std::string>() : type.dump(), {}, {}, path_.string()};
+    const auto* known = std::find_if(std::begin(safetensors_types), std::end(safetensors_types),
+                                     [&](const SafetensorsType& t) { return type.is_string() && entry.type == t.name; });
+    if (known == std::end(safetensors_types)) fail(text("tensor ", shown(name), " has the unknown type ", shown(entry.type)));
+    if (!shape.is_array()) fail(text("tensor ", shown(name), ": the shape is not a list"));
+    i64 bytes = known->bytes;
+    for (const nlohmann::json& extent : shape) {
+      entry.shape.push_back(read_count(extent, name, "the shape"));
+      if (__builtin_mul_overflow(bytes, entry.shape.back(), &bytes))
+        fail(text("tensor ", shown(name), ": the product of its shape does not fit 63 bits"));
+    }
+    if (!offsets.is_array() || offsets.size() != 2) fail(text("tensor ", shown(name), ": data_offsets is not a pair"));
+    const i64 begin = read_count(offsets[0], name, "data_offsets"), end = read_count(offsets[1], name, "data_offsets");
+    if (begin > end) fail(text("tensor ", shown(name), ": its range [", begin, ", ", end, ") ends before it begins"));
+    if (end - begin != bytes)
+      fail(text("tensor ", shown(name), ": ", entry.type, " ", extents_str(entry.shape), " has ", bytes, " bytes, its range [",
+                begin, ", ", end, ") has ", end - begin));
+    if (u64(end) > data.size())
+      fail(text("tensor ", shown(name), " ends at byte ", end, " of the data, the file has ", data.size(), " bytes of data"),
+           "the file is truncated: download or copy it again");
+    entry.bytes = {reinterpret_cast<const std::byte*>(data.data()) + begin, size_t(bytes)};
+    return entry;
+  }
+
+  // Sorted by position, ranges must follow each other without overlap or hole and end with the file.
+  void check_ranges(std::vector<SafetensorsEntry>& entries, std::string_view data) const {
+    std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) {
+      return std::pair(a.bytes.data(), a.bytes.size()) < std::pair(b.bytes.data(), b.bytes.size());
+    });
+    const std::byte* start = reinterpret_cast<const std::byte*>(data.data());
+    i64 reached = 0;
+    for (const SafetensorsEntry& entry : entries) {
+      const i64 begin = entry.bytes.data() - start;
+      if (begin < reached)
+        fail(text("tensor ", shown(entry.name), " overlaps another: it begins at byte ", begin, ", before ", reached));
+      if (begin > reached)
+        fail(text("bytes ", reached, " to ", begin, " of the data, before tensor ", shown(entry.name), ", belong to no tensor"));
+      reached += i64(entry.bytes.size());
+    }
+    if (u64(reached) != data.size())
+      fail(text("the tensors have ", reached, " bytes, the file has ", data.size(),
+                " bytes of data: ", data.size() - u64(reached), " too many"),
+           "the file was appended to or its header is wrong: download or copy it again");
+  }
+
+  const std::filesystem::path& path_;
+  std::string_view file_;
+};
+
+}  // namespace detail
+
+MINDGAP_INLINE std::string SafetensorsEntry::shape_str() const { return detail::extents_str(shape); }
+
+MINDGAP_INLINE DType SafetensorsEntry::dtype() const {
+  static_assert(int(DType::f32) == 0 && int(DType::i64) == 5);  // the order of safetensors_types
+  for (int i = 0; i <= int(DType::i64); ++i)
+    if (type == detail::safetensors_types[i].name) return DType(i);
+  throw Error(text("safetensors: tensor ", detail::shown(name), " has the type ", type, ", which mindgap does not compute in"),
+              {{"file", file}, {"remedy", "convert it to F32, BF16, F16, U8, I32 or I64"}});
+}
+
+MINDGAP_INLINE Safetensors::Safetensors(const std::filesystem::path& path) : path_(path) {
+  struct stat info;
+  if (::stat(path.c_str(), &info) != 0) detail::file_error("safetensors: cannot read the file", path, errno);
+  if (!S_ISREG(info.st_mode))
+    throw Error("safetensors: this is not a regular file",
+                {{"file", path.string()}, {"remedy", "name the .safetensors file itself"}});
+  const detail::Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file || ::fstat(file.get(), &info) != 0) detail::file_error("safetensors: cannot read the file", path, errno);
+  const size_t size = size_t(info.st_size);
+  if (size) {
+    void* start = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.get(), 0);
+    if (start == MAP_FAILED) detail::file_error("safetensors: cannot map the file", path, errno);
+    mapping_ = std::shared_ptr<const void>(start, [size](const void* p) { ::munmap(const_cast<void*>(p), size); });
+  }
+  detail::SafetensorsParser(path_, {static_cast<const char*>(mapping_.get()), size}).parse(entries_, metadata_);
+}
+
+MINDGAP_INLINE const SafetensorsEntry* Safetensors::find(std::string_view name) const {
+  const auto at = std::lower_bound(entries_.begin(), entries_.end(), name,
+                                   [](const auto& entry, std::string_view n) { return entry.name < n; });
+  return at != entries_.end() && at->name == name ? &*at : nullptr;
+}
+
+MINDGAP_INLINE const SafetensorsEntry& Safetensors::at(std::string_view name) const {
+  if (const SafetensorsEntry* entry = find(name)) return *entry;
+  std::string names;
+  for (size_t i = 0; i < entries_.size() && i < 8; ++i) (names += i ? ", " : "") += detail::shown(entries_[i].name);
+  if (entries_.size() > 8) names += text(", and ", entries_.size() - 8, " more");
+  throw Error(text("safetensors: the file has no tensor ", detail::shown(name)),
+              {{"file", path_.string()}, {"has", names.empty() ? "no tensors" : names}});
+}
+
+MINDGAP_INLINE const std::string& Safetensors::metadata_at(const std::string& key) const {
+  if (const auto at = metadata_.find(key); at != metadata_.end()) return at->second;
+  throw Error(text("safetensors: the file's metadata lacks ", detail::shown(key)), {{"file", path_.string()}});
+}
+
+MINDGAP_INLINE void read_f32(const SafetensorsEntry& entry, float* out) {
+  const DType type = entry.dtype();
+  const i64 size = entry.size();
+  const std::byte* in = entry.bytes.data();
+  const auto widen = [&]<class T>(T value) {
+    for (i64 i = 0; i < size; ++i, in += sizeof(T)) {
+      std::memcpy(&value, in, sizeof(T));
+      out[i] = float(value);
+    }
+  };
+  if (type == DType::f32)
+    Runtime<Cpu>::copy(out, in, 4 * size);
+  else if (type == DType::bf16)
+    widen(bf16());
+  else if (type == DType::f16)
+    widen(f16());
+  else
+    throw Error(text("safetensors: tensor ", detail::shown(entry.name), " is ", entry.type, ", wanted floating-point elements"),
+                {{"file", entry.file}, {"remedy", "convert it to F32, BF16 or F16"}});
+}
+
+MINDGAP_INLINE NonFinite count_non_finite(const SafetensorsEntry& entry) {
+  NonFinite count;
+  // An element is infinite where its exponent bits are all ones and the fraction is zero, NaN where it is not.
+  const auto scan = [&]<class Bits>(Bits bits, Bits exponent, Bits fraction) {
+    for (size_t at = 0; at < entry.bytes.size(); at += sizeof(Bits)) {
+      std::memcpy(&bits, entry.bytes.data() + at, sizeof(Bits));
+      const bool special = (bits & exponent) == exponent, nan = (bits & fraction) != 0;
+      count.nan += special && nan;
+      count.infinite += special && !nan;
+    }
+  };
+  if (entry.type == "F32") scan(u32(), 0x7f800000u, 0x007fffffu);
+  if (entry.type == "F64") scan(u64(), u64(0x7ff0000000000000u), u64(0x000fffffffffffffu));
+  if (entry.type == "BF16") scan(std::uint16_t(), std::uint16_t(0x7f80), std::uint16_t(0x007f));
+  if (entry.type == "F16") scan(std::uint16_t(), std::uint16_t(0x7c00), std::uint16_t(0x03ff));
+  return count;
+}
+
+MINDGAP_INLINE void check_finite(const Safetensors& file) {
+  std::vector<ErrorLine> lines{{"file", file.path().string()}};
+  i64 bad = 0;
+  for (const SafetensorsEntry& entry : file.entries()) {
+    const NonFinite count = count_non_finite(entry);
+    if (count.nan + count.infinite == 0) continue;
+    if (++bad <= 8)
+      lines.push_back(
+          {"tensor", text(detail::shown(entry.name), ": ", count.nan, " NaN, ", count.infinite, " infinite of ", entry.size())});
+  }
+  if (!bad) return;
+  if (bad > 8) lines.push_back({"tensor", text("and ", bad - 8, " more")});
+  lines.push_back(
+      {"remedy", "the training that wrote it diverged, or a conversion to half precision overflowed: use another checkpoint"});
+  throw Error(text("safetensors: ", bad, bad == 1 ? " tensor has" : " tensors have", " elements that are NaN or infinite"),
+              lines);
+}
+
+MINDGAP_INLINE void write_safetensors(const std::filesystem::path& path, std::vector<SafetensorsSource> tensors,
+                                      const Metadata& metadata) {
+  const auto fail = [&](const std::string& what) -> void { throw Error("safetensors: " + what, {{"file", path.string()}}); };
+  std::sort(tensors.begin(), tensors.end(), [](const auto& a, const auto& b) {
+    return std::pair(-bytes(a.dtype), std::string_view(a.name)) < std::pair(-bytes(b.dtype), std::string_view(b.name));
+  });
+  nlohmann::json header = nlohmann::json::object();
+  if (!metadata.empty()) header["__metadata__"] = metadata;
+  std::vector<std::string_view> pieces{{}, {}};
+  i64 offset = 0;
+  for (const SafetensorsSource& tensor : tensors) {
+    const i64 size = i64(tensor.bytes.size());
+    i64 wanted = bytes(tensor.dtype);
+    for (i64 extent : tensor.shape) wanted *= extent;
+    if (wanted != size)
+      fail(text("tensor ", detail::shown(tensor.name), ": ", size, " bytes given, ", name(tensor.dtype), " ",
+                detail::extents_str(tensor.shape), " has ", wanted));
+    if (tensor.name == "__metadata__" || header.contains(tensor.name))
+      fail(text("the name ", detail::shown(tensor.name), tensor.name == "__metadata__" ? " is reserved" : " is given twice"));
+    header[tensor.name] = {{"dtype", detail::safetensors_types[int(tensor.dtype)].name},
+                           {"shape", tensor.shape},
+                           {"data_offsets", {offset, offset + size}}};
+    offset += size;
+    pieces.emplace_back(reinterpret_cast<const char*>(tensor.bytes.data()), size_t(size));
+  }
+  std::string json;
+  try {
+    json = header.dump();
+  } catch (const nlohmann::json::exception&) {
+    fail("a tensor name or a metadata text is not valid UTF-8");
+  }
+  json.resize((json.size() + 7) / 8 * 8, ' ');
+  char length[8];
+  for (int i = 0; i < 8; ++i) length[i] = char(u64(json.size()) >> (8 * i));
+  pieces[0] = {length, 8};
+  pieces[1] = json;
+  write_file_atomic(path, pieces);
+}
+
+}  // namespace mindgap
