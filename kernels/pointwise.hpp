@@ -18,7 +18,7 @@ namespace mindgap {
 template <class T>
 struct DenseOperand {
   using element = T;
-  static constexpr bool reduced = false;
+  static constexpr bool reduced = false, by_row = false;
   const T* data;  // [rows, cols]
   MG_HD const T* row(i64 r, i64 cols) const { return data + r * cols; }
   MG_HD static float at(const T* row, i64 c) { return float(row[c]); }
@@ -26,7 +26,7 @@ struct DenseOperand {
 template <class T>
 struct RowOperand {
   using element = T;
-  static constexpr bool reduced = true;
+  static constexpr bool reduced = true, by_row = true;
   const T* data;       // [rows / rows_per_outer, cols]
   i64 rows_per_outer;  // how many consecutive rows share one row of data
   MG_HD const T* row(i64 r, i64 cols) const { return data + r / rows_per_outer * cols; }
@@ -35,14 +35,14 @@ struct RowOperand {
 template <class T>
 struct ScalarOperand {
   using element = T;
-  static constexpr bool reduced = true;
+  static constexpr bool reduced = true, by_row = false;
   const T* data;  // one element
   MG_HD const T* row(i64, i64) const { return data; }
   MG_HD static float at(const T* row, i64) { return float(row[0]); }
 };
 struct ValueOperand {
   using element = float;
-  static constexpr bool reduced = false;
+  static constexpr bool reduced = false, by_row = false;
   float number;
   MG_HD float row(i64, i64) const { return number; }
   MG_HD static float at(float number, i64) { return number; }
@@ -88,8 +88,9 @@ struct Pointwise {
   MG_HD void row(B& block, i64 r, std::index_sequence<I...>) const {
     using Function = Traced<F, int(sizeof...(Operands))>;
     const auto rows = std::tuple(std::get<I>(operands).row(r, grid.cols)...);
-    TY* __restrict__ out = y + r * grid.cols;
+    TY* out = y + r * grid.cols;
     const i64 n = grid.length(r);
+#pragma GCC ivdep
     for (i64 c = block.rank(); c < n; c += block.size()) {
       const float in[] = {Operands::at(std::get<I>(rows), c)...};
       out[c] = TY(Function::value(in));

@@ -94,57 +94,83 @@ ValueOperand lower(const Shape<N>&, const ValueMark& mark) {
 
 }  // namespace detail
 
-template <class F, class T, int N, Device D, class... Marks>
-Tensor<T, N, D> pointwise(F, const Tensor<T, N, D>& x, const Marks&... marks) {
-  Tensor<T, N, D> y(x.shape());
+// Writes f(x, marks...) to `y`, which may be one of the dense operands: every element is read before it is written.
+template <class F, class T, int N, Device D, class TX, class... Marks>
+void pointwise_into(const Tensor<T, N, D>& y, F, const Tensor<TX, N, D>& x, const Marks&... marks) {
+  if (y.shape() != x.shape()) detail::operand_mismatch("the destination", x.shape(), y.str());
   const RowGrid grid = detail::grid_of<false>(x.shape(), marks...);
   const auto operands = std::tuple(detail::lower(x.shape(), x), detail::lower(x.shape(), marks)...);
   [&]<class... Operands>(const std::tuple<Operands...>& o) {
     Runtime<D>::launch(Grid{grid.blocks()}, Pointwise<F, T, Operands...>{y.data(), grid, o});
   }(operands);
+}
+
+template <class F, class T, int N, Device D, class... Marks>
+Tensor<T, N, D> pointwise(F f, const Tensor<T, N, D>& x, const Marks&... marks) {
+  Tensor<T, N, D> y(x.shape());
+  pointwise_into(y, f, x, marks...);
   return y;
 }
 
-namespace detail {
+// The same values in another element type, rounded to nearest even.
+template <Real To, Real From, int N, Device D>
+Tensor<To, N, D> cast(const Tensor<From, N, D>& x) {
+  if constexpr (std::is_same_v<To, From>) {
+    return x;
+  } else {
+    Tensor<To, N, D> y(x.shape());
+    pointwise_into(y, [](auto a) { return a; }, x);
+    return y;
+  }
+}
 
-// Where the gradient of one operand goes: a dense tensor, or a reduced sum; undefined: not wanted.
-template <class Operand>
-struct GradTarget {
-  typename Operand::element* dense = nullptr;  // [shape of the result]
-  float* reduced = nullptr;                    // [outer of the operand, cols], or one element for a scalar
+// Where the gradient of one operand goes, in elements G; null: not wanted. A dense operand's gradient has the result's
+// shape and the operand's type; a row's has the row's shape; a scalar's one element.
+template <class G>
+struct GradientTarget {
+  G* data = nullptr;
 };
 
-}  // namespace detail
-
-// Gradients of pointwise(f, operands...). `targets` is a tuple of GradTarget, one an operand; operands that the
-// gradient does not read (Traced::reads) may hold null pointers. Reduced gradients are f32.
-template <class F, Device D, class T, int N, class... Operands>
+// Gradients of pointwise(f, operands...), one target an operand; operands that the gradient does not read
+// (Traced::reads) may hold null pointers. `outer` is the number of images if a row operand is [N, C], else 0 or 1.
+template <class F, Device D, class T, int N, class... Operands, class... G>
 void pointwise_backward(F, const Tensor<T, N, D>& grad_y, i64 outer, const std::tuple<Operands...>& operands,
-                        const std::tuple<detail::GradTarget<Operands>...>& targets) {
+                        const std::tuple<GradientTarget<G>...>& targets) {
   constexpr int K = sizeof...(Operands);
   constexpr bool any_reduced = (Operands::reduced || ...);
   const RowGrid grid = any_reduced ? detail::make_grid(grad_y.size(), grad_y.extent(N - 1), std::max<i64>(outer, 1))
                                    : detail::make_grid(grad_y.size(), 1024, 1);
   PointwiseBackward<F, T, Operands...> kernel{grad_y.data(), grid, operands, {}, {}};
   Tensor<float, 2, D> partials[K];
+
+  const auto prepare = [&]<size_t I>(std::integral_constant<size_t, I>) {
+    using Operand = std::tuple_element_t<I, std::tuple<Operands...>>;
+    auto* target = std::get<I>(targets).data;
+    if constexpr (Operand::reduced) {
+      if (target) partials[I] = Tensor<float, 2, D>({grid.blocks(), grid.cols});
+      kernel.partials[I] = partials[I].data();
+    } else if constexpr (!std::is_same_v<Operand, ValueOperand>) {
+      static_assert(std::is_same_v<decltype(target), typename Operand::element*>,
+                    "mindgap: pointwise: the gradient of a tensor operand has the operand's element type");
+      std::get<I>(kernel.grads) = target;
+    }
+  };
+  const auto finish = [&]<size_t I>(std::integral_constant<size_t, I>) {
+    using Operand = std::tuple_element_t<I, std::tuple<Operands...>>;
+    auto* target = std::get<I>(targets).data;
+    if (!target) return;
+    if constexpr (Operand::by_row) {
+      const bool by_outer = grid.outer > 1 && std::get<I>(operands).rows_per_outer == grid.rows_per_outer;
+      const i64 slices = by_outer ? grid.outer : 1;
+      Runtime<D>::launch(Grid{slices}, ReduceRows{target, partials[I].data(), grid.blocks() / slices, grid.cols, 1.f, false});
+    } else if constexpr (Operand::reduced) {
+      Runtime<D>::launch(Grid{1}, SumAll{target, partials[I].data(), partials[I].size(), 1.f});
+    }
+  };
   [&]<size_t... I>(std::index_sequence<I...>) {
-    ((std::get<I>(kernel.grads) = std::get<I>(targets).dense), ...);
-    ((std::get<I>(targets).reduced
-          ? (partials[I] = Tensor<float, 2, D>({grid.blocks(), grid.cols}), void(kernel.partials[I] = partials[I].data()))
-          : void()),
-     ...);
+    (prepare(std::integral_constant<size_t, I>{}), ...);
     Runtime<D>::launch(Grid{grid.blocks()}, kernel);
-    const auto finish = [&]<class Operand>(const Operand& operand, float* out, const Tensor<float, 2, D>& partial) {
-      if (!out) return;
-      if constexpr (requires { operand.rows_per_outer; }) {
-        const bool by_outer = grid.outer > 1 && operand.rows_per_outer == grid.rows_per_outer;
-        const i64 slices = by_outer ? grid.outer : 1;
-        Runtime<D>::launch(Grid{slices}, ReduceRows<float, float>{out, partial.data(), grid.blocks() / slices, grid.cols, 1.f, false});
-      } else {
-        Runtime<D>::launch(Grid{1}, SumAll<float, float>{out, partial.data(), partial.size(), 1.f});
-      }
-    };
-    (finish(std::get<I>(operands), std::get<I>(targets).reduced, partials[I]), ...);
+    (finish(std::integral_constant<size_t, I>{}), ...);
   }(std::make_index_sequence<K>{});
 }
 

@@ -1,0 +1,90 @@
+// Convolution, matrix products and attention on variables.
+//
+// Each computes the tensor op and, if an input needs a gradient, records the backward that lies beside it in ops/. An
+// input's value is kept only if the gradient of another input reads it.
+#pragma once
+
+#include <mindgap/autograd/var.hpp>
+#include <mindgap/ops/attention.hpp>
+#include <mindgap/ops/conv.hpp>
+#include <mindgap/ops/matmul.hpp>
+
+namespace mindgap {
+
+template <Real T, Device D, Real GW>
+Var<T, 4, D> conv2d(const Var<T, 4, D>& x, const Var<T, 4, D, GW>& w, const Var<float, 1, D>& bias = {}, ConvOptions options = {}) {
+  const bool needed = x.needs_gradient() || w.needs_gradient() || bias.needs_gradient();
+  Var<T, 4, D> y(conv2d(x.value(), w.value(), bias.value(), options), x.tape(), needed);
+  if (needed)
+    x.tape().record([=, xs = x.slot(), ws = w.slot(), bs = bias.slot(), ys = y.slot(),
+                     x = w.needs_gradient() ? x.value() : Tensor<T, 4, D>(), w = x.needs_gradient() ? w.value() : Tensor<T, 4, D>()] {
+      if (!ys->written()) return;
+      const auto& grad_y = ys->gradient();
+      if (ws) {
+        const auto grad_w = ws->destination();
+        const auto grad_bias = bs ? bs->destination() : Tensor<float, 1, D>();
+        conv2d_backward_weights(grad_w, grad_bias, x, grad_y, options);
+        ws->commit(grad_w);
+        if (bs) bs->commit(grad_bias);
+      } else if (bs) {
+        bs->write([&](const auto& out) { bias_backward(out, grad_y); });
+      }
+      if (xs) xs->write([&](const auto& out) { conv2d_backward_data(out, grad_y, w, options); });
+    });
+  return y;
+}
+
+template <Real T, int N, Device D, Real GW>
+Var<T, N, D> linear(const Var<T, N, D>& x, const Var<T, 2, D, GW>& w, const Var<float, 1, D>& bias = {}) {
+  const bool needed = x.needs_gradient() || w.needs_gradient() || bias.needs_gradient();
+  Var<T, N, D> y(linear(x.value(), w.value(), bias.value()), x.tape(), needed);
+  if (needed)
+    x.tape().record([xs = x.slot(), ws = w.slot(), bs = bias.slot(), ys = y.slot(), x = w.needs_gradient() ? x.value() : Tensor<T, N, D>(),
+                     w = x.needs_gradient() ? w.value() : Tensor<T, 2, D>()] {
+      if (!ys->written()) return;
+      const auto& grad_y = ys->gradient();
+      if (ws) ws->write([&](const auto& out) { linear_backward_weight(out, x, grad_y); });
+      if (bs) bs->write([&](const auto& out) { bias_backward(out, grad_y); });
+      if (xs) xs->write([&](const auto& out) { linear_backward_data(out, grad_y, w); });
+    });
+  return y;
+}
+
+template <Real T, Device D>
+Var<T, 3, D> matmul(const Var<T, 3, D>& a, const Var<T, 3, D>& b) {
+  const bool needed = a.needs_gradient() || b.needs_gradient();
+  Var<T, 3, D> c(matmul(a.value(), b.value()), a.tape(), needed);
+  if (needed)
+    a.tape().record([as = a.slot(), bs = b.slot(), cs = c.slot(), a = b.needs_gradient() ? a.value() : Tensor<T, 3, D>(),
+                     b = a.needs_gradient() ? b.value() : Tensor<T, 3, D>()] {
+      if (!cs->written()) return;
+      if (as) as->pass(matmul(cs->gradient(), b, false, true));
+      if (bs) bs->pass(matmul(a, cs->gradient(), true, false));
+    });
+  return c;
+}
+
+// The attended values alone; attention() on tensors gives the probabilities too.
+template <Real T, Device D>
+Tensor<T, 3, D> attend(const Tensor<T, 3, D>& q, const Tensor<T, 3, D>& k, const Tensor<T, 3, D>& v, i64 heads) {
+  return attention(q, k, v, heads).y;
+}
+template <Real T, Device D>
+Var<T, 3, D> attend(const Var<T, 3, D>& q, const Var<T, 3, D>& k, const Var<T, 3, D>& v, i64 heads) {
+  const bool needed = q.needs_gradient() || k.needs_gradient() || v.needs_gradient();
+  const auto [y_value, p] = attention(q.value(), k.value(), v.value(), heads);
+  Var<T, 3, D> y(y_value, q.tape(), needed);
+  if (needed)
+    q.tape().record([p = p, qs = q.slot(), ks = k.slot(), vs = v.slot(), ys = y.slot(), q = q.value(), k = k.value(), v = v.value()] {
+      if (!ys->written()) return;
+      const auto destination = [](const auto& slot) { return slot ? slot->destination() : Tensor<T, 3, D>(); };
+      const auto grad_q = destination(qs), grad_k = destination(ks), grad_v = destination(vs);
+      attention_backward(grad_q, grad_k, grad_v, ys->gradient(), q, k, v, p);
+      if (qs) qs->commit(grad_q);
+      if (ks) ks->commit(grad_k);
+      if (vs) vs->commit(grad_v);
+    });
+  return y;
+}
+
+}  // namespace mindgap

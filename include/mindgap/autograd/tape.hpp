@@ -1,0 +1,89 @@
+// The tape: what backward has to do, in the order of recording.
+//
+// A record is a callable in a bump arena; there are no virtual nodes. Every op records after its inputs were made, so
+// the reversed order is a valid order. A record is destroyed as soon as it has run, which gives back the tensors that
+// it kept alive.
+#pragma once
+
+#include <mindgap/core/dtype.hpp>
+
+#include <cstddef>
+#include <memory>
+#include <new>
+#include <utility>
+#include <vector>
+
+namespace mindgap {
+
+class Tape {
+ public:
+  Tape() = default;
+  Tape(const Tape&) = delete;
+  Tape& operator=(const Tape&) = delete;
+  ~Tape() { clear(); }
+
+  // Keeps `backward`, a callable without arguments, until run() or clear().
+  template <class F>
+  void record(F backward) {
+    void* place = allocate(sizeof(F), alignof(F));
+    new (place) F(std::move(backward));
+    records_.push_back({place, [](void* f) { (*static_cast<F*>(f))(); }, [](void* f) { static_cast<F*>(f)->~F(); }});
+  }
+
+  // Runs all records, the latest first, and leaves the tape empty. The gradient of the result must have been set.
+  void run() {
+    while (!records_.empty()) {
+      const Record last = records_.back();
+      records_.pop_back();
+      try {
+        last.run(last.body);
+      } catch (...) {
+        last.destroy(last.body);
+        throw;
+      }
+      last.destroy(last.body);
+    }
+    used_ = 0;
+    chunk_ = 0;
+  }
+
+  // Forgets all records without running them.
+  void clear() {
+    for (auto record = records_.rbegin(); record != records_.rend(); ++record) record->destroy(record->body);
+    records_.clear();
+    used_ = 0;
+    chunk_ = 0;
+  }
+
+  // Number of records: 0 after a forward pass in which nothing needed a gradient.
+  size_t size() const { return records_.size(); }
+
+ private:
+  struct Record {
+    void* body;
+    void (*run)(void*);
+    void (*destroy)(void*);
+  };
+  static constexpr size_t chunk_bytes = 64 * 1024;
+  struct Chunk {
+    alignas(std::max_align_t) std::byte bytes[chunk_bytes];
+  };
+
+  void* allocate(size_t bytes, size_t alignment) {
+    used_ = (used_ + alignment - 1) / alignment * alignment;
+    if (used_ + bytes > chunk_bytes) {
+      ++chunk_;
+      used_ = 0;
+    }
+    if (chunk_ == chunks_.size()) chunks_.push_back(std::make_unique<Chunk>());
+    void* place = chunks_[chunk_]->bytes + used_;
+    used_ += bytes;
+    return place;
+  }
+
+  std::vector<Record> records_;
+  std::vector<std::unique_ptr<Chunk>> chunks_;
+  size_t chunk_ = 0, used_ = 0;
+};
+
+}  // namespace mindgap

@@ -1,0 +1,152 @@
+// Var<T, N, D>: a value that may need a gradient.
+//
+// It holds the value, a gradient slot (null: no gradient is needed) and the tape. An op on variables computes its value
+// as on tensors; if any input has a slot, the result gets one and the op records its backward, otherwise nothing is
+// recorded and nothing kept alive: a frozen prefix of a network costs no backward and keeps no activations.
+//
+// The gradient of an activation has the activation's type; that of a parameter is f32 (G), whatever its working copy.
+#pragma once
+
+#include <mindgap/autograd/tape.hpp>
+#include <mindgap/ops/pointwise.hpp>
+
+#include <memory>
+#include <type_traits>
+
+namespace mindgap {
+
+// A place for one gradient. The first write overwrites, later ones accumulate.
+template <Real G, int N, Device D>
+class GradientSlot {
+ public:
+  explicit GradientSlot(Shape<N> shape) : shape_(shape) {}
+  // A slot whose gradient lies in storage of its own (a slice of an optimizer's flat buffer).
+  explicit GradientSlot(Tensor<G, N, D> storage) : shape_(storage.shape()), gradient_(std::move(storage)) {}
+
+  const Shape<N>& shape() const { return shape_; }
+  bool written() const { return written_; }
+  const Tensor<G, N, D>& gradient() const {
+    if (!written_) throw Error("gradient: nothing has been written to it", {{"remedy", "run backward() first; is the value used by the loss?"}});
+    return gradient_;
+  }
+  void forget() { written_ = false; }
+
+  // Where an op writes its contribution: the gradient itself the first time, a temporary later. commit() adds the latter.
+  Tensor<G, N, D> destination() {
+    if (written_) return Tensor<G, N, D>(shape_);
+    if (!gradient_.defined() || borrowed_) gradient_ = Tensor<G, N, D>(shape_), borrowed_ = false;
+    written_ = true;
+    return gradient_;
+  }
+  void commit(const Tensor<G, N, D>& contribution) {
+    if (contribution.data() != gradient_.data()) accumulate(contribution);
+  }
+
+  // compute(out) fills the tensor `out` of this slot's shape.
+  template <class Compute>
+  void write(Compute&& compute) {
+    const Tensor<G, N, D> out = destination();
+    compute(out);
+    commit(out);
+  }
+
+  // The gradient is exactly `other`, which somebody else may still hold: shared until something is added to it.
+  void pass(const Tensor<G, N, D>& other) {
+    if (written_) return accumulate(other);
+    if (gradient_.defined() && !borrowed_) gradient_.copy_from(other);
+    else gradient_ = other, borrowed_ = true;
+    written_ = true;
+  }
+
+ private:
+  void accumulate(const Tensor<G, N, D>& more) {
+    constexpr auto sum = [](auto a, auto b) { return a + b; };
+    if (borrowed_) {
+      gradient_ = pointwise(sum, gradient_, more);
+      borrowed_ = false;
+    } else {
+      pointwise_into(gradient_, sum, gradient_, more);
+    }
+  }
+
+  Shape<N> shape_;
+  Tensor<G, N, D> gradient_;
+  bool written_ = false, borrowed_ = false;
+};
+
+template <Real T, int N, Device D = Cpu, Real G = T>
+class Var {
+ public:
+  using element = T;
+  using device = D;
+  using gradient_element = G;
+  using Slot = GradientSlot<G, N, D>;
+  static constexpr int rank = N;
+
+  Var() = default;
+  Var(Tensor<T, N, D> value, Tape& tape, std::shared_ptr<Slot> slot) : value_(std::move(value)), tape_(&tape), slot_(std::move(slot)) {}
+  // The result of an op: has a slot if `needs_gradient`.
+  Var(Tensor<T, N, D> value, Tape& tape, bool needs_gradient) : value_(std::move(value)), tape_(&tape) {
+    if (needs_gradient) slot_ = std::make_shared<Slot>(value_.shape());
+  }
+
+  const Tensor<T, N, D>& value() const { return value_; }
+  const Shape<N>& shape() const { return value_.shape(); }
+  i64 extent(int axis) const { return value_.extent(axis); }
+  i64 size() const { return value_.size(); }
+  Tape& tape() const { return *tape_; }
+  const std::shared_ptr<Slot>& slot() const { return slot_; }
+  bool needs_gradient() const { return slot_ != nullptr; }
+  const Tensor<G, N, D>& gradient() const {
+    if (!slot_) throw Error("gradient: this variable needs none", {{"remedy", "make it with variable(tape, value)"}});
+    return slot_->gradient();
+  }
+
+ private:
+  Tensor<T, N, D> value_;
+  Tape* tape_ = nullptr;
+  std::shared_ptr<Slot> slot_;
+};
+
+template <class X>
+inline constexpr bool is_var = false;
+template <Real T, int N, Device D, Real G>
+inline constexpr bool is_var<Var<T, N, D, G>> = true;
+
+// A leaf whose gradient is wanted, and one whose gradient is not.
+template <Real T, int N, Device D>
+Var<T, N, D> variable(Tape& tape, Tensor<T, N, D> value) {
+  return Var<T, N, D>(std::move(value), tape, true);
+}
+template <Real T, int N, Device D>
+Var<T, N, D> constant(Tape& tape, Tensor<T, N, D> value) {
+  return Var<T, N, D>(std::move(value), tape, false);
+}
+
+// Fills the gradients of everything that `loss` (one element) was computed from, and empties the tape.
+template <int N, Device D>
+void backward(const Var<float, N, D>& loss) {
+  if (loss.size() != 1) throw Error("backward: the loss must have exactly one element", {{"loss", loss.value().str()}});
+  if (!loss.needs_gradient())
+    throw Error("backward: nothing that the loss was computed from needs a gradient",
+                {{"remedy", "unfreeze a parameter, or make an input with variable(tape, value)"}});
+  loss.slot()->write([](const Tensor<float, N, D>& g) { g.copy_from(Tensor<float, N, D>::full(g.shape(), 1.f)); });
+  loss.tape().run();
+}
+
+// Reshape shares the value, and its gradient is a reshape too.
+template <int M, Real T, int N, Device D, Real G>
+Var<T, M, D, G> reshape(const Var<T, N, D, G>& x, Shape<M> shape) {
+  Var<T, M, D, G> y(x.value().reshape(shape), x.tape(), x.needs_gradient());
+  if (y.needs_gradient())
+    x.tape().record([xs = x.slot(), ys = y.slot()] {
+      if (ys->written()) xs->pass(ys->gradient().reshape(xs->shape()));
+    });
+  return y;
+}
+template <int M, Element T, int N, Device D>
+Tensor<T, M, D> reshape(const Tensor<T, N, D>& x, Shape<M> shape) {
+  return x.reshape(shape);
+}
+
+}  // namespace mindgap

@@ -1,0 +1,37 @@
+// Library<Cpu>: the ops that a library computes, over raw pointers, for the ops in ops/. Another backend specialises
+// Library for its device with the same static functions.
+//
+// f16 has no products on the CPU: it is a storage type of published weights there.
+#pragma once
+
+#include <mindgap/core/device.hpp>
+#include <mindgap/cpu/onednn.hpp>
+#include <mindgap/cpu/runtime.hpp>
+
+namespace mindgap {
+
+template <>
+struct Library<Cpu> {
+  template <class T>
+  static constexpr bool computes = std::is_same_v<T, float> || std::is_same_v<T, bf16>;
+
+  template <class T>
+  static void conv2d(const ConvGeometry& g, T* y, const T* x, const T* w, const float* bias) {
+    cpu::conv2d_forward(g, y, x, w, bias);
+  }
+  template <class T>
+  static void conv2d_backward_data(const ConvGeometry& g, T* grad_x, const T* grad_y, const T* w) {
+    cpu::conv2d_backward_data(g, grad_x, grad_y, w);
+  }
+  template <class T>
+  static void conv2d_backward_weights(const ConvGeometry& g, float* grad_w, float* grad_bias, const T* x, const T* grad_y) {
+    cpu::conv2d_backward_weights(g, grad_w, grad_bias, x, grad_y);
+  }
+  template <class TC, class T>
+  static void matmul(const MatmulGeometry& g, TC* c, const T* a, const T* b, float alpha = 1.f, bool accumulate = false,
+                     const float* bias = nullptr) {
+    cpu::matmul(g, c, a, b, alpha, accumulate, bias);
+  }
+};
+
+}  // namespace mindgap

@@ -1,0 +1,70 @@
+// conv2d: cross-correlation with zero padding, as torch.nn.functional.conv2d (no groups, no dilation).
+//
+//   y[n, i, j, o] = bias[o] + sum over u, v, c of x[n, i*stride + u - padding, j*stride + v - padding, c] * w[o, u, v, c]
+//
+// x [N, H, W, C], w [O, kh, kw, C], bias [O] f32 or undefined, y [N, OH, OW, O] with OH = (H + 2 padding - kh) / stride + 1.
+#pragma once
+
+#include <mindgap/core/conv_geometry.hpp>
+#include <mindgap/cpu/library.hpp>
+#include <mindgap/core/tensor.hpp>
+
+namespace mindgap {
+
+struct ConvOptions {
+  i64 stride = 1, padding = 0;
+};
+
+namespace detail {
+
+template <class D, class T>
+constexpr void assert_computes() {
+  static_assert(Library<D>::template computes<T>,
+                "mindgap: this device does not compute in this element type; the CPU computes in f32 and bf16");
+}
+
+inline ConvGeometry conv_geometry(const Shape<4>& x, const Shape<4>& w, ConvOptions o) {
+  return {x[0], x[1], x[2], x[3], w[0], w[1], w[2], o.stride, o.stride, o.padding, o.padding};
+}
+
+// Throws unless x, w and bias fit each other.
+template <class T, Device D>
+ConvGeometry checked_conv(const Tensor<T, 4, D>& x, const Tensor<T, 4, D>& w, const Tensor<float, 1, D>& bias, ConvOptions o) {
+  const auto lines = [&] { return std::vector<ErrorLine>{{"input", x.str()}, {"weight", w.str()}}; };
+  if (x.extent(3) != w.extent(3))
+    throw Error(text("conv2d: input has ", x.extent(3), " channels, weight wants ", w.extent(3)), lines());
+  if (o.stride < 1 || o.padding < 0) throw Error(text("conv2d: stride ", o.stride, " and padding ", o.padding, " make no sense"), lines());
+  const ConvGeometry g = conv_geometry(x.shape(), w.shape(), o);
+  if (g.h + 2 * o.padding < g.kh || g.w + 2 * o.padding < g.kw)
+    throw Error("conv2d: the kernel is larger than the padded input", lines());
+  if (bias.defined() && bias.size() != g.c_out) throw Error(text("conv2d: bias has ", bias.size(), " elements, weight has ", g.c_out, " outputs"), lines());
+  return g;
+}
+
+}  // namespace detail
+
+template <Real T, Device D>
+Tensor<T, 4, D> conv2d(const Tensor<T, 4, D>& x, const Tensor<T, 4, D>& w, const Tensor<float, 1, D>& bias = {}, ConvOptions options = {}) {
+  detail::assert_computes<D, T>();
+  const ConvGeometry g = detail::checked_conv(x, w, bias, options);
+  Tensor<T, 4, D> y({g.n, g.out_h(), g.out_w(), g.c_out});
+  if (y.size()) Library<D>::conv2d(g, y.data(), x.data(), w.data(), bias.data());
+  return y;
+}
+
+// grad_x has the shape of x and is overwritten.
+template <Real T, Device D>
+void conv2d_backward_data(const Tensor<T, 4, D>& grad_x, const Tensor<T, 4, D>& grad_y, const Tensor<T, 4, D>& w, ConvOptions options = {}) {
+  const ConvGeometry g = detail::conv_geometry(grad_x.shape(), w.shape(), options);
+  if (grad_x.size()) Library<D>::conv2d_backward_data(g, grad_x.data(), grad_y.data(), w.data());
+}
+
+// grad_w [O, kh, kw, C] and grad_bias [O] (undefined: not wanted), both f32, are overwritten.
+template <Real T, Device D>
+void conv2d_backward_weights(const Tensor<float, 4, D>& grad_w, const Tensor<float, 1, D>& grad_bias, const Tensor<T, 4, D>& x,
+                             const Tensor<T, 4, D>& grad_y, ConvOptions options = {}) {
+  const ConvGeometry g = detail::conv_geometry(x.shape(), grad_w.shape(), options);
+  Library<D>::conv2d_backward_weights(g, grad_w.data(), grad_bias.data(), x.data(), grad_y.data());
+}
+
+}  // namespace mindgap

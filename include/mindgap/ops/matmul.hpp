@@ -1,0 +1,64 @@
+// Matrix products: matmul of batched matrices, and linear (a product with a transposed weight and a bias).
+//
+//   matmul   c[b] = op(a[b]) op(b[b])          a [B, M, K], b [B, K, N], c [B, M, N]; a flag transposes the last two axes
+//   linear   y = x w^T + bias                  x [..., I], w [O, I], bias [O] f32, y [..., O]
+#pragma once
+
+#include <mindgap/kernels/reduce.hpp>
+#include <mindgap/ops/conv.hpp>
+
+namespace mindgap {
+
+template <Real T, Device D>
+Tensor<T, 3, D> matmul(const Tensor<T, 3, D>& a, const Tensor<T, 3, D>& b, bool transpose_a = false, bool transpose_b = false) {
+  detail::assert_computes<D, T>();
+  const i64 m = a.extent(transpose_a ? 2 : 1), k = a.extent(transpose_a ? 1 : 2);
+  const i64 n = b.extent(transpose_b ? 1 : 2), kb = b.extent(transpose_b ? 2 : 1);
+  if (a.extent(0) != b.extent(0) || k != kb)
+    throw Error("matmul: the operands do not fit", {{"a", a.str() + (transpose_a ? " transposed" : "")}, {"b", b.str() + (transpose_b ? " transposed" : "")}});
+  Tensor<T, 3, D> c({a.extent(0), m, n});
+  MatmulGeometry g = MatmulGeometry::dense(m, n, k, transpose_a, transpose_b);
+  g.batch_outer = a.extent(0);
+  g.a.outer = m * k, g.b.outer = k * n, g.c.outer = m * n;
+  if (k == 0) Runtime<D>::zero(c.data(), c.bytes());
+  else if (c.size()) Library<D>::matmul(g, c.data(), a.data(), b.data());
+  return c;
+}
+
+template <Real T, int N, Device D>
+Tensor<T, N, D> linear(const Tensor<T, N, D>& x, const Tensor<T, 2, D>& w, const Tensor<float, 1, D>& bias = {}) {
+  detail::assert_computes<D, T>();
+  if (x.cols() != w.extent(1))
+    throw Error(text("linear: input has ", x.cols(), " features, weight wants ", w.extent(1)), {{"input", x.str()}, {"weight", w.str()}});
+  if (bias.defined() && bias.size() != w.extent(0))
+    throw Error(text("linear: bias has ", bias.size(), " elements, weight has ", w.extent(0), " outputs"), {{"weight", w.str()}});
+  Shape<N> shape = x.shape();
+  shape[N - 1] = w.extent(0);
+  Tensor<T, N, D> y(shape);
+  const auto g = MatmulGeometry::dense(x.rows(), w.extent(0), x.cols(), false, true);
+  if (y.size()) Library<D>::matmul(g, y.data(), x.data(), w.data(), 1.f, false, bias.data());
+  return y;
+}
+
+// grad_x = grad_y w
+template <Real T, int N, Device D>
+void linear_backward_data(const Tensor<T, N, D>& grad_x, const Tensor<T, N, D>& grad_y, const Tensor<T, 2, D>& w) {
+  const auto g = MatmulGeometry::dense(grad_y.rows(), w.extent(1), w.extent(0));
+  if (grad_x.size()) Library<D>::matmul(g, grad_x.data(), grad_y.data(), w.data());
+}
+
+// grad_w = grad_y^T x
+template <Real T, int N, Device D>
+void linear_backward_weight(const Tensor<float, 2, D>& grad_w, const Tensor<T, N, D>& x, const Tensor<T, N, D>& grad_y) {
+  const auto g = MatmulGeometry::dense(grad_w.extent(0), grad_w.extent(1), x.rows(), true, false);
+  if (x.rows() == 0) Runtime<D>::zero(grad_w.data(), grad_w.bytes());
+  else Library<D>::matmul(g, grad_w.data(), grad_y.data(), x.data());
+}
+
+// grad_bias = sum of the rows of grad_y, in a fixed order
+template <Real T, int N, Device D>
+void bias_backward(const Tensor<float, 1, D>& grad_bias, const Tensor<T, N, D>& grad_y) {
+  Runtime<D>::launch(Grid{1}, ReduceRows<float, T>{grad_bias.data(), grad_y.data(), grad_y.rows(), grad_y.cols(), 1.f, false});
+}
+
+}  // namespace mindgap
