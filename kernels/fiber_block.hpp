@@ -1,0 +1,339 @@
+// The fiber executor: runs a kernel on the host the way a GPU may run it, to test it where there is no GPU.
+//
+// Every thread of a block is a fiber (Boost.Context). A thread runs until it reaches a barrier or a reduction, then the
+// next one runs; the order of the threads is drawn anew between barriers, and so is the order of the blocks, all from a
+// seed. What it reports as an Error, with the threads concerned:
+//
+//   a barrier that some threads do not reach, or threads that wait at different barriers
+//   a write beyond a piece of shared memory (each piece lies between sentinels, checked at every switch)
+//   more shared memory than the kernel's shared_bytes() declares, or pieces whose sizes differ between threads
+//
+// A missing barrier shows as a wrong result: shared memory is poisoned (NaN, or huge values of either sign, by the seed)
+// before each block, and another order of threads reads other stale values. So a test runs several seeds and block sizes
+// and compares with the serial executor (tests/emulate.hpp). A reduction combines in the order of CudaBlock.
+//
+// What it leaves out: memory ordering, bank conflicts, warps in lockstep. About 40 ns a switch.
+#pragma once
+
+#include <boost/context/fiber.hpp>
+#include <boost/context/preallocated.hpp>
+#include <cstring>
+#include <exception>
+#include <mindgap/core/error.hpp>
+#include <mindgap/core/random.hpp>
+#include <mindgap/core/type_name.hpp>
+#include <mindgap/kernels/block.hpp>
+#include <optional>
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/common_interface_defs.h>
+#endif
+
+namespace mindgap {
+
+// The threads of one block: their fibers, their shared memory and the scheduler. One team runs block after block.
+class FiberTeam {
+ public:
+  FiberTeam(Grid grid, i64 shared_bytes, std::string kernel, u64 seed)
+      : grid_(grid), shared_bytes_(shared_bytes), kernel_(std::move(kernel)), seed_(seed), random_(mix64(seed)) {
+    if (grid.threads < 1 || grid.threads > 1024)
+      throw Error(text("fibers: a block has 1 to 1024 threads, not ", grid.threads), {{"kernel", kernel_}});
+    stacks_ = std::make_unique_for_overwrite<std::byte[]>(size_t(grid.threads * stack_bytes));
+  }
+
+  // Runs body(rank) in every thread of block `id`.
+  template <class Body>
+  void run(i64 id, const Body& body) {
+    id_ = id;
+    pieces_.clear();
+    failure_ = nullptr;
+    threads_.clear();
+    for (int rank = 0; rank < grid_.threads; ++rank) threads_.push_back(start(rank, body));
+    while (step()) {
+    }
+    if (failure_) std::rethrow_exception(failure_);
+  }
+
+  // The blocks of the grid in the seed's order.
+  std::vector<i64> block_order() const { return permutation(grid_.blocks, Stream(seed_, "fibers")); }
+
+ private:
+  friend class FiberBlock;
+  enum class State { ready, waiting, done };
+
+  struct Thread {
+    boost::context::fiber fiber, scheduler;
+    State state = State::ready;
+    const char* call = "";       // "sync" or "reduce"
+    std::source_location where;  // of that call
+    void* value = nullptr;       // what a waiting thread gives to a reduction; receives the result
+    size_t pieces = 0;           // of shared memory, taken so far
+    void* fake_stack = nullptr;  // of the address sanitizer
+  };
+
+  // Shared memory between two sentinels.
+  struct Piece {
+    struct alignas(shared_alignment) Line {
+      std::byte bytes[shared_alignment];
+    };
+    std::vector<Line> memory;
+    i64 bytes;
+    std::source_location where;
+
+    std::byte* data() { return memory[sentinel_lines].bytes; }
+    std::byte* before() { return memory[0].bytes; }
+    std::byte* after() { return data() + bytes; }
+    std::byte* end() { return before() + i64(memory.size()) * shared_alignment; }
+  };
+
+  struct Abandoned {};  // thrown in waiting threads when another one has failed
+
+  static constexpr i64 stack_bytes = 128 << 10, sentinel_lines = 4;
+
+  template <class Body>
+  Thread start(int rank, const Body& body) {
+    struct Owned {
+      void deallocate(boost::context::stack_context&) noexcept {}  // the team keeps the stacks
+    };
+    boost::context::stack_context stack;
+    stack.size = size_t(stack_bytes);
+    stack.sp = stacks_.get() + (rank + 1) * stack_bytes;
+    Thread thread;
+    thread.fiber = boost::context::fiber(std::allocator_arg, boost::context::preallocated(stack.sp, stack.size, stack), Owned{},
+                                         [this, rank, &body](boost::context::fiber&& scheduler) {
+                                           Thread& self = threads_[size_t(rank)];
+                                           self.scheduler = std::move(scheduler);
+                                           entered(nullptr);
+                                           try {
+                                             body(rank);
+                                           } catch (const Abandoned&) {
+                                           } catch (...) {
+                                             if (!failure_) failure_ = std::current_exception();
+                                           }
+                                           self.state = State::done;
+                                           leaving(nullptr, scheduler_stack_, scheduler_stack_bytes_);
+                                           return std::move(self.scheduler);
+                                         });
+    return thread;
+  }
+
+  // Runs every thread to its next barrier or its end. False when all have ended.
+  bool step() {
+    std::vector<int> order;
+    for (int rank = 0; rank < grid_.threads; ++rank)
+      if (threads_[size_t(rank)].state != State::done) order.push_back(rank);
+    if (order.empty()) return false;
+    for (size_t i = order.size() - 1; i > 0; --i) std::swap(order[i], order[mix64(++random_) % (i + 1)]);
+    reduced_ = false;
+    for (int rank : order) {
+      resume(rank);
+      check_sentinels(rank);
+    }
+    if (!failure_) check_barrier();
+    return true;
+  }
+
+  void resume(int rank) {
+    Thread& thread = threads_[size_t(rank)];
+    thread.state = State::ready;
+    void* fake_stack = nullptr;
+    leaving(&fake_stack, stacks_.get() + rank * stack_bytes, size_t(stack_bytes));
+    thread.fiber = std::move(thread.fiber).resume();
+    entered(fake_stack);
+  }
+
+  // In a fiber: lets the others run until all wait.
+  void wait(int rank, const char* call, std::source_location where) {
+    if (failure_) throw Abandoned{};
+    Thread& self = threads_[size_t(rank)];
+    self.state = State::waiting;
+    self.call = call;
+    self.where = where;
+    leaving(&self.fake_stack, scheduler_stack_, scheduler_stack_bytes_);
+    self.scheduler = std::move(self.scheduler).resume();
+    entered(self.fake_stack);
+    if (failure_) throw Abandoned{};
+  }
+
+  template <class T, class Op>
+  T reduce(int rank, T value, Op op, std::source_location where) {
+    threads_[size_t(rank)].value = &value;
+    wait(rank, "reduce", where);
+    if (!reduced_) {  // the first to go on; all others still wait with their values in place
+      reduced_ = true;
+      const int size = grid_.threads;
+      std::vector<T> tree;
+      for (Thread& thread : threads_) tree.push_back(*static_cast<T*>(thread.value));
+      for (int warp = 0; warp < size; warp += 32)
+        for (int offset = 16; offset > 0; offset /= 2)
+          for (int lane = 0; lane < offset && warp + lane + offset < size; ++lane)
+            tree[size_t(warp + lane)] = op(tree[size_t(warp + lane)], tree[size_t(warp + lane + offset)]);
+      for (int warp = 32; warp < size; warp += 32) tree[0] = op(tree[0], tree[size_t(warp)]);
+      for (Thread& thread : threads_) *static_cast<T*>(thread.value) = tree[0];
+    }
+    return value;
+  }
+
+  std::byte* shared(int rank, i64 bytes, std::source_location where) {
+    const size_t index = threads_[size_t(rank)].pieces++;
+    if (index == pieces_.size()) {
+      Piece piece{std::vector<Piece::Line>(size_t(shared_size(bytes) / shared_alignment + 2 * sentinel_lines)), bytes, where};
+      std::memset(piece.before(), poison(), size_t(piece.end() - piece.before()));
+      pieces_.push_back(std::move(piece));
+      i64 total = 0;
+      for (const Piece& taken : pieces_) total += shared_size(taken.bytes);
+      if (total > shared_bytes_)
+        throw Error("fibers: the kernel takes more shared memory than its shared_bytes() declares",
+                    lines({{"declared", text(shared_bytes_, " bytes")}, {"taken", text(total, " bytes")}}), where);
+    } else if (pieces_[index].bytes != bytes) {
+      throw Error("fibers: threads disagree on the size of a piece of shared memory",
+                  lines({{"others", text(pieces_[index].bytes, " bytes")}, {"thread", text(rank, " wants ", bytes, " bytes")}}),
+                  where);
+    }
+    return pieces_[index].data();
+  }
+
+  // NaN in f32, f16 and bf16; or a huge positive or a huge negative value, since a maximum can hide a NaN.
+  int poison() const {
+    constexpr int patterns[] = {0xFF, 0x7B, 0xFB};
+    return patterns[seed_ % 3];
+  }
+
+  void check_sentinels(int rank) {
+    if (failure_) return;
+    const std::byte expected = std::byte(poison());
+    const auto check = [&](Piece& piece, std::byte* begin, std::byte* end) {
+      for (std::byte* at = begin; at < end; ++at)
+        if (*at != expected) {
+          failure_ = std::make_exception_ptr(
+              Error("fibers: a thread wrote outside its shared memory",
+                    lines({{"piece", text(piece.bytes, " bytes")},
+                           {"thread", text(rank, " wrote at byte ", i64(at - piece.data()), " before it reached ", stop(rank))}}),
+                    piece.where));
+          return;
+        }
+    };
+    for (Piece& piece : pieces_) {
+      check(piece, piece.before(), piece.data());
+      check(piece, piece.after(), piece.end());
+    }
+  }
+
+  // After a step every thread must wait at the same call, or all must have ended.
+  void check_barrier() {
+    std::vector<std::pair<std::string, std::vector<int>>> stops;
+    for (int rank = 0; rank < grid_.threads; ++rank) {
+      const std::string here = stop(rank);
+      auto at = stops.begin();
+      while (at != stops.end() && at->first != here) ++at;
+      if (at == stops.end()) at = stops.insert(at, {here, {}});
+      at->second.push_back(rank);
+    }
+    if (stops.size() == 1) return;
+    std::vector<ErrorLine> found;
+    std::optional<std::source_location> barrier;
+    for (const auto& [where, ranks] : stops) {
+      found.push_back({"threads", ranges(ranks) + " reached " + where});
+      const Thread& first = threads_[size_t(ranks[0])];
+      if (!barrier && first.state == State::waiting) barrier = first.where;
+    }
+    failure_ = std::make_exception_ptr(Error("fibers: a barrier that not all threads reach", lines(std::move(found)), *barrier));
+  }
+
+  // Where a thread stopped: "sync() in line 40 of softmax.hpp" or "its end".
+  std::string stop(int rank) const {
+    const Thread& thread = threads_[size_t(rank)];
+    if (thread.state == State::done) return "its end";
+    const std::string_view file = thread.where.file_name();
+    return text(thread.call, "() in line ", thread.where.line(), " of ", file.substr(file.rfind('/') + 1));
+  }
+
+  // "0 to 31, 40"; at most eight ranges.
+  static std::string ranges(const std::vector<int>& ranks) {
+    std::string out;
+    int shown = 0;
+    for (size_t i = 0; i < ranks.size();) {
+      if (shown++ == 8) return out + text(" and ", ranks.size() - i, " more");
+      size_t last = i;
+      while (last + 1 < ranks.size() && ranks[last + 1] == ranks[last] + 1) ++last;
+      out += (i ? ", " : "") + std::to_string(ranks[i]);
+      if (last > i) out += (last > i + 1 ? " to " : ", ") + std::to_string(ranks[last]);
+      i = last + 1;
+    }
+    return out;
+  }
+
+  std::vector<ErrorLine> lines(std::vector<ErrorLine> specific) const {
+    specific.insert(
+        specific.begin(),
+        {{"kernel", kernel_}, {"block", text(id_, " of ", grid_.blocks, ", ", grid_.threads, " threads, seed ", seed_)}});
+    return specific;
+  }
+
+  // The address sanitizer must know of every change of stack.
+#if defined(__SANITIZE_ADDRESS__)
+  void leaving(void** fake_stack, const void* stack, size_t bytes) { __sanitizer_start_switch_fiber(fake_stack, stack, bytes); }
+  void entered(void* fake_stack) {
+    const void* from = nullptr;
+    size_t bytes = 0;
+    __sanitizer_finish_switch_fiber(fake_stack, &from, &bytes);
+    const std::byte* bottom = static_cast<const std::byte*>(from);
+    if (bottom < stacks_.get() || bottom >= stacks_.get() + grid_.threads * stack_bytes) {
+      scheduler_stack_ = from;
+      scheduler_stack_bytes_ = bytes;
+    }
+  }
+#else
+  void leaving(void**, const void*, size_t) {}
+  void entered(void*) {}
+#endif
+
+  Grid grid_;
+  i64 shared_bytes_;
+  std::string kernel_;
+  u64 seed_, random_;
+  i64 id_ = 0;
+  std::unique_ptr<std::byte[]> stacks_;
+  std::vector<Thread> threads_;
+  std::vector<Piece> pieces_;
+  std::exception_ptr failure_;
+  bool reduced_ = false;
+  const void* scheduler_stack_ = nullptr;
+  size_t scheduler_stack_bytes_ = 0;
+};
+
+// What one thread sees of its block.
+class FiberBlock {
+ public:
+  FiberBlock(FiberTeam& team, int rank) : team_(&team), rank_(rank) {}
+
+  i64 id() const { return team_->id_; }
+  int rank() const { return rank_; }
+  int size() const { return team_->grid_.threads; }
+  void sync(std::source_location where = std::source_location::current()) const { team_->wait(rank_, "sync", where); }
+  template <class T, class Op>
+  T reduce(T value, Op op, std::source_location where = std::source_location::current()) const {
+    return team_->reduce(rank_, value, op, where);
+  }
+  template <class T>
+  T* shared(i64 count, std::source_location where = std::source_location::current()) const {
+    return reinterpret_cast<T*>(team_->shared(rank_, count * i64(sizeof(T)), where));
+  }
+
+ private:
+  FiberTeam* team_;
+  int rank_;
+};
+
+// Runs every block of the grid, one after the other in an order drawn from the seed. Throws Error as listed above.
+template <class Kernel>
+void run_fibers(Grid grid, const Kernel& kernel, u64 seed = 0) {
+  FiberTeam team(grid, shared_bytes(kernel), type_name<Kernel>(), seed);
+  for (i64 id : team.block_order())
+    team.run(id, [&](int rank) {
+      FiberBlock block(team, rank);
+      kernel(block);
+    });
+}
+
+}  // namespace mindgap
