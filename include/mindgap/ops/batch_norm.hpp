@@ -1,0 +1,174 @@
+// Batch norm with a tail: y = tail((x - mean) * rstd * gamma + beta, extras...) over all rows of x [..., C].
+//
+//   auto s = batch_statistics(x, 1e-5f);                                 or running averages: running_rstd(variance, eps)
+//   auto y = batch_norm(relu_add, x, s.mean, s.rstd, gamma, beta, residual);
+//
+// The tail is a stateless lambda of z and of dense tensors shaped like x (kernels/tail.hpp has the usual ones); it costs
+// no pass of its own, in neither direction. Statistics, gamma and beta are f32 [C].
+// Formulas and bytes moved: kernels/norm_batch.hpp. Semantics as torch.nn.functional.batch_norm.
+#pragma once
+
+#include <array>
+#include <mindgap/core/tensor.hpp>
+#include <mindgap/cpu/runtime.hpp>
+#include <mindgap/kernels/norm_batch.hpp>
+#include <mindgap/ops/pointwise.hpp>
+
+namespace mindgap {
+
+template <Device D>
+struct BatchNormStatistics {
+  Tensor<float, 1, D> mean, rstd;  // [C]; rstd = 1 / sqrt(biased variance + eps)
+};
+
+// Running averages of a batch norm: value += momentum * (batch value - value), of the mean and the unbiased variance.
+template <Device D>
+struct RunningAverages {
+  Tensor<float, 1, D> mean, variance;  // [C]
+  float momentum = 0.1f;
+};
+
+namespace detail {
+
+template <class T, int N, Device D>
+void check_channels(const char* op, const Tensor<T, N, D>& x, const char* label, const Tensor<float, 1, D>& row) {
+  if (row.size() != x.cols())
+    throw Error(text(op, ": input has ", x.cols(), " channels, ", label, " has ", row.size()),
+                {{"input", x.str()}, {label, row.str()}});
+}
+
+template <class T, int N, Device D>
+void check_same_shape(const char* op, const Tensor<T, N, D>& x, const char* label, const Tensor<T, N, D>& other) {
+  if (other.shape() != x.shape())
+    throw Error(text(op, ": ", label, " is not shaped like the input"), {{"input", x.str()}, {label, other.str()}});
+}
+
+template <class T, int N, Device D>
+BatchNormStatistics<D> batch_statistics(const Tensor<T, N, D>& x, float eps, float* running_mean, float* running_variance,
+                                        float momentum) {
+  if (x.rows() < 2)
+    throw Error("batch norm: batch statistics need more than one value per channel",
+                {{"input", x.str()}, {"remedy", "use a larger batch, drop the short last one, or use running statistics"}});
+  const ColumnGrid grid = column_grid(x.rows(), x.cols());
+  BatchNormStatistics<D> out{Tensor<float, 1, D>(Shape(x.cols())), Tensor<float, 1, D>(Shape(x.cols()))};
+  Tensor<float, 2, D> mean({grid.chunks, grid.cols}), square({grid.chunks, grid.cols});
+  Runtime<D>::launch(Grid{grid.blocks()}, BatchMoments<T>{mean.data(), square.data(), x.data(), grid});
+  Runtime<D>::launch(Grid{(grid.cols + BatchStatistics::columns_per_block - 1) / BatchStatistics::columns_per_block, 64},
+                     BatchStatistics{out.mean.data(), out.rstd.data(), running_mean, running_variance, mean.data(), square.data(),
+                                     grid, eps, momentum});
+  return out;
+}
+
+}  // namespace detail
+
+// Mean and rstd of each channel over all rows of x. Needs at least two rows.
+template <class T, int N, Device D>
+BatchNormStatistics<D> batch_statistics(const Tensor<T, N, D>& x, float eps) {
+  return detail::batch_statistics(x, eps, nullptr, nullptr, 0.f);
+}
+
+// The same, and moves the running averages.
+template <class T, int N, Device D>
+BatchNormStatistics<D> batch_statistics(const Tensor<T, N, D>& x, float eps, const RunningAverages<D>& running) {
+  detail::check_channels("batch norm", x, "running mean", running.mean);
+  detail::check_channels("batch norm", x, "running variance", running.variance);
+  return detail::batch_statistics(x, eps, running.mean.data(), running.variance.data(), running.momentum);
+}
+
+// rstd [C] of running statistics.
+template <Device D>
+Tensor<float, 1, D> running_rstd(const Tensor<float, 1, D>& variance, float eps) {
+  constexpr auto reciprocal_root = [](auto v, auto e) { return 1.f / sqrt(v + e); };
+  return pointwise(reciprocal_root, variance, value(eps));
+}
+
+// y = tail((x - mean) * rstd * gamma + beta, extras...)
+template <class F, class T, int N, Device D, std::same_as<Tensor<T, N, D>>... Extras>
+Tensor<T, N, D> batch_norm(F, const Tensor<T, N, D>& x, const Tensor<float, 1, D>& mean, const Tensor<float, 1, D>& rstd,
+                           const Tensor<float, 1, D>& gamma, const Tensor<float, 1, D>& beta, const Extras&... extras) {
+  detail::check_channels("batch norm", x, "mean", mean);
+  detail::check_channels("batch norm", x, "rstd", rstd);
+  detail::check_channels("batch norm", x, "gamma", gamma);
+  detail::check_channels("batch norm", x, "beta", beta);
+  (detail::check_same_shape("batch norm", x, "extra", extras), ...);
+  Tensor<T, N, D> y(x.shape());
+  const ColumnGrid grid = column_grid(x.rows(), x.cols());
+  Runtime<D>::launch(Grid{grid.blocks()},
+                     BatchNormApply<Traced<F, 1 + sizeof...(Extras)>, T, int(sizeof...(Extras))>{
+                         y.data(), x.data(), {{extras.data()...}}, {mean.data(), rstd.data(), gamma.data(), beta.data()}, grid});
+  return y;
+}
+
+// What the backward of batch_norm reads. Tensors that nothing reads may stay undefined:
+// y unless Tail<F, K>::reads_y, extras[k] unless Tail<F, K>::reads_extra(k).
+template <class T, int N, Device D, int K>
+struct BatchNormInputs {
+  Tensor<T, N, D> x, y;
+  std::array<Tensor<T, N, D>, K> extras;
+  Tensor<float, 1, D> mean, rstd, gamma, beta;
+  bool batch_statistics;  // mean and rstd come from x (batch_statistics), else they are constants
+};
+
+// Where the gradients go; an undefined tensor is not wanted.
+template <class T, int N, Device D, int K>
+struct BatchNormGradients {
+  Tensor<T, N, D> x;
+  Tensor<float, 1, D> gamma, beta;
+  std::array<Tensor<T, N, D>, K> extras;
+};
+
+// Writes the gradients of batch_norm(tail, ...). Two passes over the data for batch statistics, one for constant ones.
+template <class F, class T, int N, Device D, int K>
+void batch_norm_backward(F, const Tensor<T, N, D>& grad_y, const BatchNormInputs<T, N, D, K>& in,
+                         const BatchNormGradients<T, N, D, K>& grads) {
+  using Function = Traced<F, 1 + K>;
+  using Rule = Tail<F, K>;
+  const ColumnGrid grid = column_grid(grad_y.rows(), grad_y.cols());
+  const BatchNormParameters parameters{in.mean.data(), in.rstd.data(), in.gamma.data(), in.beta.data()};
+  BatchNormSaved<Function, T, K> saved{grad_y.data(), in.x.data(), in.y.data(), {}};
+  detail::Pointers<T, K> grad_extras{};
+  bool any_extra = false;
+  for (int k = 0; k < K; ++k) {
+    saved.extras.at[k] = in.extras[size_t(k)].data();
+    grad_extras.at[k] = grads.extras[size_t(k)].data();
+    any_extra |= grads.extras[size_t(k)].defined();
+  }
+  const bool want_parameters = grads.gamma.defined() || grads.beta.defined();
+  const bool sums = want_parameters || (in.batch_statistics && grads.x.defined());
+  const bool write_x = !in.batch_statistics && grads.x.defined();
+
+  Tensor<float, 2, D> partial, mean({2, grid.cols});
+  if (sums) partial = Tensor<float, 2, D>({2 * grid.chunks, grid.cols});
+  float *sum = partial.data(), *product = sum ? sum + grid.chunks * grid.cols : nullptr;
+  const auto reduce = [&]<bool Sums, bool WriteX>() {
+    Runtime<D>::launch(Grid{grid.blocks()}, BatchNormReduce<Function, T, K, Sums, WriteX>{sum, product, grads.x.data(), grad_extras,
+                                                                                   saved, parameters, grid});
+  };
+  if (sums && write_x)
+    reduce.template operator()<true, true>();
+  else if (sums)
+    reduce.template operator()<true, false>();
+  else if (write_x)
+    reduce.template operator()<false, true>();
+  else if (any_extra)
+    reduce.template operator()<false, false>();
+  if (!sums) return;
+
+  float *mean_grad = mean.data(), *slope = mean_grad + grid.cols;
+  Runtime<D>::launch(Grid{(grid.cols + BatchNormSums::columns_per_block - 1) / BatchNormSums::columns_per_block, 64},
+                     BatchNormSums{grads.gamma.data(), grads.beta.data(), mean_grad, slope, in.rstd.data(), sum, product,
+                                   grid.rows, grid.cols, grid.chunks});
+  if (!in.batch_statistics || !grads.x.defined()) return;
+  if constexpr (Rule::twin() >= 0) {
+    // The gradient that an extra has just received is dz: reading it spares y and the tail.
+    if (const auto& dz = grads.extras[size_t(Rule::twin())]; dz.defined()) {
+      Runtime<D>::launch(Grid{grid.blocks()},
+                         BatchNormBackward<Traced<decltype(tails::identity), 1>, T, 0>{
+                             grads.x.data(), mean_grad, slope, {dz.data(), in.x.data(), nullptr, {}}, parameters, grid});
+      return;
+    }
+  }
+  Runtime<D>::launch(Grid{grid.blocks()}, BatchNormBackward<Function, T, K>{grads.x.data(), mean_grad, slope, saved, parameters, grid});
+}
+
+}  // namespace mindgap
