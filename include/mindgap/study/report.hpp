@@ -1,0 +1,51 @@
+// The report of a study: one self-contained HTML page for someone who has not read the paper.
+//
+// Sections: the finding, what was asked, real and generated samples side by side, accuracy against the split for both
+// directions, accuracy against the number of real images, normalisation, where classes are confused, how it was made,
+// and all results. A section whose rows are missing is left out. Charts are inline SVG, images inline PNG, no script:
+// the page works offline, light, dark, printed and at 400 pixels. Everything from outside is escaped.
+//
+// Equal data gives equal bytes: no time stamps but those in `how`.
+#pragma once
+
+#include <filesystem>
+#include <mindgap/core/tensor.hpp>
+#include <mindgap/cpu/runtime.hpp>
+#include <mindgap/study/findings.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace mindgap {
+
+struct ImageSet {
+  Tensor<u8, 4, Cpu> images;  // [n, h, w, c], c = 1 or 3; the first 8 of each class are shown
+  std::vector<i64> labels;    // [n]
+};
+
+struct ReportData {
+  std::string title = "Mind the gap between generated and real images";
+  std::string dataset;    // "Fashion-MNIST"
+  std::string student;    // a phrase: "a ResNet-18 of width 16"
+  std::string generator;  // a phrase: "a class-conditional diffusion model with 1.1 million parameters"
+  std::vector<std::string> class_names;
+  ImageSet real, synthetic;  // either may be empty
+  std::vector<Row> rows;     // of one configuration
+  // [classes][classes], counts or rates, row: true class, column: answer; of the students R and S. May be empty.
+  std::vector<std::vector<double>> confusion_real, confusion_synthetic;
+  // How everything was made: groups of facts, such as {"Generator", {{"steps", "4,250"}, ...}}.
+  std::vector<std::pair<std::string, Facts>> how;
+};
+
+// Throws when labels, class names and matrices do not fit together.
+std::string report_html(const ReportData& data);
+// The page as a file, written atomically.
+void write_report(const std::filesystem::path& path, const ReportData& data);
+// The two charts as files of their own, swap.svg and real_images.svg, as far as there are rows for them.
+void write_figures(const std::filesystem::path& folder, const std::vector<Row>& rows);
+
+}  // namespace mindgap
+
+#if !defined(MINDGAP_GLUE)
+#include <mindgap/study/report.ipp>
+#endif
