@@ -63,7 +63,7 @@ constexpr i64 shared_bytes(const Kernel& kernel) {
 
 // Each piece of shared memory starts at a multiple of this.
 inline constexpr i64 shared_alignment = 64;
-constexpr i64 shared_size(i64 bytes) { return (bytes + shared_alignment - 1) / shared_alignment * shared_alignment; }
+MG_HD constexpr i64 shared_size(i64 bytes) { return (bytes + shared_alignment - 1) / shared_alignment * shared_alignment; }
 
 class SerialBlock {
  public:

@@ -30,6 +30,7 @@ struct Input : Node {
   MG_HD constexpr void pull(const float*, float g, float* grads) const { grads[I] += g; }
 };
 
+// A number of the lambda, while it is traced; freeze() makes it a Number.
 struct Constant : Node {
   static constexpr unsigned deps = 0, reads = 0;
   float number;
@@ -38,10 +39,19 @@ struct Constant : Node {
   MG_HD constexpr void pull(const float*, float, float*) const {}
 };
 
+// A number, f32 bits, that is part of the type.
+template <u32 bits>
+struct Number : Node {
+  static constexpr unsigned deps = 0, reads = 0;
+  MG_HD constexpr float value(const float*) const { return bit_cast<float>(bits); }
+  MG_HD constexpr void pull(const float*, float, float*) const {}
+};
+
 template <class Op, class A>
 struct Unary : Node {
   static constexpr unsigned deps = A::deps, reads = A::reads | (Op::linear ? 0u : A::deps);
   A a;
+  Unary() = default;
   MG_HD constexpr explicit Unary(A x) : a(x) {}
   MG_HD constexpr float value(const float* in) const { return Op::value(a.value(in)); }
   MG_HD constexpr void pull(const float* in, float g, float* grads) const {
@@ -62,6 +72,7 @@ struct Binary : Node {
       (B::deps ? (Op::right_reads_x ? A::deps : 0u) | (Op::right_reads_y ? B::deps : 0u) : 0u);
   A a;
   B b;
+  Binary() = default;
   MG_HD constexpr Binary(A x, B y) : a(x), b(y) {}
   MG_HD constexpr float value(const float* in) const { return Op::value(a.value(in), b.value(in)); }
   MG_HD constexpr void pull(const float* in, float g, float* grads) const {
@@ -247,27 +258,57 @@ constexpr auto trace(F f, std::integer_sequence<int, I...>) {
   return result;
 }
 
+template <class Op, class A, class X>
+constexpr auto rebuild(const Unary<Op, A>&, X x) {
+  return Unary<Op, X>(x);
+}
+template <class Op, class A, class B, class X, class Y>
+constexpr auto rebuild(const Binary<Op, A, B>&, X x, Y y) {
+  return Binary<Op, X, Y>(x, y);
+}
+
+// The same expression with its numbers in the type: an empty type whose default value is the function.
+template <auto tree>
+constexpr auto freeze() {
+  using E = std::remove_cv_t<decltype(tree)>;
+  if constexpr (std::is_same_v<E, Constant>) return Number<bit_cast<u32>(tree.number)>{};
+  else if constexpr (requires { tree.b; }) return rebuild(tree, freeze<tree.a>(), freeze<tree.b>());
+  else if constexpr (requires { tree.a; }) return rebuild(tree, freeze<tree.a>());
+  else return tree;
+}
+
 }  // namespace mindgap::expression
 
 namespace mindgap {
 
-// The lambda F of `Arity` inputs as a type. F must be stateless: the expression is rebuilt wherever it is needed.
-template <class F, int Arity>
-struct Traced {
-  static_assert(std::is_empty_v<F>, "mindgap: pointwise: the lambda must not capture; pass the value as an argument: value(x)");
-  using Tree = decltype(expression::trace(F{}, std::make_integer_sequence<int, Arity>{}));
-  static constexpr int arity = Arity;
+// A traced lambda: its expression as a type. Kernels take this as their F, not the lambda, because a CUDA kernel's type
+// cannot mention a lambda; and equal formulas share one kernel.
+template <class Expression>
+struct Formula {
+  using Tree = Expression;
   static constexpr unsigned reads = Tree::reads;
 
-  // The trace is evaluated by the compiler, in host and in device code alike: the lambda itself never runs on a GPU.
-  MG_HD static float value(const float* in) {
-    constexpr Tree tree = expression::trace(F{}, std::make_integer_sequence<int, Arity>{});
-    return tree.value(in);
-  }
-  MG_HD static void pull(const float* in, float g, float* grads) {
-    constexpr Tree tree = expression::trace(F{}, std::make_integer_sequence<int, Arity>{});
-    tree.pull(in, g, grads);
-  }
+  MG_HD static float value(const float* in) { return Tree{}.value(in); }
+  MG_HD static void pull(const float* in, float g, float* grads) { Tree{}.pull(in, g, grads); }
 };
+
+namespace detail {
+
+template <class F, int Arity>
+struct Trace {
+  static_assert(std::is_empty_v<F>, "mindgap: pointwise: the lambda must not capture; pass the value as an argument: value(x)");
+  static constexpr auto tree = expression::trace(F{}, std::make_integer_sequence<int, Arity>{});
+  using type = Formula<decltype(expression::freeze<tree>())>;
+};
+template <class Tree, int Arity>
+struct Trace<Formula<Tree>, Arity> {
+  using type = Formula<Tree>;
+};
+
+}  // namespace detail
+
+// The formula of the stateless lambda F of `Arity` inputs; of a formula, itself.
+template <class F, int Arity>
+using Traced = typename detail::Trace<F, Arity>::type;
 
 }  // namespace mindgap

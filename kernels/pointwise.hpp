@@ -10,6 +10,7 @@
 
 #include <mindgap/kernels/block.hpp>
 #include <mindgap/kernels/expression.hpp>
+#include <mindgap/kernels/pack.hpp>
 
 #include <tuple>
 
@@ -75,7 +76,7 @@ template <class F, class TY, class... Operands>
 struct Pointwise {
   TY* y;  // [rows, cols]
   RowGrid grid;
-  std::tuple<Operands...> operands;
+  Pack<Operands...> operands;
 
   template <Block B>
   MG_HD void operator()(B& block) const {
@@ -87,12 +88,12 @@ struct Pointwise {
   template <class B, size_t... I>
   MG_HD void row(B& block, i64 r, std::index_sequence<I...>) const {
     using Function = Traced<F, int(sizeof...(Operands))>;
-    const auto rows = std::tuple(std::get<I>(operands).row(r, grid.cols)...);
+    const auto rows = pack(get<I>(operands).row(r, grid.cols)...);
     TY* out = y + r * grid.cols;
     const i64 n = grid.length(r);
 #pragma GCC ivdep
     for (i64 c = block.rank(); c < n; c += block.size()) {
-      const float in[] = {Operands::at(std::get<I>(rows), c)...};
+      const float in[] = {Operands::at(get<I>(rows), c)...};
       out[c] = TY(Function::value(in));
     }
   }
@@ -111,8 +112,8 @@ struct PointwiseBackward {
 
   const TY* grad_y;  // [rows, cols]
   RowGrid grid;
-  std::tuple<Operands...> operands;
-  std::tuple<typename Operands::element*...> grads;  // of dense operands, [rows, cols]
+  Pack<Operands...> operands;
+  Pack<typename Operands::element*...> grads;  // of dense operands, [rows, cols]
   float* partials[K];                                // of reduced operands, [blocks, cols]
 
   MG_HD i64 shared_bytes() const { return K * shared_size(grid.cols * i64(sizeof(float))); }
@@ -137,7 +138,7 @@ struct PointwiseBackward {
 
   template <size_t I>
   MG_HD auto source(i64 r) const {
-    if constexpr (read<I>) return std::get<I>(operands).row(r, grid.cols);
+    if constexpr (read<I>) return get<I>(operands).row(r, grid.cols);
     else return nullptr;
   }
   template <size_t I>
@@ -150,7 +151,7 @@ struct PointwiseBackward {
     if constexpr (Operand<I>::reduced || std::is_same_v<Operand<I>, ValueOperand>) {
       return row;
     } else {
-      auto* grad = std::get<I>(grads);
+      auto* grad = get<I>(grads);
       return grad ? grad + r * grid.cols : reinterpret_cast<typename Operand<I>::element*>(row);
     }
   }
@@ -162,16 +163,16 @@ struct PointwiseBackward {
 
   template <class B, size_t... I>
   MG_HD void row(B& block, i64 r, float* const* rows, std::index_sequence<I...>) const {
-    const auto sources = std::tuple(source<I>(r)...);
-    const auto targets = std::tuple(target<I>(r, rows[I])...);
+    const auto sources = pack(source<I>(r)...);
+    const auto targets = pack(target<I>(r, rows[I])...);
     const TY* g = grad_y + r * grid.cols;
     const i64 n = grid.length(r);
 #pragma GCC ivdep
     for (i64 c = block.rank(); c < n; c += block.size()) {
-      const float in[] = {load<I>(std::get<I>(sources), c)...};
+      const float in[] = {load<I>(get<I>(sources), c)...};
       float d[K] = {};
       Function::pull(in, float(g[c]), d);
-      (store<I>(std::get<I>(targets), c, d[I]), ...);
+      (store<I>(get<I>(targets), c, d[I]), ...);
     }
   }
 };

@@ -53,7 +53,8 @@ struct Runtime<Cuda> {
   // Threads: a multiple of 32, at most 1024.
   template <class Kernel>
   static void launch(Grid grid, const Kernel& kernel) {
-    static_assert(std::is_trivially_copyable_v<Kernel>, "mindgap: a kernel's fields are plain values and device pointers");
+    static_assert(std::is_trivially_copy_constructible_v<Kernel> && std::is_trivially_destructible_v<Kernel>,
+                  "mindgap: a kernel's fields are plain values and device pointers");
     static_assert(sizeof(Kernel) <= 4096, "mindgap: a kernel's fields take at most 4096 bytes");
     if (grid.blocks == 0) return;
     if (grid.blocks < 0 || grid.blocks > 0x7fffffff || grid.threads < 32 || grid.threads > 1024 || grid.threads % 32)

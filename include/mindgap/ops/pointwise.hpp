@@ -99,9 +99,9 @@ template <class F, class T, int N, Device D, class TX, class... Marks>
 void pointwise_into(const Tensor<T, N, D>& y, F, const Tensor<TX, N, D>& x, const Marks&... marks) {
   if (y.shape() != x.shape()) detail::operand_mismatch("the destination", x.shape(), y.str());
   const RowGrid grid = detail::grid_of<false>(x.shape(), marks...);
-  const auto operands = std::tuple(detail::lower(x.shape(), x), detail::lower(x.shape(), marks)...);
-  [&]<class... Operands>(const std::tuple<Operands...>& o) {
-    Runtime<D>::launch(Grid{grid.blocks()}, Pointwise<F, T, Operands...>{y.data(), grid, o});
+  const auto operands = pack(detail::lower(x.shape(), x), detail::lower(x.shape(), marks)...);
+  [&]<class... Operands>(const Pack<Operands...>& o) {
+    Runtime<D>::launch(Grid{grid.blocks()}, Pointwise<Traced<F, sizeof...(Operands)>, T, Operands...>{y.data(), grid, o});
   }(operands);
 }
 
@@ -140,7 +140,8 @@ void pointwise_backward(F, const Tensor<T, N, D>& grad_y, i64 outer, const std::
   constexpr bool any_reduced = (Operands::reduced || ...);
   const RowGrid grid = any_reduced ? detail::make_grid(grad_y.size(), grad_y.extent(N - 1), std::max<i64>(outer, 1))
                                    : detail::make_grid(grad_y.size(), 1024, 1);
-  PointwiseBackward<F, T, Operands...> kernel{grad_y.data(), grid, operands, {}, {}};
+  const auto packed = std::apply([](const auto&... operand) { return pack(operand...); }, operands);
+  PointwiseBackward<Traced<F, K>, T, Operands...> kernel{grad_y.data(), grid, packed, {}, {}};
   Tensor<float, 2, D> partials[K];
 
   const auto prepare = [&]<size_t I>(std::integral_constant<size_t, I>) {
@@ -152,7 +153,7 @@ void pointwise_backward(F, const Tensor<T, N, D>& grad_y, i64 outer, const std::
     } else if constexpr (!std::is_same_v<Operand, ValueOperand>) {
       static_assert(std::is_same_v<decltype(target), typename Operand::element*>,
                     "mindgap: pointwise: the gradient of a tensor operand has the operand's element type");
-      std::get<I>(kernel.grads) = target;
+      get<I>(kernel.grads) = target;
     }
   };
   const auto finish = [&]<size_t I>(std::integral_constant<size_t, I>) {
