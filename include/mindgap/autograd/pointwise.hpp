@@ -16,7 +16,7 @@ const X& operand_value(const X& x) {
 }
 template <Real T, int N, Device D, Real G>
 const Tensor<T, N, D>& operand_value(const Var<T, N, D, G>& x) {
-  return x.value();
+  return value_of(x);
 }
 template <class X>
 auto operand_value(const RowMark<X>& mark) {

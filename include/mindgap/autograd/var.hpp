@@ -113,6 +113,16 @@ inline constexpr bool is_var = false;
 template <Real T, int N, Device D, Real G>
 inline constexpr bool is_var<Var<T, N, D, G>> = true;
 
+// The value of either kind.
+template <Element T, int N, Device D>
+const Tensor<T, N, D>& value_of(const Tensor<T, N, D>& x) {
+  return x;
+}
+template <Real T, int N, Device D, Real G>
+const Tensor<T, N, D>& value_of(const Var<T, N, D, G>& x) {
+  return x.value();
+}
+
 // A leaf whose gradient is wanted, and one whose gradient is not.
 template <Real T, int N, Device D>
 Var<T, N, D> variable(Tape& tape, Tensor<T, N, D> value) {

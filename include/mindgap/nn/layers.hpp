@@ -1,0 +1,147 @@
+// The layers, with torch.nn's names, members and default initialisation.
+//
+// A layer is called with a Tensor or a Var: one body serves the sampler and the student. Each knows its dotted name
+// (`path`) so that errors say where they come from, and how to initialise itself from (seed, name).
+#pragma once
+
+#include <mindgap/autograd/linear.hpp>
+#include <mindgap/autograd/norm.hpp>
+#include <mindgap/nn/init.hpp>
+#include <mindgap/nn/module.hpp>
+
+namespace mindgap {
+
+// x [N, H, W, in] -> [N, OH, OW, out]
+template <Device D, class P>
+struct Conv2d {
+  enum class Init { fan_in_uniform, kaiming_normal_fan_out };
+
+  Parameter<4, D, P> weight;  // [out, kernel, kernel, in]
+  Parameter<1, D, P> bias;    // [out], or undefined
+  ConvOptions options;
+  Init initial = Init::fan_in_uniform;
+  std::string path;
+  MINDGAP_MODULE(weight, bias)
+
+  Conv2d() = default;
+  Conv2d(i64 in, i64 out, i64 kernel, ConvOptions o = {}, bool with_bias = true) : weight(Shape<4>(out, kernel, kernel, in)), options(o) {
+    if (with_bias) bias = Parameter<1, D, P>(Shape<1>(out));
+  }
+
+  template <class X>
+  auto operator()(const X& x) const {
+    const ModulePath in(path);
+    return conv2d(x, weight.as(x), bias.as(x), options);
+  }
+
+  void reset(u64 seed, const std::string& name) {
+    const Shape<4>& s = weight.shape();
+    if (initial == Init::kaiming_normal_fan_out) init::normal(weight, init::kaiming_deviation(s[0] * s[1] * s[2]), seed, name + ".weight");
+    else init::uniform(weight, init::default_bound(s[1] * s[2] * s[3]), seed, name + ".weight");
+    if (bias.defined()) init::uniform(bias, init::default_bound(s[1] * s[2] * s[3]), seed, name + ".bias");
+  }
+};
+
+// x [..., in] -> [..., out]
+template <Device D, class P>
+struct Linear {
+  Parameter<2, D, P> weight;  // [out, in]
+  Parameter<1, D, P> bias;    // [out], or undefined
+  std::string path;
+  MINDGAP_MODULE(weight, bias)
+
+  Linear() = default;
+  Linear(i64 in, i64 out, bool with_bias = true) : weight(Shape<2>(out, in)) {
+    if (with_bias) bias = Parameter<1, D, P>(Shape<1>(out));
+  }
+
+  template <class X>
+  auto operator()(const X& x) const {
+    const ModulePath in(path);
+    return linear(x, weight.as(x), bias.as(x));
+  }
+
+  void reset(u64 seed, const std::string& name) {
+    const float bound = init::default_bound(weight.shape()[1]);
+    init::uniform(weight, bound, seed, name + ".weight");
+    if (bias.defined()) init::uniform(bias, bound, seed, name + ".bias");
+  }
+};
+
+// Batch norm over all rows, with an optional tail: bn(x), bn(x, relu_add, residual).
+//
+// While `training` and not `frozen_statistics` it normalises by the batch and moves the running averages, as torch's
+// train(); otherwise it normalises by the averages and leaves them alone. Several sets of statistics (one a domain) share
+// gamma and beta: `use_statistics(k)` chooses; set 0 has the published names, the others ride along as statistics.<k>.
+template <Device D, class P>
+struct BatchNorm2d {
+  struct Statistics {
+    Buffer<1, D> running_mean, running_var;
+    Counter num_batches_tracked;
+    MINDGAP_MODULE(running_mean, running_var, num_batches_tracked)
+
+    Statistics() = default;
+    explicit Statistics(i64 channels)
+        : running_mean(Tensor<float, 1, D>::zeros(Shape<1>(channels))), running_var(Tensor<float, 1, D>::full(Shape<1>(channels), 1.f)) {}
+  };
+
+  Parameter<1, D, P> weight, bias;  // gamma and beta, [C]
+  std::vector<Statistics> sets;     // at least one
+  size_t active = 0;
+  float eps = 1e-5f, momentum = 0.1f;
+  bool training = true, frozen_statistics = false;
+  // Instead of the usual momentum: the plain average over all batches since reset_statistics() (torch's momentum=None).
+  bool cumulative = false;
+  std::string path;
+
+  template <class F>
+  void visit(F&& f) {
+    f("weight", weight);
+    f("bias", bias);
+    if (sets.empty()) return;
+    sets[0].visit(f);
+    for (size_t k = 1; k < sets.size(); ++k) f("statistics." + std::to_string(k), sets[k]);
+  }
+
+  BatchNorm2d() = default;
+  explicit BatchNorm2d(i64 channels) : weight(Shape<1>(channels)), bias(Shape<1>(channels)), sets{Statistics(channels)} { init::constant(weight, 1.f); }
+
+  // Chooses set k and makes it, from the first set's values, if it does not exist yet.
+  void use_statistics(size_t k) {
+    while (sets.size() <= k) {
+      Statistics copy = sets[0];
+      copy.running_mean.value = copy.running_mean.value.clone();
+      copy.running_var.value = copy.running_var.value.clone();
+      sets.push_back(copy);
+    }
+    active = k;
+  }
+  void reset_statistics() {
+    sets[active] = Statistics(weight.shape().size());
+  }
+
+  template <class X, class F = std::remove_const_t<decltype(tails::identity)>, class... Extras>
+  X operator()(const X& x, F tail = {}, const Extras&... extras) {
+    const ModulePath in(path);
+    Statistics& s = sets[active];
+    const bool from_batch = training && !frozen_statistics;
+    BatchNormStatistics<D> n;
+    if (from_batch) {
+      ++s.num_batches_tracked.value;
+      const float step = cumulative ? 1.f / float(s.num_batches_tracked.value) : momentum;
+      n = batch_statistics(value_of(x), eps, RunningAverages<D>{s.running_mean.value, s.running_var.value, step});
+    } else {
+      n = {s.running_mean.value, running_rstd(s.running_var.value, eps)};
+    }
+    if constexpr (is_tensor<X>) return batch_norm(tail, x, n.mean, n.rstd, weight.value, bias.value, extras...);
+    else return batch_norm(tail, x, n.mean, n.rstd, from_batch, weight.as(x), bias.as(x), extras...);
+  }
+
+  void reset(u64, const std::string&) {
+    init::constant(weight, 1.f);
+    init::constant(bias, 0.f);
+    reset_statistics();
+  }
+};
+
+}  // namespace mindgap

@@ -1,0 +1,89 @@
+// State dicts: the parameters, buffers and counters of a network as a safetensors file under published names.
+//
+// Values are stored in f32 (counters in i64) in the published layout: [O, I, kh, kw] for convolutions. Loading is strict:
+// missing, unexpected and wrong-shape entries are reported together, nothing is changed unless all fit, and NaN or
+// infinite values are refused. bf16 and f16 files are widened. Published ranks may differ from ours by extents of one.
+// An optimizer saves its own state the same way, as more items in one file.
+#pragma once
+
+#include <mindgap/data/safetensors.hpp>
+#include <mindgap/nn/init.hpp>
+#include <mindgap/nn/module.hpp>
+
+#include <filesystem>
+
+namespace mindgap {
+
+// One entry of a state dict: how to read it from and write it to the network, as f32 in the published layout.
+struct StateItem {
+  std::string name;
+  std::vector<i64> shape;  // published
+  bool counter = false;    // stored as i64; may be missing in a file
+  std::function<std::vector<float>()> get;
+  std::function<void(const std::vector<float>&)> set;
+};
+
+// An item over an f32 tensor; the layout only matters at rank 4.
+template <int N, Device D>
+StateItem state_item(std::string name, Tensor<float, N, D> tensor, Layout layout = Layout::plain, std::function<void()> changed = {}) {
+  const Shape<N> ours = tensor.shape();
+  std::vector<i64> shape(ours.extents.begin(), ours.extents.end());
+  if constexpr (N == 4)
+    if (layout == Layout::conv) shape = {ours[0], ours[3], ours[1], ours[2]};
+  return {std::move(name), shape, false,
+          [=] {
+            const std::vector<float> values = tensor.to_vector();
+            std::vector<float> published(values.size());
+            for (size_t i = 0; i < values.size(); ++i) published[size_t(published_index(ours, layout, i64(i)))] = values[i];
+            return published;
+          },
+          [=](const std::vector<float>& published) {
+            std::vector<float> values(published.size());
+            for (size_t i = 0; i < values.size(); ++i) values[i] = published[size_t(published_index(ours, layout, i64(i)))];
+            Runtime<D>::from_host(tensor.data(), values.data(), tensor.bytes());
+            if (changed) changed();
+          }};
+}
+
+// The items of a network, names prefixed by `prefix` (ending in a dot, or empty).
+template <Module M>
+std::vector<StateItem> state_items(M& net, const std::string& prefix = "") {
+  std::vector<StateItem> items;
+  walk(net, "", [&]<class X>(const std::string& name, X& item) {
+    if constexpr (is_parameter<X>) items.push_back(state_item(prefix + name, item.master, item.layout, [&item] { item.refresh(); }));
+    else if constexpr (is_buffer<X>) items.push_back(state_item(prefix + name, item.value));
+    else if constexpr (std::is_same_v<X, Counter>)
+      items.push_back({prefix + name, {}, true, [&item] { return std::vector<float>{float(item.value)}; },
+                       [&item](const std::vector<float>& v) { item.value = i64(v[0]); }});
+  });
+  return items;
+}
+
+// Writes the items atomically.
+void write_state(const std::filesystem::path& path, const std::vector<StateItem>& items, const Metadata& metadata = {});
+
+// Reads the items from a file; strict, see above. Returns the file's metadata.
+Metadata read_state(const std::filesystem::path& path, const std::vector<StateItem>& items);
+
+template <Module M>
+void save(M& net, const std::filesystem::path& path, const Metadata& metadata = {}) {
+  write_state(path, state_items(net), metadata);
+}
+template <Module M>
+Metadata load(M& net, const std::filesystem::path& path) {
+  return read_state(path, state_items(net));
+}
+
+// Copies parameters, buffers and counters from one network to another of the same shape.
+template <Module M>
+void copy_state(M& from, M& to) {
+  const std::vector<StateItem> source = state_items(from), target = state_items(to);
+  if (source.size() != target.size()) throw Error(text("copy_state: ", source.size(), " entries do not fit ", target.size()));
+  for (size_t i = 0; i < source.size(); ++i) target[i].set(source[i].get());
+}
+
+}  // namespace mindgap
+
+#if !defined(MINDGAP_GLUE)
+#include <mindgap/nn/state_dict.ipp>
+#endif

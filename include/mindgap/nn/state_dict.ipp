@@ -1,0 +1,92 @@
+// Bodies of nn/state_dict.hpp.
+#pragma once
+
+#include <mindgap/nn/state_dict.hpp>
+
+#include <set>
+
+namespace mindgap {
+namespace detail {
+
+// Extents of one carry no information: a 1x1 convolution and a linear layer hold the same matrix.
+inline std::vector<i64> without_ones(const std::vector<i64>& shape) {
+  std::vector<i64> out;
+  for (i64 extent : shape)
+    if (extent != 1) out.push_back(extent);
+  return out;
+}
+
+inline std::string shape_text(const std::vector<i64>& shape) {
+  std::string out = "[";
+  for (size_t i = 0; i < shape.size(); ++i) (out += i ? ", " : "") += std::to_string(shape[i]);
+  return out + "]";
+}
+
+// At most a dozen names, and how many more.
+inline std::string some_of(const std::vector<std::string>& names) {
+  std::string out;
+  for (size_t i = 0; i < names.size() && i < 12; ++i) (out += i ? ", " : "") += names[i];
+  if (names.size() > 12) out += text(" and ", names.size() - 12, " more");
+  return out;
+}
+
+}  // namespace detail
+
+MINDGAP_INLINE void write_state(const std::filesystem::path& path, const std::vector<StateItem>& items, const Metadata& metadata) {
+  std::vector<std::vector<float>> values;
+  std::vector<i64> counters;
+  counters.reserve(items.size());
+  std::vector<SafetensorsSource> sources;
+  for (const StateItem& item : items) {
+    values.push_back(item.get());
+    if (item.counter) {
+      counters.push_back(i64(values.back()[0]));
+      sources.push_back({item.name, DType::i64, {}, std::as_bytes(std::span(&counters.back(), 1))});
+    } else {
+      sources.push_back({item.name, DType::f32, item.shape, std::as_bytes(std::span(values.back()))});
+    }
+  }
+  write_safetensors(path, std::move(sources), metadata);
+}
+
+MINDGAP_INLINE Metadata read_state(const std::filesystem::path& path, const std::vector<StateItem>& items) {
+  const Safetensors file(path);
+  std::vector<std::string> missing, unexpected, misshaped;
+  std::set<std::string> known;
+  for (const StateItem& item : items) {
+    known.insert(item.name);
+    const SafetensorsEntry* entry = file.find(item.name);
+    if (!entry) {
+      if (!item.counter) missing.push_back(item.name);
+    } else if (detail::without_ones(entry->shape) != detail::without_ones(item.shape)) {
+      misshaped.push_back(item.name + " is " + entry->shape_str() + ", wanted " + detail::shape_text(item.shape));
+    }
+  }
+  for (const SafetensorsEntry& entry : file.entries())
+    if (!known.contains(entry.name)) unexpected.push_back(entry.name);
+  if (!missing.empty() || !unexpected.empty() || !misshaped.empty()) {
+    std::vector<ErrorLine> lines{{"file", path.string()}};
+    if (!missing.empty()) lines.push_back({"missing", text(missing.size(), ": ", detail::some_of(missing))});
+    if (!unexpected.empty()) lines.push_back({"unexpected", text(unexpected.size(), ": ", detail::some_of(unexpected))});
+    if (!misshaped.empty()) lines.push_back({"shapes", text(misshaped.size(), ": ", detail::some_of(misshaped))});
+    lines.push_back({"remedy", "is this the file of another model, or of another width or number of classes?"});
+    throw Error("the weights do not fit the model", lines);
+  }
+  check_finite(file);
+  for (const StateItem& item : items) {
+    const SafetensorsEntry* entry = file.find(item.name);
+    if (!entry) continue;
+    std::vector<float> values(static_cast<size_t>(entry->size()));
+    if (item.counter && entry->type == "I64") {
+      i64 count;
+      std::memcpy(&count, entry->bytes.data(), sizeof count);
+      values[0] = float(count);
+    } else {
+      read_f32(*entry, values.data());
+    }
+    item.set(values);
+  }
+  return file.metadata();
+}
+
+}  // namespace mindgap
