@@ -16,10 +16,11 @@
 // Left out: trained betas, zero-terminal-SNR rescaling, learned variances.
 #pragma once
 
-#include <algorithm>
-#include <cmath>
 #include <mindgap/core/dtype.hpp>
 #include <mindgap/core/error.hpp>
+
+#include <algorithm>
+#include <cmath>
 #include <numbers>
 
 namespace mindgap {
@@ -82,6 +83,9 @@ class NoiseSchedule {
     for (i64 t = 0; t < train_steps; ++t) {
       product *= double(1.f - beta(schedule, t, train_steps, beta_start, beta_end));
       alphas_cumprod_.push_back(float(product));
+      if (!(alphas_cumprod_.back() > 1e-12f))
+        throw Error(text("noise schedule: no signal is left at timestep ", t, " of ", train_steps),
+                    {{"remedy", "use smaller betas"}});
     }
   }
 

@@ -93,8 +93,7 @@ class Sampler {
     }
     std::vector<double> grid;
     for (i64 i = points - 1; i >= (solver ? 1 : 0); --i) {
-      if (spacing == TimestepSpacing::leading)
-        grid.push_back(double(i * (end / points) + config_.steps_offset));
+      if (spacing == TimestepSpacing::leading) grid.push_back(double(i * (end / points) + config_.steps_offset));
       else {
         const double t = points == 1 ? 0 : i == points - 1 ? double(end - 1) : double(i) * (double(end - 1) / double(points - 1));
         grid.push_back(whole ? std::nearbyint(t) : double(float(t)));

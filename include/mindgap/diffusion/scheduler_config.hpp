@@ -7,8 +7,9 @@
 // refused by name rather than ignored; keys that no sampler here reads are ignored.
 #pragma once
 
-#include <filesystem>
 #include <mindgap/diffusion/noise_schedule.hpp>
+
+#include <filesystem>
 #include <optional>
 
 namespace mindgap {
