@@ -50,6 +50,24 @@ Var<T, N, D> linear(const Var<T, N, D>& x, const Var<T, 2, D, GW>& w, const Var<
   return y;
 }
 
+template <Real T, int N, Device D, Real GW>
+Var<T, N, D> linear_pair(const Var<T, N, D>& x, const Var<T, N, D>& skip, const Var<T, 2, D, GW>& w, const Var<float, 1, D>& bias) {
+  const bool needed = x.needs_gradient() || skip.needs_gradient() || w.needs_gradient() || bias.needs_gradient();
+  Var<T, N, D> y(linear_pair(x.value(), skip.value(), w.value(), bias.value()), x.tape(), needed);
+  if (needed)
+    x.tape().record([xs = x.slot(), ss = skip.slot(), ws = w.slot(), bs = bias.slot(), ys = y.slot(), x = x.value(), skip = skip.value(), w = w.value()] {
+      if (!ys->written()) return;
+      const auto& grad_y = ys->gradient();
+      if (ws) ws->write([&](const auto& out) { linear_pair_backward_weight(out, x, skip, grad_y); });
+      if (bs) bs->write([&](const auto& out) { bias_backward(out, grad_y); });
+      const auto grad_x = xs ? xs->destination() : Tensor<T, N, D>(), grad_skip = ss ? ss->destination() : Tensor<T, N, D>();
+      linear_pair_backward_data(grad_x, grad_skip, grad_y, w, x.cols());
+      if (xs) xs->commit(grad_x);
+      if (ss) ss->commit(grad_skip);
+    });
+  return y;
+}
+
 template <Real T, Device D>
 Var<T, 3, D> matmul(const Var<T, 3, D>& a, const Var<T, 3, D>& b) {
   const bool needed = a.needs_gradient() || b.needs_gradient();

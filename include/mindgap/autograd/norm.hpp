@@ -3,6 +3,7 @@
 
 #include <mindgap/autograd/var.hpp>
 #include <mindgap/ops/batch_norm.hpp>
+#include <mindgap/ops/group_norm.hpp>
 
 namespace mindgap {
 
@@ -40,6 +41,40 @@ Var<T, N, D> batch_norm(F tail, const Var<T, N, D>& x, const Tensor<float, 1, D>
       if (es[k]) es[k]->commit(grads.extras[k]);
   });
   return y;
+}
+
+// y = tail(group norm of x); `skip` (undefined or the second part of the channels) and `row` (undefined or [N, C], added to
+// every position of its sample before the norm) as in ops/group_norm.hpp.
+template <class F, Real T, int N, Device D>
+Var<T, N, D> group_norm(F tail, const Var<T, N, D>& x, const Var<T, N, D>& skip, const Var<T, 2, D>& row, i64 groups, float eps,
+                        const Var<float, 1, D>& gamma, const Var<float, 1, D>& beta) {
+  const GroupNormInput<T, N, D> in{x.value(), skip.value(), row.value()};
+  const bool needed = x.needs_gradient() || skip.needs_gradient() || row.needs_gradient() || gamma.needs_gradient() || beta.needs_gradient();
+  const auto [y_value, mean, rstd] = group_norm(tail, in, groups, eps, gamma.value(), beta.value());
+  Var<T, N, D> y(y_value, x.tape(), needed);
+  if (needed)
+    x.tape().record([tail, in, mean = mean, rstd = rstd, gamma = gamma.value(), beta = beta.value(), xs = x.slot(), ss = skip.slot(),
+                     rs = row.slot(), gs = gamma.slot(), bs = beta.slot(), ys = y.slot()] {
+      if (!ys->written()) return;
+      GroupNormGradients<T, N, D> grads;
+      if (xs) grads.x = xs->destination();
+      if (ss) grads.skip = ss->destination();
+      if (rs) grads.row = rs->destination();
+      if (gs) grads.gamma = gs->destination();
+      if (bs) grads.beta = bs->destination();
+      group_norm_backward(tail, ys->gradient(), in, mean, rstd, gamma, beta, grads);
+      if (xs) xs->commit(grads.x);
+      if (ss) ss->commit(grads.skip);
+      if (rs) rs->commit(grads.row);
+      if (gs) gs->commit(grads.gamma);
+      if (bs) bs->commit(grads.beta);
+    });
+  return y;
+}
+template <class F, Real T, int N, Device D>
+Tensor<T, N, D> group_norm(F tail, const Tensor<T, N, D>& x, const Tensor<T, N, D>& skip, const Tensor<T, 2, D>& row, i64 groups,
+                           float eps, const Tensor<float, 1, D>& gamma, const Tensor<float, 1, D>& beta) {
+  return group_norm(tail, GroupNormInput<T, N, D>{x, skip, row}, groups, eps, gamma, beta).y;
 }
 
 }  // namespace mindgap

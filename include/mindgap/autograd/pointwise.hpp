@@ -143,4 +143,21 @@ auto pointwise(F f, const Xs&... xs) {
   return y;
 }
 
+// a + b. Unlike pointwise, its backward runs nothing: both gradients are the result's.
+template <Real T, int N, Device D>
+Tensor<T, N, D> add(const Tensor<T, N, D>& a, const Tensor<T, N, D>& b) {
+  return pointwise([](auto x, auto y) { return x + y; }, a, b);
+}
+template <Real T, int N, Device D>
+Var<T, N, D> add(const Var<T, N, D>& a, const Var<T, N, D>& b) {
+  Var<T, N, D> y(add(a.value(), b.value()), a.tape(), a.needs_gradient() || b.needs_gradient());
+  if (y.needs_gradient())
+    a.tape().record([as = a.slot(), bs = b.slot(), ys = y.slot()] {
+      if (!ys->written()) return;
+      if (as) as->pass(ys->gradient());
+      if (bs) bs->pass(ys->gradient());
+    });
+  return y;
+}
+
 }  // namespace mindgap

@@ -116,6 +116,8 @@ struct ResNet {
   ResNet(const ResNet&) = delete;
   ResNet& operator=(const ResNet&) = delete;
 
+  // The stem, the blocks and the classifier.
+  i64 unit_count() const { return 2 + config.depths[0] + config.depths[1] + config.depths[2] + config.depths[3]; }
   // "stem", "layer1.0", ..., "fc"
   std::vector<std::string> units() const {
     std::vector<std::string> names{"stem"};
@@ -157,7 +159,7 @@ struct ResNet {
   // x [N, H, W, channels] -> logits [N, classes]
   template <class X>
   auto operator()(const X& x) {
-    return classify(run(x, 0, i64(units().size()) - 1));
+    return classify(run(x, 0, unit_count() - 1));
   }
 
  private:

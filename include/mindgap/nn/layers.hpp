@@ -4,6 +4,7 @@
 // (`path`) so that errors say where they come from, and how to initialise itself from (seed, name).
 #pragma once
 
+#include <mindgap/autograd/embedding.hpp>
 #include <mindgap/autograd/linear.hpp>
 #include <mindgap/autograd/norm.hpp>
 #include <mindgap/nn/init.hpp>
@@ -142,6 +143,51 @@ struct BatchNorm2d {
     init::constant(bias, 0.f);
     reset_statistics();
   }
+};
+
+// Group norm with a tail. gn(x, tail), or of two tensors side by side, and with a row [N, C] added first.
+template <Device D, class P>
+struct GroupNorm2d {
+  Parameter<1, D, P> weight, bias;  // gamma and beta, [C]
+  i64 groups = 1;
+  float eps = 1e-5f;
+  std::string path;
+  MINDGAP_MODULE(weight, bias)
+
+  GroupNorm2d() = default;
+  GroupNorm2d(i64 n, i64 channels, float e) : weight(Shape<1>(channels)), bias(Shape<1>(channels)), groups(n), eps(e) { init::constant(weight, 1.f); }
+
+  // skip and row may be default-made: absent.
+  template <class X, class F, class R>
+  X operator()(F tail, const X& x, const X& skip, const R& row) const {
+    const ModulePath in(path);
+    return group_norm(tail, x, skip, row, groups, eps, weight.as(x), bias.as(x));
+  }
+
+  void reset(u64, const std::string&) {
+    init::constant(weight, 1.f);
+    init::constant(bias, 0.f);
+  }
+};
+
+// Rows of a table: ids [N] -> [N, dim]
+template <Device D, class P>
+struct Embedding {
+  Parameter<2, D, P> weight;  // [rows, dim]
+  std::string path;
+  MINDGAP_MODULE(weight)
+
+  Embedding() = default;
+  Embedding(i64 rows, i64 dim) : weight(Shape<2>(rows, dim)) {}
+
+  // x only says whether a tensor or a variable is wanted, and on which tape.
+  template <class X>
+  auto operator()(const Tensor<i64, 1, D>& ids, const X& x) const {
+    const ModulePath in(path);
+    return embedding(ids, weight.as(x));
+  }
+
+  void reset(u64 seed, const std::string& name) { init::normal(weight, 1.f, seed, name + ".weight"); }
 };
 
 }  // namespace mindgap

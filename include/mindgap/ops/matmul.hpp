@@ -40,6 +40,58 @@ Tensor<T, N, D> linear(const Tensor<T, N, D>& x, const Tensor<T, 2, D>& w, const
   return y;
 }
 
+namespace detail {
+
+// One part of a product with weights [O, I1 + I2]: y (+)= x w[:, offset : offset + I]^T, the parts lying side by side in w.
+inline MatmulGeometry part_geometry(i64 rows, i64 in, i64 out, i64 w_cols) {
+  return {1, 1, rows, out, in, false, true, {0, 0, in}, {0, 0, w_cols}, {0, 0, out}};
+}
+
+}  // namespace detail
+
+// y = [x, skip] w^T + bias for x [..., I1] and skip [..., I2] that lie side by side along the features, w [O, I1 + I2],
+// without concatenating them: two products, accumulated.
+template <Real T, int N, Device D>
+Tensor<T, N, D> linear_pair(const Tensor<T, N, D>& x, const Tensor<T, N, D>& skip, const Tensor<T, 2, D>& w, const Tensor<float, 1, D>& bias) {
+  detail::assert_computes<D, T>();
+  if (x.cols() + skip.cols() != w.extent(1) || x.rows() != skip.rows())
+    throw Error(text("linear: the inputs have ", x.cols(), " + ", skip.cols(), " features, weight wants ", w.extent(1)),
+                {{"input", x.str()}, {"skip", skip.str()}, {"weight", w.str()}});
+  Shape<N> shape = x.shape();
+  shape[N - 1] = w.extent(0);
+  Tensor<T, N, D> y(shape);
+  if (!y.size()) return y;
+  const auto g = [&](const Tensor<T, N, D>& part) { return detail::part_geometry(x.rows(), part.cols(), w.extent(0), w.extent(1)); };
+  Library<D>::matmul(g(x), y.data(), x.data(), w.data(), 1.f, false, bias.data());
+  Library<D>::matmul(g(skip), y.data(), skip.data(), w.data() + x.cols(), 1.f, true);
+  return y;
+}
+
+// Undefined gradients are not wanted.
+template <Real T, int N, Device D>
+void linear_pair_backward_data(const Tensor<T, N, D>& grad_x, const Tensor<T, N, D>& grad_skip, const Tensor<T, N, D>& grad_y,
+                               const Tensor<T, 2, D>& w, i64 x_cols) {
+  const auto part = [&](const Tensor<T, N, D>& grad, i64 offset) {
+    if (!grad.defined() || !grad.size()) return;
+    MatmulGeometry g = MatmulGeometry::dense(grad_y.rows(), grad.cols(), w.extent(0));
+    g.b.row = w.extent(1);
+    Library<D>::matmul(g, grad.data(), grad_y.data(), w.data() + offset);
+  };
+  part(grad_x, 0);
+  part(grad_skip, x_cols);
+}
+
+template <Real T, int N, Device D>
+void linear_pair_backward_weight(const Tensor<float, 2, D>& grad_w, const Tensor<T, N, D>& x, const Tensor<T, N, D>& skip, const Tensor<T, N, D>& grad_y) {
+  const auto part = [&](const Tensor<T, N, D>& in, i64 offset) {
+    MatmulGeometry g = MatmulGeometry::dense(grad_w.extent(0), in.cols(), in.rows(), true, false);
+    g.c.row = grad_w.extent(1);
+    Library<D>::matmul(g, grad_w.data() + offset, grad_y.data(), in.data());
+  };
+  part(x, 0);
+  part(skip, x.cols());
+}
+
 // grad_x = grad_y w
 template <Real T, int N, Device D>
 void linear_backward_data(const Tensor<T, N, D>& grad_x, const Tensor<T, N, D>& grad_y, const Tensor<T, 2, D>& w) {

@@ -1,0 +1,219 @@
+// UNet2DModel: the denoising U-Net of class-conditional diffusion, under diffusers' names and configuration.
+//
+//   model(x [N, H, W, in], timesteps [N] f32, classes [N] i64) -> [N, H, W, out]
+//
+// Ho et al., "Denoising diffusion probabilistic models" (2020), appendix B, as diffusers' UNet2DModel lays it out. A skip
+// connection is never concatenated: the norm behind it reads both parts and writes one dense result, and the 1x1 shortcut
+// is two products. The time embedding is added inside the second norm of a block.
+#pragma once
+
+#include <mindgap/autograd/pointwise.hpp>
+#include <mindgap/autograd/resize.hpp>
+#include <mindgap/models/unet_config.hpp>
+#include <mindgap/nn/freeze.hpp>
+#include <mindgap/nn/layers.hpp>
+#include <mindgap/ops/embedding.hpp>
+
+namespace mindgap {
+
+// conv2(silu(norm2(conv1(silu(norm1(x))) + time))) + shortcut(x), x having one or two parts.
+template <Device D, class P>
+struct ResnetBlock2D {
+  GroupNorm2d<D, P> norm1;
+  Conv2d<D, P> conv1;
+  Linear<D, P> time_emb_proj;
+  GroupNorm2d<D, P> norm2;
+  Conv2d<D, P> conv2;
+  std::optional<Conv2d<D, P>> conv_shortcut;  // 1x1, where the number of channels changes
+  MINDGAP_MODULE(norm1, conv1, time_emb_proj, norm2, conv2, conv_shortcut)
+
+  ResnetBlock2D(i64 in, i64 out, const UNetConfig& c)
+      : norm1(c.norm_num_groups, in, c.norm_eps),
+        conv1(in, out, 3, {1, 1}),
+        time_emb_proj(c.time_embed_dim(), out),
+        norm2(c.norm_num_groups, out, c.norm_eps),
+        conv2(out, out, 3, {1, 1}) {
+    if (in != out) conv_shortcut = Conv2d<D, P>(in, out, 1);
+  }
+
+  // skip: the second part of the input, or default-made. time: silu of the embedding, [N, time_embed_dim].
+  template <class X, class R>
+  X operator()(const X& x, const X& skip, const R& time) const {
+    const X h = conv1(norm1(tails::silu, x, skip, R()));
+    const X y = conv2(norm2(tails::silu, h, X(), time_emb_proj(time)));
+    if (!conv_shortcut) return add(y, x);
+    const ModulePath in(conv_shortcut->path);
+    const auto weight = conv_shortcut->weight.as(x);
+    const auto matrix = reshape(weight, Shape<2>(weight.shape()[0], weight.shape()[3]));
+    const auto bias = conv_shortcut->bias.as(x);
+    return add(y, value_of(skip).defined() ? linear_pair(x, skip, matrix, bias) : linear(x, matrix, bias));
+  }
+};
+
+// Self-attention over all positions, with its norm and residual.
+template <Device D, class P>
+struct AttentionBlock2D {
+  GroupNorm2d<D, P> group_norm;
+  Linear<D, P> to_q, to_k, to_v, to_out;
+  i64 heads;
+
+  template <class F>
+  void visit(F&& f) {
+    f("group_norm", group_norm);
+    f("to_q", to_q);
+    f("to_k", to_k);
+    f("to_v", to_v);
+    f("to_out.0", to_out);
+  }
+
+  AttentionBlock2D(i64 channels, const UNetConfig& c)
+      : group_norm(c.norm_num_groups, channels, c.norm_eps),
+        to_q(channels, channels),
+        to_k(channels, channels),
+        to_v(channels, channels),
+        to_out(channels, channels),
+        heads(channels / c.attention_head_dim) {}
+
+  template <class X, class R>
+  X operator()(const X& x, const R&) const {
+    const Shape<4> shape = x.shape();
+    const auto tokens = reshape(group_norm(tails::identity, x, X(), R()), Shape<3>(shape[0], shape[1] * shape[2], shape[3]));
+    return add(reshape(to_out(attend(to_q(tokens), to_k(tokens), to_v(tokens), heads)), shape), x);
+  }
+};
+
+// A convolution that halves the image, or follows its doubling.
+template <Device D, class P>
+struct Resampler2D {
+  Conv2d<D, P> conv;
+  MINDGAP_MODULE(conv)
+};
+
+template <Device D, class P>
+struct UNetBlock2D {
+  std::vector<ResnetBlock2D<D, P>> resnets;
+  std::vector<AttentionBlock2D<D, P>> attentions;  // one a resnet, or none (the middle block has one between two)
+  std::vector<Resampler2D<D, P>> downsamplers, upsamplers;
+  MINDGAP_MODULE(resnets, attentions, downsamplers, upsamplers)
+};
+
+template <Device D, class P>
+struct UNet2DModel {
+  using Block = UNetBlock2D<D, P>;
+  struct TimeEmbedding {
+    Linear<D, P> linear_1, linear_2;
+    MINDGAP_MODULE(linear_1, linear_2)
+  };
+
+  Conv2d<D, P> conv_in;
+  TimeEmbedding time_embedding;
+  std::optional<Embedding<D, P>> class_embedding;
+  std::vector<Block> down_blocks;
+  Block mid_block;
+  std::vector<Block> up_blocks;
+  GroupNorm2d<D, P> conv_norm_out;
+  Conv2d<D, P> conv_out;
+  UNetConfig config;
+  MINDGAP_MODULE(conv_in, time_embedding, class_embedding, down_blocks, mid_block, up_blocks, conv_norm_out, conv_out)
+
+  // Initialised from `seed` by torch's defaults.
+  UNet2DModel(const UNetConfig& c, u64 seed) : config(c) {
+    c.check();
+    const auto& channels = c.block_out_channels;
+    const size_t levels = channels.size();
+    conv_in = Conv2d<D, P>(c.in_channels, channels[0], 3, {1, 1});
+    time_embedding = {Linear<D, P>(channels[0], c.time_embed_dim()), Linear<D, P>(c.time_embed_dim(), c.time_embed_dim())};
+    if (c.num_class_embeds) class_embedding = Embedding<D, P>(c.num_class_embeds, c.time_embed_dim());
+
+    std::vector<i64> skips{channels[0]};  // channels of the activations that the up blocks take back, last one first
+    i64 now = channels[0];
+    const auto append = [&](Block& block, i64 in, i64 out, bool attention) {
+      block.resnets.emplace_back(in, out, c);
+      if (attention) block.attentions.emplace_back(out, c);
+      now = out;
+    };
+    for (size_t i = 0; i < levels; ++i) {
+      Block& block = down_blocks.emplace_back();
+      for (i64 layer = 0; layer < c.layers_per_block; ++layer) {
+        append(block, now, channels[i], c.down_attention[i]);
+        skips.push_back(now);
+      }
+      if (i + 1 == levels) continue;
+      block.downsamplers.push_back({Conv2d<D, P>(now, now, 3, {2, 1})});
+      skips.push_back(now);
+    }
+    append(mid_block, now, now, c.mid_attention);
+    append(mid_block, now, now, false);
+    for (size_t i = 0; i < levels; ++i) {
+      Block& block = up_blocks.emplace_back();
+      for (i64 layer = 0; layer <= c.layers_per_block; ++layer) {
+        append(block, now + skips.back(), channels[levels - 1 - i], c.up_attention[i]);
+        skips.pop_back();
+      }
+      if (i + 1 < levels) block.upsamplers.push_back({Conv2d<D, P>(now, now, 3, {1, 1})});
+    }
+    conv_norm_out = GroupNorm2d<D, P>(c.norm_num_groups, now, c.norm_eps);
+    conv_out = Conv2d<D, P>(now, c.out_channels, 3, {1, 1});
+    assign_paths(*this);
+    initialise(*this, seed);
+  }
+  UNet2DModel(const UNet2DModel&) = delete;
+  UNet2DModel& operator=(const UNet2DModel&) = delete;
+
+  template <class X>
+  X operator()(const X& x, const Tensor<float, 1, D>& timesteps, const Tensor<i64, 1, D>& classes) const {
+    check_input(value_of(x), timesteps, classes);
+    auto time = embed(x, timesteps);
+    if (class_embedding) time = add(time, (*class_embedding)(classes, x));
+    time = pointwise([](auto t) { return silu(t); }, time);
+    using R = decltype(time);
+
+    X h = conv_in(x);
+    std::vector<X> skips{h};
+    for (const Block& block : down_blocks) {
+      for (size_t i = 0; i < block.resnets.size(); ++i) {
+        h = block.resnets[i](h, X(), time);
+        if (!block.attentions.empty()) h = block.attentions[i](h, R());
+        skips.push_back(h);
+      }
+      if (block.downsamplers.empty()) continue;
+      h = block.downsamplers[0].conv(h);
+      skips.push_back(h);
+    }
+    h = mid_block.resnets[0](h, X(), time);
+    if (!mid_block.attentions.empty()) h = mid_block.attentions[0](h, R());
+    h = mid_block.resnets[1](h, X(), time);
+    for (const Block& block : up_blocks) {
+      for (size_t i = 0; i < block.resnets.size(); ++i) {
+        h = block.resnets[i](h, skips.back(), time);
+        skips.pop_back();
+        if (!block.attentions.empty()) h = block.attentions[i](h, R());
+      }
+      if (!block.upsamplers.empty()) h = block.upsamplers[0].conv(upsample_nearest(h, 2 * h.extent(1), 2 * h.extent(2)));
+    }
+    return conv_out(conv_norm_out(tails::silu, h, X(), R()));
+  }
+
+ private:
+  void check_input(const auto& x, const Tensor<float, 1, D>& timesteps, const Tensor<i64, 1, D>& classes) const {
+    const i64 halvings = i64(1) << (config.block_out_channels.size() - 1);
+    if (x.extent(1) % halvings || x.extent(2) % halvings)
+      throw Error(text("U-Net: height and width must be multiples of ", halvings), {{"input", x.str()}});
+    if (timesteps.size() != x.extent(0) || (class_embedding && classes.size() != x.extent(0)))
+      throw Error(text("U-Net: ", timesteps.size(), " timesteps and ", classes.size(), " classes for ", x.extent(0), " images"));
+  }
+
+  // linear_2(silu(linear_1(sines and cosines of the timestep))), a variable if x is one.
+  template <class X>
+  auto embed(const X& x, const Tensor<float, 1, D>& timesteps) const {
+    using T = typename P::compute;
+    const auto waves = timestep_embedding<T>(timesteps, config.block_out_channels[0], config.flip_sin_to_cos, config.freq_shift);
+    const auto input = [&] {
+      if constexpr (is_tensor<X>) return waves;
+      else return constant(x.tape(), waves);
+    }();
+    return time_embedding.linear_2(pointwise([](auto t) { return silu(t); }, time_embedding.linear_1(input)));
+  }
+};
+
+}  // namespace mindgap

@@ -1,0 +1,157 @@
+// Bodies of study/config.hpp.
+#pragma once
+
+#include <mindgap/core/file.hpp>
+#include <mindgap/study/config.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+
+namespace mindgap {
+namespace detail {
+
+// One list of the keys serves reading and writing.
+template <class V>
+void visit_recipe(V& visit, RecipeConfig& r) {
+  visit("epochs", r.epochs);
+  visit("batch", r.batch);
+  visit("minimum_steps", r.minimum_steps);
+  visit("rate", r.rate);
+}
+
+template <class V>
+void visit_study(V& visit, StudyConfig& c) {
+  visit("name", c.name);
+  visit("data", c.data);
+  visit("per_class", c.per_class);
+  visit("test_images", c.test_images);
+  visit("generator", c.generator);
+  visit("generator_training", c.generator_training);
+  visit("sampler", c.sampler);
+  visit("sampling_steps", c.sampling_steps);
+  visit("guidance", c.guidance);
+  visit("sampling_seed", c.sampling_seed);
+  visit("model", c.model);
+  visit("width", c.width);
+  visit("flip", c.flip);
+  visit("shift", c.shift);
+  visit("weight_decay", c.weight_decay);
+  visit("label_smoothing", c.label_smoothing);
+  visit("warmup", c.warmup);
+  visit("schedule", c.schedule);
+  visit("seeds", c.seeds);
+  visit("experiments", c.experiments);
+  visit("by_unit", c.by_unit);
+  visit("suffix_start", c.suffix_start);
+  visit("statistics", c.statistics);
+  visit("counts", c.counts);
+  visit("recipes", c.recipes);
+  visit("mixed_real", c.mixed_real);
+  visit("student", c.student);
+  visit("finetune", c.finetune);
+  visit("scratch", c.scratch);
+}
+
+struct ConfigWriter {
+  nlohmann::ordered_json json;
+  template <class T>
+  void operator()(const char* key, T& value) {
+    if constexpr (std::is_same_v<T, RecipeConfig>) {
+      ConfigWriter inner;
+      visit_recipe(inner, value);
+      json[key] = inner.json;
+    } else {
+      json[key] = value;
+    }
+  }
+};
+
+struct ConfigReader {
+  const nlohmann::json& json;
+  std::string file, prefix;
+  std::vector<std::string> known{};
+
+  [[noreturn]] void fail(const std::string& key, const std::string& what) const {
+    throw Error("study configuration: " + prefix + key + " " + what, {{"file", file}});
+  }
+  template <class T>
+  void operator()(const char* key, T& value) {
+    known.push_back(key);
+    const auto at = json.find(key);
+    if (at == json.end()) return;
+    if constexpr (std::is_same_v<T, RecipeConfig>) {
+      if (!at->is_object()) fail(key, "must be an object");
+      ConfigReader inner{*at, file, prefix + key + "."};
+      visit_recipe(inner, value);
+      inner.refuse_unknown();
+    } else {
+      if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>)
+        if (!at->is_number_integer()) fail(key, "is " + at->dump() + ", wanted a whole number");
+      try {
+        value = at->template get<T>();
+      } catch (const nlohmann::json::exception&) {
+        fail(key, "is " + at->dump() + ", which has the wrong type");
+      }
+    }
+  }
+  void refuse_unknown() const {
+    for (const auto& [key, value] : json.items())
+      if (std::find(known.begin(), known.end(), key) == known.end()) {
+        std::string all;
+        for (const std::string& name : known) (all += all.empty() ? "" : ", ") += name;
+        throw Error("study configuration: there is no key '" + prefix + key + "'", {{"file", file}, {"keys", all}});
+      }
+  }
+};
+
+inline void check_study_config(const StudyConfig& c, const std::string& file) {
+  const auto require = [&](bool holds, const std::string& what) {
+    if (!holds) throw Error("study configuration: " + what, {{"file", file}});
+  };
+  const auto known = [&](const std::string& key, const std::vector<std::string>& values, std::initializer_list<const char*> all) {
+    for (const std::string& value : values) {
+      std::string list;
+      for (const char* one : all) (list += list.empty() ? "" : ", ") += one;
+      require(std::find(all.begin(), all.end(), value) != all.end(), key + " '" + value + "' is not one of " + list);
+    }
+  };
+  known("experiment", c.experiments, {"E0", "E1", "E2", "E3", "E5", "E6"});
+  known("suffix_start", {c.suffix_start}, {"reinitialise", "continue"});
+  known("statistics", {c.statistics}, {"frozen", "live", "reestimated"});
+  known("recipe", c.recipes, {"fc", "last group", "last two", "all", "scratch", "mixed"});
+  require(!c.seeds.empty(), "seeds is empty");
+  require(!c.experiments.empty(), "experiments is empty");
+  require(c.per_class >= 0 && c.test_images >= 0 && c.mixed_real >= 0, "counts must not be negative");
+  for (i64 count : c.counts) require(count > 0, text("counts has ", count, ", wanted 1 or more"));
+  for (size_t i = 0; i < c.seeds.size(); ++i)
+    for (size_t j = 0; j < i; ++j) require(c.seeds[i] != c.seeds[j], text("the seed ", c.seeds[i], " is there twice"));
+  for (const auto& [key, r] : {std::pair("student", &c.student), {"finetune", &c.finetune}, {"scratch", &c.scratch}}) {
+    require(r->epochs > 0 && r->batch > 1 && r->minimum_steps >= 0, std::string(key) + ": epochs must be at least 1 and batch at least 2");
+    require(r->rate > 0 && r->rate < 100, std::string(key) + text(": the rate is ", r->rate));
+  }
+}
+
+}  // namespace detail
+
+MINDGAP_INLINE StudyConfig parse_study_config(const std::string& json, const std::string& file) {
+  const auto parsed = nlohmann::json::parse(json, nullptr, false);
+  if (!parsed.is_object()) throw Error("study configuration: this is no JSON object", {{"file", file}});
+  StudyConfig config;
+  detail::ConfigReader reader{parsed, file, ""};
+  detail::visit_study(reader, config);
+  reader.refuse_unknown();
+  detail::check_study_config(config, file);
+  return config;
+}
+
+MINDGAP_INLINE StudyConfig read_study_config(const std::filesystem::path& path) { return parse_study_config(read_file(path), path.string()); }
+
+MINDGAP_INLINE std::string study_config_json(const StudyConfig& config) {
+  detail::ConfigWriter writer;
+  StudyConfig copy = config;
+  detail::visit_study(writer, copy);
+  return writer.json.dump(2) + "\n";
+}
+
+}  // namespace mindgap

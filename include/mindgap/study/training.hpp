@@ -1,0 +1,222 @@
+// Training and evaluating students.
+//
+// A student is trained from unit `first` on; what comes before is frozen. Where the prefix is the same for every step (no
+// random augmentation, statistics not live) it is run once over the data set and its output kept (Features), so that the
+// frozen part costs one forward pass in all. The numbers are the same either way.
+//
+// A run is a function of (data, options): step s uses batch s of the loader, which knows nothing of earlier steps, so that
+// a run can go on from a saved state at any step.
+#pragma once
+
+#include <mindgap/autograd/loss.hpp>
+#include <mindgap/data/loader.hpp>
+#include <mindgap/optim/optimizer.hpp>
+#include <mindgap/optim/schedule.hpp>
+#include <mindgap/study/units.hpp>
+
+namespace mindgap {
+
+struct TrainingOptions {
+  i64 epochs = 8, batch = 128;
+  i64 minimum_steps = 0;  // small sets: at least so many steps, by more epochs
+  double rate = 0.1;      // peak
+  double momentum = 0.9;
+  double weight_decay = 5e-4;  // of matrices
+  double label_smoothing = 0.1;
+  double gradient_clip = 0;  // joint norm; 0: none
+  Schedule::Kind schedule = Schedule::Kind::cosine;
+  double warmup = 0.1;  // fraction of the steps
+  u64 seed = 0;         // of order and augmentation
+  Augmentation augmentation;
+  Normalisation normalisation;
+
+  LoaderOptions loader() const { return training_options(batch, seed, augmentation, normalisation); }
+};
+
+// What units [first, n) are trained on: images, or the output of a frozen prefix.
+template <Device D, class P>
+class StudentData {
+ public:
+  using T = typename P::compute;
+
+  // Batches straight from the images (first = 0, or a prefix that has to run every time).
+  StudentData(const Dataset& data, const LoaderOptions& options) : loader_(data, options) {}
+
+  // The output of units [begin, first) of `net` for every image, run once. The net's statistics must not be live.
+  StudentData(ResNet<D, P>& net, i64 first, const Dataset& data, const LoaderOptions& options) : loader_(data, options), first_(first) {
+    LoaderOptions in_order = options;
+    in_order.shuffle = in_order.augment = false;
+    in_order.last = LastBatch::keep;
+    const Loader<T> plain(data, in_order);
+    for (i64 step = 0; step < plain.steps_per_epoch(); ++step) {
+      const Tensor<T, 4, D> part = net.run(plain.batch(0, step).images, 0, first);
+      if (!features_.defined()) {
+        Shape<4> all = part.shape();
+        all[0] = data.size();
+        features_ = Tensor<T, 4, D>(all);
+      }
+      const i64 begin = step * options.batch;
+      features_.slice(begin, begin + part.extent(0)).copy_from(part);
+    }
+  }
+
+  i64 first() const { return first_; }  // the unit that reads the batches
+  i64 steps_per_epoch() const { return loader_.steps_per_epoch(); }
+  i64 size() const { return loader_.dataset().size(); }
+
+  Batch<T> batch(i64 step) const {
+    if (!features_.defined()) return loader_.batch(step);
+    const Position at = loader_.position(step);
+    const std::vector<i64> indices = loader_.batch_indices(at.epoch, at.step);
+    Shape<4> shape = features_.shape();
+    shape[0] = i64(indices.size());
+    Batch<T> out{Tensor<T, 4, D>(shape), Tensor<i64, 1, D>(Shape<1>(shape[0]))};
+    for (i64 i = 0; i < shape[0]; ++i) {
+      out.images.slice(i, i + 1).copy_from(features_.slice(indices[size_t(i)], indices[size_t(i)] + 1));
+      out.labels.data()[i] = loader_.dataset().labels.data()[indices[size_t(i)]];
+    }
+    return out;
+  }
+
+ private:
+  Loader<T> loader_;
+  i64 first_ = 0;
+  Tensor<T, 4, D> features_;
+};
+
+// Replaces the statistics of units [0, end) by the plain average over one unaugmented pass of the set, as torch's
+// update_bn does with momentum None. No weight changes.
+template <Device D, class P>
+void reestimate_statistics(ResNet<D, P>& net, i64 end, const Dataset& data, const LoaderOptions& options) {
+  const auto each_norm = [&](auto&& set) {
+    for_each_module(net, [&](const std::string& name, auto& module) {
+      if constexpr (requires { module.cumulative; })
+        for (const std::string& pattern : patterns_of(net, 0, end))
+          if (matches(pattern, name)) set(module);
+    });
+  };
+  each_norm([](auto& norm) { norm.reset_statistics(), norm.cumulative = norm.training = true, norm.frozen_statistics = false; });
+  LoaderOptions in_order = options;
+  in_order.shuffle = in_order.augment = false;
+  in_order.last = LastBatch::keep_unless_one;
+  const Loader<typename P::compute> loader(data, in_order);
+  for (i64 step = 0; step < loader.steps_per_epoch(); ++step) net.run(loader.batch(0, step).images, 0, end);
+  each_norm([](auto& norm) { norm.cumulative = false; });
+}
+
+// Freezes units [0, first) and sets their statistics by the policy. `target` is the set that the rest will be trained on.
+template <Device D, class P>
+void freeze_prefix(ResNet<D, P>& net, i64 first, StatisticsPolicy policy, const Dataset& target, const LoaderOptions& options) {
+  unfreeze(net, {"*"});
+  unfreeze_statistics(net, {"*"});
+  if (first == 0) return;
+  const auto patterns = patterns_of(net, 0, first);
+  freeze(net, patterns);
+  if (policy == StatisticsPolicy::live) return;
+  if (policy == StatisticsPolicy::reestimated) reestimate_statistics(net, first, target, options);
+  freeze_statistics(net, patterns);
+}
+
+// A training run, step by step; state() is everything that a resumed run needs.
+template <Device D, class P>
+class StudentRun {
+ public:
+  // Freeze before. `first`: the unit that reads the data's batches.
+  StudentRun(ResNet<D, P>& net, const StudentData<D, P>& data, const TrainingOptions& options)
+      : net_(net),
+        data_(data),
+        options_(options),
+        steps_(std::max(options.epochs * data.steps_per_epoch(), options.minimum_steps)),
+        schedule_{options.schedule, steps_, i64(options.warmup * double(steps_)), 0.0, 0.1},
+        parameters_(net, float(options.weight_decay)),
+        optimizer_(parameters_, {float(options.momentum), true}) {
+    set_training(net_, true);
+  }
+
+  i64 steps() const { return steps_; }
+  i64 done() const { return done_.value; }
+  double rate(i64 step) const { return options_.rate * schedule_.at(step); }
+
+  // One step; returns the loss before it. Throws when the loss is NaN or infinite.
+  float step() {
+    const i64 now = done_.value;
+    const auto batch = data_.batch(now);
+    const i64 last = net_.unit_count() - 1;
+    const auto logits = net_.classify(net_.run(constant(tape_, batch.images), data_.first(), last));
+    const auto loss = cross_entropy(logits, batch.labels, float(options_.label_smoothing));
+    const float value = loss.value().item();
+    if (!std::isfinite(value))
+      throw Error(text("training: the loss is ", value, " at step ", now, " of ", steps_), {{"remedy", text("lower the rate (", options_.rate, ")")}});
+    backward(loss);
+    if (options_.gradient_clip > 0) clip_gradients(parameters_, float(options_.gradient_clip));
+    optimizer_.step(float(rate(now)));
+    ++done_.value;
+    return value;
+  }
+
+  // The network, the momentum and the position, for write_state and read_state.
+  std::vector<StateItem> state() {
+    std::vector<StateItem> items = state_items(net_, "model.");
+    for (StateItem& item : optimizer_.items()) items.push_back(std::move(item));
+    items.push_back({"done", {}, true, [this] { return std::vector<float>{float(done_.value)}; },
+                     [this](const std::vector<float>& v) { done_.value = i64(v[0]); }});
+    return items;
+  }
+
+ private:
+  ResNet<D, P>& net_;
+  const StudentData<D, P>& data_;
+  TrainingOptions options_;
+  i64 steps_;
+  Schedule schedule_;
+  FlatParameters<D> parameters_;
+  Sgd<D> optimizer_;
+  Tape tape_;
+  Counter done_;
+};
+
+struct Evaluation {
+  i64 images = 0;
+  double top1 = 0, top5 = 0;               // fractions
+  double loss = 0;                         // mean cross-entropy, nats
+  std::vector<std::vector<i64>> confusion;  // [true class][answer]
+};
+
+// The student on a set, from unit data.first() on, in evaluation mode.
+template <Device D, class P>
+Evaluation evaluate(ResNet<D, P>& net, const StudentData<D, P>& data) {
+  set_training(net, false);
+  const i64 classes = net.config.classes;
+  Evaluation out;
+  out.confusion.assign(size_t(classes), std::vector<i64>(size_t(classes), 0));
+  i64 first_right = 0, fifth_right = 0;
+  for (i64 step = 0; step < data.steps_per_epoch(); ++step) {
+    const auto batch = data.batch(step);
+    const auto logits = cast<float>(net.classify(net.run(batch.images, data.first(), net.unit_count() - 1)));
+    const std::vector<float> values = logits.to_vector();
+    for (i64 i = 0; i < batch.labels.size(); ++i) {
+      const float* row = values.data() + i * classes;
+      const i64 label = batch.labels.data()[i];
+      if (label < 0 || label >= classes) throw Error(text("evaluate: label ", label, ", the model has ", classes, " classes"));
+      i64 better = 0, answer = 0;
+      double sum = 0, top = row[0];
+      for (i64 c = 1; c < classes; ++c) top = std::max(top, double(row[c]));
+      for (i64 c = 0; c < classes; ++c) {
+        sum += std::exp(double(row[c]) - top);
+        better += row[c] > row[label] || (row[c] == row[label] && c < label);
+        if (row[c] > row[answer]) answer = c;
+      }
+      out.loss += top + std::log(sum) - double(row[label]);
+      first_right += better == 0;
+      fifth_right += better < 5;
+      ++out.confusion[size_t(label)][size_t(answer)];
+      ++out.images;
+    }
+  }
+  out.loss /= double(out.images);
+  out.top1 = double(first_right) / double(out.images);
+  out.top5 = double(fifth_right) / double(out.images);
+  return out;
+}
+
+}  // namespace mindgap
