@@ -1,14 +1,14 @@
 // Bodies of safetensors.hpp: the mapping, the JSON header and its checks.
 #pragma once
 
-#include <sys/mman.h>
+#include <mindgap/core/file.hpp>
+#include <mindgap/data/safetensors.hpp>
 
 #include <algorithm>
 #include <cmath>
-#include <mindgap/core/file.hpp>
-#include <mindgap/data/safetensors.hpp>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <sys/mman.h>
 
 namespace mindgap {
 
@@ -25,10 +25,8 @@ inline constexpr SafetensorsType safetensors_types[] = {
 MINDGAP_INLINE std::string shown(std::string_view name) {
   std::string out = "'";
   for (char c : name.substr(0, 80)) {
-    if (u8(c) >= 32 && c != 127)
-      out += c;
-    else
-      out += text("\\x", "0123456789abcdef"[u8(c) >> 4], "0123456789abcdef"[u8(c) & 15]);
+    if (u8(c) >= 32 && c != 127) out += c;
+    else out += text("\\x", "0123456789abcdef"[u8(c) >> 4], "0123456789abcdef"[u8(c) & 15]);
   }
   return out + (name.size() > 80 ? "...'" : "'");
 }
@@ -59,10 +57,8 @@ class SafetensorsParser {
     const std::string_view header = file_.substr(8, size_t(length)), data = file_.substr(8 + size_t(length));
     const nlohmann::json root = parse_json(header);
     for (const auto& [name, value] : root.items()) {
-      if (name == "__metadata__")
-        read_metadata(value, metadata);
-      else
-        entries.push_back(read_entry(name, value, data));
+      if (name == "__metadata__") read_metadata(value, metadata);
+      else entries.push_back(read_entry(name, value, data));
     }
     check_ranges(entries, data);
     std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
@@ -242,12 +238,9 @@ MINDGAP_INLINE void read_f32(const SafetensorsEntry& entry, float* out) {
       out[i] = float(value);
     }
   };
-  if (type == DType::f32)
-    Runtime<Cpu>::copy(out, in, 4 * size);
-  else if (type == DType::bf16)
-    widen(bf16());
-  else if (type == DType::f16)
-    widen(f16());
+  if (type == DType::f32) Runtime<Cpu>::copy(out, in, 4 * size);
+  else if (type == DType::bf16) widen(bf16());
+  else if (type == DType::f16) widen(f16());
   else
     throw Error(text("safetensors: tensor ", detail::shown(entry.name), " is ", entry.type, ", wanted floating-point elements"),
                 {{"file", entry.file}, {"remedy", "convert it to F32, BF16 or F16"}});

@@ -1,0 +1,88 @@
+// Dataset: labelled images in memory, and where they come from.
+//
+//   images u8 [N, H, W, C]    labels i64 [N], label k is class_names[k]
+//
+//   fashion-mnist   /usr/share/datasets/fashion-mnist (Debian's dataset-fashion-mnist), or $MINDGAP_DATASETS/fashion-mnist
+//   IDX folder      train-images-idx3-ubyte, train-labels-idx1-ubyte and the same with t10k (the test split), plain or .gz;
+//                   class names from classes.txt, one a line, or else the numbers
+//   shard folder    dataset.json and chunks, as shards.hpp writes them; it is one split, "train"
+//
+// Every source is checked: equal counts, labels inside the class list, at least one image.
+// Left out: sets that do not fit in memory.
+#pragma once
+
+#include <algorithm>
+#include <filesystem>
+#include <mindgap/core/tensor.hpp>
+#include <mindgap/cpu/runtime.hpp>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace mindgap {
+
+struct Dataset {
+  Tensor<u8, 4, Cpu> images;
+  Tensor<i64, 1, Cpu> labels;
+  std::vector<std::string> class_names;
+  std::string name;        // "fashion-mnist", or the folder's
+  std::string provenance;  // one line for reports: "real images, training split of ..."
+
+  i64 size() const { return images.defined() ? images.extent(0) : 0; }
+  i64 classes() const { return i64(class_names.size()); }
+};
+
+// spec: "fashion-mnist", an IDX folder or a shard folder. split: "train" or "test".
+Dataset load_dataset(const std::string& spec, std::string_view split);
+
+Dataset read_idx_folder(const std::filesystem::path& folder, std::string_view split);
+Dataset read_shard_folder(const std::filesystem::path& folder);  // body in shards.ipp
+
+// Throws unless every image has a label inside the class list and class names are non-empty and distinct.
+// source: the file or folder, for the message.
+inline void check_dataset(const Dataset& dataset, const std::filesystem::path& source) {
+  const auto fail = [&](const std::string& what) { throw Error("data set: " + what, {{"source", source.string()}}); };
+  if (dataset.size() == 0) fail("there are no images");
+  if (dataset.labels.size() != dataset.size())
+    fail(text(dataset.size(), " images but ", dataset.labels.size(), " labels: the files do not belong together"));
+  std::set<std::string> names;
+  for (const std::string& name : dataset.class_names) {
+    if (name.empty()) fail("a class name is empty");
+    if (!names.insert(name).second) fail("the class name '" + name + "' is there twice");
+  }
+  for (i64 i = 0; i < dataset.size(); ++i)
+    if (const i64 label = dataset.labels.data()[i]; label < 0 || label >= dataset.classes())
+      fail(text("image ", i, " has label ", label, ", the class list has ", dataset.classes(), " names (labels from 0 to ",
+                dataset.classes() - 1, ")"));
+}
+
+// Images a class.
+inline std::vector<i64> class_counts(const Dataset& dataset) {
+  std::vector<i64> counts(size_t(dataset.classes()), 0);
+  for (i64 i = 0; i < dataset.size(); ++i) ++counts[size_t(dataset.labels.data()[i])];
+  return counts;
+}
+
+// The images at `members`, in that order; a member may come more than once.
+inline Dataset select(const Dataset& dataset, const std::vector<i64>& members) {
+  Shape<4> shape = dataset.images.shape();
+  shape[0] = i64(members.size());
+  Dataset out{Tensor<u8, 4, Cpu>(shape), Tensor<i64, 1, Cpu>(Shape(shape[0])), dataset.class_names, dataset.name,
+              dataset.provenance};
+  const i64 bytes = shape[1] * shape[2] * shape[3];
+  for (i64 i = 0; i < shape[0]; ++i) {
+    const i64 member = members[size_t(i)];
+    if (member < 0 || member >= dataset.size())
+      throw Error(text("select: member ", member, " of a set of ", dataset.size(), " images"));
+    Runtime<Cpu>::copy(out.images.data() + i * bytes, dataset.images.data() + member * bytes, bytes);
+    out.labels.data()[i] = dataset.labels.data()[member];
+  }
+  return out;
+}
+
+}  // namespace mindgap
+
+#if !defined(MINDGAP_GLUE)
+#include <mindgap/data/dataset.ipp>
+#endif

@@ -1,0 +1,105 @@
+// Bodies of dataset.hpp: finding a data set by name or folder.
+#pragma once
+
+#include <mindgap/core/file.hpp>
+#include <mindgap/data/dataset.hpp>
+#include <mindgap/data/idx.hpp>
+#include <mindgap/data/shards.hpp>
+
+#include <cstdlib>
+#include <fstream>
+
+namespace mindgap {
+
+namespace detail {
+
+inline constexpr const char* fashion_mnist_classes[] = {"T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
+                                                        "Sandal",      "Shirt",   "Sneaker",  "Bag",   "Ankle boot"};
+
+// `stem` or `stem`.gz, whichever is there; empty when neither is.
+inline std::filesystem::path idx_path(const std::filesystem::path& folder, const std::string& stem) {
+  for (const char* suffix : {"", ".gz"})
+    if (std::filesystem::exists(folder / (stem + suffix))) return folder / (stem + suffix);
+  return {};
+}
+
+inline std::filesystem::path need_idx_path(const std::filesystem::path& folder, const std::string& stem) {
+  std::filesystem::path path = idx_path(folder, stem);
+  if (path.empty()) throw Error("data set: the folder lacks " + stem + " and " + stem + ".gz", {{"folder", folder.string()}});
+  return path;
+}
+
+inline bool has_idx(const std::filesystem::path& folder) {
+  return !idx_path(folder, "train-images-idx3-ubyte").empty() || !idx_path(folder, "t10k-images-idx3-ubyte").empty();
+}
+
+// classes.txt, or the numbers up to the greatest label of either split.
+inline std::vector<std::string> idx_class_names(const std::filesystem::path& folder) {
+  std::vector<std::string> names;
+  if (std::ifstream file(folder / "classes.txt"); file) {
+    for (std::string line; std::getline(file, line);) {
+      if (line.ends_with('\r')) line.pop_back();
+      names.push_back(line);
+    }
+    return names;
+  }
+  i64 most = 0;
+  for (const char* split : {"train", "t10k"})
+    if (const auto path = idx_path(folder, std::string(split) + "-labels-idx1-ubyte"); !path.empty())
+      for (i64 label : read_idx_labels(path).to_vector()) most = std::max(most, label);
+  for (i64 i = 0; i <= most; ++i) names.push_back(std::to_string(i));
+  return names;
+}
+
+inline Dataset read_idx_split(const std::filesystem::path& folder, std::string_view split, std::vector<std::string> class_names) {
+  const std::string prefix = split == "train" ? "train" : "t10k";
+  Dataset out{read_idx_images(need_idx_path(folder, prefix + "-images-idx3-ubyte")),
+              read_idx_labels(need_idx_path(folder, prefix + "-labels-idx1-ubyte")), std::move(class_names),
+              std::filesystem::absolute(folder).lexically_normal().filename().string(),
+              text("real images, ", split == "train" ? "training" : "test", " split of ", folder.string())};
+  if (out.name.empty()) out.name = folder.string();
+  check_dataset(out, folder);
+  return out;
+}
+
+inline Dataset read_fashion_mnist(std::string_view split) {
+  const char* given = std::getenv("MINDGAP_DATASETS");
+  const std::filesystem::path folder = std::filesystem::path(given && *given ? given : "/usr/share/datasets") / "fashion-mnist";
+  if (!has_idx(folder))
+    throw Error(
+        "data set: Fashion-MNIST is not installed",
+        {{"folder", folder.string()},
+         {"remedy", "apt-get install dataset-fashion-mnist, or set MINDGAP_DATASETS to the folder that has fashion-mnist/"}});
+  Dataset out = read_idx_split(folder, split, {std::begin(fashion_mnist_classes), std::end(fashion_mnist_classes)});
+  out.name = "fashion-mnist";
+  out.provenance = text("real images, Fashion-MNIST (MIT licence), ", split == "train" ? "training" : "test", " split");
+  return out;
+}
+
+}  // namespace detail
+
+MINDGAP_INLINE Dataset read_idx_folder(const std::filesystem::path& folder, std::string_view split) {
+  return detail::read_idx_split(folder, split, detail::idx_class_names(folder));
+}
+
+MINDGAP_INLINE Dataset load_dataset(const std::string& spec, std::string_view split) {
+  if (split != "train" && split != "test")
+    throw Error(text("data set: there is no split '", split, "'"), {{"remedy", "train or test"}});
+  if (spec == "fashion-mnist") return detail::read_fashion_mnist(split);
+  const std::filesystem::path folder = spec;
+  if (!std::filesystem::is_directory(folder))
+    throw Error(text("data set: '", spec, "' is neither a known name nor a folder"),
+                {{"remedy", "fashion-mnist, a folder of IDX files or a shard folder with dataset.json"}});
+  if (std::filesystem::exists(folder / "dataset.json")) {
+    if (split != "train")
+      throw Error("data set: a shard folder has one split, train",
+                  {{"folder", spec}, {"remedy", "ask for its split train, or take test images from real data"}});
+    return read_shard_folder(folder);
+  }
+  if (detail::has_idx(folder)) return read_idx_folder(folder, split);
+  throw Error(
+      "data set: the folder is neither a shard folder nor one of IDX files",
+      {{"folder", spec}, {"remedy", "it should have dataset.json, or train-images-idx3-ubyte (or .gz) and its companions"}});
+}
+
+}  // namespace mindgap

@@ -1,0 +1,147 @@
+// Batches of a data set, normalised and augmented, each a pure function of (seed, epoch, step).
+//
+//   images T [B, h, w, C], labels i64 [B]
+//
+// The order of an epoch is permutation(n, Stream(seed, "order", epoch)); image i of the set is augmented by
+// Stream(seed, "augment", epoch, i). Nothing depends on batch position, threads or what was asked for before, so training
+// resumes at any step by asking for that step.
+// Speed: 128 images of 28x28 take well below 0.1 ms on one core; batches are filled by all cores.
+// Left out: prefetching by a thread of its own, which such times do not need.
+#pragma once
+
+#include <omp.h>
+
+#include <mindgap/data/augment.hpp>
+#include <mindgap/data/dataset.hpp>
+
+namespace mindgap {
+
+// What happens to a last batch that is not full.
+enum class LastBatch {
+  keep,            // evaluation: every image counts
+  drop,            // all batches equal
+  keep_unless_one  // training: kept, but a single image is dropped, whose batch statistics would be those of one image
+};
+
+struct LoaderOptions {
+  i64 batch = 128;
+  u64 seed = 0;
+  bool shuffle = false;
+  LastBatch last = LastBatch::keep;
+  Augmentation augmentation;
+  Normalisation normalisation;
+  bool augment = false;  // false: the central window
+};
+
+// For training: shuffled and augmented.
+inline LoaderOptions training_options(i64 batch, u64 seed, const Augmentation& augmentation = {},
+                                      const Normalisation& normalisation = {}) {
+  return {batch, seed, true, LastBatch::keep_unless_one, augmentation, normalisation, true};
+}
+// For evaluation: in order, every image once, only cropped as in training.
+inline LoaderOptions evaluation_options(i64 batch, const Augmentation& augmentation = {},
+                                        const Normalisation& normalisation = {}) {
+  return {batch, 0, false, LastBatch::keep, augmentation, normalisation, false};
+}
+
+template <Real T>
+struct Batch {
+  Tensor<T, 4, Cpu> images;    // [B, h, w, C]
+  Tensor<i64, 1, Cpu> labels;  // [B]
+};
+
+// A place in training: `step` of `epoch`, both from 0.
+struct Position {
+  i64 epoch, step;
+};
+
+// One thread at a time: the order of the latest epoch is kept.
+template <Real T>
+class Loader {
+ public:
+  Loader(Dataset dataset, LoaderOptions options) : dataset_(std::move(dataset)), options_(std::move(options)) {
+    const LoaderOptions& o = options_;
+    if (o.batch < 1) throw Error(text("loader: a batch of ", o.batch, " images"), {{"remedy", "1 or more"}});
+    if (o.augmentation.shift < 0 || o.augmentation.shift > 4096)
+      throw Error(text("loader: a shift of ", o.augmentation.shift, " pixels"), {{"remedy", "0 to 4096"}});
+    if (o.augmentation.crop_height < 0 || o.augmentation.crop_width < 0 || out_height() > height() + 2 * shift() ||
+        out_width() > width() + 2 * shift())
+      throw Error(text("loader: a crop of ", out_height(), " x ", out_width(), " from images of ", height(), " x ", width()),
+                  {{"remedy", "a smaller crop"}});
+    table_ = normalisation_table<T>(o.normalisation, dataset_.images.extent(3));
+    if (steps_per_epoch() == 0)
+      throw Error(
+          text("loader: ", dataset_.size(), dataset_.size() == 1 ? " image makes" : " images make", " no batch of ", o.batch),
+          {{"set", dataset_.name},
+           {"remedy", o.last == LastBatch::drop ? "use a smaller batch" : "batch norm needs 2 images or more to train"}});
+  }
+
+  const Dataset& dataset() const { return dataset_; }
+  i64 out_height() const { return options_.augmentation.out_height(height()); }
+  i64 out_width() const { return options_.augmentation.out_width(width()); }
+
+  i64 steps_per_epoch() const {
+    const i64 full = dataset_.size() / options_.batch, rest = dataset_.size() % options_.batch;
+    const bool kept = options_.last == LastBatch::keep ? rest > 0 : options_.last == LastBatch::keep_unless_one && rest > 1;
+    return full + (kept ? 1 : 0) - (options_.last == LastBatch::keep_unless_one && options_.batch == 1 ? full : 0);
+  }
+  Position position(i64 global_step) const { return {global_step / steps_per_epoch(), global_step % steps_per_epoch()}; }
+
+  // Which images the batch has, in order.
+  std::vector<i64> batch_indices(i64 epoch, i64 step) const {
+    if (epoch < 0 || step < 0 || step >= steps_per_epoch())
+      throw Error(text("loader: step ", step, " of epoch ", epoch, ", an epoch has ", steps_per_epoch(), " steps"));
+    const i64 begin = step * options_.batch, end = std::min(begin + options_.batch, dataset_.size());
+    std::vector<i64> indices(size_t(end - begin));
+    if (!options_.shuffle)
+      std::iota(indices.begin(), indices.end(), begin);
+    else
+      std::copy(order(epoch).begin() + begin, order(epoch).begin() + end, indices.begin());
+    return indices;
+  }
+
+  Batch<T> batch(i64 epoch, i64 step) const {
+    const std::vector<i64> indices = batch_indices(epoch, step);
+    const i64 count = i64(indices.size()), channels = dataset_.images.extent(3);
+    const i64 h = out_height(), w = out_width();
+    Batch<T> out{Tensor<T, 4, Cpu>(Shape(count, h, w, channels)), Tensor<i64, 1, Cpu>(Shape{count})};
+    const i64 in_size = height() * width() * channels, out_size = h * w * channels;
+#pragma omp parallel for if (count * out_size > 32768)
+    for (i64 b = 0; b < count; ++b) {
+      const i64 image = indices[size_t(b)];
+      const Augmentation& a = options_.augmentation;
+      const Placement at = options_.augment
+                               ? random_placement(a, height(), width(), Stream(options_.seed, "augment", u64(epoch), u64(image)))
+                               : central_placement(a, height(), width());
+      place_image(out.images.data() + b * out_size, dataset_.images.data() + image * in_size, height(), width(), channels, h, w,
+                  at, table_.data());
+      out.labels.data()[b] = dataset_.labels.data()[image];
+    }
+    return out;
+  }
+  Batch<T> batch(i64 global_step) const {
+    const Position at = position(global_step);
+    return batch(at.epoch, at.step);
+  }
+
+ private:
+  i64 height() const { return dataset_.images.extent(1); }
+  i64 width() const { return dataset_.images.extent(2); }
+  i64 shift() const { return options_.augmentation.shift; }
+
+  const std::vector<i64>& order(i64 epoch) const {
+    if (epoch != order_epoch_) {
+      order_ = permutation(dataset_.size(), Stream(options_.seed, "order", u64(epoch)));
+      order_epoch_ = epoch;
+    }
+    return order_;
+  }
+
+  Dataset dataset_;
+  LoaderOptions options_;
+  std::vector<T> table_;
+  mutable std::vector<i64> order_;  // of order_epoch_, a cache
+  mutable i64 order_epoch_ = -1;
+};
+
+}  // namespace mindgap

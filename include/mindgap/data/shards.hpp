@@ -1,0 +1,82 @@
+// Shard folders: a labelled synthetic data set as files that several processes can write, that survive a kill at any
+// moment, and that Python reads with safetensors and json alone.
+//
+//   dataset.json               what was made, and how: the fields of ShardManifest
+//   chunk-00000.safetensors    images u8 [n, H, W, C], labels i64 [n], indices i64 [n] (the image's number in its class);
+//                              metadata: sha256 of images, labels and indices one after another (the bytes, little-endian),
+//                              settings (the hash of the manifest without its counts)
+//
+// The rule of division: position p is image p / classes of class p % classes; chunk k holds the positions
+// [k chunk_size, (k + 1) chunk_size). It depends on neither the number of processes nor the images a class, so a set can grow:
+// old positions keep their chunk, and only the last chunk may have to be lengthened.
+//
+// Part i of n writes the chunks k with k % n = i, and holds a lock for it; a second process on the same part, or one that
+// divides by another n, is refused at once. A chunk appears whole or not at all, so whoever resumes writes what is missing.
+//
+// Left out: changing the settings of a set (an Error lists what differs), shrinking it.
+#pragma once
+
+#include <mindgap/core/file.hpp>
+#include <mindgap/data/dataset.hpp>
+
+namespace mindgap {
+
+struct ShardManifest {
+  std::vector<std::string> class_names;
+  i64 images_per_class = 0;
+  i64 height = 0, width = 0, channels = 0;
+  std::string generator;  // content hash of the generator's files
+  std::string sampler;    // with all its settings: "ddim eta=0"
+  i64 steps = 0;
+  double guidance = 1;
+  u64 seed = 0;
+  std::string precision;                  // "f32", "bf16"
+  std::string program_version = version;  // of this project
+  i64 chunk_size = 128;                   // images
+
+  i64 classes() const { return i64(class_names.size()); }
+  i64 images() const { return images_per_class * classes(); }
+  i64 chunks() const { return (images() + chunk_size - 1) / chunk_size; }
+  i64 label(i64 position) const { return position % classes(); }
+  i64 index(i64 position) const { return position / classes(); }
+};
+
+// The positions [begin, end) that a chunk lacks; begin is inside the chunk where an earlier, smaller set left some.
+struct PendingChunk {
+  i64 chunk, begin, end;
+};
+
+class ShardWriter {
+ public:
+  // Creates or continues the folder for part `part` of `parts` and finds out what is missing. Throws when another
+  // process writes this part, when the folder was begun with other settings or more images, and for damaged chunks.
+  ShardWriter(const std::filesystem::path& folder, const ShardManifest& manifest, i64 part = 0, i64 parts = 1);
+
+  const ShardManifest& manifest() const { return manifest_; }
+  const std::vector<PendingChunk>& pending() const { return pending_; }  // of this part, in order
+  i64 part_images() const { return part_images_; }                       // of this part, written or not
+  i64 pending_images() const;
+
+  // Writes the chunk atomically; images [end - begin, H, W, C] are those of the positions begin, ..., end - 1.
+  void write(const PendingChunk& chunk, const Tensor<u8, 4, Cpu>& images) const;
+
+ private:
+  std::filesystem::path folder_;
+  ShardManifest manifest_;
+  std::string settings_;  // hash of the manifest without its counts
+  std::vector<FileLock> lock_;
+  std::vector<PendingChunk> pending_;
+  i64 part_images_ = 0;
+};
+
+// Reads and checks dataset.json.
+ShardManifest read_shard_manifest(const std::filesystem::path& folder);
+
+// read_shard_folder (dataset.hpp) reads the whole set in the order of positions and verifies every hash, label and count;
+// an incomplete set is an Error that says how many chunks are missing and how to go on.
+
+}  // namespace mindgap
+
+#if !defined(MINDGAP_GLUE)
+#include <mindgap/data/shards.ipp>
+#endif

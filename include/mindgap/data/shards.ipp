@@ -1,0 +1,294 @@
+// Bodies of shards.hpp.
+#pragma once
+
+#include <mindgap/core/file.hpp>
+#include <mindgap/data/safetensors.hpp>
+#include <mindgap/data/sha256.hpp>
+#include <mindgap/data/shards.hpp>
+
+#include <charconv>
+#include <cmath>
+#include <cstdio>
+#include <exception>
+#include <nlohmann/json.hpp>
+
+namespace mindgap {
+
+namespace detail {
+
+inline constexpr const char* shard_format = "mindgap shards 1";
+
+// Everything that decides what image a position holds.
+inline nlohmann::json shard_settings(const ShardManifest& m) {
+  return {{"format", shard_format},
+          {"class_names", m.class_names},
+          {"image", {m.height, m.width, m.channels}},
+          {"generator", m.generator},
+          {"sampler", m.sampler},
+          {"steps", m.steps},
+          {"guidance", m.guidance},
+          {"seed", m.seed},
+          {"precision", m.precision},
+          {"program_version", m.program_version},
+          {"chunk_size", m.chunk_size},
+          {"chunk_rule",
+           "position p is image p / classes of class p % classes; chunk k holds positions k * chunk_size to (k + 1) * chunk_size "
+           "- 1"}};
+}
+
+inline std::string shard_settings_hash(const ShardManifest& m) { return sha256(shard_settings(m).dump()); }
+
+inline std::string shard_manifest_text(const ShardManifest& m) {
+  nlohmann::json json = shard_settings(m);
+  json["images_per_class"] = m.images_per_class;
+  json["chunks"] = m.chunks();
+  return json.dump(2) + "\n";
+}
+
+// A manifest of the program or of a file; the same rules for both.
+inline void check_shard_manifest(const ShardManifest& m, const std::filesystem::path& source) {
+  const auto fail = [&](const std::string& what) { throw Error("shard folder: " + what, {{"file", source.string()}}); };
+  const auto positive = [&](const char* what, i64 value, i64 most) {
+    if (value < 1 || value > most) fail(text(what, " is ", value, ", wanted 1 to ", most));
+  };
+  if (m.class_names.empty()) fail("the class list is empty");
+  std::set<std::string> names;
+  for (const std::string& name : m.class_names) {
+    if (name.empty()) fail("a class name is empty");
+    if (!names.insert(name).second) fail("the class name " + shown(name) + " is there twice");
+  }
+  positive("images_per_class", m.images_per_class, i64(1) << 32);
+  positive("height", m.height, 1 << 16);
+  positive("width", m.width, 1 << 16);
+  positive("channels", m.channels, 1 << 8);
+  positive("chunk_size", m.chunk_size, 1 << 24);
+  if (m.steps < 0) fail(text("steps is ", m.steps));
+  if (!std::isfinite(m.guidance)) fail("guidance is not finite");
+  try {
+    shard_manifest_text(m);
+  } catch (const nlohmann::json::exception&) {
+    fail("a class name or another text is not valid UTF-8");
+  }
+}
+
+inline std::filesystem::path chunk_path(const std::filesystem::path& folder, i64 chunk) {
+  char name[48];
+  std::snprintf(name, sizeof name, "chunk-%05lld.safetensors", static_cast<long long>(chunk));
+  return folder / name;
+}
+
+template <class T, int N>
+std::string_view bytes_of(const Tensor<T, N, Cpu>& tensor) {
+  return {reinterpret_cast<const char*>(tensor.data()), size_t(tensor.bytes())};
+}
+
+// How many images the chunk has by its header; 0 when it is not there.
+inline i64 chunk_images(const std::filesystem::path& folder, i64 chunk) {
+  const std::filesystem::path path = chunk_path(folder, chunk);
+  if (!std::filesystem::exists(path)) return 0;
+  const Safetensors file(path);
+  const std::vector<i64>& shape = file.at("images").shape;
+  return shape.empty() ? 0 : shape[0];
+}
+
+// The images of a chunk from its file, with everything that the file says about them checked.
+inline Tensor<u8, 4, Cpu> read_chunk(const std::filesystem::path& folder, const ShardManifest& m, const std::string& settings,
+                                     i64 chunk) {
+  const std::filesystem::path path = chunk_path(folder, chunk);
+  const Safetensors file(path);
+  const auto fail = [&](const std::string& what) {
+    throw Error("shard folder: " + what,
+                {{"file", path.string()},
+                 {"remedy", "delete this file and run the same sample command again: it writes what is missing"}});
+  };
+  const auto images = file.tensor<u8, 4>("images");
+  const auto labels = file.tensor<i64, 1>("labels"), indices = file.tensor<i64, 1>("indices");
+  const i64 count = images.extent(0), begin = chunk * m.chunk_size;
+  if (images.shape() != Shape(count, m.height, m.width, m.channels) || count < 1 || count > m.chunk_size ||
+      labels.size() != count || indices.size() != count)
+    fail(text("the chunk has images ", images.shape().str(), ", ", labels.size(), " labels and ", indices.size(), " indices"));
+  if (file.metadata_at("settings") != settings) fail("the chunk was made with other settings than dataset.json says");
+  if (Sha256().update(bytes_of(images)).update(bytes_of(labels)).update(bytes_of(indices)).hex() != file.metadata_at("sha256"))
+    fail("the chunk is damaged: its contents do not have its hash");
+  for (i64 i = 0; i < count; ++i)
+    if (labels.data()[i] != m.label(begin + i) || indices.data()[i] != m.index(begin + i))
+      fail(text("place ", i, " holds image ", indices.data()[i], " of class ", labels.data()[i], ", wanted image ",
+                m.index(begin + i), " of class ", m.label(begin + i)));
+  return images;
+}
+
+// Throws where the folder was begun otherwise; the number of images may only grow.
+inline void check_same_set(const ShardManifest& there, const ShardManifest& wanted, const std::filesystem::path& folder) {
+  const nlohmann::json a = shard_settings(there), b = shard_settings(wanted);
+  std::vector<ErrorLine> lines{{"folder", folder.string()}};
+  for (const auto& [key, value] : a.items())
+    if (value != b[key]) lines.push_back({key, "there " + value.dump() + ", now " + b[key].dump()});
+  if (lines.size() > 1) {
+    lines.push_back({"remedy", "use the old settings to continue this set, or another folder for a new one"});
+    throw Error("shard folder: it was begun with other settings", lines);
+  }
+  if (there.images_per_class > wanted.images_per_class)
+    throw Error(
+        text("shard folder: it is a set of ", there.images_per_class, " images a class, ", wanted.images_per_class,
+             " were asked for; a set does not shrink"),
+        {{"folder", folder.string()}, {"remedy", "ask for as many or more, use another folder, or take a subset when training"}});
+}
+
+// Locks of processes that divide the set otherwise: held ones are an error, those of killed processes are removed.
+inline void check_other_divisions(const std::filesystem::path& folder, i64 parts) {
+  const std::string mine = text("-of-", parts, ".lock");
+  for (const auto& item : std::filesystem::directory_iterator(folder)) {
+    const std::string name = item.path().filename().string();
+    if (!name.starts_with(".part-") || !name.ends_with(".lock") || name.ends_with(mine)) continue;
+    if (!open_locked(item.path(), false))
+      throw Error(
+          text("shard folder: another process writes it in another number of parts than ", parts),
+          {{"lock", item.path().string()}, {"remedy", "wait for it, stop it, or divide the set in the same number of parts"}});
+    std::filesystem::remove(item.path());
+  }
+}
+
+inline void check_no_stray_chunks(const std::filesystem::path& folder) {
+  if (std::filesystem::exists(chunk_path(folder, 0)))
+    throw Error("shard folder: it has chunks but no dataset.json",
+                {{"folder", folder.string()}, {"remedy", "restore dataset.json or use another folder"}});
+}
+
+}  // namespace detail
+
+MINDGAP_INLINE ShardManifest read_shard_manifest(const std::filesystem::path& folder) {
+  const std::filesystem::path path = folder / "dataset.json";
+  const auto fail = [&](const std::string& what) {
+    throw Error("shard folder: " + what,
+                {{"file", path.string()}, {"remedy", "restore dataset.json as the sample command wrote it"}});
+  };
+  const std::string bytes = read_file(path);
+  ShardManifest m;
+  try {
+    const nlohmann::json json = nlohmann::json::parse(bytes);
+    if (json.at("format") != detail::shard_format)
+      fail("its format is " + json.at("format").dump() + ", wanted \"" + detail::shard_format + "\"");
+    const auto whole = [&](const nlohmann::json& value, const char* what) {
+      if (!value.is_number_unsigned() || value.get<u64>() > u64(INT64_MAX))
+        fail(text(what, " is ", value.dump(), ", wanted a whole number"));
+      return value.get<i64>();
+    };
+    json.at("class_names").get_to(m.class_names);
+    const nlohmann::json& image = json.at("image");
+    if (!image.is_array() || image.size() != 3) fail("image is " + image.dump() + ", wanted [height, width, channels]");
+    m.height = whole(image[0], "height"), m.width = whole(image[1], "width"), m.channels = whole(image[2], "channels");
+    json.at("generator").get_to(m.generator);
+    json.at("sampler").get_to(m.sampler);
+    json.at("guidance").get_to(m.guidance);
+    json.at("precision").get_to(m.precision);
+    json.at("program_version").get_to(m.program_version);
+    if (!json.at("seed").is_number_unsigned()) fail("seed is " + json.at("seed").dump() + ", wanted a whole number");
+    json.at("seed").get_to(m.seed);
+    m.steps = whole(json.at("steps"), "steps");
+    m.chunk_size = whole(json.at("chunk_size"), "chunk_size");
+    m.images_per_class = whole(json.at("images_per_class"), "images_per_class");
+  } catch (const nlohmann::json::exception& error) {
+    fail(text("dataset.json is damaged: ", std::string_view(error.what()).substr(0, 200)));
+  }
+  detail::check_shard_manifest(m, path);
+  return m;
+}
+
+MINDGAP_INLINE ShardWriter::ShardWriter(const std::filesystem::path& folder, const ShardManifest& manifest, i64 part, i64 parts)
+    : folder_(folder), manifest_(manifest) {
+  if (parts < 1 || part < 0 || part >= parts)
+    throw Error(text("shard folder: there is no part ", part, " of ", parts), {{"remedy", "i/n with i from 0 to n - 1"}});
+  detail::check_shard_manifest(manifest, folder / "dataset.json");
+  settings_ = detail::shard_settings_hash(manifest);
+  make_folder(folder);
+  {
+    const std::filesystem::path turnstile = folder / ".lock";  // held only while the folder is inspected
+    const detail::Descriptor held = detail::open_locked(turnstile, true);
+    detail::check_other_divisions(folder, parts);
+    lock_.emplace_back(folder / text(".part-", part, "-of-", parts, ".lock"),
+                       text("writes part ", part, " of ", parts, " of this data set"));
+    if (std::filesystem::exists(folder / "dataset.json")) {
+      const ShardManifest there = read_shard_manifest(folder);
+      detail::check_same_set(there, manifest, folder);
+      if (there.images_per_class < manifest.images_per_class)
+        write_file_atomic(folder / "dataset.json", detail::shard_manifest_text(manifest));
+    } else {
+      detail::check_no_stray_chunks(folder);
+      write_file_atomic(folder / "dataset.json", detail::shard_manifest_text(manifest));
+    }
+    std::filesystem::remove(turnstile);
+  }
+  for (i64 chunk = part; chunk < manifest.chunks(); chunk += parts) {
+    const i64 begin = chunk * manifest.chunk_size, end = std::min(begin + manifest.chunk_size, manifest.images());
+    part_images_ += end - begin;
+    i64 have = 0;
+    if (std::filesystem::exists(detail::chunk_path(folder, chunk)))
+      have = detail::read_chunk(folder, manifest, settings_, chunk).extent(0);
+    if (begin + have < end) pending_.push_back({chunk, begin + have, end});
+  }
+}
+
+MINDGAP_INLINE i64 ShardWriter::pending_images() const {
+  i64 count = 0;
+  for (const PendingChunk& chunk : pending_) count += chunk.end - chunk.begin;
+  return count;
+}
+
+MINDGAP_INLINE void ShardWriter::write(const PendingChunk& chunk, const Tensor<u8, 4, Cpu>& images) const {
+  const ShardManifest& m = manifest_;
+  if (images.shape() != Shape(chunk.end - chunk.begin, m.height, m.width, m.channels))
+    throw Error(text("shard folder: chunk ", chunk.chunk, " wants ", chunk.end - chunk.begin, " images"),
+                {{"images", images.str()}});
+  const i64 first = chunk.chunk * m.chunk_size, old = chunk.begin - first, count = chunk.end - first;
+  Tensor<u8, 4, Cpu> all(Shape(count, m.height, m.width, m.channels));
+  if (old > 0) all.slice(0, old).copy_from(detail::read_chunk(folder_, m, settings_, chunk.chunk).slice(0, old));
+  all.slice(old, count).copy_from(images);
+  Tensor<i64, 1, Cpu> labels(Shape{count}), indices(Shape{count});
+  for (i64 i = 0; i < count; ++i) labels.data()[i] = m.label(first + i), indices.data()[i] = m.index(first + i);
+  const std::string hash =
+      Sha256().update(detail::bytes_of(all)).update(detail::bytes_of(labels)).update(detail::bytes_of(indices)).hex();
+  write_safetensors(
+      detail::chunk_path(folder_, chunk.chunk),
+      {safetensors_source("images", all), safetensors_source("labels", labels), safetensors_source("indices", indices)},
+      {{"sha256", hash}, {"settings", settings_}});
+}
+
+MINDGAP_INLINE Dataset read_shard_folder(const std::filesystem::path& folder) {
+  const ShardManifest m = read_shard_manifest(folder);
+  const std::string settings = detail::shard_settings_hash(m);
+  const auto end_of = [&](i64 chunk) { return std::min((chunk + 1) * m.chunk_size, m.images()); };
+  i64 missing = 0;
+  for (i64 chunk = 0; chunk < m.chunks(); ++chunk)
+    missing += detail::chunk_images(folder, chunk) < end_of(chunk) - chunk * m.chunk_size;
+  if (missing)
+    throw Error(text("shard folder: the set is not complete: ", missing, " of ", m.chunks(), " chunks are missing or short"),
+                {{"folder", folder.string()},
+                 {"wanted", text(m.images_per_class, " images of each of ", m.classes(), " classes")},
+                 {"remedy", "run the sample command again with the same --out: it continues where it stopped"}});
+
+  Dataset out{Tensor<u8, 4, Cpu>(Shape(m.images(), m.height, m.width, m.channels)),
+              Tensor<i64, 1, Cpu>(Shape(m.images())),
+              m.class_names,
+              {},
+              {}};
+  std::exception_ptr problem;
+#pragma omp parallel for schedule(dynamic)
+  for (i64 chunk = 0; chunk < m.chunks(); ++chunk) {
+    try {
+      const i64 begin = chunk * m.chunk_size, count = end_of(chunk) - begin;
+      out.images.slice(begin, begin + count).copy_from(detail::read_chunk(folder, m, settings, chunk).slice(0, count));
+    } catch (...) {
+#pragma omp critical(mindgap_shards)
+      problem = std::current_exception();
+    }
+  }
+  if (problem) std::rethrow_exception(problem);
+  for (i64 p = 0; p < m.images(); ++p) out.labels.data()[p] = m.label(p);
+  out.name = std::filesystem::absolute(folder / "").parent_path().filename().string();
+  out.provenance = text("synthetic images, generator ", m.generator.substr(0, 12), ", ", m.sampler, ", ", m.steps,
+                        " steps, guidance ", m.guidance, ", seed ", m.seed, ", ", m.precision, ", mindgap ", m.program_version);
+  check_dataset(out, folder);
+  return out;
+}
+
+}  // namespace mindgap

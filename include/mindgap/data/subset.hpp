@@ -1,0 +1,123 @@
+// Subsets and mixtures of data sets, fixed by a seed.
+//
+//   stratified order: round r takes the r-th image of each class, in a fresh order of the classes; within a class the images
+//   come in an order drawn once. A subset of N images is the first N of that order, so subset N lies inside subset M > N, and
+//   its counts a class differ by at most 1 for as long as every class has images left.
+//
+// An order depends on the seed and on the labels alone. Left out: drawing a mixture anew each epoch.
+#pragma once
+
+#include <cmath>
+#include <mindgap/core/random.hpp>
+#include <mindgap/data/dataset.hpp>
+
+namespace mindgap {
+
+// All images in stratified order, as members for select().
+inline std::vector<i64> stratified_order(const Dataset& dataset, u64 seed) {
+  std::vector<std::vector<i64>> members(size_t(dataset.classes()));
+  for (i64 i = 0; i < dataset.size(); ++i) members[size_t(dataset.labels.data()[i])].push_back(i);
+  for (size_t c = 0; c < members.size(); ++c) {
+    std::vector<i64> shuffled;
+    for (i64 at : permutation(i64(members[c].size()), Stream(seed, "subset", c))) shuffled.push_back(members[c][size_t(at)]);
+    members[c] = std::move(shuffled);
+  }
+  std::vector<i64> order;
+  for (size_t round = 0; i64(order.size()) < dataset.size(); ++round)
+    for (i64 c : permutation(dataset.classes(), Stream(seed, "subset round", round)))
+      if (round < members[size_t(c)].size()) order.push_back(members[size_t(c)][round]);
+  return order;
+}
+
+// `count` images, the same number of each class up to 1.
+inline Dataset subset(const Dataset& dataset, i64 count, u64 seed) {
+  if (count < 1 || count > dataset.size())
+    throw Error(text("subset: ", count, " images of a set of ", dataset.size()),
+                {{"set", dataset.name}, {"remedy", text("1 to ", dataset.size())}});
+  std::vector<i64> order = stratified_order(dataset, seed);
+  order.resize(size_t(count));
+  return select(dataset, order);
+}
+
+// Exactly `per_class` images of each class: what a fair comparison of two sets starts from.
+inline Dataset equal_counts(const Dataset& dataset, i64 per_class, u64 seed) {
+  std::string lacking;
+  const std::vector<i64> counts = class_counts(dataset);
+  for (size_t c = 0; c < counts.size(); ++c)
+    if (counts[c] < per_class) lacking += text(lacking.empty() ? "" : ", ", dataset.class_names[c], " (", counts[c], ")");
+  if (!lacking.empty())
+    throw Error(text("subset: not every class has ", per_class, " images"), {{"set", dataset.name}, {"lacking", lacking}});
+  return subset(dataset, per_class * dataset.classes(), seed);
+}
+
+// `count` images drawn from the set: whole passes over it while they fit, a stratified subset for the rest.
+inline std::vector<i64> repeated(const Dataset& dataset, i64 count, u64 seed) {
+  const std::vector<i64> order = stratified_order(dataset, seed);
+  std::vector<i64> members;
+  for (i64 i = 0; i < count; ++i) members.push_back(order[size_t(i % dataset.size())]);
+  return members;
+}
+
+inline Dataset repeat(const Dataset& dataset, i64 count, u64 seed) { return select(dataset, repeated(dataset, count, seed)); }
+
+// All sets one after another; sizes and class names must agree.
+inline Dataset concat(const std::vector<Dataset>& sets) {
+  if (sets.empty()) throw Error("concat: there are no data sets");
+  Shape<4> shape = sets[0].images.shape();
+  shape[0] = 0;
+  for (const Dataset& set : sets) {
+    const Shape<4>& one = set.images.shape();
+    if (one[1] != shape[1] || one[2] != shape[2] || one[3] != shape[3])
+      throw Error("data sets have images of different size",
+                  {{sets[0].name, sets[0].images.str()}, {set.name, set.images.str()}});
+    shape[0] += set.size();
+    if (set.class_names != sets[0].class_names) {
+      size_t c = 0;
+      while (c < set.class_names.size() && c < sets[0].class_names.size() && set.class_names[c] == sets[0].class_names[c]) ++c;
+      const auto described = [&](const Dataset& d) {
+        return text(d.classes(), " classes; number ", c, " is ", c < d.class_names.size() ? d.class_names[c] : "absent");
+      };
+      throw Error("data sets have different classes, or the same in another order",
+                  {{sets[0].name, described(sets[0])},
+                   {set.name, described(set)},
+                   {"remedy", "labels count in the order of the class list: make the lists equal"}});
+    }
+  }
+  Dataset out{Tensor<u8, 4, Cpu>(shape), Tensor<i64, 1, Cpu>(Shape(shape[0])), sets[0].class_names, {}, {}};
+  i64 at = 0;
+  for (const Dataset& set : sets) {
+    out.images.slice(at, at + set.size()).copy_from(set.images);
+    out.labels.slice(at, at + set.size()).copy_from(set.labels);
+    at += set.size();
+    out.name += (out.name.empty() ? "" : " + ") + set.name;
+    out.provenance += (out.provenance.empty() ? "" : "; ") + set.provenance;
+  }
+  return out;
+}
+
+// A mixture in which set k has the share weights[k] / (sum of weights) of `total` images; a set that is smaller than its
+// share is repeated. total 0: the least number for which every image of every set comes at least once.
+inline Dataset mix(const std::vector<Dataset>& sets, const std::vector<double>& weights, u64 seed, i64 total = 0) {
+  if (sets.size() != weights.size()) throw Error(text("mix: ", sets.size(), " data sets and ", weights.size(), " weights"));
+  double sum = 0;
+  for (double weight : weights) {
+    if (!(weight >= 0) || !std::isfinite(weight)) throw Error(text("mix: the weight ", weight, " is not a number from 0 up"));
+    sum += weight;
+  }
+  if (!(sum > 0)) throw Error("mix: all weights are zero");
+  if (total == 0)
+    for (size_t k = 0; k < sets.size(); ++k)
+      if (weights[k] > 0) total = std::max(total, i64(std::ceil(double(sets[k].size()) * sum / weights[k] - 1e-6)));
+  std::vector<Dataset> parts;
+  double cumulative = 0;
+  i64 taken = 0;
+  for (size_t k = 0; k < sets.size(); ++k) {
+    cumulative += weights[k];
+    const i64 until = std::llround(double(total) * cumulative / sum);
+    if (until > taken) parts.push_back(repeat(sets[k], until - taken, seed));
+    taken = until;
+  }
+  return concat(parts);
+}
+
+}  // namespace mindgap

@@ -1,0 +1,39 @@
+// Host tensors as xtensor arrays, without a copy, and back by a copy.
+//
+// A view made by as_xtensor lives no longer than its tensor. bf16 and f16 are no arithmetic types of xtensor's: convert first.
+#pragma once
+
+#include <mindgap/core/tensor.hpp>
+#if __has_include(<xtensor/containers/xadapt.hpp>)  // 0.26 and later
+#include <xtensor/containers/xadapt.hpp>
+#include <xtensor/containers/xtensor.hpp>
+#include <xtensor/core/xmath.hpp>
+#include <xtensor/generators/xbuilder.hpp>
+#else
+#include <xtensor/xadapt.hpp>
+#include <xtensor/xbuilder.hpp>
+#include <xtensor/xmath.hpp>
+#include <xtensor/xtensor.hpp>
+#endif
+
+namespace mindgap {
+
+template <Element T, int N>
+requires std::is_arithmetic_v<T>
+auto as_xtensor(const Tensor<T, N, Cpu>& tensor) {
+  std::array<size_t, size_t(N)> shape;
+  for (int i = 0; i < N; ++i) shape[size_t(i)] = size_t(tensor.extent(i));
+  return xt::adapt(tensor.data(), size_t(tensor.size()), xt::no_ownership(), shape);
+}
+
+// Evaluates an expression of rank N into a tensor.
+template <int N, class E>
+auto from_xtensor(const xt::xexpression<E>& expression) {
+  using T = typename E::value_type;
+  const xt::xtensor<T, size_t(N)> values = expression.derived_cast();
+  Shape<N> shape;
+  for (int i = 0; i < N; ++i) shape[i] = i64(values.shape()[size_t(i)]);
+  return Tensor<T, N, Cpu>::from(std::vector<T>(values.begin(), values.end()), shape);
+}
+
+}  // namespace mindgap

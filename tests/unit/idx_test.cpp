@@ -1,0 +1,201 @@
+// data/idx.hpp and data/dataset.hpp: IDX files and folders, real and broken; class names; statistics and .npy files through
+// xtensor.
+#include <unistd.h>
+#include <zlib.h>
+
+#include <boost/test/unit_test.hpp>
+#include <cmath>
+#include <cstdlib>
+#include <fstream>
+#include <mindgap/core/file.hpp>
+#include <mindgap/data/dataset.hpp>
+#include <mindgap/data/idx.hpp>
+#include <mindgap/data/statistics.hpp>
+#include <mindgap/interop/npy.hpp>
+#include <mindgap/interop/xtensor.hpp>
+
+using namespace mindgap;
+namespace fs = std::filesystem;
+
+namespace {
+
+struct Folder {
+  fs::path path = fs::temp_directory_path() / ("mindgap_idx_" + std::to_string(::getpid()));
+  Folder() { fs::create_directories(path); }
+  ~Folder() { fs::remove_all(path); }
+  fs::path write(const std::string& name, const std::string& bytes) const {
+    std::ofstream(path / name, std::ios::binary) << bytes;
+    return path / name;
+  }
+};
+
+std::string big_endian(u32 value) {
+  std::string out;
+  for (int shift = 24; shift >= 0; shift -= 8) out += char(value >> shift);
+  return out;
+}
+std::string images_file(u32 n, u32 h, u32 w) {
+  std::string out = big_endian(0x803) + big_endian(n) + big_endian(h) + big_endian(w);
+  for (u32 i = 0; i < n * h * w; ++i) out += char(i * 7);
+  return out;
+}
+std::string labels_file(const std::string& labels) { return big_endian(0x801) + big_endian(u32(labels.size())) + labels; }
+
+std::string gzipped(const std::string& bytes, const fs::path& folder) {
+  const fs::path path = folder / "gzipped";
+  gzFile file = gzopen(path.c_str(), "wb");
+  gzwrite(file, bytes.data(), unsigned(bytes.size()));
+  gzclose(file);
+  return read_file(path);
+}
+
+template <class Function>
+std::string error_of(Function function) {
+  try {
+    function();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+#define REFUSED(expression, words)                                                                \
+  do {                                                                                            \
+    const std::string said = error_of([&] { expression; });                                       \
+    BOOST_TEST(said.find(words) != std::string::npos, "said: " << said << "  wanted: " << words); \
+  } while (false)
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(idx_files)
+
+BOOST_AUTO_TEST_CASE(plain_and_gzipped_files_are_equal) {
+  Folder folder;
+  const std::string images = images_file(3, 4, 5), labels = labels_file(std::string("\0\2\xff", 3));
+  const auto plain = read_idx_images(folder.write("images", images));
+  BOOST_TEST((plain.shape() == Shape(3, 4, 5, 1)));
+  BOOST_TEST(int(plain.data()[59]) == (59 * 7) % 256);
+  BOOST_TEST(same_bits(plain, read_idx_images(folder.write("images.gz", gzipped(images, folder.path)))));
+  BOOST_TEST(read_idx_labels(folder.write("labels", labels)).to_vector()[2] == 255);
+  BOOST_TEST(read_idx_labels(folder.write("labels.gz", gzipped(labels, folder.path))).to_vector()[1] == 2);
+}
+
+BOOST_AUTO_TEST_CASE(truncated_at_every_byte) {
+  Folder folder;
+  const std::string plain = images_file(2, 3, 3), packed = gzipped(plain, folder.path);
+  for (const std::string& whole : {plain, packed})
+    for (size_t bytes = 0; bytes < whole.size(); ++bytes) {
+      const fs::path path = folder.write("images", whole.substr(0, bytes));
+      const std::string said = error_of([&] { read_idx_images(path); });
+      BOOST_TEST(said.find("truncated") != said.npos, bytes << " of " << whole.size() << ": " << said);
+      BOOST_TEST(said.find(path.string()) != said.npos, said);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(wrong_files) {
+  Folder folder;
+  REFUSED(read_idx_images(folder.path / "none"), "No such file");
+  REFUSED(read_idx_images(folder.write("a", labels_file("\1\2"))), "no file of images");
+  REFUSED(read_idx_labels(folder.write("a", images_file(1, 2, 2))), "no file of labels");
+  REFUSED(read_idx_images(folder.write("a", images_file(1, 2, 2) + "x")), "after its last element");
+  REFUSED(read_idx_images(folder.write("a", gzipped(images_file(1, 2, 2) + "x", folder.path))), "after its last element");
+  REFUSED(read_idx_images(folder.write("a", big_endian(0x803) + std::string(12, '\xff'))), "more than the file");
+  REFUSED(read_idx_images(folder.write("a", big_endian(0x803) + big_endian(1) + big_endian(0) + big_endian(4))),
+          "images of shape [1, 0, 4]");
+  REFUSED(read_idx_images(folder.write("a", "<!DOCTYPE html><html>")), "no file of images");
+  std::string damaged = gzipped(images_file(9, 28, 28), folder.path);
+  damaged[damaged.size() / 2] = char(damaged[damaged.size() / 2] ^ 0x10);
+  REFUSED(read_idx_images(folder.write("a", damaged)), "damaged");
+  damaged = gzipped(images_file(9, 28, 28), folder.path);
+  damaged[damaged.size() - 6] = char(damaged[damaged.size() - 6] ^ 0x10);  // the checksum
+  REFUSED(read_idx_images(folder.write("a", damaged)), "damaged");
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_SUITE(datasets)
+
+BOOST_AUTO_TEST_CASE(fashion_mnist) {
+  const Dataset train = load_dataset("fashion-mnist", "train"), test = load_dataset("fashion-mnist", "test");
+  BOOST_TEST((train.images.shape() == Shape(60000, 28, 28, 1)));
+  BOOST_TEST((test.images.shape() == Shape(10000, 28, 28, 1)));
+  BOOST_TEST(train.classes() == 10);
+  BOOST_TEST(train.class_names[9] == "Ankle boot");
+  BOOST_TEST(train.labels.to_vector()[0] == 9);
+  for (i64 count : class_counts(train)) BOOST_TEST(count == 6000);
+  const Normalisation statistics = channel_statistics(train);
+  BOOST_TEST(std::abs(statistics.mean[0] - 0.28604f) < 1e-5f);  // the published values
+  BOOST_TEST(std::abs(statistics.deviation[0] - 0.35302f) < 1e-5f);
+}
+
+BOOST_AUTO_TEST_CASE(a_missing_package_is_named) {
+  Folder folder;
+  ::setenv("MINDGAP_DATASETS", folder.path.c_str(), 1);
+  const std::string said = error_of([] { load_dataset("fashion-mnist", "train"); });
+  ::unsetenv("MINDGAP_DATASETS");
+  BOOST_TEST(said.find("apt-get install dataset-fashion-mnist") != said.npos, said);
+}
+
+BOOST_AUTO_TEST_CASE(folders) {
+  Folder folder;
+  REFUSED(load_dataset(folder.path.string(), "train"), "neither a shard folder nor one of IDX files");
+  REFUSED(load_dataset("imagenet", "train"), "neither a known name nor a folder");
+  REFUSED(load_dataset("fashion-mnist", "validation"), "no split 'validation'");
+  folder.write("train-images-idx3-ubyte", images_file(3, 4, 4));
+  REFUSED(load_dataset(folder.path.string(), "train"), "lacks train-labels-idx1-ubyte");
+  folder.write("train-labels-idx1-ubyte", labels_file(std::string("\0\2\1", 3)));
+  REFUSED(load_dataset(folder.path.string(), "test"), "lacks t10k-images-idx3-ubyte");
+  const Dataset set = load_dataset(folder.path.string() + "/", "train");
+  BOOST_TEST(set.size() == 3);
+  BOOST_TEST((set.class_names == std::vector<std::string>{"0", "1", "2"}));
+
+  folder.write("train-labels-idx1-ubyte", labels_file(std::string("\0\2", 2)));
+  REFUSED(load_dataset(folder.path.string(), "train"), "3 images but 2 labels");
+  folder.write("train-labels-idx1-ubyte", labels_file(std::string("\0\2\1", 3)));
+  folder.write("classes.txt", "T-shirt, \"top\"\r\nGr\xc3\xbc\xc3\x9f/e \xf0\x9f\x91\x9f\n");
+  REFUSED(load_dataset(folder.path.string(), "train"), "image 1 has label 2, the class list has 2 names");
+  folder.write("classes.txt", "T-shirt, \"top\"\r\nGr\xc3\xbc\xc3\x9f/e \xf0\x9f\x91\x9f\nc\n");
+  const Dataset named = load_dataset(folder.path.string(), "train");
+  BOOST_TEST(named.class_names[0] == "T-shirt, \"top\"");
+  BOOST_TEST(named.class_names[1] == "Gr\xc3\xbc\xc3\x9f/e \xf0\x9f\x91\x9f");
+  folder.write("classes.txt", "a\nb\na\n");
+  REFUSED(load_dataset(folder.path.string(), "train"), "'a' is there twice");
+  folder.write("classes.txt", "a\n\nb\n");
+  REFUSED(load_dataset(folder.path.string(), "train"), "a class name is empty");
+  fs::remove(folder.path / "classes.txt");
+  folder.write("train-images-idx3-ubyte", images_file(0, 4, 4));
+  folder.write("train-labels-idx1-ubyte", labels_file(""));
+  REFUSED(load_dataset(folder.path.string(), "train"), "no images");
+}
+
+BOOST_AUTO_TEST_CASE(statistics_of_channels) {
+  Dataset set{Tensor<u8, 4, Cpu>::from({0, 255, 255, 255, 0, 0, 255, 0}, {1, 2, 2, 2}),
+              Tensor<i64, 1, Cpu>::from({0}, {1}),
+              {"a"},
+              "x",
+              ""};
+  const Normalisation statistics = channel_statistics(set);
+  BOOST_TEST(statistics.mean[0] == 0.5f);
+  BOOST_TEST(statistics.mean[1] == 0.5f);
+  BOOST_TEST(statistics.deviation[1] == 0.5f);
+}
+
+BOOST_AUTO_TEST_CASE(xtensor_views_and_npy_files) {
+  Folder folder;
+  const auto tensor = Tensor<float, 2, Cpu>::from({1, 2, 3, 4, 5, 6}, {2, 3});
+  const auto view = as_xtensor(tensor);
+  BOOST_TEST(view(1, 0) == 4.f);
+  BOOST_TEST(same_bits(from_xtensor<2>(view * 2.f), Tensor<float, 2, Cpu>::from({2, 4, 6, 8, 10, 12}, {2, 3})));
+  const fs::path path = folder.path / "x.npy";
+  write_npy(path, tensor);
+  BOOST_TEST(same_bits(read_npy<float, 2>(path), tensor));
+  REFUSED((read_npy<i64, 2>(path)), "cannot be read as i64");
+  REFUSED((read_npy<float, 1>(path)), "rank 2, wanted 1");
+  const std::string whole = read_file(path);
+  for (size_t bytes = 0; bytes < whole.size(); ++bytes) {
+    write_file_atomic(path, whole.substr(0, bytes));
+    BOOST_TEST(error_of([&] { read_npy<float, 2>(path); }) != "no error");
+  }
+}
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -1,0 +1,303 @@
+// data/shards.hpp: the same bytes however the set is divided, interrupted or grown; a killed writer leaves nothing
+// half-written; two writers of one part exclude each other; everything wrong with a folder is found when it is read.
+// data/sha256.hpp: the published test vectors.
+#include <mindgap/core/random.hpp>
+#include <mindgap/data/safetensors.hpp>
+#include <mindgap/data/sha256.hpp>
+#include <mindgap/data/shards.hpp>
+
+#include <boost/test/unit_test.hpp>
+#include <fstream>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+using namespace mindgap;
+namespace fs = std::filesystem;
+
+namespace {
+
+struct Folder {
+  fs::path path = fs::temp_directory_path() / ("mindgap_shards_" + std::to_string(::getpid()));
+  Folder() {
+    fs::remove_all(path);
+    fs::create_directories(path);
+  }
+  ~Folder() { fs::remove_all(path); }
+};
+
+// Names that have broken other tools.
+const std::vector<std::string> names = {"T-shirt, \"top\"",
+                                        "a/b \\ c",
+                                        "Gr\xc3\xbc\xc3\x9f"
+                                        "e",
+                                        "\xf0\x9f\x91\x9f",
+                                        " ",
+                                        "10",
+                                        "2"};
+
+ShardManifest manifest(i64 images_per_class) {
+  ShardManifest m;
+  m.class_names = names;
+  m.images_per_class = images_per_class;
+  m.height = 4, m.width = 3, m.channels = 1;
+  m.generator = sha256("generator");
+  m.sampler = "ddim eta=0";
+  m.steps = 15;
+  m.guidance = 1.5;
+  m.seed = ~u64(0);
+  m.precision = "f32";
+  m.chunk_size = 10;
+  return m;
+}
+
+// Stands for the sampler: an image is a function of (seed, class, index) alone.
+Tensor<u8, 4, Cpu> make_images(const ShardManifest& m, i64 begin, i64 end) {
+  Tensor<u8, 4, Cpu> out(Shape(end - begin, m.height, m.width, m.channels));
+  for (i64 p = begin; p < end; ++p) {
+    const Stream stream(m.seed, "image", u64(m.label(p)), u64(m.index(p)));
+    for (i64 i = 0; i < 12; ++i) out.data()[(p - begin) * 12 + i] = u8(stream.word(u64(i)));
+  }
+  return out;
+}
+
+void write_all(const fs::path& folder, const ShardManifest& m, i64 part = 0, i64 parts = 1, i64 at_most = 1 << 20) {
+  const ShardWriter writer(folder, m, part, parts);
+  for (const PendingChunk& chunk : writer.pending()) {
+    if (at_most-- == 0) return;
+    writer.write(chunk, make_images(m, chunk.begin, chunk.end));
+  }
+}
+
+// Every file of the folder by name, so that leftovers count as differences.
+std::map<std::string, std::string> contents(const fs::path& folder) {
+  std::map<std::string, std::string> out;
+  for (const auto& item : fs::directory_iterator(folder)) out[item.path().filename().string()] = read_file(item.path());
+  return out;
+}
+
+template <class Function>
+std::string error_of(Function function) {
+  try {
+    function();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+#define REFUSED(expression, words)                                                                \
+  do {                                                                                            \
+    const std::string said = error_of([&] { expression; });                                       \
+    BOOST_TEST(said.find(words) != std::string::npos, "said: " << said << "  wanted: " << words); \
+  } while (false)
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(sha256_digits)
+
+BOOST_AUTO_TEST_CASE(published_vectors) {
+  BOOST_TEST(sha256("") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+  BOOST_TEST(sha256("abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  BOOST_TEST(sha256("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq") ==
+             "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
+  Sha256 million;
+  for (int i = 0; i < 1000; ++i) million.update(std::string(1000, 'a'));
+  BOOST_TEST(million.hex() == "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_SUITE(shard_folders)
+
+BOOST_AUTO_TEST_CASE(what_is_written_is_read) {
+  Folder folder;
+  const ShardManifest m = manifest(5);
+  write_all(folder.path / "a", m);
+  const Dataset set = load_dataset((folder.path / "a").string(), "train");
+  BOOST_TEST(set.size() == 35);
+  BOOST_TEST((set.class_names == names));
+  BOOST_TEST(set.name == "a");
+  BOOST_TEST(same_bits(set.images, make_images(m, 0, 35)));
+  for (i64 count : class_counts(set)) BOOST_TEST(count == 5);
+  BOOST_TEST(set.provenance.find("ddim eta=0, 15 steps, guidance 1.5, seed 18446744073709551615, f32") != std::string::npos,
+             set.provenance);
+  REFUSED(load_dataset((folder.path / "a").string(), "test"), "one split, train");
+  const ShardManifest there = read_shard_manifest(folder.path / "a");
+  BOOST_TEST(there.seed == ~u64(0));
+  BOOST_TEST(there.guidance == 1.5);
+  const Safetensors chunk(folder.path / "a" / "chunk-00003.safetensors");
+  BOOST_TEST((chunk.tensor<i64, 1>("labels").to_vector() == std::vector<i64>{2, 3, 4, 5, 6}));
+  BOOST_TEST((chunk.tensor<i64, 1>("indices").to_vector() == std::vector<i64>{4, 4, 4, 4, 4}));
+}
+
+BOOST_AUTO_TEST_CASE(division_and_order_do_not_matter) {
+  Folder folder;
+  const ShardManifest m = manifest(9);
+  write_all(folder.path / "one", m);
+  for (i64 part : {2, 0, 1}) write_all(folder.path / "three", m, part, 3);
+  for (i64 part = 99; part >= 0; --part) write_all(folder.path / "hundred", m, part, 100);  // more parts than chunks
+  BOOST_TEST((contents(folder.path / "one") == contents(folder.path / "three")));
+  BOOST_TEST((contents(folder.path / "one") == contents(folder.path / "hundred")));
+  REFUSED(write_all(folder.path / "x", m, 3, 3), "no part 3 of 3");
+  REFUSED(write_all(folder.path / "x", m, 0, 0), "no part 0 of 0");
+  REFUSED(write_all(folder.path / "x", m, -1, 3), "no part -1 of 3");
+}
+
+BOOST_AUTO_TEST_CASE(an_interrupted_set_is_continued) {
+  Folder folder;
+  const ShardManifest m = manifest(9);
+  write_all(folder.path / "whole", m);
+  write_all(folder.path / "parts", m, 0, 1, 3);
+  REFUSED(read_shard_folder(folder.path / "parts"), "4 of 7 chunks are missing");
+  const ShardWriter writer(folder.path / "parts", m);
+  BOOST_TEST(writer.pending().size() == 4u);
+  BOOST_TEST(writer.part_images() == 63);
+  BOOST_TEST(writer.pending_images() == 33);
+  for (const PendingChunk& chunk : writer.pending()) writer.write(chunk, make_images(m, chunk.begin, chunk.end));
+  BOOST_TEST(same_bits(read_shard_folder(folder.path / "parts").images, read_shard_folder(folder.path / "whole").images));
+}
+
+BOOST_AUTO_TEST_CASE(a_set_grows_and_keeps_its_images) {
+  Folder folder;
+  write_all(folder.path / "large", manifest(11));
+  write_all(folder.path / "small", manifest(4));
+  {
+    const ShardWriter writer(folder.path / "small", manifest(11));
+    BOOST_TEST(writer.pending_images() == 7 * (11 - 4));
+    BOOST_TEST(writer.pending()[0].begin == 28);  // in the middle of chunk 2
+  }
+  REFUSED(read_shard_folder(folder.path / "small"), "6 of 8 chunks are missing or short");
+  write_all(folder.path / "small", manifest(11));
+  BOOST_TEST((contents(folder.path / "large") == contents(folder.path / "small")));
+  REFUSED(ShardWriter(folder.path / "small", manifest(10)), "a set does not shrink");
+}
+
+BOOST_AUTO_TEST_CASE(other_settings_are_refused_and_listed) {
+  Folder folder;
+  write_all(folder.path, manifest(2));
+  ShardManifest other = manifest(2);
+  other.seed = 1;
+  other.sampler = "euler";
+  const std::string said = error_of([&] { ShardWriter(folder.path, other); });
+  BOOST_TEST(said.find("seed    there 18446744073709551615, now 1") != said.npos, said);
+  BOOST_TEST(said.find("sampler there \"ddim eta=0\", now \"euler\"") != said.npos, said);
+  BOOST_TEST(said.find("steps") == said.npos, said);
+  other = manifest(2);
+  std::swap(other.class_names[0], other.class_names[1]);
+  REFUSED(ShardWriter(folder.path, other), "class_names");
+}
+
+BOOST_AUTO_TEST_CASE(manifests_of_the_program_are_checked) {
+  Folder folder;
+  const auto refused = [&](auto change, const char* words) {
+    ShardManifest m = manifest(2);
+    change(m);
+    REFUSED(ShardWriter(folder.path / "x", m), words);
+  };
+  refused([](auto& m) { m.class_names.clear(); }, "class list is empty");
+  refused([](auto& m) { m.class_names[3] = m.class_names[1]; }, "there twice");
+  refused([](auto& m) { m.class_names[3] = ""; }, "class name is empty");
+  refused([](auto& m) { m.class_names[3] = "\xff"; }, "UTF-8");
+  refused([](auto& m) { m.images_per_class = 0; }, "images_per_class is 0");
+  refused([](auto& m) { m.guidance = HUGE_VAL; }, "guidance is not finite");
+}
+
+BOOST_AUTO_TEST_CASE(two_writers_of_one_part) {
+  Folder folder;
+  const ShardManifest m = manifest(5);
+  {
+    const ShardWriter first(folder.path, m, 1, 2);
+    REFUSED(ShardWriter(folder.path, m, 1, 2), "another process writes part 1 of 2");
+    REFUSED(ShardWriter(folder.path, m, 0, 3), "in another number of parts");
+    REFUSED(ShardWriter(folder.path, m), "in another number of parts");
+    write_all(folder.path, m, 0, 2);  // the other part is free
+  }
+  write_all(folder.path, m, 1, 2);
+  BOOST_TEST(read_shard_folder(folder.path).size() == 35);
+  BOOST_TEST(contents(folder.path).size() == 5u);  // dataset.json and 4 chunks: no lock stays
+}
+
+BOOST_AUTO_TEST_CASE(killed_at_any_moment) {
+  Folder folder;
+  const ShardManifest m = manifest(40);
+  write_all(folder.path / "whole", m);
+  for (int parts : {1, 2}) {
+    const fs::path path = folder.path / std::to_string(parts);
+    for (u64 attempt = 0; attempt < 40; ++attempt) {
+      std::vector<pid_t> children;
+      for (int part = 0; part < parts; ++part) {
+        const pid_t child = ::fork();
+        if (child == 0) {
+          try {
+            write_all(path, m, part, parts);
+          } catch (...) {
+            ::_exit(1);
+          }
+          ::_exit(0);
+        }
+        children.push_back(child);
+      }
+      ::usleep(useconds_t(Stream(7, "kill", attempt).below(0, 4000)));
+      for (pid_t child : children) {
+        ::kill(child, SIGKILL);
+        int status;
+        ::waitpid(child, &status, 0);
+        BOOST_TEST(!(WIFEXITED(status) && WEXITSTATUS(status) != 0));  // a resumed writer never complains
+      }
+      if (fs::exists(path))
+        for (const auto& [name, bytes] : contents(path))
+          if (name.ends_with(".safetensors")) Safetensors{path / name};  // whole or absent
+    }
+    for (int part = 0; part < parts; ++part) write_all(path, m, part, parts);
+    for (int part = 0; part < parts; ++part) write_all(path, m, part, parts);
+    BOOST_TEST((contents(path) == contents(folder.path / "whole")));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(damaged_folders) {
+  Folder folder;
+  const ShardManifest m = manifest(5);
+  write_all(folder.path, m);
+  const fs::path chunk = folder.path / "chunk-00001.safetensors";
+  const std::string good = read_file(chunk), json = read_file(folder.path / "dataset.json");
+
+  std::string bad = good;
+  bad.back() = char(bad.back() ^ 1);  // a pixel
+  write_file_atomic(chunk, bad);
+  REFUSED(read_shard_folder(folder.path), "contents do not have its hash");
+  REFUSED(ShardWriter(folder.path, m), "contents do not have its hash");
+  write_file_atomic(chunk, std::string_view(good).substr(0, good.size() - 1));
+  REFUSED(read_shard_folder(folder.path), "truncated");
+  write_file_atomic(chunk, read_file(folder.path / "chunk-00002.safetensors"));
+  REFUSED(read_shard_folder(folder.path), "place 0 holds image");
+  ShardManifest other = m;
+  other.seed = 5;
+  write_all(folder.path / "other", other);
+  write_file_atomic(chunk, read_file(folder.path / "other" / "chunk-00001.safetensors"));
+  REFUSED(read_shard_folder(folder.path), "other settings");
+  fs::remove(chunk);
+  REFUSED(read_shard_folder(folder.path), "1 of 4 chunks are missing");
+  write_file_atomic(chunk, good);
+  BOOST_TEST(read_shard_folder(folder.path).size() == 35);
+
+  const auto with_json = [&](const std::string& from, const std::string& to) {
+    std::string changed = json;
+    const size_t at = changed.find(from);
+    BOOST_REQUIRE(at != changed.npos);
+    write_file_atomic(folder.path / "dataset.json", changed.replace(at, from.size(), to));
+    return error_of([&] { read_shard_folder(folder.path); });
+  };
+  BOOST_TEST(with_json("\"steps\": 15", "\"steps\": -1").find("steps is -1") != std::string::npos);
+  BOOST_TEST(with_json("\"steps\": 15", "\"steps\": 16").find("other settings") != std::string::npos);
+  BOOST_TEST(with_json("\"seed\"", "\"sed\"").find("key 'seed' not found") != std::string::npos);
+  BOOST_TEST(with_json("\"class_names\": [", "\"class_names\": [3, ").find("damaged") != std::string::npos);
+  BOOST_TEST(with_json("shards 1", "shards 2").find("its format is") != std::string::npos);
+  BOOST_TEST(with_json("}", "").find("damaged") != std::string::npos);
+  BOOST_TEST(with_json("\"images_per_class\": 5", "\"images_per_class\": 50").find("31 of 35 chunks are missing") !=
+             std::string::npos);
+  fs::remove(folder.path / "dataset.json");
+  REFUSED(ShardWriter(folder.path, m), "chunks but no dataset.json");
+}
+
+BOOST_AUTO_TEST_SUITE_END()
