@@ -29,7 +29,7 @@ struct Tail {
 
   static constexpr bool reads_y = Extras > 0 && detail::ReluOfSum<Tree>::value;
   static constexpr bool reads_z = !reads_y && (Function::reads & 1);
-  static constexpr bool reads_extra(int k) { return !reads_y && ((Function::reads >> (1 + k)) & 1); }
+  MG_HD static constexpr bool reads_extra(int k) { return !reads_y && ((Function::reads >> (1 + k)) & 1); }
 
   MG_HD static float value(const float* in) { return Function::value(in); }
 

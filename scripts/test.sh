@@ -12,7 +12,8 @@ scripts/setup.sh --tests
 export PATH="$PATH:/usr/local/cuda/bin"
 
 step "format"
-git ls-files -z '*.hpp' '*.ipp' '*.cpp' '*.cu' | xargs -0 -r clang-format-14 --dry-run --Werror
+git ls-files -z '*.hpp' '*.ipp' '*.cpp' '*.cu' | xargs -0 -r clang-format-14 --dry-run --Werror ||
+  { echo "to mend it: git ls-files -z '*.hpp' '*.ipp' '*.cpp' '*.cu' | xargs -0 clang-format-14 -i"; exit 1; }
 echo "every C++ file is formatted"
 
 step "build"

@@ -6,16 +6,32 @@
 // runs the kernel serially and then on fibers, for several block sizes and seeds, and checks with Boost.Test that each
 // output agrees with the serial run. Outputs start every run from the values they came with, so a kernel may accumulate.
 // Whatever the executor reports (a divergent barrier, an overrun) fails the test with its message.
+//
+// Runtime<Emulated> does the same for whole ops: on tensors of the device Emulated an op takes the path that it takes on
+// a GPU, and its kernels run on fibers.
 #pragma once
 
-#include <boost/test/unit_test.hpp>
-#include <cmath>
 #include <mindgap/core/tensor.hpp>
 #include <mindgap/cpu/runtime.hpp>
 #include <mindgap/kernels/fiber_block.hpp>
+
+#include <boost/test/unit_test.hpp>
+#include <cmath>
 #include <tuple>
 
 namespace mindgap {
+
+template <>
+struct Runtime<Emulated> : Runtime<Cpu> {
+  static inline int threads = 0;  // of every block; 0: what the op asks for
+  static inline u64 seed = 0;
+
+  template <class Kernel>
+  static void launch(Grid grid, const Kernel& kernel) {
+    if (threads) grid.threads = threads;
+    run_fibers(grid, kernel, seed);
+  }
+};
 
 // The largest |a - b| / max(1, |b|); infinite where one is NaN and the other is not.
 template <Element T, int N>

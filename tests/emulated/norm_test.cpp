@@ -1,5 +1,7 @@
 // The norm kernels on fibers, as a GPU would run them, against the serial executor.
 #include <mindgap/kernels/norm_batch.hpp>
+#include <mindgap/kernels/norm_group.hpp>
+
 #include <tests/emulate.hpp>
 #include <tests/values.hpp>
 
@@ -87,6 +89,41 @@ BOOST_AUTO_TEST_CASE(batch_backward) {
             BatchNormBackward<F, float, 0>{
                 grad_x.data(), mean.data(), rstd.data(), {grad_y.data(), x.data(), nullptr, {}}, parameters, grid},
             1e-5, grad_x);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(group) {
+  using F = std::remove_const_t<decltype(tails::silu)>;
+  const GroupGrid grids[] = {group_grid(2, 9, 3, 0, 3), group_grid(3, 35, 16, 0, 4), group_grid(1, 6, 5, 3, 2),
+                             group_grid(2, 4, 300, 0, 5)};
+  for (const GroupGrid& grid : grids) {
+    const i64 n = grid.samples * grid.rows;
+    const auto x = random_tensor(Shape(n * grid.part_channels[0]), 1),
+               skip = random_tensor(Shape(n * grid.part_channels[1] + 1), 2);
+    const auto row = random_tensor(Shape(grid.samples * grid.channels), 3), grad_y = random_tensor(Shape(n * grid.channels), 6);
+    const auto gamma = random_tensor(Shape(grid.channels), 4), beta = random_tensor(Shape(grid.channels), 5);
+    const auto zeros = [](i64 size) { return Tensor<float, 1>::zeros(Shape(size)); };
+    const auto y = zeros(n * grid.channels), mean = zeros(grid.samples * grid.groups), rstd = mean.clone();
+    const GroupNorm<F, float> forward{y.data(),    mean.data(), rstd.data(), {x.data(), skip.data()}, row.data(), gamma.data(),
+                                      beta.data(), 1e-5f,       grid};
+    emulate({grid.samples}, forward, 1e-5, y, mean, rstd);
+    run_serial({grid.samples}, forward);
+    const auto grad_x = zeros(x.size()), grad_skip = zeros(skip.size()), grad_row = zeros(row.size());
+    const auto grad_gamma = zeros(row.size()), grad_beta = zeros(row.size());
+    emulate({grid.samples},
+            GroupNormBackward<F, float, true>{{grad_x.data(), grad_skip.data()},
+                                              grad_row.data(),
+                                              grad_gamma.data(),
+                                              grad_beta.data(),
+                                              grad_y.data(),
+                                              {x.data(), skip.data()},
+                                              row.data(),
+                                              mean.data(),
+                                              rstd.data(),
+                                              gamma.data(),
+                                              beta.data(),
+                                              grid},
+            2e-5, grad_x, grad_skip, grad_row, grad_gamma, grad_beta);
   }
 }
 

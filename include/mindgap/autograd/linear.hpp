@@ -12,12 +12,14 @@
 namespace mindgap {
 
 template <Real T, Device D, Real GW>
-Var<T, 4, D> conv2d(const Var<T, 4, D>& x, const Var<T, 4, D, GW>& w, const Var<float, 1, D>& bias = {}, ConvOptions options = {}) {
+Var<T, 4, D> conv2d(const Var<T, 4, D>& x, const Var<T, 4, D, GW>& w, const Var<float, 1, D>& bias = {},
+                    ConvOptions options = {}) {
   const bool needed = x.needs_gradient() || w.needs_gradient() || bias.needs_gradient();
   Var<T, 4, D> y(conv2d(x.value(), w.value(), bias.value(), options), x.tape(), needed);
   if (needed)
     x.tape().record([=, xs = x.slot(), ws = w.slot(), bs = bias.slot(), ys = y.slot(),
-                     x = w.needs_gradient() ? x.value() : Tensor<T, 4, D>(), w = x.needs_gradient() ? w.value() : Tensor<T, 4, D>()] {
+                     x = w.needs_gradient() ? x.value() : Tensor<T, 4, D>(),
+                     w = x.needs_gradient() ? w.value() : Tensor<T, 4, D>()] {
       if (!ys->written()) return;
       const auto& grad_y = ys->gradient();
       if (ws) {
@@ -39,7 +41,8 @@ Var<T, N, D> linear(const Var<T, N, D>& x, const Var<T, 2, D, GW>& w, const Var<
   const bool needed = x.needs_gradient() || w.needs_gradient() || bias.needs_gradient();
   Var<T, N, D> y(linear(x.value(), w.value(), bias.value()), x.tape(), needed);
   if (needed)
-    x.tape().record([xs = x.slot(), ws = w.slot(), bs = bias.slot(), ys = y.slot(), x = w.needs_gradient() ? x.value() : Tensor<T, N, D>(),
+    x.tape().record([xs = x.slot(), ws = w.slot(), bs = bias.slot(), ys = y.slot(),
+                     x = w.needs_gradient() ? x.value() : Tensor<T, N, D>(),
                      w = x.needs_gradient() ? w.value() : Tensor<T, 2, D>()] {
       if (!ys->written()) return;
       const auto& grad_y = ys->gradient();
@@ -51,11 +54,13 @@ Var<T, N, D> linear(const Var<T, N, D>& x, const Var<T, 2, D, GW>& w, const Var<
 }
 
 template <Real T, int N, Device D, Real GW>
-Var<T, N, D> linear_pair(const Var<T, N, D>& x, const Var<T, N, D>& skip, const Var<T, 2, D, GW>& w, const Var<float, 1, D>& bias) {
+Var<T, N, D> linear_pair(const Var<T, N, D>& x, const Var<T, N, D>& skip, const Var<T, 2, D, GW>& w,
+                         const Var<float, 1, D>& bias) {
   const bool needed = x.needs_gradient() || skip.needs_gradient() || w.needs_gradient() || bias.needs_gradient();
   Var<T, N, D> y(linear_pair(x.value(), skip.value(), w.value(), bias.value()), x.tape(), needed);
   if (needed)
-    x.tape().record([xs = x.slot(), ss = skip.slot(), ws = w.slot(), bs = bias.slot(), ys = y.slot(), x = x.value(), skip = skip.value(), w = w.value()] {
+    x.tape().record([xs = x.slot(), ss = skip.slot(), ws = w.slot(), bs = bias.slot(), ys = y.slot(), x = x.value(),
+                     skip = skip.value(), w = w.value()] {
       if (!ys->written()) return;
       const auto& grad_y = ys->gradient();
       if (ws) ws->write([&](const auto& out) { linear_pair_backward_weight(out, x, skip, grad_y); });
@@ -93,15 +98,16 @@ Var<T, 3, D> attend(const Var<T, 3, D>& q, const Var<T, 3, D>& k, const Var<T, 3
   const auto [y_value, p] = attention(q.value(), k.value(), v.value(), heads);
   Var<T, 3, D> y(y_value, q.tape(), needed);
   if (needed)
-    q.tape().record([p = p, qs = q.slot(), ks = k.slot(), vs = v.slot(), ys = y.slot(), q = q.value(), k = k.value(), v = v.value()] {
-      if (!ys->written()) return;
-      const auto destination = [](const auto& slot) { return slot ? slot->destination() : Tensor<T, 3, D>(); };
-      const auto grad_q = destination(qs), grad_k = destination(ks), grad_v = destination(vs);
-      attention_backward(grad_q, grad_k, grad_v, ys->gradient(), q, k, v, p);
-      if (qs) qs->commit(grad_q);
-      if (ks) ks->commit(grad_k);
-      if (vs) vs->commit(grad_v);
-    });
+    q.tape().record(
+        [p = p, qs = q.slot(), ks = k.slot(), vs = v.slot(), ys = y.slot(), q = q.value(), k = k.value(), v = v.value()] {
+          if (!ys->written()) return;
+          const auto destination = [](const auto& slot) { return slot ? slot->destination() : Tensor<T, 3, D>(); };
+          const auto grad_q = destination(qs), grad_k = destination(ks), grad_v = destination(vs);
+          attention_backward(grad_q, grad_k, grad_v, ys->gradient(), q, k, v, p);
+          if (qs) qs->commit(grad_q);
+          if (ks) ks->commit(grad_k);
+          if (vs) vs->commit(grad_v);
+        });
   return y;
 }
 

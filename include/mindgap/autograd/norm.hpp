@@ -10,11 +10,12 @@ namespace mindgap {
 // y = tail((x - mean) * rstd * gamma + beta, extras...). `from_batch` says that mean and rstd are the statistics of x
 // itself, so that the gradient flows through them too; otherwise they are constants (running statistics).
 template <class F, Real T, int N, Device D, std::same_as<Var<T, N, D>>... Extras>
-Var<T, N, D> batch_norm(F tail, const Var<T, N, D>& x, const Tensor<float, 1, D>& mean, const Tensor<float, 1, D>& rstd, bool from_batch,
-                        const Var<float, 1, D>& gamma, const Var<float, 1, D>& beta, const Extras&... extras) {
+Var<T, N, D> batch_norm(F tail, const Var<T, N, D>& x, const Tensor<float, 1, D>& mean, const Tensor<float, 1, D>& rstd,
+                        bool from_batch, const Var<float, 1, D>& gamma, const Var<float, 1, D>& beta, const Extras&... extras) {
   constexpr int K = sizeof...(Extras);
   using Rule = Tail<F, K>;
-  const bool needed = x.needs_gradient() || gamma.needs_gradient() || beta.needs_gradient() || (extras.needs_gradient() || ... || false);
+  const bool needed =
+      x.needs_gradient() || gamma.needs_gradient() || beta.needs_gradient() || (extras.needs_gradient() || ... || false);
   Var<T, N, D> y(batch_norm(tail, x.value(), mean, rstd, gamma.value(), beta.value(), extras.value()...), x.tape(), needed);
   if (!needed) return y;
 
@@ -22,24 +23,26 @@ Var<T, N, D> batch_norm(F tail, const Var<T, N, D>& x, const Tensor<float, 1, D>
   if constexpr (Rule::reads_y) in.y = y.value();
   [&]<size_t... I>(std::index_sequence<I...>) {
     ((Rule::reads_extra(int(I)) ? void(in.extras[I] = extras.value()) : void()), ...);
-  }(std::make_index_sequence<K>{});
+  }
+  (std::make_index_sequence<K>{});
 
   using Slot = std::shared_ptr<typename Var<T, N, D>::Slot>;
-  x.tape().record([tail, in, xs = x.slot(), gs = gamma.slot(), bs = beta.slot(), es = std::array<Slot, K>{extras.slot()...}, ys = y.slot()] {
-    if (!ys->written()) return;
-    BatchNormGradients<T, N, D, K> grads;
-    if (xs) grads.x = xs->destination();
-    if (gs) grads.gamma = gs->destination();
-    if (bs) grads.beta = bs->destination();
-    for (size_t k = 0; k < K; ++k)
-      if (es[k]) grads.extras[k] = es[k]->destination();
-    batch_norm_backward(tail, ys->gradient(), in, grads);
-    if (xs) xs->commit(grads.x);
-    if (gs) gs->commit(grads.gamma);
-    if (bs) bs->commit(grads.beta);
-    for (size_t k = 0; k < K; ++k)
-      if (es[k]) es[k]->commit(grads.extras[k]);
-  });
+  x.tape().record(
+      [tail, in, xs = x.slot(), gs = gamma.slot(), bs = beta.slot(), es = std::array<Slot, K>{extras.slot()...}, ys = y.slot()] {
+        if (!ys->written()) return;
+        BatchNormGradients<T, N, D, K> grads;
+        if (xs) grads.x = xs->destination();
+        if (gs) grads.gamma = gs->destination();
+        if (bs) grads.beta = bs->destination();
+        for (size_t k = 0; k < K; ++k)
+          if (es[k]) grads.extras[k] = es[k]->destination();
+        batch_norm_backward(tail, ys->gradient(), in, grads);
+        if (xs) xs->commit(grads.x);
+        if (gs) gs->commit(grads.gamma);
+        if (bs) bs->commit(grads.beta);
+        for (size_t k = 0; k < K; ++k)
+          if (es[k]) es[k]->commit(grads.extras[k]);
+      });
   return y;
 }
 
@@ -49,12 +52,13 @@ template <class F, Real T, int N, Device D>
 Var<T, N, D> group_norm(F tail, const Var<T, N, D>& x, const Var<T, N, D>& skip, const Var<T, 2, D>& row, i64 groups, float eps,
                         const Var<float, 1, D>& gamma, const Var<float, 1, D>& beta) {
   const GroupNormInput<T, N, D> in{x.value(), skip.value(), row.value()};
-  const bool needed = x.needs_gradient() || skip.needs_gradient() || row.needs_gradient() || gamma.needs_gradient() || beta.needs_gradient();
+  const bool needed =
+      x.needs_gradient() || skip.needs_gradient() || row.needs_gradient() || gamma.needs_gradient() || beta.needs_gradient();
   const auto [y_value, mean, rstd] = group_norm(tail, in, groups, eps, gamma.value(), beta.value());
   Var<T, N, D> y(y_value, x.tape(), needed);
   if (needed)
-    x.tape().record([tail, in, mean = mean, rstd = rstd, gamma = gamma.value(), beta = beta.value(), xs = x.slot(), ss = skip.slot(),
-                     rs = row.slot(), gs = gamma.slot(), bs = beta.slot(), ys = y.slot()] {
+    x.tape().record([tail, in, mean = mean, rstd = rstd, gamma = gamma.value(), beta = beta.value(), xs = x.slot(),
+                     ss = skip.slot(), rs = row.slot(), gs = gamma.slot(), bs = beta.slot(), ys = y.slot()] {
       if (!ys->written()) return;
       GroupNormGradients<T, N, D> grads;
       if (xs) grads.x = xs->destination();

@@ -106,8 +106,7 @@ inline std::shared_ptr<const void> keep(const ValueMark&) { return {}; }
 }  // namespace detail
 
 template <class F, class... Xs>
-  requires(detail::mentions_var<Xs> || ...)
-auto pointwise(F f, const Xs&... xs) {
+requires(detail::mentions_var<Xs> || ...) auto pointwise(F f, const Xs&... xs) {
   const auto& first = detail::operand_value(std::get<0>(std::tie(xs...)));
   const Shape shape = first.shape();
   auto y_value = pointwise(f, detail::operand_value(xs)...);
@@ -127,7 +126,8 @@ auto pointwise(F f, const Xs&... xs) {
   std::array<std::shared_ptr<const void>, K> kept;
   [&]<size_t... I>(std::index_sequence<I...>) {
     ((((Traced<F, K>::reads >> I) & 1) ? void(kept[I] = detail::keep(detail::operand_value(xs))) : void()), ...);
-  }(std::make_index_sequence<K>{});
+  }
+  (std::make_index_sequence<K>{});
 
   tape->record([f, outer, operands, kept, slots = std::tuple(detail::operand_slot(xs)...), ys = y.slot()] {
     if (!ys->written()) return;

@@ -26,7 +26,9 @@ class GradientSlot {
   const Shape<N>& shape() const { return shape_; }
   bool written() const { return written_; }
   const Tensor<G, N, D>& gradient() const {
-    if (!written_) throw Error("gradient: nothing has been written to it", {{"remedy", "run backward() first; is the value used by the loss?"}});
+    if (!written_)
+      throw Error("gradient: nothing has been written to it",
+                  {{"remedy", "run backward() first; is the value used by the loss?"}});
     return gradient_;
   }
   void forget() { written_ = false; }
@@ -84,7 +86,8 @@ class Var {
   static constexpr int rank = N;
 
   Var() = default;
-  Var(Tensor<T, N, D> value, Tape& tape, std::shared_ptr<Slot> slot) : value_(std::move(value)), tape_(&tape), slot_(std::move(slot)) {}
+  Var(Tensor<T, N, D> value, Tape& tape, std::shared_ptr<Slot> slot)
+      : value_(std::move(value)), tape_(&tape), slot_(std::move(slot)) {}
   // The result of an op: has a slot if `needs_gradient`.
   Var(Tensor<T, N, D> value, Tape& tape, bool needs_gradient) : value_(std::move(value)), tape_(&tape) {
     if (needs_gradient) slot_ = std::make_shared<Slot>(value_.shape());

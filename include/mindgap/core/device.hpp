@@ -11,9 +11,13 @@ struct Cpu {
 struct Cuda {
   static constexpr const char* name = "cuda";
 };
+// A GPU in a test: the CPU's memory, and kernels run by the fiber executor. Specialised in tests/emulate.hpp.
+struct Emulated {
+  static constexpr const char* name = "emulated";
+};
 
 template <class D>
-concept Device = std::same_as<D, Cpu> || std::same_as<D, Cuda>;
+concept Device = std::same_as<D, Cpu> || std::same_as<D, Cuda> || std::same_as<D, Emulated>;
 
 // Allocation, copies and launches of one device. Specialised in cpu/runtime.hpp and cuda/runtime.hpp.
 template <Device D>

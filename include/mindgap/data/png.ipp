@@ -1,9 +1,9 @@
 // The bodies of data/png.hpp, over libpng's simplified interface.
-#include <png.h>
+#include <mindgap/data/png.hpp>
 
 #include <algorithm>
 #include <cstring>
-#include <mindgap/data/png.hpp>
+#include <png.h>
 
 namespace mindgap {
 

@@ -32,7 +32,8 @@ struct ResNetConfig {
   static ResNetConfig make(const std::string& name, i64 width, i64 channels, i64 classes, Stem stem) {
     const auto& all = names();
     const size_t which = size_t(std::find(all.begin(), all.end(), name) - all.begin());
-    if (which == all.size()) throw Error("there is no model '" + name + "'", {{"remedy", "use resnet18, resnet34, resnet50, resnet101 or resnet152"}});
+    if (which == all.size())
+      throw Error("there is no model '" + name + "'", {{"remedy", "use resnet18, resnet34, resnet50, resnet101 or resnet152"}});
     if (width < 1 || channels < 1 || classes < 1)
       throw Error(text(name, ": width ", width, ", ", channels, " channels and ", classes, " classes must be at least 1"));
     constexpr std::array<i64, 4> depths[] = {{2, 2, 2, 2}, {3, 4, 6, 3}, {3, 4, 6, 3}, {3, 4, 23, 3}, {3, 8, 36, 3}};
@@ -122,7 +123,8 @@ struct ResNet {
   std::vector<std::string> units() const {
     std::vector<std::string> names{"stem"};
     for (int s = 0; s < 4; ++s)
-      for (i64 b = 0; b < config.depths[size_t(s)]; ++b) names.push_back("layer" + std::to_string(s + 1) + "." + std::to_string(b));
+      for (i64 b = 0; b < config.depths[size_t(s)]; ++b)
+        names.push_back("layer" + std::to_string(s + 1) + "." + std::to_string(b));
     names.push_back("fc");
     return names;
   }

@@ -46,7 +46,8 @@ MINDGAP_INLINE UNetConfig parse_unet_config(const std::string& json, const std::
     };
     const auto only = [&](const char* key, const nlohmann::json& wanted) {
       const auto at = j.find(key);
-      if (at != j.end() && *at != wanted) fail(text(key, " is ", at->dump(), ", only ", wanted.dump(), " is implemented"), "use a model without it");
+      if (at != j.end() && *at != wanted)
+        fail(text(key, " is ", at->dump(), ", only ", wanted.dump(), " is implemented"), "use a model without it");
     };
     config.sample_size = number("sample_size", i64(0));
     config.in_channels = number("in_channels", config.in_channels);
@@ -56,7 +57,8 @@ MINDGAP_INLINE UNetConfig parse_unet_config(const std::string& json, const std::
       if (!j.contains(key)) return fallback;
       std::vector<bool> out;
       for (const std::string& kind : j.at(key).get<std::vector<std::string>>()) {
-        if (kind != plain && kind != attention) fail(text(key, " has a ", kind), "only " + plain + " and " + attention + " are implemented");
+        if (kind != plain && kind != attention)
+          fail(text(key, " has a ", kind), "only " + plain + " and " + attention + " are implemented");
         out.push_back(kind == attention);
       }
       return out;
@@ -91,7 +93,9 @@ MINDGAP_INLINE UNetConfig parse_unet_config(const std::string& json, const std::
   return config;
 }
 
-MINDGAP_INLINE UNetConfig read_unet_config(const std::filesystem::path& path) { return parse_unet_config(read_file(path), path.string()); }
+MINDGAP_INLINE UNetConfig read_unet_config(const std::filesystem::path& path) {
+  return parse_unet_config(read_file(path), path.string());
+}
 
 MINDGAP_INLINE std::string unet_config_json(const UNetConfig& config) {
   config.check();

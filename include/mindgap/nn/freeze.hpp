@@ -23,7 +23,9 @@ i64 apply_patterns(const std::vector<std::string>& patterns, const char* kind, W
       set();
       ++matched;
     });
-    if (!matched) throw Error("no " + std::string(kind) + " matches '" + pattern + "'", {{"names", names}, {"remedy", "* stands for any characters; a module's name stands for all it contains"}});
+    if (!matched)
+      throw Error("no " + std::string(kind) + " matches '" + pattern + "'",
+                  {{"names", names}, {"remedy", "* stands for any characters; a module's name stands for all it contains"}});
     count += matched;
   }
   return count;
@@ -32,7 +34,8 @@ i64 apply_patterns(const std::vector<std::string>& patterns, const char* kind, W
 template <Module M>
 i64 set_requires_grad(M& net, const std::vector<std::string>& patterns, bool requires_grad) {
   return apply_patterns(patterns, "parameter", [&](auto&& item) {
-    for_each_parameter(net, [&](const std::string& name, auto& parameter) { item(name, [&] { parameter.requires_grad = requires_grad; }); });
+    for_each_parameter(
+        net, [&](const std::string& name, auto& parameter) { item(name, [&] { parameter.requires_grad = requires_grad; }); });
   });
 }
 

@@ -15,7 +15,8 @@ template <int N>
 i64 published_index(const Shape<N>& shape, Layout layout, i64 i) {
   if constexpr (N == 4) {
     if (layout == Layout::conv) {
-      const i64 c = i % shape[3], w = i / shape[3] % shape[2], h = i / (shape[3] * shape[2]) % shape[1], o = i / (shape[3] * shape[2] * shape[1]);
+      const i64 c = i % shape[3], w = i / shape[3] % shape[2], h = i / (shape[3] * shape[2]) % shape[1],
+                o = i / (shape[3] * shape[2] * shape[1]);
       return ((o * shape[3] + c) * shape[1] + h) * shape[2] + w;
     }
   }
@@ -28,7 +29,8 @@ namespace init {
 template <int N, Device D, class P, class F>
 void fill(Parameter<N, D, P>& parameter, F&& f) {
   std::vector<float> values(static_cast<size_t>(parameter.shape().size()));
-  for (i64 i = 0; i < parameter.shape().size(); ++i) values[size_t(i)] = f(published_index(parameter.shape(), parameter.layout, i));
+  for (i64 i = 0; i < parameter.shape().size(); ++i)
+    values[size_t(i)] = f(published_index(parameter.shape(), parameter.layout, i));
   Runtime<D>::from_host(parameter.master.data(), values.data(), parameter.master.bytes());
   parameter.refresh();
 }

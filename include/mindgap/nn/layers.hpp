@@ -25,7 +25,8 @@ struct Conv2d {
   MINDGAP_MODULE(weight, bias)
 
   Conv2d() = default;
-  Conv2d(i64 in, i64 out, i64 kernel, ConvOptions o = {}, bool with_bias = true) : weight(Shape<4>(out, kernel, kernel, in)), options(o) {
+  Conv2d(i64 in, i64 out, i64 kernel, ConvOptions o = {}, bool with_bias = true)
+      : weight(Shape<4>(out, kernel, kernel, in)), options(o) {
     if (with_bias) bias = Parameter<1, D, P>(Shape<1>(out));
   }
 
@@ -37,7 +38,8 @@ struct Conv2d {
 
   void reset(u64 seed, const std::string& name) {
     const Shape<4>& s = weight.shape();
-    if (initial == Init::kaiming_normal_fan_out) init::normal(weight, init::kaiming_deviation(s[0] * s[1] * s[2]), seed, name + ".weight");
+    if (initial == Init::kaiming_normal_fan_out)
+      init::normal(weight, init::kaiming_deviation(s[0] * s[1] * s[2]), seed, name + ".weight");
     else init::uniform(weight, init::default_bound(s[1] * s[2] * s[3]), seed, name + ".weight");
     if (bias.defined()) init::uniform(bias, init::default_bound(s[1] * s[2] * s[3]), seed, name + ".bias");
   }
@@ -83,7 +85,8 @@ struct BatchNorm2d {
 
     Statistics() = default;
     explicit Statistics(i64 channels)
-        : running_mean(Tensor<float, 1, D>::zeros(Shape<1>(channels))), running_var(Tensor<float, 1, D>::full(Shape<1>(channels), 1.f)) {}
+        : running_mean(Tensor<float, 1, D>::zeros(Shape<1>(channels))),
+          running_var(Tensor<float, 1, D>::full(Shape<1>(channels), 1.f)) {}
   };
 
   Parameter<1, D, P> weight, bias;  // gamma and beta, [C]
@@ -105,7 +108,9 @@ struct BatchNorm2d {
   }
 
   BatchNorm2d() = default;
-  explicit BatchNorm2d(i64 channels) : weight(Shape<1>(channels)), bias(Shape<1>(channels)), sets{Statistics(channels)} { init::constant(weight, 1.f); }
+  explicit BatchNorm2d(i64 channels) : weight(Shape<1>(channels)), bias(Shape<1>(channels)), sets{Statistics(channels)} {
+    init::constant(weight, 1.f);
+  }
 
   // Chooses set k and makes it, from the first set's values, if it does not exist yet.
   void use_statistics(size_t k) {
@@ -117,9 +122,7 @@ struct BatchNorm2d {
     }
     active = k;
   }
-  void reset_statistics() {
-    sets[active] = Statistics(weight.shape().size());
-  }
+  void reset_statistics() { sets[active] = Statistics(weight.shape().size()); }
 
   template <class X, class F = std::remove_const_t<decltype(tails::identity)>, class... Extras>
   X operator()(const X& x, F tail = {}, const Extras&... extras) {
@@ -155,7 +158,9 @@ struct GroupNorm2d {
   MINDGAP_MODULE(weight, bias)
 
   GroupNorm2d() = default;
-  GroupNorm2d(i64 n, i64 channels, float e) : weight(Shape<1>(channels)), bias(Shape<1>(channels)), groups(n), eps(e) { init::constant(weight, 1.f); }
+  GroupNorm2d(i64 n, i64 channels, float e) : weight(Shape<1>(channels)), bias(Shape<1>(channels)), groups(n), eps(e) {
+    init::constant(weight, 1.f);
+  }
 
   // skip and row may be default-made: absent.
   template <class X, class F, class R>

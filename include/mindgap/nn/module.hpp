@@ -20,10 +20,10 @@
 #include <vector>
 
 // f(name, member) for each member. The list is unrolled by the preprocessor, at most 24 names.
-#define MINDGAP_MODULE(...)                                                      \
-  template <class F>                                                             \
-  void visit(F&& f) {                                                            \
-    ::mindgap::detail::visit_list(#__VA_ARGS__, f, __VA_ARGS__);                 \
+#define MINDGAP_MODULE(...)                                      \
+  template <class F>                                             \
+  void visit(F&& f) {                                            \
+    ::mindgap::detail::visit_list(#__VA_ARGS__, f, __VA_ARGS__); \
   }
 
 namespace mindgap {
@@ -51,7 +51,9 @@ struct AnyVisitor {
 }  // namespace detail
 
 template <class M>
-concept Module = requires(M& m, detail::AnyVisitor& f) { m.visit(f); };
+concept Module = requires(M& m, detail::AnyVisitor& f) {
+  m.visit(f);
+};
 
 template <class M>
 inline constexpr bool is_parameter = false;
@@ -70,9 +72,15 @@ void walk(M& item, const std::string& prefix, F&& f) {
   if constexpr (Module<M>) {
     f(prefix, item);
     item.visit([&](const std::string& name, auto& member) { walk(member, child(name), f); });
-  } else if constexpr (requires { item.has_value(); *item; }) {
+  } else if constexpr (requires {
+                         item.has_value();
+                         *item;
+                       }) {
     if (item) walk(*item, prefix, f);
-  } else if constexpr (requires { item.begin(); item.size(); }) {
+  } else if constexpr (requires {
+                         item.begin();
+                         item.size();
+                       }) {
     for (size_t i = 0; i < item.size(); ++i) walk(item[i], child(std::to_string(i)), f);
   } else if constexpr (is_parameter<M>) {
     if (item.defined()) f(prefix, item);

@@ -56,7 +56,8 @@ struct Parameter {
       value = master;
     } else {
       if (!value.defined()) value = Tensor<element, N, D>(master.shape());
-      pointwise_into(value, [](auto a) { return a; }, master);
+      pointwise_into(
+          value, [](auto a) { return a; }, master);
     }
   }
 

@@ -25,7 +25,8 @@ struct StateItem {
 
 // An item over an f32 tensor; the layout only matters at rank 4.
 template <int N, Device D>
-StateItem state_item(std::string name, Tensor<float, N, D> tensor, Layout layout = Layout::plain, std::function<void()> changed = {}) {
+StateItem state_item(std::string name, Tensor<float, N, D> tensor, Layout layout = Layout::plain,
+                     std::function<void()> changed = {}) {
   const Shape<N> ours = tensor.shape();
   std::vector<i64> shape(ours.extents.begin(), ours.extents.end());
   if constexpr (N == 4)
@@ -50,10 +51,14 @@ template <Module M>
 std::vector<StateItem> state_items(M& net, const std::string& prefix = "") {
   std::vector<StateItem> items;
   walk(net, "", [&]<class X>(const std::string& name, X& item) {
-    if constexpr (is_parameter<X>) items.push_back(state_item(prefix + name, item.master, item.layout, [&item] { item.refresh(); }));
+    if constexpr (is_parameter<X>)
+      items.push_back(state_item(prefix + name, item.master, item.layout, [&item] { item.refresh(); }));
     else if constexpr (is_buffer<X>) items.push_back(state_item(prefix + name, item.value));
     else if constexpr (std::is_same_v<X, Counter>)
-      items.push_back({prefix + name, {}, true, [&item] { return std::vector<float>{float(item.value)}; },
+      items.push_back({prefix + name,
+                       {},
+                       true,
+                       [&item] { return std::vector<float>{float(item.value)}; },
                        [&item](const std::vector<float>& v) { item.value = i64(v[0]); }});
   });
   return items;

@@ -32,7 +32,8 @@ inline std::string some_of(const std::vector<std::string>& names) {
 
 }  // namespace detail
 
-MINDGAP_INLINE void write_state(const std::filesystem::path& path, const std::vector<StateItem>& items, const Metadata& metadata) {
+MINDGAP_INLINE void write_state(const std::filesystem::path& path, const std::vector<StateItem>& items,
+                                const Metadata& metadata) {
   std::vector<std::vector<float>> values;
   std::vector<i64> counters;
   counters.reserve(items.size());

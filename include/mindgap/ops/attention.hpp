@@ -26,8 +26,10 @@ inline MatmulGeometry values_geometry(i64 n, i64 heads, i64 l, i64 m, i64 d, boo
 
 template <class T, Device D>
 void check_attention(const Tensor<T, 3, D>& q, const Tensor<T, 3, D>& k, const Tensor<T, 3, D>& v, i64 heads) {
-  const bool fits = heads > 0 && q.cols() % heads == 0 && k.shape() == v.shape() && k.cols() == q.cols() && k.extent(0) == q.extent(0);
-  if (!fits) throw Error(text("attention: q, k and v do not fit ", heads, " heads"), {{"q", q.str()}, {"k", k.str()}, {"v", v.str()}});
+  const bool fits =
+      heads > 0 && q.cols() % heads == 0 && k.shape() == v.shape() && k.cols() == q.cols() && k.extent(0) == q.extent(0);
+  if (!fits)
+    throw Error(text("attention: q, k and v do not fit ", heads, " heads"), {{"q", q.str()}, {"k", k.str()}, {"v", v.str()}});
 }
 
 }  // namespace detail
@@ -53,8 +55,8 @@ Attention<T, D> attention(const Tensor<T, 3, D>& q, const Tensor<T, 3, D>& k, co
 // Overwrites grad_q, grad_k and grad_v. An undefined one is not wanted.
 template <Real T, Device D>
 void attention_backward(const Tensor<T, 3, D>& grad_q, const Tensor<T, 3, D>& grad_k, const Tensor<T, 3, D>& grad_v,
-                        const Tensor<T, 3, D>& grad_y, const Tensor<T, 3, D>& q, const Tensor<T, 3, D>& k, const Tensor<T, 3, D>& v,
-                        const Tensor<T, 4, D>& p) {
+                        const Tensor<T, 3, D>& grad_y, const Tensor<T, 3, D>& q, const Tensor<T, 3, D>& k,
+                        const Tensor<T, 3, D>& v, const Tensor<T, 4, D>& p) {
   const i64 n = p.extent(0), heads = p.extent(1), l = p.extent(2), m = p.extent(3), d = q.cols() / heads;
   const float scale = 1.f / std::sqrt(float(d));
   if (grad_v.defined())

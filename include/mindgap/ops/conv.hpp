@@ -6,8 +6,8 @@
 #pragma once
 
 #include <mindgap/core/conv_geometry.hpp>
-#include <mindgap/cpu/library.hpp>
 #include <mindgap/core/tensor.hpp>
+#include <mindgap/cpu/library.hpp>
 
 namespace mindgap {
 
@@ -33,18 +33,21 @@ ConvGeometry checked_conv(const Tensor<T, 4, D>& x, const Tensor<T, 4, D>& w, co
   const auto lines = [&] { return std::vector<ErrorLine>{{"input", x.str()}, {"weight", w.str()}}; };
   if (x.extent(3) != w.extent(3))
     throw Error(text("conv2d: input has ", x.extent(3), " channels, weight wants ", w.extent(3)), lines());
-  if (o.stride < 1 || o.padding < 0) throw Error(text("conv2d: stride ", o.stride, " and padding ", o.padding, " make no sense"), lines());
+  if (o.stride < 1 || o.padding < 0)
+    throw Error(text("conv2d: stride ", o.stride, " and padding ", o.padding, " make no sense"), lines());
   const ConvGeometry g = conv_geometry(x.shape(), w.shape(), o);
   if (g.h + 2 * o.padding < g.kh || g.w + 2 * o.padding < g.kw)
     throw Error("conv2d: the kernel is larger than the padded input", lines());
-  if (bias.defined() && bias.size() != g.c_out) throw Error(text("conv2d: bias has ", bias.size(), " elements, weight has ", g.c_out, " outputs"), lines());
+  if (bias.defined() && bias.size() != g.c_out)
+    throw Error(text("conv2d: bias has ", bias.size(), " elements, weight has ", g.c_out, " outputs"), lines());
   return g;
 }
 
 }  // namespace detail
 
 template <Real T, Device D>
-Tensor<T, 4, D> conv2d(const Tensor<T, 4, D>& x, const Tensor<T, 4, D>& w, const Tensor<float, 1, D>& bias = {}, ConvOptions options = {}) {
+Tensor<T, 4, D> conv2d(const Tensor<T, 4, D>& x, const Tensor<T, 4, D>& w, const Tensor<float, 1, D>& bias = {},
+                       ConvOptions options = {}) {
   detail::assert_computes<D, T>();
   const ConvGeometry g = detail::checked_conv(x, w, bias, options);
   Tensor<T, 4, D> y({g.n, g.out_h(), g.out_w(), g.c_out});
@@ -54,7 +57,8 @@ Tensor<T, 4, D> conv2d(const Tensor<T, 4, D>& x, const Tensor<T, 4, D>& w, const
 
 // grad_x has the shape of x and is overwritten.
 template <Real T, Device D>
-void conv2d_backward_data(const Tensor<T, 4, D>& grad_x, const Tensor<T, 4, D>& grad_y, const Tensor<T, 4, D>& w, ConvOptions options = {}) {
+void conv2d_backward_data(const Tensor<T, 4, D>& grad_x, const Tensor<T, 4, D>& grad_y, const Tensor<T, 4, D>& w,
+                          ConvOptions options = {}) {
   const ConvGeometry g = detail::conv_geometry(grad_x.shape(), w.shape(), options);
   if (grad_x.size()) Library<D>::conv2d_backward_data(g, grad_x.data(), grad_y.data(), w.data());
 }

@@ -15,7 +15,8 @@ Tensor<T, 3, D> matmul(const Tensor<T, 3, D>& a, const Tensor<T, 3, D>& b, bool 
   const i64 m = a.extent(transpose_a ? 2 : 1), k = a.extent(transpose_a ? 1 : 2);
   const i64 n = b.extent(transpose_b ? 1 : 2), kb = b.extent(transpose_b ? 2 : 1);
   if (a.extent(0) != b.extent(0) || k != kb)
-    throw Error("matmul: the operands do not fit", {{"a", a.str() + (transpose_a ? " transposed" : "")}, {"b", b.str() + (transpose_b ? " transposed" : "")}});
+    throw Error("matmul: the operands do not fit",
+                {{"a", a.str() + (transpose_a ? " transposed" : "")}, {"b", b.str() + (transpose_b ? " transposed" : "")}});
   Tensor<T, 3, D> c({a.extent(0), m, n});
   MatmulGeometry g = MatmulGeometry::dense(m, n, k, transpose_a, transpose_b);
   g.batch_outer = a.extent(0);
@@ -29,7 +30,8 @@ template <Real T, int N, Device D>
 Tensor<T, N, D> linear(const Tensor<T, N, D>& x, const Tensor<T, 2, D>& w, const Tensor<float, 1, D>& bias = {}) {
   detail::assert_computes<D, T>();
   if (x.cols() != w.extent(1))
-    throw Error(text("linear: input has ", x.cols(), " features, weight wants ", w.extent(1)), {{"input", x.str()}, {"weight", w.str()}});
+    throw Error(text("linear: input has ", x.cols(), " features, weight wants ", w.extent(1)),
+                {{"input", x.str()}, {"weight", w.str()}});
   if (bias.defined() && bias.size() != w.extent(0))
     throw Error(text("linear: bias has ", bias.size(), " elements, weight has ", w.extent(0), " outputs"), {{"weight", w.str()}});
   Shape<N> shape = x.shape();
@@ -52,7 +54,8 @@ inline MatmulGeometry part_geometry(i64 rows, i64 in, i64 out, i64 w_cols) {
 // y = [x, skip] w^T + bias for x [..., I1] and skip [..., I2] that lie side by side along the features, w [O, I1 + I2],
 // without concatenating them: two products, accumulated.
 template <Real T, int N, Device D>
-Tensor<T, N, D> linear_pair(const Tensor<T, N, D>& x, const Tensor<T, N, D>& skip, const Tensor<T, 2, D>& w, const Tensor<float, 1, D>& bias) {
+Tensor<T, N, D> linear_pair(const Tensor<T, N, D>& x, const Tensor<T, N, D>& skip, const Tensor<T, 2, D>& w,
+                            const Tensor<float, 1, D>& bias) {
   detail::assert_computes<D, T>();
   if (x.cols() + skip.cols() != w.extent(1) || x.rows() != skip.rows())
     throw Error(text("linear: the inputs have ", x.cols(), " + ", skip.cols(), " features, weight wants ", w.extent(1)),
@@ -61,7 +64,9 @@ Tensor<T, N, D> linear_pair(const Tensor<T, N, D>& x, const Tensor<T, N, D>& ski
   shape[N - 1] = w.extent(0);
   Tensor<T, N, D> y(shape);
   if (!y.size()) return y;
-  const auto g = [&](const Tensor<T, N, D>& part) { return detail::part_geometry(x.rows(), part.cols(), w.extent(0), w.extent(1)); };
+  const auto g = [&](const Tensor<T, N, D>& part) {
+    return detail::part_geometry(x.rows(), part.cols(), w.extent(0), w.extent(1));
+  };
   Library<D>::matmul(g(x), y.data(), x.data(), w.data(), 1.f, false, bias.data());
   Library<D>::matmul(g(skip), y.data(), skip.data(), w.data() + x.cols(), 1.f, true);
   return y;
@@ -82,7 +87,8 @@ void linear_pair_backward_data(const Tensor<T, N, D>& grad_x, const Tensor<T, N,
 }
 
 template <Real T, int N, Device D>
-void linear_pair_backward_weight(const Tensor<float, 2, D>& grad_w, const Tensor<T, N, D>& x, const Tensor<T, N, D>& skip, const Tensor<T, N, D>& grad_y) {
+void linear_pair_backward_weight(const Tensor<float, 2, D>& grad_w, const Tensor<T, N, D>& x, const Tensor<T, N, D>& skip,
+                                 const Tensor<T, N, D>& grad_y) {
   const auto part = [&](const Tensor<T, N, D>& in, i64 offset) {
     MatmulGeometry g = MatmulGeometry::dense(grad_w.extent(0), in.cols(), in.rows(), true, false);
     g.c.row = grad_w.extent(1);

@@ -29,19 +29,30 @@ class FlatParameters {
     for_each_parameter(net, [&]<int N, class P>(const std::string& name, Parameter<N, D, P>& p) {
       p.slot = nullptr;
       if (p.requires_grad) {
-        segments_.push_back({name, size_, p.shape().size(), N > 1, &item_of<N>, {p.shape().extents.begin(), p.shape().extents.end()},
-                             p.layout, [&p] { return p.slot->written(); }, [&p] { p.slot->forget(); }, [&p] { p.refresh(); }});
+        segments_.push_back({name,
+                             size_,
+                             p.shape().size(),
+                             N > 1,
+                             &item_of<N>,
+                             {p.shape().extents.begin(), p.shape().extents.end()},
+                             p.layout,
+                             [&p] { return p.slot->written(); },
+                             [&p] { p.slot->forget(); },
+                             [&p] { p.refresh(); }});
         size_ += (p.shape().size() + optimizer_group - 1) / optimizer_group * optimizer_group;
       }
     });
-    if (segments_.empty()) throw Error("nothing to train: every parameter is frozen", {{"remedy", "unfreeze at least one layer"}});
+    if (segments_.empty())
+      throw Error("nothing to train: every parameter is frozen", {{"remedy", "unfreeze at least one layer"}});
     values_ = make();
     gradients_ = make();
     size_t next = 0;
     for_each_parameter(net, [&]<int N, class P>(const std::string&, Parameter<N, D, P>& p) {
       if (!p.requires_grad) return;
       const Segment& s = segments_[next++];
-      const auto view = [&](const Tensor<float, 1, D>& flat) { return flat.slice(s.offset, s.offset + s.size).reshape(p.shape()); };
+      const auto view = [&](const Tensor<float, 1, D>& flat) {
+        return flat.slice(s.offset, s.offset + s.size).reshape(p.shape());
+      };
       const auto place = view(values_);
       place.copy_from(p.master);
       p.bind(place);

@@ -20,7 +20,8 @@ class Sgd {
     float momentum = 0.9f;
     bool nesterov = false;
   };
-  Sgd(FlatParameters<D>& parameters, Options options) : parameters_(parameters), options_(options), velocity_(parameters.make()) {}
+  Sgd(FlatParameters<D>& parameters, Options options)
+      : parameters_(parameters), options_(options), velocity_(parameters.make()) {}
 
   void step(float learning_rate) {
     parameters_.begin_step();
@@ -59,7 +60,10 @@ class AdamW {
   std::vector<StateItem> items() {
     std::vector<StateItem> out = parameters_.items(first_, "exp_avg.");
     for (StateItem& item : parameters_.items(second_, "exp_avg_sq.")) out.push_back(std::move(item));
-    out.push_back({"steps", {}, true, [this] { return std::vector<float>{float(steps_.value)}; },
+    out.push_back({"steps",
+                   {},
+                   true,
+                   [this] { return std::vector<float>{float(steps_.value)}; },
                    [this](const std::vector<float>& v) { steps_.value = i64(v[0]); }});
     return out;
   }

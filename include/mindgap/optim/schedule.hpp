@@ -3,8 +3,8 @@
 // All are factors of the peak rate. A warm-up of w steps multiplies by (step + 1) / (w + 1), reaching 1 at step w.
 #pragma once
 
-#include <mindgap/core/error.hpp>
 #include <mindgap/core/dtype.hpp>
+#include <mindgap/core/error.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -38,9 +38,12 @@ struct Schedule {
     const double warm = step < warmup ? double(step + 1) / double(warmup + 1) : 1.0;
     const double progress = double(step) / double(std::max<i64>(steps, 1));
     switch (kind) {
-      case Kind::constant: return warm;
-      case Kind::cosine: return warm * (floor + (1 - floor) * 0.5 * (1 + std::cos(M_PI * progress)));
-      case Kind::step: return warm * std::pow(gamma, std::floor(progress * 3));
+      case Kind::constant:
+        return warm;
+      case Kind::cosine:
+        return warm * (floor + (1 - floor) * 0.5 * (1 + std::cos(M_PI * progress)));
+      case Kind::step:
+        return warm * std::pow(gamma, std::floor(progress * 3));
       case Kind::one_cycle: {
         const double last = double(std::max<i64>(steps - 1, 1)), peak = 0.3 * double(steps) - 1;
         const double x = double(step);

@@ -2,8 +2,8 @@
 // or a value out of range is an Error that names the file and the key.
 #pragma once
 
-#include <mindgap/core/error.hpp>
 #include <mindgap/core/dtype.hpp>
+#include <mindgap/core/error.hpp>
 
 #include <filesystem>
 #include <string>
@@ -40,14 +40,14 @@ struct StudyConfig {
 
   std::vector<u64> seeds{1, 2};
   std::vector<std::string> experiments{"E0", "E1", "E2", "E5"};
-  bool by_unit = false;                         // splits at every unit, not only at groups
-  std::string suffix_start = "reinitialise";    // E1 to E3; or "continue"
-  std::string statistics = "frozen";            // of frozen batch norms; or "live", "reestimated"
-  std::vector<i64> counts{100, 500};            // real images of E5
+  bool by_unit = false;                       // splits at every unit, not only at groups
+  std::string suffix_start = "reinitialise";  // E1 to E3; or "continue"
+  std::string statistics = "frozen";          // of frozen batch norms; or "live", "reestimated"
+  std::vector<i64> counts{100, 500};          // real images of E5
   std::vector<std::string> recipes{"fc", "last group", "all", "scratch", "mixed"};  // of E5
   i64 mixed_real = 0;  // E5 "mixed": real images are repeated to this many; 0: to a fifth of the synthetic ones
 
-  RecipeConfig student{8, 128, 0, 0.1};      // E0 to E4, E6, and E5 "mixed"
+  RecipeConfig student{8, 128, 0, 0.1};       // E0 to E4, E6, and E5 "mixed"
   RecipeConfig finetune{10, 128, 200, 0.02};  // E5 "fc", "last group", "last two", "all"
   RecipeConfig scratch{20, 128, 400, 0.1};    // E5 "scratch"
 };

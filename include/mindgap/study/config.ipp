@@ -4,9 +4,8 @@
 #include <mindgap/core/file.hpp>
 #include <mindgap/study/config.hpp>
 
-#include <nlohmann/json.hpp>
-
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 namespace mindgap {
 namespace detail {
@@ -127,7 +126,8 @@ inline void check_study_config(const StudyConfig& c, const std::string& file) {
   for (size_t i = 0; i < c.seeds.size(); ++i)
     for (size_t j = 0; j < i; ++j) require(c.seeds[i] != c.seeds[j], text("the seed ", c.seeds[i], " is there twice"));
   for (const auto& [key, r] : {std::pair("student", &c.student), {"finetune", &c.finetune}, {"scratch", &c.scratch}}) {
-    require(r->epochs > 0 && r->batch > 1 && r->minimum_steps >= 0, std::string(key) + ": epochs must be at least 1 and batch at least 2");
+    require(r->epochs > 0 && r->batch > 1 && r->minimum_steps >= 0,
+            std::string(key) + ": epochs must be at least 1 and batch at least 2");
     require(r->rate > 0 && r->rate < 100, std::string(key) + text(": the rate is ", r->rate));
   }
 }
@@ -145,7 +145,9 @@ MINDGAP_INLINE StudyConfig parse_study_config(const std::string& json, const std
   return config;
 }
 
-MINDGAP_INLINE StudyConfig read_study_config(const std::filesystem::path& path) { return parse_study_config(read_file(path), path.string()); }
+MINDGAP_INLINE StudyConfig read_study_config(const std::filesystem::path& path) {
+  return parse_study_config(read_file(path), path.string());
+}
 
 MINDGAP_INLINE std::string study_config_json(const StudyConfig& config) {
   detail::ConfigWriter writer;

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <mindgap/study/results.hpp>
+
 #include <optional>
 #include <string>
 #include <vector>
@@ -35,6 +36,9 @@ struct RecipePoint {
   std::optional<Stats> over_s;  // accuracy minus that of S, per seed
   i64 seeds_below_s = 0;
 };
+
+// The recipes that the study knows, in the order of the report.
+inline constexpr const char* known_recipe_names[] = {"fc", "last group", "last two", "all", "scratch", "mixed"};
 
 // One way to spend few real images.
 struct Recipe {
@@ -71,8 +75,15 @@ inline std::string unit_group(const std::string& unit) { return unit.substr(0, u
 
 // The finding in one or two sentences.
 std::string headline(const Findings& findings);
+
+enum class Topic { gap, swap, real_images, normalisation };
+struct Remark {
+  Topic topic;
+  bool leading;  // belongs beside the headline
+  std::string text;
+};
 // What else the numbers say, and where they are weak; a sentence or two each.
-std::vector<std::string> remarks(const Findings& findings);
+std::vector<Remark> remarks(const Findings& findings);
 
 }  // namespace mindgap
 

@@ -1,9 +1,10 @@
 // The bodies of study/findings.hpp.
+#include <mindgap/study/findings.hpp>
+#include <mindgap/study/words.hpp>
+
 #include <algorithm>
 #include <cmath>
 #include <map>
-#include <mindgap/study/findings.hpp>
-#include <mindgap/study/words.hpp>
 #include <set>
 
 namespace mindgap {
@@ -14,18 +15,16 @@ inline constexpr double small_gap = 0.01;    // below one point a gap is hard to
 inline constexpr double early_share = 0.85;  // the paper's shape: real data behind the stem recovers at least this,
 inline constexpr double half_share = 0.45;   // and for the last stage and classifier about half of the gap or more
 inline constexpr double most_share = 0.60;
+inline constexpr double alike = 0.10;  // shares of the gap that differ by less are called alike
 
-// Known recipes in the order of the report; others follow under their own name.
-struct KnownRecipe {
-  const char *name, *label;
+struct RecipeWords {
+  const char* label;
   bool fine_tunes;
 };
-inline constexpr KnownRecipe known_recipes[] = {{"fc", "classifier only", true},
-                                                {"last group", "last stage + classifier", true},
-                                                {"last two", "last two stages + classifier", true},
-                                                {"all", "all layers fine-tuned", true},
-                                                {"scratch", "from scratch, real only", false},
-                                                {"mixed", "from scratch, mixed", false}};
+// Beside known_recipe_names.
+inline constexpr RecipeWords known_recipe_words[] = {
+    {"classifier only", true},       {"last stage + classifier", true},  {"last two stages + classifier", true},
+    {"all layers fine-tuned", true}, {"from scratch, real only", false}, {"from scratch, mixed", false}};
 
 // "Last-group" and "last_group" are "last group".
 inline std::string recipe_name(std::string name) {
@@ -74,15 +73,18 @@ inline void find_recipes(Findings& out, const std::vector<Row>& rows) {
   for (const Row& row : rows)
     if (row.experiment == "E5") variants[recipe_name(row.split)].insert(row.policy + ", " + row.suffix_start);
   std::vector<std::string> names;
-  for (const KnownRecipe& known : known_recipes)
-    if (variants.count(known.name)) names.push_back(known.name);
+  for (const char* known : known_recipe_names)
+    if (variants.count(known)) names.push_back(known);
   for (const auto& [name, ways] : variants)
     if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
   for (const std::string& name : names)
     for (const std::string& way : variants[name]) {
       Recipe recipe{name, name, false, {}};
-      for (const KnownRecipe& known : known_recipes)
-        if (name == known.name) recipe.label = known.label, recipe.fine_tunes = known.fine_tunes;
+      for (size_t i = 0; i < std::size(known_recipe_names); ++i)
+        if (name == known_recipe_names[i]) {
+          recipe.label = known_recipe_words[i].label;
+          recipe.fine_tunes = known_recipe_words[i].fine_tunes;
+        }
       if (variants[name].size() > 1) recipe.label += " (" + way + ")";
       std::map<i64, std::pair<BySeed, BySeed>> cells;
       for (const Row& row : rows) {
@@ -125,7 +127,7 @@ inline void find_normalisations(Findings& out, const std::vector<Row>& rows) {
 // True when the means go one way but for steps that are small against the gap.
 inline bool steady(const Curve& curve, double sign, double gap) {
   for (size_t i = 1; i < curve.points.size(); ++i)
-    if (sign * (curve.points[i].top1.mean - curve.points[i - 1].top1.mean) < -0.1 * gap) return false;
+    if (sign * (curve.points[i].top1.mean - curve.points[i - 1].top1.mean) < -alike * gap) return false;
   return true;
 }
 
@@ -189,8 +191,7 @@ MINDGAP_INLINE std::string headline(const Findings& f) {
   out += "Real images for everything behind the " + swap->points.front().split + " win back " + share(early) +
          " of this gap, for " + tail_name(*swap) + " alone " + share(late) + ": ";
   const bool reaches = early >= early_share;
-  if (reaches && late >= most_share)
-    out += "the loss sits mainly in the last layers, as the paper says.";
+  if (reaches && late >= most_share) out += "the loss sits mainly in the last layers, as the paper says.";
   else if (reaches && late >= half_share)
     out += "about half of the loss sits in the last layers, close to the shape that the paper describes.";
   else if (reaches)
@@ -201,35 +202,39 @@ MINDGAP_INLINE std::string headline(const Findings& f) {
   return out;
 }
 
-MINDGAP_INLINE std::vector<std::string> remarks(const Findings& f) {
+MINDGAP_INLINE std::vector<Remark> remarks(const Findings& f) {
   using namespace detail;
   using namespace words;
-  std::vector<std::string> out;
+  std::vector<Remark> out;
+  const auto say = [&](Topic topic, bool leading, std::string text) { out.push_back({topic, leading, std::move(text)}); };
   if (!f.gap) return out;
   const double gap = f.gap->mean;
   if (f.gap->n == 1)
-    out.push_back("All of this is a single run (one seed); differences of a few tenths of a point mean nothing.");
+    say(Topic::gap, true, "All of this is a single run (one seed); differences of a few tenths of a point mean nothing.");
   else if (gap > 0)
-    out.push_back("Over " + std::to_string(f.gap->n) + " seeds the gap lies between " + svg::number(f.gap->lowest * 100, 1) +
-                  " and " + svg::number(f.gap->highest * 100, 1) + " points.");
+    say(Topic::gap, true,
+        "Over " + std::to_string(f.gap->n) + " seeds the gap lies between " + svg::number(f.gap->lowest * 100, 1) + " and " +
+            svg::number(f.gap->highest * 100, 1) + " points.");
   if (gap > 0 && (gap < small_gap || f.gap->lowest <= 0))
-    out.push_back("The gap is small against what the choice of seed alone changes, so shares of it are unreliable here.");
+    say(Topic::gap, true, "The gap is small against what the choice of seed alone changes, so shares of it are unreliable here.");
   if (gap <= 0) return out;
 
   const Curve *swap = f.curve("E1"), *reverse = f.curve("E2");
   if (swap && !steady(*swap, -1, gap))
-    out.push_back(
+    say(Topic::swap, false,
         "The curve does not fall steadily from left to right: some splits do better than a split before them by more than a "
         "tenth of the gap.");
-  if (reverse && last_group(*reverse)) {
-    const double tail = last_group(*reverse)->top1.mean - f.synthetic->mean;
-    out.push_back(
-        "The other way round, a student whose front layers learnt from real images and whose last stage and classifier learnt "
-        "from generated ones reaches " +
-        percent(last_group(*reverse)->top1.mean) +
-        (tail < gap * 0.9 ? ": good early layers do not repair late ones."
-                          : ": here generated images suffice for the last layers.") +
-        (steady(*reverse, 1, gap) ? "" : " That curve does not rise steadily."));
+  if (const CurvePoint* front = reverse ? last_group(*reverse) : nullptr; front && front->recovered) {
+    std::string text = "The other way round, with a front that learnt from real images and " + tail_name(*reverse) +
+                       " from generated ones, the student reaches " + percent(front->top1.mean) + ", " +
+                       share(front->recovered->mean) + " of the gap";
+    if (const CurvePoint* tail = swap ? last_group(*swap) : nullptr; tail && tail->recovered) {
+      const double lead = tail->recovered->mean - front->recovered->mean;
+      text += lead > alike    ? ": real images do more for the last layers than for all layers before them"
+              : lead < -alike ? ": real images do more for the layers before than for the last ones, which differs from the paper"
+                              : ": real images do about as much for the last layers as for all layers before them";
+    }
+    say(Topic::swap, false, text + (steady(*reverse, 1, gap) ? "." : ". That curve does not rise steadily."));
   }
   double most = 0;
   for (const Curve& curve : f.curves)
@@ -237,14 +242,16 @@ MINDGAP_INLINE std::vector<std::string> remarks(const Findings& f) {
       for (const CurvePoint& point : curve.points)
         if (point.recovered) most = std::max(most, point.recovered->mean);
   if (most > 1.005)
-    out.push_back("Some mixtures recover more than 100 % (at most " + share(most) +
-                  "): a network whose front and back saw different images has seen more images than either baseline, and can "
-                  "beat the one trained on real images.");
+    say(Topic::swap, false,
+        "Some mixtures recover more than 100 % (at most " + share(most) +
+            "): a network whose front and back saw different images has seen more images than either baseline, and can "
+            "beat the one trained on real images.");
   for (const Curve& control : f.curves)
     if (control.experiment == "E3" && control.direction == "R->R" && last_group(control) && f.real) {
       const double cost = f.real->mean - last_group(control)->top1.mean;
-      out.push_back("Freezing by itself " + (cost > 0 ? "costs " + points(cost) : "costs nothing (" + points(cost) + " better)") +
-                    ": that is the control in which front and back both learn from real images, split before the last stage.");
+      say(Topic::swap, false,
+          "Freezing by itself " + (cost > 0 ? "costs " + points(cost) : "costs nothing (" + points(cost) + " better)") +
+              ": that is the control in which front and back both learn from real images, split before the last stage.");
       break;
     }
 
@@ -255,22 +262,23 @@ MINDGAP_INLINE std::vector<std::string> remarks(const Findings& f) {
     const Recipe* best = nullptr;
     double best_over = -2, best_accuracy = 0;
     std::string losers;
-    i64 losing = 0;
     for (const Recipe& recipe : f.recipes)
       for (const RecipePoint& point : recipe.points) {
         if (point.real_count != images || !point.over_s) continue;
         if (point.over_s->mean > best_over) best = &recipe, best_over = point.over_s->mean, best_accuracy = point.top1.mean;
-        if (!recipe.fine_tunes || point.over_s->mean >= 0) continue;
-        losers += (losing++ ? ", " : "") + ("“" + recipe.label + "” loses " + points(point.over_s->mean)) + " (worse in " +
-                  std::to_string(point.seeds_below_s) + " of " + std::to_string(point.over_s->n) +
-                  (point.over_s->n == 1 ? " run)" : " runs)");
+        if (!recipe.fine_tunes || point.over_s->mean > -visible) continue;
+        losers += (losers.empty() ? "" : ", ") + ("“" + recipe.label + "” " + signed_points(point.over_s->mean));
+        if (point.seeds_below_s < point.over_s->n)
+          losers += " (below in " + std::to_string(point.seeds_below_s) + " of " + std::to_string(point.over_s->n) + " runs)";
       }
     if (!best) continue;
-    std::string text = "With " + count(images) + " real images the best recipe here is “" + best->label +
-                       "”: " + percent(best_accuracy) + ", " + points(best_over) + (best_over >= 0 ? " above" : " below") +
+    const bool same = std::abs(best_over) < visible;
+    std::string text = "With " + count(images) + " real images the best recipe here is “" + best->label + "” with " +
+                       percent(best_accuracy) + ", " +
+                       (same ? "no better than" : points(best_over) + (best_over > 0 ? " above" : " below")) +
                        " the student that saw no real image.";
-    if (losing) text += " Fine-tuning can also do harm: " + losers + ".";
-    out.push_back(std::move(text));
+    if (!losers.empty()) text += " Careless fine-tuning does harm (points against that student): " + losers + ".";
+    say(Topic::real_images, images == *counts.begin(), std::move(text));
   }
 
   for (size_t d = 0; d < f.normalisation_directions.size(); ++d) {
@@ -283,10 +291,10 @@ MINDGAP_INLINE std::vector<std::string> remarks(const Findings& f) {
     }
     if (!best || best == worst) continue;
     const double left = f.real->mean - best->top1[d]->mean;
-    out.push_back("Normalisation moves the student trained on generated images by " +
-                  points(best->top1[d]->mean - worst->top1[d]->mean) + " (best: " + best->name + ", " +
-                  percent(best->top1[d]->mean) + "); " +
-                  (left > 0.25 * gap ? "it does not close the gap." : "with the best choice little of the gap is left."));
+    say(Topic::normalisation, true,
+        "Normalisation moves the student trained on generated images by " + points(best->top1[d]->mean - worst->top1[d]->mean) +
+            " (best: " + best->name + ", " + percent(best->top1[d]->mean) + "); " +
+            (left > 0.25 * gap ? "it does not close the gap." : "with the best choice little of the gap is left."));
   }
   return out;
 }

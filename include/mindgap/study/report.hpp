@@ -8,10 +8,11 @@
 // Equal data gives equal bytes: no time stamps but those in `how`.
 #pragma once
 
-#include <filesystem>
 #include <mindgap/core/tensor.hpp>
 #include <mindgap/cpu/runtime.hpp>
 #include <mindgap/study/findings.hpp>
+
+#include <filesystem>
 #include <string>
 #include <utility>
 #include <vector>

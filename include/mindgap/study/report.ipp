@@ -1,12 +1,13 @@
 // The bodies of study/report.hpp: charts, tables and sentences put together into a page.
-#include <algorithm>
-#include <cmath>
-#include <map>
 #include <mindgap/core/file.hpp>
 #include <mindgap/data/png.hpp>
 #include <mindgap/study/report.hpp>
 #include <mindgap/study/report_style.hpp>
 #include <mindgap/study/words.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
 #include <set>
 
 namespace mindgap {
@@ -20,6 +21,14 @@ inline std::string paragraph(const std::string& raw, const std::string& classes 
   return "<p" + (classes.empty() ? "" : " class=\"" + classes + "\"") + ">" + escape(raw) + "</p>\n";
 }
 inline std::string section(const std::string& title) { return "<h2>" + escape(title) + "</h2>\n"; }
+
+// What the numbers say about one topic.
+inline std::string remark_list(const Findings& f, Topic topic) {
+  std::string out;
+  for (const Remark& remark : remarks(f))
+    if (remark.topic == topic) out += "<li>" + escape(remark.text) + "</li>\n";
+  return out.empty() ? "" : "<ul>\n" + out + "</ul>\n";
+}
 
 inline std::string base64(const std::string& bytes) {
   constexpr const char* digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -43,11 +52,11 @@ inline svg::Point chart_point(double x, const Stats& stats, const std::string& n
   return {x, stats.mean * 100, stats.lowest * 100, stats.highest * 100, seeds_tooltip(name, stats), hollow};
 }
 
-inline std::vector<svg::Reference> baselines(const Findings& f) {
+inline std::vector<svg::Reference> baselines(const Findings& f, const char* real_colour, const char* generated_colour) {
   std::vector<svg::Reference> out;
-  if (f.real) out.push_back({"R: all real, " + svg::number(f.real->mean * 100, 1), "real", f.real->mean * 100});
+  if (f.real) out.push_back({"R: all real, " + svg::number(f.real->mean * 100, 1), real_colour, f.real->mean * 100});
   if (f.synthetic)
-    out.push_back({"S: all generated, " + svg::number(f.synthetic->mean * 100, 1), "generated", f.synthetic->mean * 100});
+    out.push_back({"S: all generated, " + svg::number(f.synthetic->mean * 100, 1), generated_colour, f.synthetic->mean * 100});
   return out;
 }
 
@@ -57,7 +66,7 @@ inline svg::LineChart swap_chart(const Findings& f, const std::vector<const Curv
   svg::LineChart chart;
   chart.x_title = "frozen from the input up to and including";
   chart.y_title = "% of real test images recognised";
-  chart.references = baselines(f);
+  chart.references = baselines(f, "real", "generated");
   std::map<i64, std::string> splits;
   for (const Curve* curve : curves)
     for (const CurvePoint& point : curve->points) splits.emplace(point.frozen_units, point.split);
@@ -88,6 +97,14 @@ inline svg::LineChart swap_chart(const Findings& f, const std::vector<const Curv
       chart.description += " " + series.points.back().tooltip + ".";
     }
     if (front) series.points.push_back(chart_point(last, *front, "everything frozen", true));
+    if (control) {
+      // The baselines' spread is drawn by the curves themselves.
+      for (svg::Point& point : series.points)
+        if (point.hollow) point.low = point.high = point.y;
+    } else {
+      series.name_at = int(std::min<size_t>(2, series.points.size() - 1));
+      series.name_above = real_back;
+    }
     chart.series.push_back(std::move(series));
   }
   return chart;
@@ -97,7 +114,7 @@ inline svg::LineChart real_images_chart(const Findings& f) {
   svg::LineChart chart;
   chart.x_title = "real training images";
   chart.y_title = "% of real test images recognised";
-  chart.references = baselines(f);
+  chart.references = baselines(f, "soft", "soft");
   chart.dodge = 7;
   chart.description = "Accuracy on real test images against the number of real training images.";
   std::map<i64, double> position;
@@ -107,12 +124,21 @@ inline svg::LineChart real_images_chart(const Findings& f) {
     x = double(chart.x_ticks.size());
     chart.x_ticks.push_back(count(real_count));
   }
-  const std::pair<const char*, svg::Marker> looks[] = {{"real", svg::Marker::circle},        {"green", svg::Marker::square},
-                                                       {"generated", svg::Marker::triangle}, {"grey", svg::Marker::diamond},
-                                                       {"purple", svg::Marker::plus},        {"gold", svg::Marker::circle}};
+  // The paper's recipe, the last stage, is the strongest.
+  const std::pair<const char*, svg::Marker> looks[] = {{"green", svg::Marker::circle}, {"ink", svg::Marker::square},
+                                                       {"gold", svg::Marker::diamond}, {"generated", svg::Marker::triangle},
+                                                       {"real", svg::Marker::diamond}, {"purple", svg::Marker::plus}};
+  const auto look = [&](const Recipe& recipe, size_t index) {
+    for (size_t i = 0; i < std::size(known_recipe_names); ++i)
+      if (recipe.name == known_recipe_names[i]) return looks[i];
+    return looks[index % std::size(looks)];
+  };
   for (size_t i = 0; i < f.recipes.size(); ++i) {
     const Recipe& recipe = f.recipes[i];
-    svg::Series series{recipe.label, looks[i % 6].first, looks[i % 6].second, !recipe.fine_tunes, {}};
+    svg::Series series;
+    series.label = recipe.label;
+    std::tie(series.colour, series.marker) = look(recipe, i);
+    series.dashed = !recipe.fine_tunes;
     for (const RecipePoint& point : recipe.points) {
       series.points.push_back(
           chart_point(position[point.real_count], point.top1, recipe.label + ", " + count(point.real_count) + " real images"));
@@ -125,7 +151,7 @@ inline svg::LineChart real_images_chart(const Findings& f) {
 
 inline std::string figure(const svg::LineChart& chart, const std::string& caption) {
   std::string out = "<figure>\n<ul class=\"legend\">";
-  for (const svg::Series& series : chart.series) out += "<li>" + svg::legend_marker(series) + escape(series.label) + "</li>";
+  out += svg::legend(chart);
   out += "</ul>\n" + svg::draw(chart, 860, 400, true, "wide") + svg::draw(chart, 350, 330, false, "narrow");
   return out + "<figcaption>" + escape(caption) + "</figcaption>\n</figure>\n";
 }
@@ -137,52 +163,62 @@ inline std::string network(size_t front, size_t back, bool real_front) {
   return out + "</span>";
 }
 
-inline std::string recovered_cell(const CurvePoint* point, const char* colour) {
-  if (!point || !point->recovered) return "<td>–</td>";
-  const double width = std::clamp(point->recovered->mean, 0.0, 1.0) * 100;
-  return "<td>" + escape(share(point->recovered->mean)) + "<span class=\"meter\" style=\"--c:var(--" + colour +
-         ")\"><i style=\"width:" + svg::number(width, 1) + "%\"></i></span></td>";
+inline std::string recovered_cell(const CurvePoint& point, const char* colour) {
+  if (!point.recovered) return "<td class=\"left\">–</td>";
+  const double width = std::clamp(point.recovered->mean, 0.0, 1.0) * 100;
+  return "<td class=\"left\"><span class=\"value\">" + escape(share(point.recovered->mean)) + "</span>" +
+         "<span class=\"meter\" style=\"--c:var(--" + colour + ")\"><i style=\"width:" + svg::number(width, 1) +
+         "%\"></i></span></td>";
 }
 
-inline std::string swap_table(const Findings& f, const Curve* swap, const Curve* reverse) {
-  std::map<i64, std::pair<const CurvePoint*, const CurvePoint*>> splits;
-  if (swap)
-    for (const CurvePoint& point : swap->points) splits[point.frozen_units].first = &point;
-  if (reverse)
-    for (const CurvePoint& point : reverse->points) splits[point.frozen_units].second = &point;
-  std::string out =
-      "<div class=\"panel scroll\"><table>\n<caption>How much of the gap each split recovers: 0 % is S, 100 % is R. "
-      "Mean ± standard deviation over seeds.</caption>\n<thead><tr><th>frozen up to</th>";
-  if (swap) out += "<th>front S</th><th>then back R</th><th>recovered</th>";
-  if (reverse) out += "<th>front R</th><th>then back S</th><th>recovered</th>";
-  out += "</tr></thead>\n<tbody>\n";
-  size_t front = 0;
-  for (const auto& [frozen_units, pair] : splits) {
-    ++front;
-    const size_t back = splits.size() + 1 - front;
-    const CurvePoint* named = pair.first ? pair.first : pair.second;
-    out += "<tr><th>" + escape(named->split) + "</th>";
-    if (swap)
-      out += "<td>" + network(front, back, false) + "</td><td>" + (pair.first ? escape(with_spread(pair.first->top1)) : "–") +
-             "</td>" + recovered_cell(pair.first, "real");
-    if (reverse)
-      out += "<td>" + network(front, back, true) + "</td><td>" + (pair.second ? escape(with_spread(pair.second->top1)) : "–") +
-             "</td>" + recovered_cell(pair.second, "generated");
-    out += "</tr>\n";
+// One direction as a table.
+inline std::string swap_table(const Curve& curve) {
+  const bool real_front = curve.direction[0] == 'R', real_back = curve.direction.ends_with('R');
+  std::string out = std::string("<div class=\"scroll\"><table>\n<caption>") +
+                    (real_front ? "front R → back " : "front S → back ") + (real_back ? "R" : "S") +
+                    "</caption>\n<thead><tr><th>frozen up to</th><th class=\"left\">network</th><th>accuracy</th><th "
+                    "class=\"left\">recovered</th></tr></thead>\n<tbody>\n";
+  for (size_t i = 0; i < curve.points.size(); ++i) {
+    const CurvePoint& point = curve.points[i];
+    out += "<tr><th>" + escape(point.split) + "</th><td class=\"left\">" + network(i + 1, curve.points.size() - i, real_front) +
+           "</td><td>" + escape(with_spread(point.top1)) + "</td>" + recovered_cell(point, real_back ? "real" : "generated") +
+           "</tr>\n";
   }
-  out += "</tbody></table></div>\n";
-  if (swap && f.real && f.synthetic && f.gap && f.gap->mean > 0) {
+  return out + "</tbody></table></div>\n";
+}
+
+inline std::string swap_tables(const Findings& f, const Curve* swap, const Curve* reverse) {
+  std::string out =
+      "<div class=\"panel pair\">\n" + (swap ? swap_table(*swap) : "") + (reverse ? swap_table(*reverse) : "") + "</div>\n";
+  out += paragraph(
+      "Recovered: the share of the gap, 0 % is S and 100 % is R, formed for each seed and then averaged. Accuracies are mean ± "
+      "standard deviation over seeds.",
+      "note");
+  if (swap && f.gap && f.gap->mean > 0) {
     // What each further frozen group costs, R at the left end and S at the right.
     std::string costs;
     double before = f.real->mean;
     for (const CurvePoint& point : swap->points) {
-      costs += (costs.empty() ? "" : ", ") + point.split + " " + signed_points(point.top1.mean - before);
+      costs += point.split + " " + signed_points(point.top1.mean - before) + ", ";
       before = point.top1.mean;
     }
-    costs += ", the classifier " + signed_points(f.synthetic->mean - before);
-    out += paragraph("Freezing one part more, from left to right, changes the accuracy by (points): " + costs + ".", "note");
+    out += paragraph("From R to S, leaving one part more to generated images changes the accuracy by (points): " + costs +
+                         "the classifier " + signed_points(f.synthetic->mean - before) + ".",
+                     "note");
   }
   return out;
+}
+
+inline std::string policy_words(const std::string& policy) {
+  if (policy == "frozen") return "kept as they were";
+  if (policy == "live") return "live, that is taken from each batch and still moving";
+  if (policy == "reestimated") return "re-estimated once on the new training images";
+  return policy;
+}
+inline std::string start_words(const std::string& suffix_start) {
+  if (suffix_start == "reinitialise") return "start from fresh random weights";
+  if (suffix_start == "continue") return "continue from the weights that they had";
+  return "start by " + suffix_start;
 }
 
 inline std::string swap_section(const Findings& f) {
@@ -206,14 +242,17 @@ inline std::string swap_section(const Findings& f) {
       if (curve.experiment == "E1" && !swap) swap = &curve;
       if (curve.experiment == "E2" && !reverse) reverse = &curve;
     }
-    if (ways.size() > 1) out += "<h3>" + escape("Batch-norm statistics " + policy + ", back layers " + suffix_start) + "</h3>\n";
+    if (ways.size() > 1)
+      out += "<h3>" +
+             escape("Batch-norm statistics: " + policy_words(policy) + "; the layers behind " + start_words(suffix_start)) +
+             "</h3>\n";
     out += figure(swap_chart(f, curves),
                   "Bars span the lowest and the highest of the seeds, marks are their mean. Hollow marks are the baselines R and "
                   "S. Batch-norm statistics of frozen layers: " +
-                      policy + "; the layers behind start by: " + suffix_start + ".");
-    if (swap || reverse) out += swap_table(f, swap, reverse);
+                      policy_words(policy) + "; the layers behind " + start_words(suffix_start) + ".");
+    if (swap || reverse) out += swap_tables(f, swap, reverse);
   }
-  return out;
+  return out + remark_list(f, Topic::swap);
 }
 
 inline std::string real_images_section(const Findings& f) {
@@ -247,13 +286,16 @@ inline std::string real_images_section(const Findings& f) {
       }
       out += "<td>" + escape(with_spread(point->top1));
       if (point->over_s)
-        out += std::string("<small class=\"") + (point->over_s->mean < 0 ? "below\">▼ " : "above\">▲ ") +
+        out += std::string("<small class=\"") +
+               (std::abs(point->over_s->mean) < visible ? "\">"
+                : point->over_s->mean < 0               ? "below\">▼ "
+                                                        : "above\">▲ ") +
                escape(signed_points(point->over_s->mean)) + "</small>";
       out += "</td>";
     }
     out += "</tr>\n";
   }
-  return out + "</tbody></table></div>\n";
+  return out + "</tbody></table></div>\n" + remark_list(f, Topic::real_images);
 }
 
 inline std::string normalisation_section(const Findings& f) {
@@ -284,7 +326,7 @@ inline std::string normalisation_section(const Findings& f) {
              "</td>";
     out += "</tr>\n";
   }
-  return out + "</tbody></table></div>\n";
+  return out + "</tbody></table></div>\n" + remark_list(f, Topic::normalisation);
 }
 
 inline std::string strip(const ReportData& data, const ImageSet& set, i64 class_index, const std::string& kind) {
@@ -488,7 +530,8 @@ MINDGAP_INLINE std::string report_html(const ReportData& data) {
                        count(i64(seeds.size()), "seed") + ".",
                    "sub");
   out += "<div class=\"finding\">" + paragraph(headline(findings)) + "<ul>\n";
-  for (const std::string& remark : remarks(findings)) out += "<li>" + escape(remark) + "</li>\n";
+  for (const Remark& remark : remarks(findings))
+    if (remark.leading) out += "<li>" + escape(remark.text) + "</li>\n";
   out += "</ul></div>\n" + tiles(findings);
   out += question_section(data, findings) + samples_section(data) + swap_section(findings) + real_images_section(findings) +
          normalisation_section(findings) + confusion_section(data) + how_section(data);

@@ -35,19 +35,19 @@ figcaption{margin-top:.6rem;max-width:46rem}
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-size:.93rem;font-variant-numeric:tabular-nums}
 caption{text-align:left;padding-bottom:.5rem}
-th,td{text-align:right;padding:.42rem .7rem;border-top:1px solid var(--rule);white-space:nowrap;vertical-align:middle}
+th,td{text-align:right;padding:.42rem .55rem;border-top:1px solid var(--rule);white-space:nowrap;vertical-align:middle}
 thead th{border-top:0;color:var(--soft);font-weight:600;font-size:.85rem;vertical-align:bottom;white-space:normal}
 th:first-child,td:first-child{text-align:left;padding-left:0}td:last-child,th:last-child{padding-right:0}
 tbody th{font-weight:500;white-space:normal;min-width:7rem}
 td small{color:var(--soft);display:block;font-size:.8rem;line-height:1.2}
-.text td{text-align:left;white-space:normal}
+.left{text-align:left}.pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(19rem,1fr));gap:1.2rem 2rem}.pair caption{font-weight:600;color:var(--ink)}.pair tbody th{min-width:0}.value{display:inline-block;min-width:3rem;text-align:right}
 .below{color:var(--generated)}.above{color:var(--green)}
 .net{display:inline-flex;gap:2px;vertical-align:middle}
 .net i{width:14px;height:20px;border-radius:3px;border:1.5px solid var(--real);background:var(--real)}
 .net.fine i{width:6px;border-radius:2px}
 .net .g{border-color:var(--generated);background:repeating-linear-gradient(135deg,var(--generated) 0 2px,transparent 2px 5px)}
 .nets{display:grid;grid-template-columns:max-content 1fr;gap:.55rem 1.1rem;align-items:center;font-size:.95rem;line-height:1.4}
-.meter{display:inline-block;width:5rem;height:.55rem;border-radius:3px;background:var(--tint);margin-left:.6rem;vertical-align:middle;overflow:hidden}
+.meter{display:inline-block;width:3.4rem;height:.55rem;border-radius:3px;background:var(--tint);margin-left:.6rem;vertical-align:middle;overflow:hidden}
 .meter i{display:block;height:100%;background:var(--c)}
 .samples{display:grid;grid-template-columns:minmax(6rem,max-content) 1fr 1fr;gap:.55rem 1.2rem;align-items:center;font-size:.93rem}
 .samples .head{font-weight:600;font-size:.85rem;color:var(--soft)}

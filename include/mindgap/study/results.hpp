@@ -11,9 +11,10 @@
 // Recovered = (accuracy - S) / (R - S), with R and S the E0 rows of the same seed; averaged over seeds afterwards.
 #pragma once
 
-#include <filesystem>
 #include <mindgap/core/dtype.hpp>
 #include <mindgap/core/file.hpp>
+
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <utility>

@@ -1,8 +1,9 @@
 // The bodies of study/results.hpp, over nlohmann's JSON.
+#include <mindgap/study/results.hpp>
+
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <mindgap/study/results.hpp>
 #include <nlohmann/json.hpp>
 #include <tuple>
 
@@ -69,8 +70,7 @@ inline std::string csv_line(const Row& row) {
     if (!line.empty()) line += ',';
     if constexpr (std::is_same_v<decltype(member), double Row::*>)
       line += fixed(row.*member, std::string_view(name) == "seconds" ? 1 : 6);
-    else
-      line += csv_field(row.*member);
+    else line += csv_field(row.*member);
   });
   return line + "\n";
 }
@@ -93,18 +93,12 @@ inline std::vector<CsvRecord> csv_records(const std::string& bytes) {
       const char c = bytes[at];
       if (c == '\n') ++line;
       std::string& field = record.fields.back();
-      if (quoted && c == '"' && at + 1 < bytes.size() && bytes[at + 1] == '"')
-        field += bytes[at++];
-      else if (c == '"' && (quoted || field.empty()))
-        quoted = !quoted;
-      else if (quoted)
-        field += c;
-      else if (c == ',')
-        record.fields.emplace_back();
-      else if (c == '\n')
-        record.ended = true;
-      else if (c != '\r' || at + 1 >= bytes.size() || bytes[at + 1] != '\n')
-        field += c;
+      if (quoted && c == '"' && at + 1 < bytes.size() && bytes[at + 1] == '"') field += bytes[at++];
+      else if (c == '"' && (quoted || field.empty())) quoted = !quoted;
+      else if (quoted) field += c;
+      else if (c == ',') record.fields.emplace_back();
+      else if (c == '\n') record.ended = true;
+      else if (c != '\r' || at + 1 >= bytes.size() || bytes[at + 1] != '\n') field += c;
     }
     records.push_back(std::move(record));
   }
@@ -174,10 +168,8 @@ MINDGAP_INLINE ParsedRows parse_csv(const std::string& bytes, const std::string&
     detail::visit_columns([&, line = line, &fields = fields](const char* name, auto member) {
       const std::string& field = fields[column++];
       using Value = std::remove_reference_t<decltype(row.*member)>;
-      if constexpr (std::is_same_v<Value, std::string>)
-        row.*member = field;
-      else
-        row.*member = detail::csv_number<Value>(field, name, line, file);
+      if constexpr (std::is_same_v<Value, std::string>) row.*member = field;
+      else row.*member = detail::csv_number<Value>(field, name, line, file);
     });
     out.rows.push_back(std::move(row));
   }

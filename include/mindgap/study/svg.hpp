@@ -6,10 +6,11 @@
 // Text from outside is escaped here. Left out: everything that the report does not draw.
 #pragma once
 
+#include <mindgap/core/dtype.hpp>
+
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <mindgap/core/dtype.hpp>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -84,6 +85,8 @@ struct Series {
   Marker marker = Marker::circle;
   bool dashed = false;
   std::vector<Point> points;
+  int name_at = -1;         // the point that carries the name; -1: at the right end of the chart
+  bool name_above = false;  // of that point
 };
 
 struct Reference {  // a horizontal line
@@ -219,14 +222,23 @@ inline std::string coloured(const std::string& colour) { return "<g style=\"--c:
 
 }  // namespace detail
 
-// A marker of a series on its own, for a legend in HTML.
-inline std::string legend_marker(const Series& series) {
-  return "<svg class=\"chart key\" width=\"30\" height=\"16\" viewBox=\"0 0 30 16\" aria-hidden=\"true\">" +
-         detail::coloured(series.colour) + "<path class=\"line" + (series.dashed ? " dash" : "") + "\" d=\"M0 8L30 8\"/>" +
-         detail::marker(series.marker, 15, 8, "dot") + "</g></svg>";
+// The keys of a chart as items of an HTML list.
+inline std::string legend(const LineChart& chart) {
+  const auto item = [](const std::string& colour, const std::string& mark, const std::string& label) {
+    return "<li><svg class=\"chart\" width=\"30\" height=\"16\" viewBox=\"0 0 30 16\" aria-hidden=\"true\">" +
+           detail::coloured(colour) + mark + "</g></svg>" + escape(label) + "</li>";
+  };
+  std::string out;
+  for (const Series& s : chart.series)
+    out += item(s.colour,
+                std::string("<path class=\"line") + (s.dashed ? " dash" : "") + "\" d=\"M0 8L30 8\"/>" +
+                    detail::marker(s.marker, 15, 8, "dot"),
+                s.label);
+  for (const Reference& r : chart.references) out += item(r.colour, detail::line("ref", 0, 8, 30, 8), r.label);
+  return out;
 }
 
-// Draws at `width` x `height` pixels. names_inside: lines are named at their right end; otherwise the caller adds a legend.
+// Draws at `width` x `height` pixels. name_lines: lines carry their names; otherwise the caller adds a legend.
 inline std::string draw(const LineChart& chart, int width, int height, bool name_lines, const std::string& classes = "") {
   using namespace detail;
   const double left = 40, right = width - (name_lines ? 190.0 : 14.0), top = 34;
@@ -251,8 +263,7 @@ inline std::string draw(const LineChart& chart, int width, int height, bool name
     if (slanted)
       out +=
           label("end", x + 4, bottom + 18, tick, " transform=\"rotate(-40 " + px(x + 4) + " " + px(bottom + 18) + ")\"") + "\n";
-    else
-      out += label("mid", x, bottom + 20, tick) + "\n";
+    else out += label("mid", x, bottom + 20, tick) + "\n";
   }
   out += label("mid", (left + right) / 2, height - 6, chart.x_title) + "\n";
 
@@ -264,7 +275,6 @@ inline std::string draw(const LineChart& chart, int width, int height, bool name
   for (const Reference& r : chart.references) {
     const double y = px_y(r.y);
     out += coloured(r.colour) + line("ref", left, y, right, y);
-    if (!name_lines) out += label("name end", right - 2, y - 6, r.label);
     out += "</g>\n";
     names.push_back({r.label, r.colour, y});
   }
@@ -272,13 +282,20 @@ inline std::string draw(const LineChart& chart, int width, int height, bool name
   for (size_t s = 0; s < chart.series.size(); ++s) {
     const Series& series = chart.series[s];
     const double shift = (double(s) - double(chart.series.size() - 1) / 2) * chart.dodge;
-    out += coloured(series.colour);
+    // Segments, cut where they leave the chart below.
     std::string d;
-    for (const Point& p : series.points) {
-      const double y = std::min(px_y(p.y), bottom + 6);
-      d += (d.empty() ? "M" : "L") + px(px_x(p.x) + shift) + " " + px(y);
+    for (size_t i = 1; i < series.points.size(); ++i) {
+      double x0 = px_x(series.points[i - 1].x) + shift, y0 = px_y(series.points[i - 1].y), x1 = px_x(series.points[i].x) + shift,
+             y1 = px_y(series.points[i].y);
+      if (y0 > bottom && y1 > bottom) continue;
+      const double cut = x0 + (x1 - x0) * (bottom - y0) / (y1 - y0);
+      const bool connected = i > 1 && y0 <= bottom;
+      if (y0 > bottom) x0 = cut, y0 = bottom;
+      if (y1 > bottom) x1 = cut, y1 = bottom;
+      if (!connected || d.empty()) d += "M" + px(x0) + " " + px(y0);
+      d += "L" + px(x1) + " " + px(y1);
     }
-    out += std::string("<path class=\"line") + (series.dashed ? " dash" : "") + "\" d=\"" + d + "\"/></g>\n";
+    out += coloured(series.colour) + "<path class=\"line" + (series.dashed ? " dash" : "") + "\" d=\"" + d + "\"/></g>\n";
     marks += coloured(series.colour);
     for (const Point& p : series.points) {
       const double x = px_x(p.x) + shift;
@@ -295,9 +312,14 @@ inline std::string draw(const LineChart& chart, int width, int height, bool name
       }
       marks += "<circle class=\"hit\"" + xy("cx", x, "cy", std::min(px_y(p.y), bottom)) + " r=\"12\"/></g>\n";
     }
-    marks += "</g>";
-    if (!series.points.empty() && !series.label.empty())
+    if (series.name_at >= 0 && name_lines) {
+      const Point& p = series.points[size_t(series.name_at)];
+      marks += label("name mid", px_x(p.x) + shift, px_y(series.name_above ? p.high : p.low) + (series.name_above ? -13 : 23),
+                     series.label);
+    } else if (!series.points.empty() && !series.label.empty()) {
       names.push_back({series.label, series.colour, std::min(px_y(series.points.back().y), bottom - 4)});
+    }
+    marks += "</g>\n";
   }
   out += marks;
   if (name_lines) {

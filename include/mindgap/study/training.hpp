@@ -43,7 +43,8 @@ class StudentData {
   StudentData(const Dataset& data, const LoaderOptions& options) : loader_(data, options) {}
 
   // The output of units [begin, first) of `net` for every image, run once. The net's statistics must not be live.
-  StudentData(ResNet<D, P>& net, i64 first, const Dataset& data, const LoaderOptions& options) : loader_(data, options), first_(first) {
+  StudentData(ResNet<D, P>& net, i64 first, const Dataset& data, const LoaderOptions& options)
+      : loader_(data, options), first_(first) {
     LoaderOptions in_order = options;
     in_order.shuffle = in_order.augment = false;
     in_order.last = LastBatch::keep;
@@ -146,7 +147,8 @@ class StudentRun {
     const auto loss = cross_entropy(logits, batch.labels, float(options_.label_smoothing));
     const float value = loss.value().item();
     if (!std::isfinite(value))
-      throw Error(text("training: the loss is ", value, " at step ", now, " of ", steps_), {{"remedy", text("lower the rate (", options_.rate, ")")}});
+      throw Error(text("training: the loss is ", value, " at step ", now, " of ", steps_),
+                  {{"remedy", text("lower the rate (", options_.rate, ")")}});
     backward(loss);
     if (options_.gradient_clip > 0) clip_gradients(parameters_, float(options_.gradient_clip));
     optimizer_.step(float(rate(now)));
@@ -158,7 +160,10 @@ class StudentRun {
   std::vector<StateItem> state() {
     std::vector<StateItem> items = state_items(net_, "model.");
     for (StateItem& item : optimizer_.items()) items.push_back(std::move(item));
-    items.push_back({"done", {}, true, [this] { return std::vector<float>{float(done_.value)}; },
+    items.push_back({"done",
+                     {},
+                     true,
+                     [this] { return std::vector<float>{float(done_.value)}; },
                      [this](const std::vector<float>& v) { done_.value = i64(v[0]); }});
     return items;
   }
@@ -177,8 +182,8 @@ class StudentRun {
 
 struct Evaluation {
   i64 images = 0;
-  double top1 = 0, top5 = 0;               // fractions
-  double loss = 0;                         // mean cross-entropy, nats
+  double top1 = 0, top5 = 0;                // fractions
+  double loss = 0;                          // mean cross-entropy, nats
   std::vector<std::vector<i64>> confusion;  // [true class][answer]
 };
 

@@ -1,12 +1,16 @@
 // Numbers of the study as a person reads them: accuracies, shares of the gap, differences in points, counts.
 #pragma once
 
-#include <cmath>
 #include <mindgap/study/results.hpp>
 #include <mindgap/study/svg.hpp>
+
+#include <cmath>
 #include <string>
 
 namespace mindgap::words {
+
+// A smaller difference of accuracies prints as 0.0 points.
+inline constexpr double visible = 0.0005;
 
 // 0.9346 -> "93.5 %"
 inline std::string percent(double fraction) { return svg::number(fraction * 100, 1) + "\u00a0%"; }
