@@ -1,0 +1,130 @@
+// Group norm with a tail: y = tail((x - mean) * rstd * gamma + beta), mean and rstd of each sample and group of channels.
+//
+//   auto [y, mean, rstd] = group_norm(tails::silu, {x}, 8, 1e-5f, gamma, beta);
+//   group_norm(tails::silu, {x, skip}, ...)         x and skip side by side along the channels, never concatenated
+//   group_norm(tails::silu, {x, {}, row}, ...)      row [N, C] is added to each row of its sample before the norm
+//
+// Formulas and bytes moved: kernels/norm_group.hpp. Semantics as torch.nn.functional.group_norm.
+#pragma once
+
+#include <mindgap/core/tensor.hpp>
+#include <mindgap/cpu/runtime.hpp>
+#include <mindgap/kernels/norm_group.hpp>
+#include <mindgap/kernels/reduce.hpp>
+
+namespace mindgap {
+
+template <class T, int N, Device D>
+struct GroupNormInput {
+  Tensor<T, N, D> x;       // [N, ..., C] or the first part of it
+  Tensor<T, N, D> skip{};  // the second part, or undefined
+  Tensor<T, 2, D> row{};   // [N, C], or undefined
+};
+template <class T, int N, Device D>
+GroupNormInput(Tensor<T, N, D>) -> GroupNormInput<T, N, D>;
+template <class T, int N, Device D>
+GroupNormInput(Tensor<T, N, D>, Tensor<T, N, D>) -> GroupNormInput<T, N, D>;
+
+template <class T, int N, Device D>
+struct GroupNormResult {
+  Tensor<T, N, D> y;               // [N, ..., C]
+  Tensor<float, 2, D> mean, rstd;  // [N, groups]
+};
+
+namespace detail {
+
+template <class T, int N, Device D>
+GroupGrid check_group_norm(const GroupNormInput<T, N, D>& in, i64 groups, const Tensor<float, 1, D>& gamma,
+                           const Tensor<float, 1, D>& beta) {
+  static_assert(N >= 2, "mindgap: group_norm wants [N, ..., C]");
+  const i64 samples = in.x.extent(0), second = in.skip.defined() ? in.skip.cols() : 0, channels = in.x.cols() + second;
+  std::vector<ErrorLine> lines{{"input", in.x.str()}};
+  if (in.skip.defined()) {
+    lines.push_back({"skip", in.skip.str()});
+    for (int axis = 0; axis < N - 1; ++axis)
+      if (in.skip.extent(axis) != in.x.extent(axis))
+        throw Error("group norm: skip and input differ in more than channels", lines);
+  }
+  if (groups < 1 || channels % groups)
+    throw Error(text("group norm: ", channels, " channels do not divide into ", groups, " groups"), lines);
+  for (const auto* row : {&gamma, &beta})
+    if (row->size() != channels)
+      throw Error(text("group norm: input has ", channels, " channels, ", row == &gamma ? "gamma" : "beta", " has ", row->size()),
+                  lines);
+  if (in.row.defined() && in.row.shape() != Shape<2>(samples, channels)) {
+    lines.push_back({"row", in.row.str()});
+    throw Error(text("group norm: the added row should be ", Shape<2>(samples, channels).str()), lines);
+  }
+  const i64 rows = samples && in.x.cols() ? in.x.size() / samples / in.x.cols() : 0;
+  return group_grid(samples, rows, in.x.cols(), second, groups);
+}
+
+}  // namespace detail
+
+template <class F, class T, int N, Device D>
+GroupNormResult<T, N, D> group_norm(F, const GroupNormInput<T, N, D>& in, i64 groups, float eps, const Tensor<float, 1, D>& gamma,
+                                    const Tensor<float, 1, D>& beta) {
+  const GroupGrid grid = detail::check_group_norm(in, groups, gamma, beta);
+  Shape<N> shape = in.x.shape();
+  shape[N - 1] = grid.channels;
+  const Shape<2> statistics(grid.samples, groups);
+  GroupNormResult<T, N, D> out{Tensor<T, N, D>(shape), Tensor<float, 2, D>(statistics), Tensor<float, 2, D>(statistics)};
+  Runtime<D>::launch(Grid{grid.samples}, GroupNorm<F, T>{out.y.data(),
+                                                         out.mean.data(),
+                                                         out.rstd.data(),
+                                                         {in.x.data(), in.skip.data()},
+                                                         in.row.data(),
+                                                         gamma.data(),
+                                                         beta.data(),
+                                                         eps,
+                                                         grid});
+  return out;
+}
+
+// Where the gradients go; an undefined tensor is not wanted.
+template <class T, int N, Device D>
+struct GroupNormGradients {
+  Tensor<T, N, D> x, skip;
+  Tensor<T, 2, D> row;              // [N, C]
+  Tensor<float, 1, D> gamma, beta;  // [C]
+};
+
+// Writes the gradients of group_norm(tail, in, ...), whose mean and rstd it is given.
+template <class F, class T, int N, Device D>
+void group_norm_backward(F, const Tensor<T, N, D>& grad_y, const GroupNormInput<T, N, D>& in, const Tensor<float, 2, D>& mean,
+                         const Tensor<float, 2, D>& rstd, const Tensor<float, 1, D>& gamma, const Tensor<float, 1, D>& beta,
+                         const GroupNormGradients<T, N, D>& grads) {
+  const GroupGrid grid = detail::check_group_norm(in, mean.cols(), gamma, beta);
+  const bool want_x = grads.x.defined() || grads.skip.defined() || grads.row.defined();
+  const bool want_parameters = grads.gamma.defined() || grads.beta.defined();
+  if (!want_x && !want_parameters) return;
+  Tensor<float, 2, D> grad_gamma({grid.samples, grid.channels}), grad_beta({grid.samples, grid.channels});
+  // The kernel keeps dz where grad_x goes, so a part that nobody wants still needs its place.
+  Tensor<T, N, D> grad_x = grads.x, grad_skip = grads.skip;
+  if (want_x && !grad_x.defined()) grad_x = Tensor<T, N, D>(in.x.shape());
+  if (want_x && in.skip.defined() && !grad_skip.defined()) grad_skip = Tensor<T, N, D>(in.skip.shape());
+  const auto launch = [&]<bool WriteX>() {
+    Runtime<D>::launch(Grid{grid.samples}, GroupNormBackward<F, T, WriteX>{{grad_x.data(), grad_skip.data()},
+                                                                           grads.row.data(),
+                                                                           grad_gamma.data(),
+                                                                           grad_beta.data(),
+                                                                           grad_y.data(),
+                                                                           {in.x.data(), in.skip.data()},
+                                                                           in.row.data(),
+                                                                           mean.data(),
+                                                                           rstd.data(),
+                                                                           gamma.data(),
+                                                                           beta.data(),
+                                                                           grid});
+  };
+  if (want_x) launch.template operator()<true>();
+  else launch.template operator()<false>();
+  const auto sum_samples = [&](const Tensor<float, 1, D>& to, const Tensor<float, 2, D>& from) {
+    if (to.defined())
+      Runtime<D>::launch(Grid{1}, ReduceRows<float, float>{to.data(), from.data(), grid.samples, grid.channels, 1.f, false});
+  };
+  sum_samples(grads.gamma, grad_gamma);
+  sum_samples(grads.beta, grad_beta);
+}
+
+}  // namespace mindgap
