@@ -1,9 +1,10 @@
 // Convolutions and matrix products of the CPU against plain loops in double.
+#include <mindgap/cpu/onednn.hpp>
+
 #include <array>
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <cstring>
-#include <mindgap/cpu/onednn.hpp>
 #include <string>
 #include <vector>
 

@@ -2,8 +2,9 @@
 // Nothing is checked here: ops check shapes and speak of names; backends trust what they are given.
 #pragma once
 
-#include <compare>
 #include <mindgap/core/dtype.hpp>
+
+#include <compare>
 
 namespace mindgap {
 

@@ -5,15 +5,16 @@
 // Scratch comes from the tensor pool. One mutex guards the table and the memory objects, which only change pointers.
 #pragma once
 
-#include <algorithm>
-#include <cstring>
-#include <map>
 #include <mindgap/core/error.hpp>
 #include <mindgap/core/memory.hpp>
 #include <mindgap/cpu/direct_gather.hpp>
 #include <mindgap/cpu/direct_outer.hpp>
 #include <mindgap/cpu/onednn.hpp>
 #include <mindgap/cpu/runtime.hpp>
+
+#include <algorithm>
+#include <cstring>
+#include <map>
 #include <mutex>
 #include <oneapi/dnnl/dnnl.hpp>
 #include <tuple>
@@ -251,10 +252,8 @@ Prepared make_matmul(const MatmulKey& key) {
     if (g.batch_outer > 1) axis(g.batch_outer, s.outer);
     if (g.batch_inner > 1) axis(g.batch_inner, s.inner);
     extents.insert(extents.end(), {rows, columns});
-    if (transposed)
-      strides.insert(strides.end(), {1, s.row});
-    else
-      strides.insert(strides.end(), {s.row, 1});
+    if (transposed) strides.insert(strides.end(), {1, s.row});
+    else strides.insert(strides.end(), {s.row, 1});
     return memory::desc(extents, type, strides);
   };
   const memory::desc a = matrix(g.m, g.k, g.trans_a, g.a, data_type<T>), b = matrix(g.k, g.n, g.trans_b, g.b, data_type<T>);

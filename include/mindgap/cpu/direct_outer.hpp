@@ -1,0 +1,172 @@
+// Gradients of a convolution's weights and bias as sums of outer products over pixels. f32, AVX2.
+//
+//   grad_w[o, u, v, c] = sum over pixels p of  grad_y[p, o] * x[pixel p shifted by (u, v), c]
+//
+// Work is cut into units of about a hundred output pixels, whose inputs fit the first caches: the unit's grad_y is packed
+// into [c_out / 4][pixel][4]; x is copied with zeros around it. For each tile of columns (u, v, c) the inputs of all
+// pixels are then read once a tile of four output channels. Where many such tiles reuse them, they are packed first.
+//
+// The batch is cut into a number of parts that follows from the geometry alone; each part has its own partial sum, and
+// these are added in order: the result does not depend on the number of threads. Partial sums also keep rounding small.
+// Bytes: x and grad_y once for each 64 output channels, parts * grad_w twice.
+#pragma once
+
+#include <mindgap/cpu/direct_gather.hpp>
+
+namespace mindgap::cpu::direct {
+
+// grad_y of a unit's pixels, channels begin..end, as [channels / 4][pixel][4] with zeros in the last.
+MINDGAP_AVX2 inline void pack_fours(float* to, const float* from, i64 from_row, i64 channels, i64 pixels) {
+  i64 c = 0;
+  for (; c + outer_rows <= channels; c += outer_rows, to += outer_rows * pixels)
+    for (i64 p = 0; p < pixels; ++p) _mm_store_ps(to + p * outer_rows, _mm_loadu_ps(from + p * from_row + c));
+  if (c < channels)
+    for (i64 p = 0; p < pixels; ++p)
+      for (i64 i = 0; i < outer_rows; ++i) to[p * outer_rows + i] = c + i < channels ? from[p * from_row + c + i] : 0;
+}
+
+// sum[c] += the sum over pixels of a packed four.
+MINDGAP_AVX2 inline void add_pixels(float* sum, const float* packed, i64 channels, i64 pixels) {
+  __m128 total = _mm_setzero_ps();
+  for (i64 p = 0; p < pixels; ++p) total = _mm_add_ps(total, _mm_load_ps(packed + p * outer_rows));
+  alignas(16) float each[outer_rows];
+  _mm_store_ps(each, total);
+  for (i64 i = 0; i < channels; ++i) sum[i] += each[i];
+}
+
+// One tile of C, `rows` <= 4 by `columns` <= 24.
+MINDGAP_AVX2 inline void outer(const float* a, const float* b, const i32* b_offset, i64 pixels, float* c, i64 c_row, i64 rows,
+                               i64 columns, bool add) {
+  const bool whole = rows == outer_rows && columns % lanes == 0;
+  alignas(32) float tile[outer_rows * outer_vectors * lanes] = {};
+  float* to = whole ? c : tile;
+  const i64 to_row = whole ? c_row : outer_vectors * lanes;
+  if (!whole && add)
+    for (i64 i = 0; i < rows; ++i) std::memcpy(tile + i * to_row, c + i * c_row, size_t(columns) * sizeof(float));
+  if (columns > 2 * lanes) outer_tile<outer_rows, 3>(a, b, b_offset, pixels, to, to_row, add);
+  else if (columns > lanes) outer_tile<outer_rows, 2>(a, b, b_offset, pixels, to, to_row, add);
+  else outer_tile<outer_rows, 1>(a, b, b_offset, pixels, to, to_row, add);
+  if (!whole)
+    for (i64 i = 0; i < rows; ++i) std::memcpy(c + i * c_row, tile + i * to_row, size_t(columns) * sizeof(float));
+}
+
+// Columns begin..begin + columns of the patches (all of kh * kw * c, flattened) of a unit's pixels: to[p, 0:24].
+MINDGAP_AVX2 inline void pack_patches(float* to, const float* x, const i32* offset, i64 pixels, i64 begin, i64 columns,
+                                      i64 segment, i64 segment_stride) {
+  constexpr i64 wide = outer_vectors * lanes;
+  const i64 s = begin / segment, l = begin % segment;
+  if (columns == wide && l + wide <= segment) {
+    const float* from = x + s * segment_stride + l;
+    for (i64 p = 0; p < pixels; ++p)
+#pragma GCC unroll 3
+      for (int v = 0; v < outer_vectors; ++v)
+        _mm256_store_ps(to + p * wide + v * lanes, _mm256_loadu_ps(from + offset[p] + v * lanes));
+    return;
+  }
+  i32 at[wide];
+  for (i64 j = 0; j < columns; ++j) at[j] = i32((begin + j) / segment * segment_stride + (begin + j) % segment);
+  for (i64 p = 0; p < pixels; ++p)
+    for (i64 j = 0; j < wide; ++j) to[p * wide + j] = j < columns ? x[offset[p] + at[j]] : 0;
+}
+
+inline void conv2d_backward_weights(const ConvGeometry& g, float* grad_w, float* grad_bias, const float* x, const float* grad_y) {
+  constexpr i64 wide = outer_vectors * lanes, pixels_a_unit = 128, channels_a_block = 64;
+  const i64 oh = g.out_h(), ow = g.out_w(), segment = g.kw * g.c_in, columns = g.kh * segment;
+  const Image in{g.n, g.h, g.w, g.c_in};
+  const std::vector<AxisPhase> vertical = forward_axis(oh, g.kh, g.stride_h, g.pad_h);
+  const Reach rows_reach(vertical, g.h), columns_reach(forward_axis(ow, g.kw, g.stride_w, g.pad_w), g.w);
+
+  // Units: some rows of one image, or some images.
+  Unit unit{1, oh};
+  if (oh * ow > pixels_a_unit) unit.rows = divide_up(oh, divide_up(oh * ow, pixels_a_unit));
+  else unit.images = std::clamp<i64>(pixels_a_unit / (oh * ow), 1, g.n);
+  const i64 units_an_image = divide_up(oh, unit.rows);
+  const i64 units = unit.rows < oh ? g.n * units_an_image : divide_up(g.n, unit.images);
+
+  // x is read in place if nothing is padded, and packed by tile where enough channels share the packing.
+  const bool pads = rows_reach.low < 0 || columns_reach.low < 0 || rows_reach.high > g.h || columns_reach.high > g.w;
+  const bool packs = segment < lanes || (!pads && segment % lanes != 0) || (g.c_out >= 32 && g.c_in >= 32);
+  const i64 width = columns_reach.high - columns_reach.low, row_size = width * g.c_in;
+  const i64 unit_rows = (unit.rows - 1) * g.stride_h + g.kh, image_rows = pads ? unit_rows : g.h;
+  const i64 most_pixels = unit.images * unit.rows * ow;
+  std::vector<i32> offset, packed_offset;
+  for (i64 image = 0; image < unit.images; ++image)
+    for (i64 i = 0; i < unit.rows; ++i)
+      for (i64 j = 0; j < ow; ++j) {
+        packed_offset.push_back(i32(i64(offset.size()) * wide));
+        offset.push_back(i32(((image * image_rows + i * g.stride_h) * width + j * g.stride_w) * g.c_in));
+      }
+
+  // Tasks: blocks of output channels times parts of the batch.
+  const i64 blocks = divide_up(g.c_out, channels_a_block), size = g.weight_size();
+  const i64 parts = std::clamp<i64>(std::min(divide_up(32, blocks), (4 << 20) / size), 1, units);
+  const Scratch partial(parts > 1 ? parts * size : 0), partial_bias(parts * g.c_out);
+  float* sums = parts > 1 ? partial.data() : grad_w;
+
+  const i64 threads = omp_get_max_threads();
+  const i64 x_size = pads ? round_up(unit.images * unit_rows * row_size, 16) + wide : 0;
+  const i64 y_size = round_up((channels_a_block + outer_rows) * most_pixels, 16), tile_size = round_up(most_pixels * wide, 16);
+  const Scratch scratch(threads * (x_size + y_size + tile_size));
+#pragma omp parallel
+  {
+    float* packed_y = scratch.data() + omp_get_thread_num() * (x_size + y_size + tile_size);
+    float *packed_tile = packed_y + y_size, *padded = packed_tile + tile_size;
+#pragma omp for schedule(dynamic, 1)
+    for (i64 task = 0; task < blocks * parts; ++task) {
+      const i64 part = task / blocks, block = task % blocks;
+      const i64 channel = g.c_out * block / blocks / outer_rows * outer_rows;
+      const i64 channel_end = block + 1 == blocks ? g.c_out : g.c_out * (block + 1) / blocks / outer_rows * outer_rows;
+      float* sum = sums + part * size + channel * columns;
+      float* sum_bias = partial_bias.data() + part * g.c_out;
+      std::fill(sum_bias + channel, sum_bias + channel_end, 0.f);
+      bool add = false;
+      for (i64 u = units * part / parts; u < units * (part + 1) / parts; ++u, add = true) {
+        const bool by_rows = unit.rows < oh;
+        const i64 image = by_rows ? u / units_an_image : u * unit.images, row = by_rows ? u % units_an_image * unit.rows : 0;
+        const i64 images = by_rows ? 1 : std::min(unit.images, g.n - image);
+        const i64 pixels = images * std::min(unit.rows, oh - row) * ow;
+        const float* x_here = x + (image * g.h + row * g.stride_h) * g.w * g.c_in;
+        if (pads) {
+          const i64 row_low = row * g.stride_h - g.pad_h;
+          copy_padded(padded, x + image * g.h * g.w * g.c_in, in, images, row_low, row_low + unit_rows, columns_reach);
+          x_here = padded;
+        }
+        pack_fours(packed_y, grad_y + (image * oh + row) * ow * g.c_out + channel, g.c_out, channel_end - channel, pixels);
+        if (grad_bias)
+          for (i64 c = channel; c < channel_end; c += outer_rows)
+            add_pixels(sum_bias + c, packed_y + (c - channel) * pixels, std::min<i64>(outer_rows, channel_end - c), pixels);
+        const auto tile_column = [&](const float* b, const i32* b_offset, i64 column, i64 count) {
+          for (i64 c = channel; c < channel_end; c += outer_rows)
+            outer(packed_y + (c - channel) * pixels, b, b_offset, pixels, sum + (c - channel) * columns + column, columns,
+                  std::min<i64>(outer_rows, channel_end - c), count, add);
+        };
+        if (packs) {
+          for (i64 column = 0; column < columns; column += wide) {
+            const i64 count = std::min(wide, columns - column);
+            pack_patches(packed_tile, x_here, offset.data(), pixels, column, count, segment, row_size);
+            tile_column(packed_tile, packed_offset.data(), column, count);
+          }
+        } else {
+          for (i64 s = 0; s < g.kh; ++s)
+            for (i64 l = 0; l < segment; l += wide)
+              tile_column(x_here + s * row_size + l, offset.data(), s * segment + l, std::min(wide, segment - l));
+        }
+      }
+    }
+    if (parts > 1) {
+#pragma omp for
+      for (i64 i = 0; i < size; ++i) {
+        float total = sums[i];
+        for (i64 p = 1; p < parts; ++p) total += sums[p * size + i];
+        grad_w[i] = total;
+      }
+    }
+  }
+  if (grad_bias)
+    for (i64 c = 0; c < g.c_out; ++c) {
+      grad_bias[c] = 0;
+      for (i64 p = 0; p < parts; ++p) grad_bias[c] += partial_bias.data()[p * g.c_out + c];
+    }
+}
+
+}  // namespace mindgap::cpu::direct
