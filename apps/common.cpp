@@ -1,0 +1,242 @@
+// Bodies of common.hpp.
+#include "common.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <cstdio>
+#include <cxxopts.hpp>
+#include <fcntl.h>
+#include <iostream>
+#include <map>
+#include <set>
+#include <signal.h>
+#include <thread>
+#include <unistd.h>
+
+namespace mindgap {
+
+namespace {
+
+volatile sig_atomic_t signalled = 0;
+
+void on_signal(int) { signalled = 1; }
+
+struct Interrupted {
+  std::string how_to_go_on;
+};
+
+[[noreturn]] void bad_value(const std::string& flag, const std::string& given, const std::string& wanted) {
+  throw UsageError("bad value for --" + flag + ": \"" + given + "\"", {{"wanted", wanted}});
+}
+
+template <class T>
+T parse_number(const std::string& flag, const std::string& given, const std::string& wanted) {
+  T value{};
+  const char* end = given.data() + given.size();
+  const auto [stop, code] = std::from_chars(given.data(), end, value);
+  if (code != std::errc() || stop != end || given.empty()) bad_value(flag, given, wanted);
+  return value;
+}
+
+// "1 to 1000", "1 or more".
+template <class T, class Range>
+std::string describe(const std::string& kind, const Range& range) {
+  const bool low = range.least > Range{}.least, high = range.most < Range{}.most;
+  if (low && high) return text(kind, ", ", range.least, " to ", range.most);
+  if (low) return text(kind, ", ", range.least, " or more");
+  if (high) return text(kind, ", ", range.most, " or less");
+  return kind;
+}
+
+}  // namespace
+
+// --- flags ----------------------------------------------------------------------------------------------------------
+
+struct Flags::Body {
+  cxxopts::Options options;
+  std::map<std::string, std::function<void(const std::string&)>> set;
+  std::set<std::string> repeatable, required;
+
+  Body(const std::string& program, const std::string& description) : options(program, description) {
+    options.set_width(110);
+    options.add_options()("help", "print this text");
+  }
+  void add(const std::string& name, const std::string& help, const std::string& initial,
+           std::function<void(const std::string&)> setter) {
+    options.add_options()(name, initial.empty() ? help : help + " (" + initial + ")", cxxopts::value<std::string>());
+    set[name] = std::move(setter);
+  }
+};
+
+Flags::Flags(const std::string& program, const std::string& description) : body_(std::make_unique<Body>(program, description)) {}
+Flags::~Flags() = default;
+
+void Flags::add(const std::string& name, bool* value, const std::string& help) {
+  body_->options.add_options()(name, help);
+  body_->set[name] = [=](const std::string& given) {
+    if (given != "true" && given != "false") bad_value(name, given, "true or false, or nothing");
+    *value = given == "true";
+  };
+}
+void Flags::add(const std::string& name, std::string* value, const std::string& help) {
+  body_->add(name, help, *value, [=](const std::string& given) { *value = given; });
+}
+void Flags::add(const std::string& name, std::filesystem::path* value, const std::string& help) {
+  body_->add(name, help, value->string(), [=](const std::string& given) {
+    if (given.empty()) bad_value(name, given, "a path");
+    *value = given;
+  });
+}
+void Flags::add(const std::string& name, i64* value, const std::string& help, IntegerRange range) {
+  body_->add(name, help, std::to_string(*value), [=](const std::string& given) {
+    const std::string wanted = describe<i64>("a whole number", range);
+    *value = parse_number<i64>(name, given, wanted);
+    if (*value < range.least || *value > range.most) bad_value(name, given, wanted);
+  });
+}
+void Flags::add(const std::string& name, u64* value, const std::string& help) {
+  body_->add(name, help, std::to_string(*value), [=](const std::string& given) {
+    *value = parse_number<u64>(name, given, "a whole number, 0 to 18446744073709551615");
+  });
+}
+void Flags::add(const std::string& name, double* value, const std::string& help, NumberRange range) {
+  body_->add(name, help, text(*value), [=](const std::string& given) {
+    const std::string wanted = describe<double>("a number", range);
+    *value = parse_number<double>(name, given, wanted);
+    if (!(*value >= range.least && *value <= range.most)) bad_value(name, given, wanted);
+  });
+}
+void Flags::add(const std::string& name, std::vector<std::string>* values, const std::string& help) {
+  body_->add(name, help, "", [=](const std::string& given) { values->push_back(given); });
+  body_->repeatable.insert(name);
+}
+void Flags::require(const std::string& name) { body_->required.insert(name); }
+
+bool Flags::parse(int argc, char** argv) {
+  const auto remedy = ErrorLine{"remedy", "see --help"};
+  std::set<std::string> given;
+  try {
+    const cxxopts::ParseResult result = body_->options.parse(argc, argv);
+    if (result.count("help")) {
+      std::cout << body_->options.help();
+      return false;
+    }
+    if (!result.unmatched().empty()) throw UsageError("\"" + result.unmatched()[0] + "\" is not a flag", {remedy});
+    for (const cxxopts::KeyValue& argument : result.arguments()) {
+      if (!given.insert(argument.key()).second && !body_->repeatable.count(argument.key()))
+        throw UsageError("--" + argument.key() + " is given twice", {remedy});
+      body_->set.at(argument.key())(argument.value());
+    }
+  } catch (const cxxopts::exceptions::exception& error) {
+    throw UsageError(error.what(), {remedy});
+  }
+  for (const std::string& name : body_->required)
+    if (!given.count(name)) throw UsageError("--" + name + " is needed", {remedy});
+  return true;
+}
+
+// --- the wrapper ----------------------------------------------------------------------------------------------------
+
+int run_app(int argc, char** argv, const std::string& name, const std::string& description,
+            const std::function<void(Flags&)>& define, const std::function<void(const CommonOptions&)>& body) {
+  const auto fail = [](const std::string& block, int code) {
+    std::cout.flush();
+    std::cerr << block << std::endl;
+    return code;
+  };
+  try {
+    CommonOptions common;
+    Flags flags(name, description);
+    define(flags);
+    flags.add("device", &common.device, "cpu, cuda or auto");
+    flags.add("precision", &common.precision, "f32 or bf16: activations and working copies of matrices");
+    flags.add("seed", &common.seed, "all random numbers follow from it");
+    flags.add("threads", &common.threads, "0 uses all cores", {0, 1024});
+    flags.add("out", &common.out, "where results go");
+    if (!flags.parse(argc, argv)) return 0;
+    if (common.device != "cpu" && common.device != "cuda" && common.device != "auto")
+      bad_value("device", common.device, "cpu, cuda or auto");
+    if (common.precision != "f32" && common.precision != "bf16") bad_value("precision", common.precision, "f32 or bf16");
+    if (common.threads) Runtime<Cpu>::set_threads(int(common.threads));
+    struct sigaction action {};
+    action.sa_handler = on_signal;
+    action.sa_flags = int(SA_RESETHAND);
+    sigaction(SIGINT, &action, nullptr);
+    sigaction(SIGTERM, &action, nullptr);
+    body(common);
+    return 0;
+  } catch (const UsageError& error) {
+    return fail(error.what(), 2);
+  } catch (const Interrupted& stop) {
+    return fail(name + ": interrupted; " + stop.how_to_go_on, 130);
+  } catch (const Error& error) {
+    return fail(error.what(), 1);
+  } catch (const std::bad_alloc&) {
+    return fail("mindgap: out of memory\n  remedy  use a smaller batch or fewer images", 1);
+  } catch (const std::exception& error) {
+    return fail(std::string("mindgap: ") + error.what(), 1);
+  }
+}
+
+bool interrupted() { return signalled != 0; }
+void stop_interrupted(const std::string& how_to_go_on) { throw Interrupted{how_to_go_on}; }
+
+std::string usable_precision(const CommonOptions& common) {
+  if (common.precision != "bf16" || cpu::has_bf16()) return common.precision;
+  static bool told = false;
+  if (!told) std::cerr << "mindgap: this CPU has no bf16 instructions; running in f32" << std::endl;
+  told = true;
+  return "f32";
+}
+
+// --- progress -------------------------------------------------------------------------------------------------------
+
+std::string duration(double seconds) {
+  const i64 s = std::llround(seconds);
+  if (s < 60) return text(s, " s");
+  if (s < 3600) return text(s / 60, " min ", s % 60, " s");
+  return text(s / 3600, " h ", s % 3600 / 60, " min");
+}
+
+Progress::Progress(std::string name, i64 total, i64 done, std::string unit)
+    : name_(std::move(name)),
+      unit_(std::move(unit)),
+      total_(total),
+      first_(done),
+      done_(done),
+      terminal_(isatty(STDERR_FILENO)),
+      start_(Clock::now()),
+      printed_(start_) {}
+
+void Progress::update(i64 done, const std::string& note) {
+  done_ = done;
+  const auto now = Clock::now();
+  if (now - printed_ < std::chrono::milliseconds(terminal_ ? 200 : 5000)) return;
+  printed_ = now;
+  print(note, false);
+}
+
+void Progress::finish(const std::string& note) { print(note, true); }
+
+void Progress::print(const std::string& note, bool last) {
+  const double seconds = std::chrono::duration<double>(Clock::now() - start_).count();
+  const double rate = seconds > 0 ? double(done_ - first_) / seconds : 0;
+  std::string line = text(name_, ": ", done_, "/", total_, " ", unit_);
+  char number[32];
+  std::snprintf(number, sizeof number, rate < 10 ? "%.2f" : "%.0f", rate);
+  if (rate > 0) line += text("  ", number, "/s");
+  if (last) line += "  in " + duration(seconds);
+  else if (rate > 0) line += "  " + duration(double(total_ - done_) / rate) + " left";
+  if (!note.empty()) line += "  " + note;
+  if (!terminal_) {
+    std::cerr << line << std::endl;
+    return;
+  }
+  const size_t width = line.size();
+  if (width < width_) line.append(width_ - width, ' ');
+  width_ = width;
+  std::cerr << '\r' << line << (last ? "\n" : "") << std::flush;
+}
+
+}  // namespace mindgap

@@ -1,0 +1,135 @@
+// What the apps share: flags, the wrapper that turns errors into exit codes, progress, Ctrl-C, and the choice of device and
+// precision.
+//
+//   struct Options { i64 steps = 15; } o;
+//   return run_app(argc, argv, "sample", "Writes a labelled synthetic data set.",
+//                  [&](Flags& flags) { flags.add("steps", &o.steps, "denoising steps", {1, 1000}); },
+//                  [&](const CommonOptions& common) { ... });
+//
+// Exit codes: 0 done, 1 bad data or a failure, 2 a bad flag or value on the command line, 130 interrupted. An error is one
+// block on standard error. common.cpp alone includes cxxopts, which costs seconds of compiling.
+#pragma once
+
+#include <mindgap/core/error.hpp>
+#include <mindgap/cpu/onednn.hpp>
+#include <mindgap/cpu/runtime.hpp>
+
+#include <chrono>
+#include <filesystem>
+#include <functional>
+#include <limits>
+#include <memory>
+
+namespace mindgap {
+
+// A bad flag or value on the command line.
+class UsageError : public std::runtime_error {
+ public:
+  explicit UsageError(const Error& error) : std::runtime_error(error.what()) {}
+  explicit UsageError(const std::string& what, std::vector<ErrorLine> lines = {},
+                      std::source_location where = std::source_location::current())
+      : UsageError(Error(what, std::move(lines), where)) {}
+};
+
+// Runs f, which checks values that came from flags; an Error that it throws counts as a bad flag.
+template <class F>
+auto check_flags(F&& f) {
+  try {
+    return f();
+  } catch (const Error& error) {
+    throw UsageError(error);
+  }
+}
+
+struct IntegerRange {
+  i64 least = std::numeric_limits<i64>::min(), most = std::numeric_limits<i64>::max();
+};
+struct NumberRange {
+  double least = -std::numeric_limits<double>::max(), most = std::numeric_limits<double>::max();
+};
+
+// Declares flags and binds each to a variable, whose value is the default. A flag that is given twice, unknown, without
+// its value, out of range or not of its type is a UsageError.
+class Flags {
+ public:
+  Flags(const std::string& program, const std::string& description);
+  ~Flags();
+
+  void add(const std::string& name, bool* value, const std::string& help);  // a switch
+  void add(const std::string& name, std::string* value, const std::string& help);
+  void add(const std::string& name, std::filesystem::path* value, const std::string& help);
+  void add(const std::string& name, i64* value, const std::string& help, IntegerRange range = {});
+  void add(const std::string& name, u64* value, const std::string& help);  // 0 to 2^64 - 1
+  void add(const std::string& name, double* value, const std::string& help, NumberRange range = {});
+  // May be given several times; commas do not separate, since class names have them.
+  void add(const std::string& name, std::vector<std::string>* values, const std::string& help);
+  // The flag must be given.
+  void require(const std::string& name);
+
+  // False when --help was given: the text has been printed.
+  bool parse(int argc, char** argv);
+
+ private:
+  struct Body;
+  std::unique_ptr<Body> body_;
+};
+
+struct CommonOptions {
+  std::string device = "auto";
+  std::string precision = "f32";
+  u64 seed = 0;
+  i64 threads = 0;  // 0: all cores
+  std::filesystem::path out;
+};
+
+// define adds the app's flags to the common ones (--device, --precision, --seed, --threads, --out, --help); body does the work.
+int run_app(int argc, char** argv, const std::string& name, const std::string& description,
+            const std::function<void(Flags&)>& define, const std::function<void(const CommonOptions&)>& body);
+
+// Becomes true at the first Ctrl-C or SIGTERM; a second one ends the program at once. Loops look at it, leave everything
+// resumable and call stop_interrupted().
+bool interrupted();
+[[noreturn]] void stop_interrupted(const std::string& how_to_go_on);
+
+// f(Cpu{}) or f(Cuda{}). "auto" takes the GPU where this build has one.
+template <class F>
+auto with_device(const CommonOptions& common, F&& f) {
+  if (common.device == "cuda")
+    throw UsageError("this build has no CUDA",
+                     {{"flag", "--device cuda"}, {"remedy", "configure with -DMINDGAP_CUDA=ON, or use --device cpu"}});
+  return f(Cpu{});
+}
+
+// The precision that a run on the CPU has: "bf16" becomes "f32", told once, where the CPU has no bf16 instructions.
+std::string usable_precision(const CommonOptions& common);
+
+// f(float{}) or f(bf16{}).
+template <class F>
+auto with_precision(const std::string& precision, F&& f) {
+  return precision == "bf16" ? f(bf16{}) : f(float{});
+}
+
+// "3 min 12 s", "41 s", "2 h 5 min".
+std::string duration(double seconds);
+
+// A line on standard error with count, rate and time left: rewritten in place on a terminal, else a new line every few
+// seconds. `done` counts what was there before this run (a resumed run's rate is that of this run).
+class Progress {
+ public:
+  Progress(std::string name, i64 total, i64 done, std::string unit);
+  // note: what else to say, for example "loss 0.0412".
+  void update(i64 done, const std::string& note = "");
+  void finish(const std::string& note = "");
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  void print(const std::string& note, bool last);
+
+  std::string name_, unit_;
+  i64 total_, first_, done_;
+  bool terminal_;
+  size_t width_ = 0;  // of the line on the terminal
+  Clock::time_point start_, printed_;
+};
+
+}  // namespace mindgap
