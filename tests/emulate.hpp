@@ -1,22 +1,23 @@
-// emulate(): the fiber executor against the serial one.
+// Emulation: what a GPU would run, on the fiber executor, against the CPU.
+//
+// emulate() takes a kernel:
 //
 //   Tensor<float, 2> x = ..., y({8, 100});
 //   emulate({8}, SoftmaxRows<float>{y.data(), x.data(), 100}, 1e-6, y);
 //
-// runs the kernel serially and then on fibers, for several block sizes and seeds, and checks with Boost.Test that each
-// output agrees with the serial run. Outputs start every run from the values they came with, so a kernel may accumulate.
-// Whatever the executor reports (a divergent barrier, an overrun) fails the test with its message.
+// runs it serially and then on fibers, for several block sizes and seeds, and checks with Boost.Test that each output
+// agrees with the serial run. Outputs start every run from the values they came with, so a kernel may accumulate.
 //
-// Runtime<Emulated> does the same for whole ops: on tensors of the device Emulated an op takes the path that it takes on
-// a GPU, and its kernels run on fibers.
+// emulate_cases() takes device cases (tests/device_cases/): whole ops on tensors of the device Emulated take the path
+// that they take on a GPU. In both, whatever the executor reports (a divergent barrier, an overrun) fails the test.
 #pragma once
 
 #include <mindgap/core/tensor.hpp>
 #include <mindgap/cpu/runtime.hpp>
 #include <mindgap/kernels/fiber_block.hpp>
 
+#include "tests/device_cases/case.hpp"
 #include <boost/test/unit_test.hpp>
-#include <cmath>
 #include <tuple>
 
 namespace mindgap {
@@ -33,52 +34,50 @@ struct Runtime<Emulated> : Runtime<Cpu> {
   }
 };
 
-// The largest |a - b| / max(1, |b|); infinite where one is NaN and the other is not.
-template <Element T, int N>
-double largest_difference(const Tensor<T, N>& a, const Tensor<T, N>& b) {
-  double largest = 0;
-  for (i64 i = 0; i < a.size(); ++i) {
-    const double x = double(float(a.data()[i])), y = double(float(b.data()[i]));
-    if (std::isnan(x) != std::isnan(y)) return INFINITY;
-    if (std::isnan(x) || x == y) continue;
-    largest = std::max(largest, std::abs(x - y) / std::max(1., std::abs(y)));
-  }
-  return largest;
-}
-
 // The largest difference of any output between the serial run and a run on fibers. Throws what run_fibers throws.
-template <class Kernel, class... Outputs>
-double emulated_difference(Grid grid, u64 seed, const Kernel& kernel, const Outputs&... outputs) {
-  const std::tuple<Outputs...> initial{outputs.clone()...};
-  const auto restore = [&] { std::apply([&](const Outputs&... values) { (outputs.copy_from(values), ...); }, initial); };
+template <class Kernel, class... Written>
+double emulated_difference(Grid grid, u64 seed, const Kernel& kernel, const Written&... written) {
+  const std::tuple<Written...> initial{written.clone()...};
+  const auto restore = [&] { std::apply([&](const Written&... values) { (written.copy_from(values), ...); }, initial); };
   run_serial(grid, kernel);
-  const std::tuple<Outputs...> expected{outputs.clone()...};
+  const test::Outputs expected = test::outputs(written...);
   restore();
   run_fibers(grid, kernel, seed);
-  const double largest = std::apply(
-      [&](const Outputs&... values) {
-        return std::max({0., largest_difference(outputs, values)...});
-      },
-      expected);
+  const double difference = test::largest_difference(test::outputs(written...), expected);
   restore();
-  return largest;
+  return difference;
 }
 
 // Block sizes: one warp, an odd number of warps, and the default; three seeds for each. `grid.threads` is not used.
-template <class Kernel, class... Outputs>
-void emulate(Grid grid, const Kernel& kernel, double tolerance, const Outputs&... outputs) {
+template <class Kernel, class... Written>
+void emulate(Grid grid, const Kernel& kernel, double tolerance, const Written&... written) {
   for (int threads : {32, 96, 256})
-    for (u64 seed : {0, 1, 2}) {
-      grid.threads = threads;
-      try {
-        const double difference = emulated_difference(grid, seed, kernel, outputs...);
-        BOOST_CHECK_MESSAGE(difference <= tolerance, type_name<Kernel>() << " on " << threads << " threads, seed " << seed
-                                                                         << ": differs from the serial run by " << difference
-                                                                         << ", more than " << tolerance);
-      } catch (const Error& error) {
-        BOOST_ERROR(error.what());
+    for (u64 seed : {0, 1, 2}) BOOST_TEST_CONTEXT(type_name<Kernel>() << ", " << threads << " threads, seed " << seed) {
+        grid.threads = threads;
+        try {
+          BOOST_TEST(emulated_difference(grid, seed, kernel, written...) <= tolerance);
+        } catch (const Error& error) {
+          BOOST_ERROR(error.what());
+        }
       }
-    }
+}
+
+// cases: a function template's instances for Cpu and for Emulated. Block sizes: one warp, an odd number of warps, and
+// what the op asks for; each with a seed of its own.
+inline void emulate_cases(const std::vector<test::DeviceCase>& cpu, const std::vector<test::DeviceCase>& emulated) {
+  for (size_t i = 0; i < cpu.size(); ++i) {
+    const test::Outputs expected = cpu[i].run();
+    for (const auto& [threads, seed] : {std::pair(32, 0), std::pair(96, 1), std::pair(0, 2)})
+      BOOST_TEST_CONTEXT(cpu[i].name << ", " << threads << " threads, seed " << seed) {
+        Runtime<Emulated>::threads = threads;
+        Runtime<Emulated>::seed = u64(seed);
+        try {
+          BOOST_TEST(test::largest_difference(emulated[i].run(), expected) <= cpu[i].tolerance);
+        } catch (const Error& error) {
+          BOOST_ERROR(error.what());
+        }
+      }
+  }
 }
 
 }  // namespace mindgap

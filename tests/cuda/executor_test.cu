@@ -1,10 +1,11 @@
 // The CUDA executor: tensors on the GPU, and kernels that agree with the serial executor. Needs a GPU to run; that it
 // compiles and links is tested everywhere.
-#include <boost/test/unit_test.hpp>
 #include <mindgap/core/random.hpp>
 #include <mindgap/core/tensor.hpp>
 #include <mindgap/cpu/runtime.hpp>
 #include <mindgap/cuda/runtime.hpp>
+
+#include <boost/test/unit_test.hpp>
 
 using namespace mindgap;
 

@@ -1,8 +1,7 @@
 // The fiber executor: it agrees with the serial one on a correct kernel, and it catches each mistake it promises to.
+#include "tests/emulate.hpp"
 #include <boost/test/unit_test.hpp>
 #include <set>
-
-#include "tests/emulate.hpp"
 
 using namespace mindgap;
 
@@ -31,15 +30,11 @@ struct ReversedSoftmax {
     if (mistake == Mistake::underrun && block.rank() == block.size() / 2) terms[-1] = 0;
     if (mistake == Mistake::divergent_barrier && block.rank() < block.size() / 2) block.sync();
     if (mistake == Mistake::divergent_call) {
-      if (block.rank() % 2)
-        block.sync();
-      else
-        block.reduce(0.f, Sum{});
+      if (block.rank() % 2) block.sync();
+      else block.reduce(0.f, Sum{});
     }
-    if (mistake == Mistake::no_barrier)
-      sum = 1;
-    else
-      sum = block.reduce(sum, Sum{});
+    if (mistake == Mistake::no_barrier) sum = 1;
+    else sum = block.reduce(sum, Sum{});
     for (i64 c = block.rank(); c < cols; c += block.size()) y[block.id() * cols + c] = terms[cols - 1 - c] / sum;
   }
 };
