@@ -1,18 +1,18 @@
 // data/idx.hpp and data/dataset.hpp: IDX files and folders, real and broken; class names; statistics and .npy files through
 // xtensor.
-#include <unistd.h>
-#include <zlib.h>
-
-#include <boost/test/unit_test.hpp>
-#include <cmath>
-#include <cstdlib>
-#include <fstream>
 #include <mindgap/core/file.hpp>
 #include <mindgap/data/dataset.hpp>
 #include <mindgap/data/idx.hpp>
 #include <mindgap/data/statistics.hpp>
 #include <mindgap/interop/npy.hpp>
 #include <mindgap/interop/xtensor.hpp>
+
+#include <boost/test/unit_test.hpp>
+#include <cmath>
+#include <cstdlib>
+#include <fstream>
+#include <unistd.h>
+#include <zlib.h>
 
 using namespace mindgap;
 namespace fs = std::filesystem;

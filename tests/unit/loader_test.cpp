@@ -248,7 +248,7 @@ BOOST_AUTO_TEST_CASE(a_batch_is_cheap) {
     best = std::min(best, std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count());
   }
   BOOST_TEST_MESSAGE("128 images of 28x28: " << best << " ms");
-  BOOST_TEST(best < 20.0);  // loose: sanitizers and busy machines; normally about 0.05
+  BOOST_TEST(best < 20.0);  // loose: sanitizers and busy machines; normally 0.1 to 0.2
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -1,12 +1,12 @@
 // data/safetensors.hpp: every malformed file is refused with a message that names the reason; valid ones, zero-size and
 // scalar tensors included, come back bit for bit; writing is deterministic and survives a failed write.
-#include <unistd.h>
+#include <mindgap/core/file.hpp>
+#include <mindgap/data/safetensors.hpp>
 
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <fstream>
-#include <mindgap/core/file.hpp>
-#include <mindgap/data/safetensors.hpp>
+#include <unistd.h>
 
 using namespace mindgap;
 namespace fs = std::filesystem;

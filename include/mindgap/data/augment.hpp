@@ -7,9 +7,10 @@
 // values a channel, so T is rounded once and bytes moved are H W C (1 + sizeof(T)).
 #pragma once
 
-#include <algorithm>
 #include <mindgap/core/error.hpp>
 #include <mindgap/core/random.hpp>
+
+#include <algorithm>
 #include <vector>
 
 namespace mindgap {

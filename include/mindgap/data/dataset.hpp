@@ -11,10 +11,11 @@
 // Left out: sets that do not fit in memory.
 #pragma once
 
-#include <algorithm>
-#include <filesystem>
 #include <mindgap/core/tensor.hpp>
 #include <mindgap/cpu/runtime.hpp>
+
+#include <algorithm>
+#include <filesystem>
 #include <set>
 #include <string>
 #include <string_view>

@@ -7,9 +7,10 @@
 // else is an Error that names the file. Left out: element types other than bytes.
 #pragma once
 
-#include <filesystem>
 #include <mindgap/core/tensor.hpp>
 #include <mindgap/cpu/runtime.hpp>
+
+#include <filesystem>
 
 namespace mindgap {
 

@@ -5,14 +5,15 @@
 // The order of an epoch is permutation(n, Stream(seed, "order", epoch)); image i of the set is augmented by
 // Stream(seed, "augment", epoch, i). Nothing depends on batch position, threads or what was asked for before, so training
 // resumes at any step by asking for that step.
-// Speed: 128 images of 28x28 take well below 0.1 ms on one core; batches are filled by all cores.
+// Speed: 128 flipped and shifted images of 28x28 take about 0.15 ms on one core, an order of 60,000 images 2 ms an epoch;
+// all cores fill a batch.
 // Left out: prefetching by a thread of its own, which such times do not need.
 #pragma once
 
-#include <omp.h>
-
 #include <mindgap/data/augment.hpp>
 #include <mindgap/data/dataset.hpp>
+
+#include <omp.h>
 
 namespace mindgap {
 
@@ -93,10 +94,8 @@ class Loader {
       throw Error(text("loader: step ", step, " of epoch ", epoch, ", an epoch has ", steps_per_epoch(), " steps"));
     const i64 begin = step * options_.batch, end = std::min(begin + options_.batch, dataset_.size());
     std::vector<i64> indices(size_t(end - begin));
-    if (!options_.shuffle)
-      std::iota(indices.begin(), indices.end(), begin);
-    else
-      std::copy(order(epoch).begin() + begin, order(epoch).begin() + end, indices.begin());
+    if (!options_.shuffle) std::iota(indices.begin(), indices.end(), begin);
+    else std::copy(order(epoch).begin() + begin, order(epoch).begin() + end, indices.begin());
     return indices;
   }
 

@@ -14,11 +14,12 @@
 // Left out: elements smaller than a byte, sharded index files.
 #pragma once
 
-#include <filesystem>
-#include <map>
 #include <mindgap/core/error.hpp>
 #include <mindgap/core/tensor.hpp>
 #include <mindgap/cpu/runtime.hpp>
+
+#include <filesystem>
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>

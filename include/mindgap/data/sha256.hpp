@@ -2,10 +2,11 @@
 // hashlib. About 250 MB/s a core: plain code, no processor extensions.
 #pragma once
 
+#include <mindgap/core/dtype.hpp>
+
 #include <array>
 #include <bit>
 #include <cstring>
-#include <mindgap/core/dtype.hpp>
 #include <string>
 #include <string_view>
 

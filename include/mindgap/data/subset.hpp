@@ -7,9 +7,10 @@
 // An order depends on the seed and on the labels alone. Left out: drawing a mixture anew each epoch.
 #pragma once
 
-#include <cmath>
 #include <mindgap/core/random.hpp>
 #include <mindgap/data/dataset.hpp>
+
+#include <cmath>
 
 namespace mindgap {
 

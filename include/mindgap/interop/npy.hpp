@@ -4,8 +4,10 @@
 // accept a truncated file). Element types f32, u8, i32 and i64.
 #pragma once
 
-#include <filesystem>
 #include <mindgap/core/tensor.hpp>
+#include <mindgap/cpu/runtime.hpp>
+
+#include <filesystem>
 
 namespace mindgap {
 

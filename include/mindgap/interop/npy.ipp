@@ -4,6 +4,7 @@
 #include <mindgap/core/file.hpp>
 #include <mindgap/interop/npy.hpp>
 #include <mindgap/interop/xtensor.hpp>
+
 #include <sstream>
 #if __has_include(<xtensor/io/xnpy.hpp>)  // 0.26 and later
 #include <xtensor/io/xnpy.hpp>
@@ -17,14 +18,10 @@ namespace detail {
 
 template <class Function>
 void with_npy_type(DType type, const std::filesystem::path& path, Function function) {
-  if (type == DType::f32)
-    function(float());
-  else if (type == DType::u8)
-    function(u8());
-  else if (type == DType::i32)
-    function(i32());
-  else if (type == DType::i64)
-    function(i64());
+  if (type == DType::f32) function(float());
+  else if (type == DType::u8) function(u8());
+  else if (type == DType::i32) function(i32());
+  else if (type == DType::i64) function(i64());
   else
     throw Error(text("npy: there is no ", name(type), " in NumPy"),
                 {{"file", path.string()}, {"remedy", "convert to f32 first"}});

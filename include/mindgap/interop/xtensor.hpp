@@ -4,6 +4,7 @@
 #pragma once
 
 #include <mindgap/core/tensor.hpp>
+#include <mindgap/cpu/runtime.hpp>
 #if __has_include(<xtensor/containers/xadapt.hpp>)  // 0.26 and later
 #include <xtensor/containers/xadapt.hpp>
 #include <xtensor/containers/xtensor.hpp>
