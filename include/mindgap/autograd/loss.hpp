@@ -1,0 +1,31 @@
+// Losses on variables; targets need no gradient.
+#pragma once
+
+#include <mindgap/autograd/var.hpp>
+#include <mindgap/ops/loss.hpp>
+
+namespace mindgap {
+
+template <Real T, Device D, class Targets>
+Var<float, 1, D> cross_entropy(const Var<T, 2, D>& logits, const Targets& targets, float smoothing = 0.f) {
+  const CrossEntropyResult<D> result = cross_entropy_rows(logits.value(), targets, smoothing);
+  Var<float, 1, D> loss(result.loss, logits.tape(), logits.needs_gradient());
+  if (loss.needs_gradient())
+    logits.tape().record([=, log_sum = result.log_sum, x = logits.value(), xs = logits.slot(), ys = loss.slot()] {
+      if (ys->written())
+        xs->write([&](const auto& out) { cross_entropy_backward(out, ys->gradient(), x, targets, log_sum, smoothing); });
+    });
+  return loss;
+}
+
+template <Real T, int N, Device D>
+Var<float, 1, D> mse_loss(const Var<T, N, D>& x, const Tensor<T, N, D>& y) {
+  Var<float, 1, D> loss(mse_loss(x.value(), y), x.tape(), x.needs_gradient());
+  if (loss.needs_gradient())
+    x.tape().record([y, x = x.value(), xs = x.slot(), ys = loss.slot()] {
+      if (ys->written()) xs->write([&](const auto& out) { mse_loss_backward(out, ys->gradient(), x, y); });
+    });
+  return loss;
+}
+
+}  // namespace mindgap

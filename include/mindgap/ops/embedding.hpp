@@ -1,0 +1,38 @@
+// Embeddings: rows of a table by id, and timesteps as sines and cosines.
+#pragma once
+
+#include <mindgap/core/tensor.hpp>
+#include <mindgap/cpu/runtime.hpp>
+#include <mindgap/kernels/embedding.hpp>
+
+namespace mindgap {
+
+// ids [N], table [R, C] -> [N, C]. Throws for an id outside the table; reads the ids on the host.
+template <Real T, Device D>
+Tensor<T, 2, D> embedding(const Tensor<i64, 1, D>& ids, const Tensor<T, 2, D>& table) {
+  for (i64 id : ids.to_vector())
+    if (id < 0 || id >= table.extent(0)) throw Error(text("embedding: id ", id, " is outside the table"), {{"table", table.str()}});
+  Tensor<T, 2, D> y({ids.size(), table.extent(1)});
+  Runtime<D>::launch(Grid{ids.size(), 128}, EmbeddingRows<T>{y.data(), table.data(), ids.data(), table.extent(1)});
+  return y;
+}
+
+// Overwrites grad_table [R, C], f32.
+template <Real T, Device D>
+void embedding_backward(const Tensor<float, 2, D>& grad_table, const Tensor<i64, 1, D>& ids, const Tensor<T, 2, D>& grad_y) {
+  Runtime<D>::launch(Grid{grad_table.extent(0), 128},
+                     EmbeddingBackward<T>{grad_table.data(), grad_y.data(), ids.data(), ids.size(), grad_y.extent(1)});
+}
+
+// Sinusoidal embedding of timesteps (Vaswani et al. 2017, section 3.5), as diffusers' get_timestep_embedding: timesteps [N],
+// `dim` even -> [N, dim], cosines first if `flip_sin_to_cos`; freq_shift moves the lowest frequency.
+template <Real T, Device D>
+Tensor<T, 2, D> timestep_embedding(const Tensor<float, 1, D>& timesteps, i64 dim, bool flip_sin_to_cos, double freq_shift) {
+  if (dim < 2 || dim % 2) throw Error(text("timestep embedding: ", dim, " channels, wanted an even number"));
+  Tensor<T, 2, D> y({timesteps.size(), dim});
+  Runtime<D>::launch(Grid{timesteps.size(), 64},
+                     TimestepEmbedding<T>{y.data(), timesteps.data(), dim, flip_sin_to_cos, float(freq_shift)});
+  return y;
+}
+
+}  // namespace mindgap

@@ -1,0 +1,82 @@
+// Losses: cross-entropy with label smoothing and soft targets, mean squared error; means over the batch, in f32.
+#pragma once
+
+#include <mindgap/kernels/loss.hpp>
+#include <mindgap/ops/pointwise.hpp>
+
+namespace mindgap {
+
+template <Device D>
+struct CrossEntropyResult {
+  Tensor<float, 1, D> loss;     // one element, the mean over rows
+  Tensor<float, 1, D> rows;     // [N], of each row
+  Tensor<float, 1, D> log_sum;  // [N], for the backward
+};
+
+namespace detail {
+
+template <class T, Device D>
+ClassTargets<T> class_targets(const Tensor<T, 2, D>& logits, const Tensor<i64, 1, D>& labels, float smoothing) {
+  if (labels.size() != logits.extent(0))
+    throw Error(text("cross entropy: ", labels.size(), " labels for ", logits.extent(0), " rows"), {{"logits", logits.str()}});
+  for (i64 label : labels.to_vector())
+    if (label < 0 || label >= logits.extent(1))
+      throw Error(text("cross entropy: label ", label, " is outside 0 to ", logits.extent(1) - 1), {{"logits", logits.str()}});
+  return {labels.data(), nullptr, smoothing};
+}
+template <class T, Device D>
+ClassTargets<T> class_targets(const Tensor<T, 2, D>& logits, const Tensor<T, 2, D>& targets, float smoothing) {
+  if (targets.shape() != logits.shape())
+    throw Error("cross entropy: targets are not shaped like the logits", {{"logits", logits.str()}, {"targets", targets.str()}});
+  return {nullptr, targets.data(), smoothing};
+}
+
+}  // namespace detail
+
+// logits [N, K]; targets: labels i64 [N], or a distribution a row, [N, K].
+template <Real T, Device D, class Targets>
+CrossEntropyResult<D> cross_entropy_rows(const Tensor<T, 2, D>& logits, const Targets& targets, float smoothing = 0.f) {
+  const i64 rows = logits.extent(0), classes = logits.extent(1);
+  if (rows < 1 || classes < 1) throw Error("cross entropy: there are no rows or no classes", {{"logits", logits.str()}});
+  const ClassTargets<T> q = detail::class_targets(logits, targets, smoothing);
+  CrossEntropyResult<D> out{Tensor<float, 1, D>(Shape<1>(1)), Tensor<float, 1, D>(Shape<1>(rows)), Tensor<float, 1, D>(Shape<1>(rows))};
+  const Grid grid{(rows + softmax_rows_per_block - 1) / softmax_rows_per_block, 128};
+  Runtime<D>::launch(grid, CrossEntropy<T>{out.rows.data(), out.log_sum.data(), logits.data(), q, rows, classes});
+  Runtime<D>::launch(Grid{1}, SumAll<float, float>{out.loss.data(), out.rows.data(), rows, 1.f / float(rows)});
+  return out;
+}
+template <Real T, Device D, class Targets>
+Tensor<float, 1, D> cross_entropy(const Tensor<T, 2, D>& logits, const Targets& targets, float smoothing = 0.f) {
+  return cross_entropy_rows(logits, targets, smoothing).loss;
+}
+// Overwrites grad_logits; grad_loss has one element.
+template <Real T, Device D, class Targets>
+void cross_entropy_backward(const Tensor<T, 2, D>& grad_logits, const Tensor<float, 1, D>& grad_loss, const Tensor<T, 2, D>& logits,
+                            const Targets& targets, const Tensor<float, 1, D>& log_sum, float smoothing) {
+  const i64 rows = logits.extent(0), classes = logits.extent(1);
+  const ClassTargets<T> q = detail::class_targets(logits, targets, smoothing);
+  Runtime<D>::launch(Grid{(rows + softmax_rows_per_block - 1) / softmax_rows_per_block, 128},
+                     CrossEntropyBackward<T>{grad_logits.data(), grad_loss.data(), log_sum.data(), logits.data(), q, rows, classes,
+                                             1.f / float(rows)});
+}
+
+// mean of (x - y)^2, as torch.nn.functional.mse_loss
+template <Real T, int N, Device D>
+Tensor<float, 1, D> mse_loss(const Tensor<T, N, D>& x, const Tensor<T, N, D>& y) {
+  if (x.shape() != y.shape() || x.size() == 0)
+    throw Error("mse loss: the operands must have one shape, and elements", {{"x", x.str()}, {"y", y.str()}});
+  const i64 blocks = (x.size() + SquaredError<T>::elements_per_block - 1) / SquaredError<T>::elements_per_block;
+  Tensor<float, 1, D> partial{Shape<1>(blocks)}, loss{Shape<1>(1)};
+  Runtime<D>::launch(Grid{blocks}, SquaredError<T>{partial.data(), x.data(), y.data(), x.size()});
+  Runtime<D>::launch(Grid{1}, SumAll<float, float>{loss.data(), partial.data(), blocks, 1.f / float(x.size())});
+  return loss;
+}
+// Overwrites grad_x = 2 (x - y) / size * grad_loss. The gradient of y is its negative.
+template <Real T, int N, Device D>
+void mse_loss_backward(const Tensor<T, N, D>& grad_x, const Tensor<float, 1, D>& grad_loss, const Tensor<T, N, D>& x,
+                       const Tensor<T, N, D>& y) {
+  constexpr auto slope = [](auto a, auto b, auto g, auto scale) { return (a - b) * (g * scale); };
+  pointwise_into(grad_x, slope, x, y, scalar(grad_loss), value(2.f / float(x.size())));
+}
+
+}  // namespace mindgap

@@ -1,0 +1,87 @@
+// Pooling, as torch.nn.functional.max_pool2d, avg_pool2d and the mean over all positions.
+#pragma once
+
+#include <mindgap/core/tensor.hpp>
+#include <mindgap/cpu/runtime.hpp>
+#include <mindgap/kernels/pool.hpp>
+#include <mindgap/kernels/reduce.hpp>
+
+namespace mindgap {
+
+template <class T, Device D>
+struct MaxPoolResult {
+  Tensor<T, 4, D> y;        // [N, OH, OW, C]
+  Tensor<i32, 4, D> index;  // of the maximum in its image, y' * W + x'
+};
+
+namespace detail {
+
+template <class T, Device D>
+PoolGeometry pool_geometry(const char* op, const Tensor<T, 4, D>& x, i64 kernel, i64 stride, i64 padding) {
+  if (kernel < 1 || stride < 1 || padding < 0 || 2 * padding > kernel)
+    throw Error(text(op, ": kernel ", kernel, ", stride ", stride, " and padding ", padding, " make no sense"),
+                {{"remedy", "padding is at most half the kernel"}});
+  const i64 h = x.extent(1), w = x.extent(2);
+  if (h + 2 * padding < kernel || w + 2 * padding < kernel)
+    throw Error(text(op, ": a window of ", kernel, " is larger than the padded image"), {{"input", x.str()}});
+  return {h, w, (h + 2 * padding - kernel) / stride + 1, (w + 2 * padding - kernel) / stride + 1, x.extent(3), kernel, stride, padding};
+}
+
+}  // namespace detail
+
+// x [N, H, W, C] -> [N, OH, OW, C], OH = (H + 2 padding - kernel) / stride + 1
+template <Real T, Device D>
+MaxPoolResult<T, D> max_pool2d_with_index(const Tensor<T, 4, D>& x, i64 kernel, i64 stride, i64 padding) {
+  const PoolGeometry g = detail::pool_geometry("max pool", x, kernel, stride, padding);
+  const Shape<4> shape(x.extent(0), g.out_h, g.out_w, g.channels);
+  MaxPoolResult<T, D> out{Tensor<T, 4, D>(shape), Tensor<i32, 4, D>(shape)};
+  Runtime<D>::launch(Grid{x.extent(0) * g.out_h, 128}, MaxPool<T>{out.y.data(), out.index.data(), x.data(), g});
+  return out;
+}
+template <Real T, Device D>
+Tensor<T, 4, D> max_pool2d(const Tensor<T, 4, D>& x, i64 kernel, i64 stride, i64 padding) {
+  const PoolGeometry g = detail::pool_geometry("max pool", x, kernel, stride, padding);
+  Tensor<T, 4, D> y({x.extent(0), g.out_h, g.out_w, g.channels});
+  Runtime<D>::launch(Grid{x.extent(0) * g.out_h, 128}, MaxPool<T>{y.data(), nullptr, x.data(), g});
+  return y;
+}
+// Overwrites grad_x [N, H, W, C].
+template <Real T, Device D>
+void max_pool2d_backward(const Tensor<T, 4, D>& grad_x, const Tensor<T, 4, D>& grad_y, const Tensor<i32, 4, D>& index, i64 kernel,
+                         i64 stride, i64 padding) {
+  const PoolGeometry g = detail::pool_geometry("max pool", grad_x, kernel, stride, padding);
+  Runtime<D>::launch(Grid{grad_x.extent(0) * g.h, 128}, MaxPoolBackward<T>{grad_x.data(), grad_y.data(), index.data(), g});
+}
+
+// Padding counts as zeros.
+template <Real T, Device D>
+Tensor<T, 4, D> avg_pool2d(const Tensor<T, 4, D>& x, i64 kernel, i64 stride, i64 padding) {
+  const PoolGeometry g = detail::pool_geometry("average pool", x, kernel, stride, padding);
+  Tensor<T, 4, D> y({x.extent(0), g.out_h, g.out_w, g.channels});
+  Runtime<D>::launch(Grid{x.extent(0) * g.out_h, 128}, AveragePool<T>{y.data(), x.data(), g});
+  return y;
+}
+template <Real T, Device D>
+void avg_pool2d_backward(const Tensor<T, 4, D>& grad_x, const Tensor<T, 4, D>& grad_y, i64 kernel, i64 stride, i64 padding) {
+  const PoolGeometry g = detail::pool_geometry("average pool", grad_x, kernel, stride, padding);
+  Runtime<D>::launch(Grid{grad_x.extent(0) * g.h, 128}, AveragePoolBackward<T>{grad_x.data(), grad_y.data(), g});
+}
+
+// The mean over all positions: x [N, H, W, C] -> [N, C]
+template <Real T, Device D>
+Tensor<T, 2, D> global_avg_pool(const Tensor<T, 4, D>& x) {
+  const i64 positions = x.extent(1) * x.extent(2);
+  if (positions < 1) throw Error("global average pool: there are no positions", {{"input", x.str()}});
+  Tensor<T, 2, D> y({x.extent(0), x.extent(3)});
+  Runtime<D>::launch(Grid{x.extent(0), 128},
+                     ReduceRows<T, T>{y.data(), x.data(), positions, x.extent(3), 1.f / float(positions), false});
+  return y;
+}
+template <Real T, Device D>
+void global_avg_pool_backward(const Tensor<T, 4, D>& grad_x, const Tensor<T, 2, D>& grad_y) {
+  const i64 positions = grad_x.extent(1) * grad_x.extent(2);
+  Runtime<D>::launch(Grid{grad_x.extent(0), 128},
+                     SpreadRows<T>{grad_x.data(), grad_y.data(), positions, grad_x.extent(3), 1.f / float(positions)});
+}
+
+}  // namespace mindgap

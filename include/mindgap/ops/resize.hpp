@@ -1,0 +1,28 @@
+// Nearest-neighbour resizing, as torch.nn.functional.interpolate(mode="nearest").
+#pragma once
+
+#include <mindgap/core/tensor.hpp>
+#include <mindgap/cpu/runtime.hpp>
+#include <mindgap/kernels/resize.hpp>
+
+namespace mindgap {
+
+// x [N, H, W, C] -> [N, height, width, C]
+template <Real T, Device D>
+Tensor<T, 4, D> upsample_nearest(const Tensor<T, 4, D>& x, i64 height, i64 width) {
+  if (height < 1 || width < 1 || x.extent(1) < 1 || x.extent(2) < 1)
+    throw Error(text("upsample: cannot make ", height, " x ", width, " pixels"), {{"input", x.str()}});
+  Tensor<T, 4, D> y({x.extent(0), height, width, x.extent(3)});
+  const ResizeGeometry g{x.extent(1), x.extent(2), height, width, x.extent(3)};
+  Runtime<D>::launch(Grid{x.extent(0) * height, 128}, UpsampleNearest<T>{y.data(), x.data(), g});
+  return y;
+}
+
+// Overwrites grad_x [N, H, W, C].
+template <Real T, Device D>
+void upsample_nearest_backward(const Tensor<T, 4, D>& grad_x, const Tensor<T, 4, D>& grad_y) {
+  const ResizeGeometry g{grad_x.extent(1), grad_x.extent(2), grad_y.extent(1), grad_y.extent(2), grad_x.extent(3)};
+  Runtime<D>::launch(Grid{grad_x.extent(0) * grad_x.extent(1), 128}, UpsampleNearestBackward<T>{grad_x.data(), grad_y.data(), g});
+}
+
+}  // namespace mindgap

@@ -1,0 +1,70 @@
+// Rows of a table by id, their gradient, and the sinusoidal embedding of timesteps.
+//
+// The gradient of a table is gathered, not scattered: a block owns a row of the table and adds the gradients of the places
+// that named it, in their order, so that the sum is the same on every device and for every number of threads.
+#pragma once
+
+#include <mindgap/core/math.hpp>
+#include <mindgap/kernels/block.hpp>
+
+namespace mindgap {
+
+// y[i, c] = table[ids[i], c]                                   one block an id
+template <class T>
+struct EmbeddingRows {
+  T* y;              // [n, cols]
+  const T* table;    // [rows, cols]
+  const i64* ids;    // [n]
+  i64 cols;
+
+  template <Block B>
+  MG_HD void operator()(B& block) const {
+    const T* in = table + ids[block.id()] * cols;
+    for (i64 c = block.rank(); c < cols; c += block.size()) y[block.id() * cols + c] = in[c];
+  }
+};
+
+// grad_table[r, c] = sum of grad_y[i, c] over all i with ids[i] = r       one block a row of the table
+template <class T>
+struct EmbeddingBackward {
+  float* grad_table;  // [rows, cols]
+  const T* grad_y;    // [n, cols]
+  const i64* ids;     // [n]
+  i64 n, cols;
+
+  template <Block B>
+  MG_HD void operator()(B& block) const {
+    float* out = grad_table + block.id() * cols;
+    for (i64 c = block.rank(); c < cols; c += block.size()) out[c] = 0.f;
+    for (i64 i = 0; i < n; ++i)
+      if (ids[i] == block.id())
+        for (i64 c = block.rank(); c < cols; c += block.size()) out[c] += float(grad_y[i * cols + c]);
+  }
+};
+
+// y[i, :] = [sin(t_i w), cos(t_i w)] or the other way round, w_j = 10000^(-j / (half - shift)), half = cols / 2.
+// Angles reach a thousand turns, so they are formed in f64; exponents and angles are those of diffusers'
+// get_timestep_embedding.                                         one block a timestep
+template <class T>
+struct TimestepEmbedding {
+  T* y;                    // [n, cols]
+  const float* timesteps;  // [n]
+  i64 cols;
+  bool cosine_first;
+  float shift;
+
+  template <Block B>
+  MG_HD void operator()(B& block) const {
+    const i64 half = cols / 2;
+    for (i64 j = block.rank(); j < half; j += block.size()) {
+      const float exponent = -9.210340371976184f * float(j) / (float(half) - shift);  // ln 10000
+      const float angle = timesteps[block.id()] * expf(exponent);
+      const float s = float(sin(double(angle))), c = float(cos(double(angle)));
+      T* out = y + block.id() * cols + j;
+      out[0] = T(cosine_first ? c : s);
+      out[half] = T(cosine_first ? s : c);
+    }
+  }
+};
+
+}  // namespace mindgap

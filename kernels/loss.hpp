@@ -1,0 +1,100 @@
+// Losses of rows and of whole tensors.
+//
+// Cross-entropy with label smoothing (Szegedy et al., "Rethinking the Inception architecture", 2016, section 7), as torch:
+//   q = (1 - smoothing) target + smoothing / K,    loss = -sum_k q_k log p_k,    log p_k = x_k - log sum_j exp x_j
+//   d loss / d x_k = p_k sum_j q_j - q_k
+// The target of a row is a class (labels) or a distribution (targets).
+#pragma once
+
+#include <mindgap/kernels/softmax.hpp>
+
+namespace mindgap {
+
+// What both directions share. Exactly one of labels and targets is given.
+template <class T>
+struct ClassTargets {
+  const i64* labels;  // [rows] or null
+  const T* targets;   // [rows, classes] or null
+  float smoothing;
+
+  // q of class k in row r.
+  MG_HD float at(i64 r, i64 k, i64 classes) const {
+    const float target = labels ? (labels[r] == k ? 1.f : 0.f) : float(targets[r * classes + k]);
+    return (1.f - smoothing) * target + smoothing / float(classes);
+  }
+};
+
+// loss[r] and log_sum[r] = log sum_j exp x[r, j]                 one block does a few rows
+template <class T>
+struct CrossEntropy {
+  float* loss;     // [rows]
+  float* log_sum;  // [rows]
+  const T* x;      // [rows, classes]
+  ClassTargets<T> q;
+  i64 rows, classes;
+
+  template <Block B>
+  MG_HD void operator()(B& block) const {
+    const i64 begin = block.id() * softmax_rows_per_block;
+    for (i64 r = begin; r < begin + softmax_rows_per_block && r < rows; ++r) {
+      const T* in = x + r * classes;
+      const float top = detail::row_reduce(block, classes, -INFINITY, Max{}, [=](i64 k) { return float(in[k]); });
+      const float sum = detail::row_reduce(block, classes, 0.f, Sum{}, [=](i64 k) { return exp_f32(float(in[k]) - top); });
+      const float log_total = log_f32(sum);
+      const float value = detail::row_reduce(block, classes, 0.f, Sum{}, [=, this](i64 k) {
+        return q.at(r, k, classes) * (log_total - (float(in[k]) - top));
+      });
+      if (block.rank() == 0) {
+        loss[r] = value;
+        log_sum[r] = top + log_total;
+      }
+    }
+  }
+};
+
+// grad_x = scale * grad_loss * (p sum q - q)
+template <class T>
+struct CrossEntropyBackward {
+  T* grad_x;               // [rows, classes]
+  const float* grad_loss;  // one element
+  const float* log_sum;    // [rows]
+  const T* x;              // [rows, classes]
+  ClassTargets<T> q;
+  i64 rows, classes;
+  float scale;
+
+  template <Block B>
+  MG_HD void operator()(B& block) const {
+    const i64 begin = block.id() * softmax_rows_per_block;
+    const float g = scale * grad_loss[0];
+    for (i64 r = begin; r < begin + softmax_rows_per_block && r < rows; ++r) {
+      const float mass = detail::row_reduce(block, classes, 0.f, Sum{}, [=, this](i64 k) { return q.at(r, k, classes); });
+      for (i64 k = block.rank(); k < classes; k += block.size())
+        grad_x[r * classes + k] = T(g * (exp_f32(float(x[r * classes + k]) - log_sum[r]) * mass - q.at(r, k, classes)));
+    }
+  }
+};
+
+// partial[block] = sum of (x - y)^2 over the block's elements
+template <class T>
+struct SquaredError {
+  static constexpr i64 elements_per_block = 8192;
+
+  float* partial;  // [blocks]
+  const T* x;      // [n]
+  const T* y;      // [n]
+  i64 n;
+
+  template <Block B>
+  MG_HD void operator()(B& block) const {
+    const i64 begin = block.id() * elements_per_block, left = n - begin;
+    const T *a = x + begin, *b = y + begin;
+    const float sum = detail::row_reduce(block, left < elements_per_block ? left : elements_per_block, 0.f, Sum{}, [=](i64 i) {
+      const float d = float(a[i]) - float(b[i]);
+      return d * d;
+    });
+    if (block.rank() == 0) partial[block.id()] = sum;
+  }
+};
+
+}  // namespace mindgap
