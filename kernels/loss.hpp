@@ -42,7 +42,8 @@ struct CrossEntropy {
       const float sum = detail::row_reduce(block, classes, 0.f, Sum{}, [=](i64 k) { return exp_f32(float(in[k]) - top); });
       const float log_total = log_f32(sum);
       const float value = detail::row_reduce(block, classes, 0.f, Sum{}, [=, this](i64 k) {
-        return q.at(r, k, classes) * (log_total - (float(in[k]) - top));
+        const float weight = q.at(r, k, classes);
+        return weight > 0.f ? weight * (log_total - (float(in[k]) - top)) : 0.f;  // 0 * infinity is 0 here
       });
       if (block.rank() == 0) {
         loss[r] = value;
@@ -94,6 +95,52 @@ struct SquaredError {
       return d * d;
     });
     if (block.rank() == 0) partial[block.id()] = sum;
+  }
+};
+
+// index[r] = the first largest of x[r]
+template <class T>
+struct ArgMax {
+  i64* index;  // [rows]
+  const T* x;  // [rows, classes], below 2^24 of them
+  i64 rows, classes;
+
+  template <Block B>
+  MG_HD void operator()(B& block) const {
+    const i64 begin = block.id() * softmax_rows_per_block;
+    for (i64 r = begin; r < begin + softmax_rows_per_block && r < rows; ++r) {
+      const T* in = x + r * classes;
+      const float top = detail::row_reduce(block, classes, -INFINITY, Max{}, [=](i64 k) { return float(in[k]); });
+      const float none = -float(classes);  // the first index is the largest negative one
+      const float first =
+          detail::row_reduce(block, classes, none, Max{}, [=](i64 k) { return float(in[k]) == top ? -float(k) : none; });
+      if (block.rank() == 0) index[r] = first > none ? i64(-first) : 0;
+    }
+  }
+};
+
+// rank[r] = how many classes come before the label's when x[r] is sorted downwards: 0 is right, below 5 is among the top 5.
+// Equal values count in the order of their classes; a NaN comes before everything, so that it is never counted as right.
+template <class T>
+struct LabelRank {
+  i32* rank;          // [rows]
+  const T* x;         // [rows, classes], below 2^24 of them
+  const i64* labels;  // [rows]
+  i64 rows, classes;
+
+  template <Block B>
+  MG_HD void operator()(B& block) const {
+    const i64 begin = block.id() * softmax_rows_per_block;
+    for (i64 r = begin; r < begin + softmax_rows_per_block && r < rows; ++r) {
+      const T* in = x + r * classes;
+      const i64 label = labels[r];
+      const float mine = float(in[label]);
+      const float before = detail::row_reduce(block, classes, 0.f, Sum{}, [=](i64 k) {
+        const bool behind = k < label ? float(in[k]) < mine : float(in[k]) <= mine;
+        return behind ? 0.f : 1.f;
+      });
+      if (block.rank() == 0) rank[r] = before < float(classes) ? i32(before) : i32(classes - 1);
+    }
   }
 };
 

@@ -1,4 +1,5 @@
-// Losses: cross-entropy with label smoothing and soft targets, mean squared error; means over the batch, in f32.
+// Losses: cross-entropy with label smoothing and soft targets, mean squared error; means over the batch, in f32. And what
+// evaluation counts: the predicted class, and the rank of the right one.
 #pragma once
 
 #include <mindgap/kernels/loss.hpp>
@@ -39,7 +40,8 @@ CrossEntropyResult<D> cross_entropy_rows(const Tensor<T, 2, D>& logits, const Ta
   const i64 rows = logits.extent(0), classes = logits.extent(1);
   if (rows < 1 || classes < 1) throw Error("cross entropy: there are no rows or no classes", {{"logits", logits.str()}});
   const ClassTargets<T> q = detail::class_targets(logits, targets, smoothing);
-  CrossEntropyResult<D> out{Tensor<float, 1, D>(Shape<1>(1)), Tensor<float, 1, D>(Shape<1>(rows)), Tensor<float, 1, D>(Shape<1>(rows))};
+  CrossEntropyResult<D> out{Tensor<float, 1, D>(Shape<1>(1)), Tensor<float, 1, D>(Shape<1>(rows)),
+                            Tensor<float, 1, D>(Shape<1>(rows))};
   const Grid grid{(rows + softmax_rows_per_block - 1) / softmax_rows_per_block, 128};
   Runtime<D>::launch(grid, CrossEntropy<T>{out.rows.data(), out.log_sum.data(), logits.data(), q, rows, classes});
   Runtime<D>::launch(Grid{1}, SumAll<float, float>{out.loss.data(), out.rows.data(), rows, 1.f / float(rows)});
@@ -51,13 +53,14 @@ Tensor<float, 1, D> cross_entropy(const Tensor<T, 2, D>& logits, const Targets& 
 }
 // Overwrites grad_logits; grad_loss has one element.
 template <Real T, Device D, class Targets>
-void cross_entropy_backward(const Tensor<T, 2, D>& grad_logits, const Tensor<float, 1, D>& grad_loss, const Tensor<T, 2, D>& logits,
-                            const Targets& targets, const Tensor<float, 1, D>& log_sum, float smoothing) {
+void cross_entropy_backward(const Tensor<T, 2, D>& grad_logits, const Tensor<float, 1, D>& grad_loss,
+                            const Tensor<T, 2, D>& logits, const Targets& targets, const Tensor<float, 1, D>& log_sum,
+                            float smoothing) {
   const i64 rows = logits.extent(0), classes = logits.extent(1);
   const ClassTargets<T> q = detail::class_targets(logits, targets, smoothing);
   Runtime<D>::launch(Grid{(rows + softmax_rows_per_block - 1) / softmax_rows_per_block, 128},
-                     CrossEntropyBackward<T>{grad_logits.data(), grad_loss.data(), log_sum.data(), logits.data(), q, rows, classes,
-                                             1.f / float(rows)});
+                     CrossEntropyBackward<T>{grad_logits.data(), grad_loss.data(), log_sum.data(), logits.data(), q, rows,
+                                             classes, 1.f / float(rows)});
 }
 
 // mean of (x - y)^2, as torch.nn.functional.mse_loss
@@ -77,6 +80,28 @@ void mse_loss_backward(const Tensor<T, N, D>& grad_x, const Tensor<float, 1, D>&
                        const Tensor<T, N, D>& y) {
   constexpr auto slope = [](auto a, auto b, auto g, auto scale) { return (a - b) * (g * scale); };
   pointwise_into(grad_x, slope, x, y, scalar(grad_loss), value(2.f / float(x.size())));
+}
+
+// The class of the first largest logit of each row, i64 [N].
+template <Real T, Device D>
+Tensor<i64, 1, D> argmax(const Tensor<T, 2, D>& logits) {
+  const i64 rows = logits.extent(0), classes = logits.extent(1);
+  if (classes < 1) throw Error("argmax: there are no classes", {{"logits", logits.str()}});
+  Tensor<i64, 1, D> index{Shape<1>(rows)};
+  Runtime<D>::launch(Grid{(rows + softmax_rows_per_block - 1) / softmax_rows_per_block, 128},
+                     ArgMax<T>{index.data(), logits.data(), rows, classes});
+  return index;
+}
+
+// How many classes come before each row's label, i32 [N]: 0 is right, below k is among the top k.
+template <Real T, Device D>
+Tensor<i32, 1, D> label_ranks(const Tensor<T, 2, D>& logits, const Tensor<i64, 1, D>& labels) {
+  const i64 rows = logits.extent(0), classes = logits.extent(1);
+  const ClassTargets<T> q = detail::class_targets(logits, labels, 0.f);
+  Tensor<i32, 1, D> rank{Shape<1>(rows)};
+  Runtime<D>::launch(Grid{(rows + softmax_rows_per_block - 1) / softmax_rows_per_block, 128},
+                     LabelRank<T>{rank.data(), logits.data(), q.labels, rows, classes});
+  return rank;
 }
 
 }  // namespace mindgap

@@ -1,0 +1,58 @@
+// Layer norm over the innermost axis, as torch.nn.functional.layer_norm(x, [C], gamma, beta, eps).
+// Formulas and bytes moved: kernels/norm_layer.hpp.
+#pragma once
+
+#include <mindgap/core/tensor.hpp>
+#include <mindgap/cpu/runtime.hpp>
+#include <mindgap/kernels/norm_layer.hpp>
+#include <mindgap/kernels/reduce.hpp>
+
+namespace mindgap {
+
+template <class T, int N, Device D>
+struct LayerNormResult {
+  Tensor<T, N, D> y;               // [..., C]
+  Tensor<float, 1, D> mean, rstd;  // of each row
+};
+
+// x [..., C], gamma and beta f32 [C].
+template <Real T, int N, Device D>
+LayerNormResult<T, N, D> layer_norm(const Tensor<T, N, D>& x, const Tensor<float, 1, D>& gamma, const Tensor<float, 1, D>& beta,
+                                    float eps) {
+  if (gamma.size() != x.cols() || beta.size() != x.cols())
+    throw Error(text("layer norm: input has ", x.cols(), " channels, gamma has ", gamma.size(), ", beta has ", beta.size()),
+                {{"input", x.str()}});
+  const i64 rows = x.rows();
+  LayerNormResult<T, N, D> out{Tensor<T, N, D>(x.shape()), Tensor<float, 1, D>(Shape<1>(rows)),
+                               Tensor<float, 1, D>(Shape<1>(rows))};
+  Runtime<D>::launch(
+      Grid{(rows + LayerNorm<T>::rows_per_block - 1) / LayerNorm<T>::rows_per_block, 128},
+      LayerNorm<T>{out.y.data(), out.mean.data(), out.rstd.data(), x.data(), gamma.data(), beta.data(), rows, x.cols(), eps});
+  return out;
+}
+
+// Where the gradients go; an undefined tensor is not wanted.
+template <class T, int N, Device D>
+struct LayerNormGradients {
+  Tensor<T, N, D> x;
+  Tensor<float, 1, D> gamma, beta;
+};
+
+template <Real T, int N, Device D>
+void layer_norm_backward(const Tensor<T, N, D>& grad_y, const Tensor<T, N, D>& x, const Tensor<float, 1, D>& mean,
+                         const Tensor<float, 1, D>& rstd, const Tensor<float, 1, D>& gamma,
+                         const LayerNormGradients<T, N, D>& grads) {
+  const i64 rows = x.rows(), rows_per_block = std::clamp<i64>(rows / 64, 8, 256);
+  const i64 blocks = (rows + rows_per_block - 1) / rows_per_block;
+  Tensor<float, 2, D> sum_gamma({blocks, x.cols()}), sum_beta({blocks, x.cols()});
+  Runtime<D>::launch(Grid{blocks, 128},
+                     LayerNormBackward<T>{grads.x.data(), sum_gamma.data(), sum_beta.data(), grad_y.data(), x.data(), mean.data(),
+                                          rstd.data(), gamma.data(), rows, x.cols(), rows_per_block});
+  const auto add_blocks = [&](const Tensor<float, 1, D>& to, const Tensor<float, 2, D>& from) {
+    if (to.defined()) Runtime<D>::launch(Grid{1}, ReduceRows<float, float>{to.data(), from.data(), blocks, x.cols(), 1.f, false});
+  };
+  add_blocks(grads.gamma, sum_gamma);
+  add_blocks(grads.beta, sum_beta);
+}
+
+}  // namespace mindgap

@@ -1,0 +1,78 @@
+// Layer norm against a plain loop and finite differences.
+#include <mindgap/ops/layer_norm.hpp>
+
+#include <boost/test/unit_test.hpp>
+#include <tests/values.hpp>
+
+using namespace mindgap;
+using namespace mindgap::test;
+
+namespace {
+
+constexpr double eps = 1e-5;
+
+std::vector<double> reference(const std::vector<double>& x, const std::vector<double>& gamma, const std::vector<double>& beta) {
+  const size_t cols = gamma.size();
+  std::vector<double> y(x.size());
+  for (size_t r = 0; r < x.size(); r += cols) {
+    double mean = 0, variance = 0;
+    for (size_t c = 0; c < cols; ++c) mean += x[r + c] / double(cols);
+    for (size_t c = 0; c < cols; ++c) variance += (x[r + c] - mean) * (x[r + c] - mean) / double(cols);
+    for (size_t c = 0; c < cols; ++c) y[r + c] = (x[r + c] - mean) / std::sqrt(variance + eps) * gamma[c] + beta[c];
+  }
+  return y;
+}
+
+template <class T>
+void check_values() {
+  for (const Shape<3>& shape : {Shape<3>{1, 1, 3}, Shape<3>{2, 5, 16}, Shape<3>{3, 7, 17}, Shape<3>{1, 2, 770}}) {
+    const auto x = random_tensor<T>(shape, 1, 2.f, 3.f);
+    const auto gamma = random_tensor(Shape(x.cols()), 2, 1.f), beta = random_tensor(Shape(x.cols()), 3);
+    BOOST_TEST(relative_error(layer_norm(x, gamma, beta, float(eps)).y, reference(doubles(x), doubles(gamma), doubles(beta))) <
+               10 * epsilon<T>);
+  }
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(layer_norm_op)
+
+BOOST_AUTO_TEST_CASE(values) {
+  check_values<float>();
+  check_values<bf16>();
+}
+
+BOOST_AUTO_TEST_CASE(one_channel_is_beta) {
+  const auto x = random_tensor(Shape<2>(5, 1), 1);
+  const auto gamma = Tensor<float, 1>::full(Shape(1), 2.f), beta = Tensor<float, 1>::full(Shape(1), 0.25f);
+  for (float value : layer_norm(x, gamma, beta, 1e-5f).y.to_vector()) BOOST_TEST(value == 0.25f);
+}
+
+BOOST_AUTO_TEST_CASE(gradients) {
+  for (const Shape<2>& shape : {Shape<2>{1, 3}, Shape<2>{20, 16}, Shape<2>{9, 17}}) {
+    const auto x = random_tensor(shape, 1, 2.f, 3.f), weight = random_tensor(shape, 4);
+    const auto gamma = random_tensor(Shape(x.cols()), 2, 1.f), beta = random_tensor(Shape(x.cols()), 3);
+    const auto result = layer_norm(x, gamma, beta, float(eps));
+    const auto xd = doubles(x), gd = doubles(gamma), bd = doubles(beta), wd = doubles(weight);
+    const auto fx = finite_differences([&](auto& v) { return reference(v, gd, bd); }, xd, wd);
+    const auto fg = finite_differences([&](auto& v) { return reference(xd, v, bd); }, gd, wd);
+    const auto fb = finite_differences([&](auto& v) { return reference(xd, gd, v); }, bd, wd);
+    for (unsigned wanted = 1; wanted < 8; ++wanted) {
+      LayerNormGradients<float, 2, Cpu> grads;
+      if (wanted & 1) grads.x = Tensor<float, 2>(shape);
+      if (wanted & 2) grads.gamma = Tensor<float, 1>(gamma.shape());
+      if (wanted & 4) grads.beta = Tensor<float, 1>(beta.shape());
+      layer_norm_backward(weight, x, result.mean, result.rstd, gamma, grads);
+      if (wanted & 1) BOOST_TEST(relative_error(grads.x, fx) < 2e-5);
+      if (wanted & 2) BOOST_TEST(relative_error(grads.gamma, fg) < 2e-5);
+      if (wanted & 4) BOOST_TEST(relative_error(grads.beta, fb) < 2e-5);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(mismatched_channels_are_an_error) {
+  const auto x = Tensor<float, 2>::zeros({2, 8});
+  BOOST_CHECK_THROW(layer_norm(x, Tensor<float, 1>::zeros(Shape(7)), Tensor<float, 1>::zeros(Shape(8)), 1e-5f), Error);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
