@@ -64,6 +64,14 @@ class Sampler {
   // 1 / alpha (20,291 at the end of the cosine schedule), and only clipping stops it.
   bool amplifies_errors() const { return config_.prediction_type == Prediction::epsilon && !clips() && level(0).alpha < 1e-3; }
 
+  // Everything but the number of steps, for manifests: "ddim, trailing spacing, eta 0.5, clipped to 1".
+  std::string describe() const {
+    std::string out = text(name(config_.sampler), ", ", name(config_.spacing()), " spacing");
+    if (config_.sampler == SamplerKind::ddim) out += text(", eta ", eta_);
+    if (clips()) out += text(", clipped to ", config_.clip_sample_range);
+    return out;
+  }
+
  private:
   // One step's coefficients in double.
   struct Step {

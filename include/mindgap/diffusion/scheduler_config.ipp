@@ -1,6 +1,7 @@
 // Bodies of scheduler_config.hpp: the only part of diffusion/ that includes the JSON library.
 #include <mindgap/core/file.hpp>
 #include <mindgap/diffusion/scheduler_config.hpp>
+
 #include <nlohmann/json.hpp>
 
 namespace mindgap {
@@ -43,10 +44,8 @@ class SchedulerKeys {
                       : std::is_same_v<T, i64>    ? at->is_number_integer()
                       : std::is_same_v<T, double> ? at->is_number()
                                                   : at->is_string();
-    if (fits)
-      value = at->template get<T>();
-    else
-      problems_.push_back({key, "has the wrong type: " + at->dump()});
+    if (fits) value = at->template get<T>();
+    else problems_.push_back({key, "has the wrong type: " + at->dump()});
   }
 
   // One of an enumeration's names; `last` is its last value.
@@ -94,8 +93,7 @@ MINDGAP_INLINE SchedulerConfig parse_scheduler_config(std::string_view json, con
   detail::SchedulerKeys keys(root, source);
   std::string class_name = detail::scheduler_classes[int(config.sampler)];
   keys.read("_class_name", class_name);
-  if (sampler)
-    config.sampler = *sampler;
+  if (sampler) config.sampler = *sampler;
   else {
     const auto* at = std::find(std::begin(detail::scheduler_classes), std::end(detail::scheduler_classes), class_name);
     if (at == std::end(detail::scheduler_classes))

@@ -1,0 +1,105 @@
+// Writes a labelled synthetic data set with a generator, as a shard folder.
+//
+//   sample --model DIR --per-class N --guidance W --steps K --sampler NAME --seed S --out DIR [--shard i/n]
+//
+// An image depends on the generator, the seed, its class, its number in the class and the settings; not on the batch, the shard
+// or when it was made. The same command goes on after a kill, and with a larger N the set grows. n processes with --shard 0/n to
+// n-1/n share one folder.
+#include <mindgap/data/shards.hpp>
+#include <mindgap/diffusion/generator.hpp>
+
+#include "common.hpp"
+
+using namespace mindgap;
+
+namespace {
+
+struct Options {
+  std::filesystem::path model;
+  i64 per_class = 0, steps = 15, batch = 64;
+  double guidance = 1.5, eta = 0;
+  std::string sampler = "dpmpp_2m", shard = "0/1";
+};
+
+// "i/n" with 0 <= i < n.
+std::pair<i64, i64> parse_shard(const std::string& given) {
+  const size_t slash = given.find('/');
+  const auto number = [](const std::string& digits) {
+    return digits.empty() || digits.size() > 6 || digits.find_first_not_of("0123456789") != digits.npos ? i64(-1)
+                                                                                                        : std::stoll(digits);
+  };
+  const i64 part = slash == given.npos ? -1 : number(given.substr(0, slash)),
+            parts = slash == given.npos ? -1 : number(given.substr(slash + 1));
+  if (part < 0 || part >= parts)
+    throw UsageError("bad value for --shard: \"" + given + "\"", {{"wanted", "i/n with i from 0 to n-1"}});
+  return {part, parts};
+}
+
+template <Device D, class P>
+void write_set(const Options& o, const CommonOptions& common, const std::string& precision) {
+  const auto [part, parts] = parse_shard(o.shard);
+  const SamplerKind kind = check_flags([&] { return sampler_by_name(o.sampler); });
+  const Generator<D, P> generator = load_generator<D, P>(o.model, kind);
+  const Sampler sampler = check_flags([&] { return Sampler(generator.info.scheduler, o.steps, o.eta); });
+
+  ShardManifest manifest;
+  manifest.class_names = generator.info.class_names;
+  manifest.images_per_class = o.per_class;
+  manifest.height = generator.image()[0], manifest.width = generator.image()[1], manifest.channels = generator.image()[2];
+  manifest.generator = generator.hash;
+  manifest.sampler = sampler.describe();
+  manifest.steps = o.steps;
+  manifest.guidance = o.guidance;
+  manifest.seed = common.seed;
+  manifest.precision = precision;
+  const ShardWriter writer(common.out, manifest, part, parts);
+
+  i64 done = writer.part_images() - writer.pending_images();
+  Progress progress("sample", writer.part_images(), done, "images");
+  for (const PendingChunk& chunk : writer.pending()) {
+    const Tensor<u8, 4, Cpu> images(Shape<4>(chunk.end - chunk.begin, manifest.height, manifest.width, manifest.channels));
+    for (i64 begin = chunk.begin; begin < chunk.end; begin += o.batch) {
+      const i64 end = std::min(begin + o.batch, chunk.end);
+      SampleRequest request;
+      for (i64 position = begin; position < end; ++position) {
+        request.labels.push_back(manifest.label(position));
+        request.indices.push_back(manifest.index(position));
+      }
+      request.seed = common.seed;
+      request.guidance = o.guidance;
+      request.image = generator.image();
+      request.null_class = generator.classes();
+      images.slice(begin - chunk.begin, end - chunk.begin).copy_from(generate(*generator.unet, sampler, request, o.batch));
+      progress.update(done += end - begin);
+      if (interrupted()) stop_interrupted("whole chunks are kept; the same command goes on from there");
+    }
+    writer.write(chunk, images);
+  }
+  progress.finish();
+  std::cout << common.out.string() << std::endl;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Options o;
+  return run_app(
+      argc, argv, "sample", "Writes a labelled synthetic data set with a generator; run it again to go on after an interruption.",
+      [&](Flags& flags) {
+        flags.add("model", &o.model, "a generator folder, of train_generator or of diffusers");
+        flags.add("per-class", &o.per_class, "images of each class", {1, 1'000'000'000});
+        flags.add("guidance", &o.guidance, "weight of the class: 1 is none beyond the conditional model, 0 no class", {0, 1e6});
+        flags.add("steps", &o.steps, "denoising steps");
+        flags.add("sampler", &o.sampler, "ddpm, ddim, dpmpp_2m or euler");
+        flags.add("eta", &o.eta, "noise of ddim, 0 to 1");
+        flags.add("shard", &o.shard, "i/n: part i of n, i from 0 to n-1");
+        flags.add("batch", &o.batch, "images at a time; changes no image", {1, 1 << 16});
+        for (const char* needed : {"model", "per-class", "out"}) flags.require(needed);
+      },
+      [&](const CommonOptions& common) {
+        const std::string precision = usable_precision(common);
+        with_device(common, [&]<class D>(D) {
+          with_precision(precision, [&]<class T>(T) { write_set<D, Precision<T>>(o, common, precision); });
+        });
+      });
+}
