@@ -8,69 +8,70 @@
 //
 // The batch is cut into a number of parts that follows from the geometry alone; each part has its own partial sum, and
 // these are added in order: the result does not depend on the number of threads. Partial sums also keep rounding small.
-// Bytes: x and grad_y once for each 64 output channels, parts * grad_w twice.
+// Bytes: x and grad_y once a block of output channels and group of columns, parts * grad_w twice.
 #pragma once
 
 #include <mindgap/cpu/direct_gather.hpp>
 
 namespace mindgap::cpu::direct {
 
-// grad_y of a unit's pixels, channels begin..end, as [channels / 4][pixel][4] with zeros in the last.
+// grad_y of a unit's pixels as [channels / 4][pixel][4], with zeros in the last four.
 MINDGAP_AVX2 inline void pack_fours(float* to, const float* from, i64 from_row, i64 channels, i64 pixels) {
-  i64 c = 0;
-  for (; c + outer_rows <= channels; c += outer_rows, to += outer_rows * pixels)
-    for (i64 p = 0; p < pixels; ++p) _mm_store_ps(to + p * outer_rows, _mm_loadu_ps(from + p * from_row + c));
-  if (c < channels)
-    for (i64 p = 0; p < pixels; ++p)
-      for (i64 i = 0; i < outer_rows; ++i) to[p * outer_rows + i] = c + i < channels ? from[p * from_row + c + i] : 0;
+  const i64 whole = channels / outer_rows * outer_rows;
+  for (i64 p = 0; p < pixels; ++p, from += from_row, to += outer_rows) {
+    for (i64 c = 0; c < whole; c += outer_rows) _mm_store_ps(to + c * pixels, _mm_loadu_ps(from + c));
+    if (whole < channels)
+      for (i64 i = 0; i < outer_rows; ++i) to[whole * pixels + i] = whole + i < channels ? from[whole + i] : 0;
+  }
 }
 
-// sum[c] += the sum over pixels of a packed four.
-MINDGAP_AVX2 inline void add_pixels(float* sum, const float* packed, i64 channels, i64 pixels) {
+// sum[c] += the sum over pixels, for up to four channels of which four can be read.
+MINDGAP_AVX2 inline void add_pixels(float* sum, const float* a, i64 a_row, i64 channels, i64 pixels) {
   __m128 total = _mm_setzero_ps();
-  for (i64 p = 0; p < pixels; ++p) total = _mm_add_ps(total, _mm_load_ps(packed + p * outer_rows));
+  for (i64 p = 0; p < pixels; ++p) total = _mm_add_ps(total, _mm_loadu_ps(a + p * a_row));
   alignas(16) float each[outer_rows];
   _mm_store_ps(each, total);
   for (i64 i = 0; i < channels; ++i) sum[i] += each[i];
 }
 
 // One tile of C, `rows` <= 4 by `columns` <= 24.
-MINDGAP_AVX2 inline void outer(const float* a, const float* b, const i32* b_offset, i64 pixels, float* c, i64 c_row, i64 rows,
-                               i64 columns, bool add) {
+MINDGAP_AVX2 inline void outer(const float* a, i64 a_row, const float* b, const i32* b_offset, i64 pixels, float* c, i64 c_row,
+                               i64 rows, i64 columns, bool add) {
   const bool whole = rows == outer_rows && columns % lanes == 0;
   alignas(32) float tile[outer_rows * outer_vectors * lanes] = {};
   float* to = whole ? c : tile;
   const i64 to_row = whole ? c_row : outer_vectors * lanes;
   if (!whole && add)
     for (i64 i = 0; i < rows; ++i) std::memcpy(tile + i * to_row, c + i * c_row, size_t(columns) * sizeof(float));
-  if (columns > 2 * lanes) outer_tile<outer_rows, 3>(a, b, b_offset, pixels, to, to_row, add);
-  else if (columns > lanes) outer_tile<outer_rows, 2>(a, b, b_offset, pixels, to, to_row, add);
-  else outer_tile<outer_rows, 1>(a, b, b_offset, pixels, to, to_row, add);
+  if (columns > 2 * lanes) outer_tile<outer_rows, 3>(a, a_row, b, b_offset, pixels, to, to_row, add);
+  else if (columns > lanes) outer_tile<outer_rows, 2>(a, a_row, b, b_offset, pixels, to, to_row, add);
+  else outer_tile<outer_rows, 1>(a, a_row, b, b_offset, pixels, to, to_row, add);
   if (!whole)
     for (i64 i = 0; i < rows; ++i) std::memcpy(c + i * c_row, tile + i * to_row, size_t(columns) * sizeof(float));
 }
 
-// Columns begin..begin + columns of the patches (all of kh * kw * c, flattened) of a unit's pixels: to[p, 0:24].
+// Columns begin..begin + columns of the patches (kh segments of kw * c, one after the other) of a unit's pixels, as
+// to[pixel][24]. Reads and writes up to 7 numbers too many after each piece; the surplus is overwritten or never stored.
 MINDGAP_AVX2 inline void pack_patches(float* to, const float* x, const i32* offset, i64 pixels, i64 begin, i64 columns,
                                       i64 segment, i64 segment_stride) {
   constexpr i64 wide = outer_vectors * lanes;
-  const i64 s = begin / segment, l = begin % segment;
-  if (columns == wide && l + wide <= segment) {
-    const float* from = x + s * segment_stride + l;
-    for (i64 p = 0; p < pixels; ++p)
-#pragma GCC unroll 3
-      for (int v = 0; v < outer_vectors; ++v)
-        _mm256_store_ps(to + p * wide + v * lanes, _mm256_loadu_ps(from + offset[p] + v * lanes));
-    return;
+  struct Piece {
+    i64 to, from;
+  } pieces[wide];
+  i64 count = 0;
+  for (i64 j = 0; j < columns;) {
+    const i64 s = (begin + j) / segment, l = (begin + j) % segment, length = std::min(segment - l, columns - j);
+    for (i64 i = 0; i < length; i += lanes) pieces[count++] = {j + i, s * segment_stride + l + i};
+    j += length;
   }
-  i32 at[wide];
-  for (i64 j = 0; j < columns; ++j) at[j] = i32((begin + j) / segment * segment_stride + (begin + j) % segment);
-  for (i64 p = 0; p < pixels; ++p)
-    for (i64 j = 0; j < wide; ++j) to[p * wide + j] = j < columns ? x[offset[p] + at[j]] : 0;
+  for (i64 p = 0; p < pixels; ++p, to += wide) {
+    const float* from = x + offset[p];
+    for (i64 i = 0; i < count; ++i) _mm256_storeu_ps(to + pieces[i].to, _mm256_loadu_ps(from + pieces[i].from));
+  }
 }
 
 inline void conv2d_backward_weights(const ConvGeometry& g, float* grad_w, float* grad_bias, const float* x, const float* grad_y) {
-  constexpr i64 wide = outer_vectors * lanes, pixels_a_unit = 128, channels_a_block = 64;
+  constexpr i64 wide = outer_vectors * lanes, pixels_a_unit = 200, channels_a_block = 64;
   const i64 oh = g.out_h(), ow = g.out_w(), segment = g.kw * g.c_in, columns = g.kh * segment;
   const Image in{g.n, g.h, g.w, g.c_in};
   const std::vector<AxisPhase> vertical = forward_axis(oh, g.kh, g.stride_h, g.pad_h);
@@ -83,9 +84,12 @@ inline void conv2d_backward_weights(const ConvGeometry& g, float* grad_w, float*
   const i64 units_an_image = divide_up(oh, unit.rows);
   const i64 units = unit.rows < oh ? g.n * units_an_image : divide_up(g.n, unit.images);
 
-  // x is read in place if nothing is padded, and packed by tile where enough channels share the packing.
-  const bool pads = rows_reach.low < 0 || columns_reach.low < 0 || rows_reach.high > g.h || columns_reach.high > g.w;
-  const bool packs = segment < lanes || (!pads && segment % lanes != 0) || (g.c_out >= 32 && g.c_in >= 32);
+  // x is read in place where no zeros are wanted and vectors end where rows do, and packed by tile where enough channels
+  // share the packing.
+  const bool pads =
+      rows_reach.low < 0 || columns_reach.low < 0 || rows_reach.high > g.h || columns_reach.high > g.w || segment % lanes != 0;
+  const bool packs = segment < lanes || (g.c_out >= 32 && g.c_in >= 32);
+  const bool packs_y = g.c_out > 16 || g.c_out % outer_rows != 0;
   const i64 width = columns_reach.high - columns_reach.low, row_size = width * g.c_in;
   const i64 unit_rows = (unit.rows - 1) * g.stride_h + g.kh, image_rows = pads ? unit_rows : g.h;
   const i64 most_pixels = unit.images * unit.rows * ow;
@@ -97,28 +101,40 @@ inline void conv2d_backward_weights(const ConvGeometry& g, float* grad_w, float*
         offset.push_back(i32(((image * image_rows + i * g.stride_h) * width + j * g.stride_w) * g.c_in));
       }
 
-  // Tasks: blocks of output channels times parts of the batch.
-  const i64 blocks = divide_up(g.c_out, channels_a_block), size = g.weight_size();
-  const i64 parts = std::clamp<i64>(std::min(divide_up(32, blocks), (4 << 20) / size), 1, units);
+  // Tiles of columns; where they are not packed, none crosses the end of a segment.
+  struct Tile {
+    i64 column, count;
+  };
+  std::vector<Tile> tiles;
+  const i64 run = packs ? columns : segment;
+  for (i64 s = 0; s < columns; s += run)
+    for (i64 l = 0; l < run; l += wide) tiles.push_back({s + l, std::min(wide, run - l)});
+
+  // Tasks: parts of the batch of six units or more, times blocks of output channels, times groups of column tiles. Only
+  // the parts touch rounding, and only the groups depend on the number of threads.
+  const i64 blocks = divide_up(g.c_out, channels_a_block), size = g.weight_size(), threads = omp_get_max_threads();
+  i64 parts = std::clamp<i64>(std::min(units / 6, (4 << 20) / size), 1, divide_up(16, blocks));
+  if (parts > 1) parts = parts / 2 * 2;
+  const i64 groups = std::min<i64>(divide_up(4 * threads, blocks * parts), i64(tiles.size()));
   const Scratch partial(parts > 1 ? parts * size : 0), partial_bias(parts * g.c_out);
   float* sums = parts > 1 ? partial.data() : grad_w;
 
-  const i64 threads = omp_get_max_threads();
   const i64 x_size = pads ? round_up(unit.images * unit_rows * row_size, 16) + wide : 0;
-  const i64 y_size = round_up((channels_a_block + outer_rows) * most_pixels, 16), tile_size = round_up(most_pixels * wide, 16);
+  const i64 y_size = round_up((channels_a_block + outer_rows) * most_pixels, 16),
+            tile_size = round_up(most_pixels * wide + wide, 16);
   const Scratch scratch(threads * (x_size + y_size + tile_size));
 #pragma omp parallel
   {
     float* packed_y = scratch.data() + omp_get_thread_num() * (x_size + y_size + tile_size);
     float *packed_tile = packed_y + y_size, *padded = packed_tile + tile_size;
 #pragma omp for schedule(dynamic, 1)
-    for (i64 task = 0; task < blocks * parts; ++task) {
-      const i64 part = task / blocks, block = task % blocks;
+    for (i64 task = 0; task < parts * blocks * groups; ++task) {
+      const i64 part = task / (blocks * groups), block = task / groups % blocks, group = task % groups;
       const i64 channel = g.c_out * block / blocks / outer_rows * outer_rows;
       const i64 channel_end = block + 1 == blocks ? g.c_out : g.c_out * (block + 1) / blocks / outer_rows * outer_rows;
       float* sum = sums + part * size + channel * columns;
       float* sum_bias = partial_bias.data() + part * g.c_out;
-      std::fill(sum_bias + channel, sum_bias + channel_end, 0.f);
+      if (group == 0) std::fill(sum_bias + channel, sum_bias + channel_end, 0.f);
       bool add = false;
       for (i64 u = units * part / parts; u < units * (part + 1) / parts; ++u, add = true) {
         const bool by_rows = unit.rows < oh;
@@ -131,25 +147,30 @@ inline void conv2d_backward_weights(const ConvGeometry& g, float* grad_w, float*
           copy_padded(padded, x + image * g.h * g.w * g.c_in, in, images, row_low, row_low + unit_rows, columns_reach);
           x_here = padded;
         }
-        pack_fours(packed_y, grad_y + (image * oh + row) * ow * g.c_out + channel, g.c_out, channel_end - channel, pixels);
-        if (grad_bias)
+        // Four channels c of pixel p are at a + (c - channel) * a_channel + p * a_row.
+        const float* a = grad_y + (image * oh + row) * ow * g.c_out + channel;
+        const i64 a_row = packs_y ? outer_rows : g.c_out, a_channel = packs_y ? pixels : 1;
+        if (packs_y) {
+          pack_fours(packed_y, a, g.c_out, channel_end - channel, pixels);
+          a = packed_y;
+        }
+        if (grad_bias && group == 0)
           for (i64 c = channel; c < channel_end; c += outer_rows)
-            add_pixels(sum_bias + c, packed_y + (c - channel) * pixels, std::min<i64>(outer_rows, channel_end - c), pixels);
-        const auto tile_column = [&](const float* b, const i32* b_offset, i64 column, i64 count) {
-          for (i64 c = channel; c < channel_end; c += outer_rows)
-            outer(packed_y + (c - channel) * pixels, b, b_offset, pixels, sum + (c - channel) * columns + column, columns,
-                  std::min<i64>(outer_rows, channel_end - c), count, add);
-        };
-        if (packs) {
-          for (i64 column = 0; column < columns; column += wide) {
-            const i64 count = std::min(wide, columns - column);
+            add_pixels(sum_bias + c, a + (c - channel) * a_channel, a_row, std::min<i64>(outer_rows, channel_end - c), pixels);
+        for (size_t t = tiles.size() * size_t(group) / size_t(groups); t < tiles.size() * size_t(group + 1) / size_t(groups);
+             ++t) {
+          const auto [column, count] = tiles[t];
+          const float* b = packed_tile;
+          const i32* b_offset = packed_offset.data();
+          if (packs) {
             pack_patches(packed_tile, x_here, offset.data(), pixels, column, count, segment, row_size);
-            tile_column(packed_tile, packed_offset.data(), column, count);
+          } else {
+            b = x_here + column / segment * row_size + column % segment;
+            b_offset = offset.data();
           }
-        } else {
-          for (i64 s = 0; s < g.kh; ++s)
-            for (i64 l = 0; l < segment; l += wide)
-              tile_column(x_here + s * row_size + l, offset.data(), s * segment + l, std::min(wide, segment - l));
+          for (i64 c = channel; c < channel_end; c += outer_rows)
+            outer(a + (c - channel) * a_channel, a_row, b, b_offset, pixels, sum + (c - channel) * columns + column, columns,
+                  std::min<i64>(outer_rows, channel_end - c), count, add);
         }
       }
     }

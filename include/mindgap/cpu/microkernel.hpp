@@ -72,21 +72,21 @@ MINDGAP_AVX2 inline void gather_tile(const float* a, const i32* a_offset, Segmen
 }
 
 template <int Rows, int Vectors>
-MINDGAP_AVX2 inline void outer_tile(const float* a, const float* b, const i32* b_offset, i64 pixels, float* c, i64 c_row,
-                                    bool add) {
+MINDGAP_AVX2 inline void outer_tile(const float* a, i64 a_row, const float* b, const i32* b_offset, i64 pixels, float* c,
+                                    i64 c_row, bool add) {
   __m256 sum[Rows][Vectors];
 #pragma GCC unroll 8
   for (int i = 0; i < Rows; ++i)
 #pragma GCC unroll 8
     for (int v = 0; v < Vectors; ++v) sum[i][v] = add ? _mm256_loadu_ps(c + i * c_row + v * lanes) : _mm256_setzero_ps();
-  for (i64 p = 0; p < pixels; ++p) {
+  for (i64 p = 0; p < pixels; ++p, a += a_row) {
     const float* right_at = b + b_offset[p];
     __m256 right[Vectors];
 #pragma GCC unroll 8
     for (int v = 0; v < Vectors; ++v) right[v] = _mm256_loadu_ps(right_at + v * lanes);
 #pragma GCC unroll 8
     for (int i = 0; i < Rows; ++i) {
-      const __m256 left = _mm256_broadcast_ss(a + p * outer_rows + i);
+      const __m256 left = _mm256_broadcast_ss(a + i);
 #pragma GCC unroll 8
       for (int v = 0; v < Vectors; ++v) sum[i][v] = _mm256_fmadd_ps(left, right[v], sum[i][v]);
     }
