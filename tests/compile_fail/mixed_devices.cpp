@@ -1,0 +1,7 @@
+// Operands of one op live on one device.
+// expect: no (matching function for call to|instance of function template).*conv2d
+#include <mindgap/ops/conv.hpp>
+
+auto convolve(const mindgap::Tensor<float, 4, mindgap::Cpu>& x, const mindgap::Tensor<float, 4, mindgap::Cuda>& w) {
+  return mindgap::conv2d(x, w);
+}
