@@ -1,10 +1,11 @@
 // results.csv: quoting, order, restarts and damage; summaries over seeds; study.json.
+#include <mindgap/study/results.hpp>
+
 #include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <cstdlib>
 #include <limits>
-#include <mindgap/study/results.hpp>
 #include <string>
 
 namespace fs = std::filesystem;

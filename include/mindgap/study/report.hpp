@@ -8,9 +8,7 @@
 // Equal data gives equal bytes: no time stamps but those in `how`.
 #pragma once
 
-#include <mindgap/core/tensor.hpp>
-#include <mindgap/cpu/runtime.hpp>
-#include <mindgap/study/findings.hpp>
+#include <mindgap/study/report_images.hpp>
 
 #include <filesystem>
 #include <string>
@@ -18,11 +16,6 @@
 #include <vector>
 
 namespace mindgap {
-
-struct ImageSet {
-  Tensor<u8, 4, Cpu> images;  // [n, h, w, c], c = 1 or 3; the first 8 of each class are shown
-  std::vector<i64> labels;    // [n]
-};
 
 struct ReportData {
   std::string title = "Mind the gap between generated and real images";
@@ -33,7 +26,7 @@ struct ReportData {
   ImageSet real, synthetic;  // either may be empty
   std::vector<Row> rows;     // of one configuration
   // [classes][classes], counts or rates, row: true class, column: answer; of the students R and S. May be empty.
-  std::vector<std::vector<double>> confusion_real, confusion_synthetic;
+  ConfusionMatrix confusion_real, confusion_synthetic;
   // How everything was made: groups of facts, such as {"Generator", {{"steps", "4,250"}, ...}}.
   std::vector<std::pair<std::string, Facts>> how;
 };

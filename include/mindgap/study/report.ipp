@@ -1,9 +1,7 @@
 // The bodies of study/report.hpp: charts, tables and sentences put together into a page.
 #include <mindgap/core/file.hpp>
-#include <mindgap/data/png.hpp>
 #include <mindgap/study/report.hpp>
 #include <mindgap/study/report_style.hpp>
-#include <mindgap/study/words.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -14,153 +12,12 @@ namespace mindgap {
 
 namespace detail {
 
-using svg::escape;
-using namespace words;
-
-inline std::string paragraph(const std::string& raw, const std::string& classes = "") {
-  return "<p" + (classes.empty() ? "" : " class=\"" + classes + "\"") + ">" + escape(raw) + "</p>\n";
-}
-inline std::string section(const std::string& title) { return "<h2>" + escape(title) + "</h2>\n"; }
-
 // What the numbers say about one topic.
 inline std::string remark_list(const Findings& f, Topic topic) {
   std::string out;
   for (const Remark& remark : remarks(f))
     if (remark.topic == topic) out += "<li>" + escape(remark.text) + "</li>\n";
   return out.empty() ? "" : "<ul>\n" + out + "</ul>\n";
-}
-
-inline std::string base64(const std::string& bytes) {
-  constexpr const char* digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  for (size_t at = 0; at < bytes.size(); at += 3) {
-    u32 word = 0;
-    for (size_t i = 0; i < 3; ++i) word = word << 8 | (at + i < bytes.size() ? static_cast<unsigned char>(bytes[at + i]) : 0u);
-    for (size_t i = 0; i < 4; ++i) out += at + i > bytes.size() ? '=' : digits[word >> (18 - 6 * i) & 63];
-  }
-  return out;
-}
-
-inline std::string seeds_tooltip(const std::string& name, const Stats& stats) {
-  std::string out = name + ": " + percent(stats.mean);
-  if (stats.n > 1)
-    out += " (" + svg::number(stats.lowest * 100, 1) + " to " + svg::number(stats.highest * 100, 1) + " over " +
-           count(stats.n, "seed") + ")";
-  return out;
-}
-inline svg::Point chart_point(double x, const Stats& stats, const std::string& name, bool hollow = false) {
-  return {x, stats.mean * 100, stats.lowest * 100, stats.highest * 100, seeds_tooltip(name, stats), hollow};
-}
-
-inline std::vector<svg::Reference> baselines(const Findings& f, const char* real_colour, const char* generated_colour) {
-  std::vector<svg::Reference> out;
-  if (f.real) out.push_back({"R: all real, " + svg::number(f.real->mean * 100, 1), real_colour, f.real->mean * 100});
-  if (f.synthetic)
-    out.push_back({"S: all generated, " + svg::number(f.synthetic->mean * 100, 1), generated_colour, f.synthetic->mean * 100});
-  return out;
-}
-
-// Accuracy against the split for the curves of one way of freezing. The hollow ends are the baselines: nothing frozen is
-// the student of the back's source, everything frozen that of the front's.
-inline svg::LineChart swap_chart(const Findings& f, const std::vector<const Curve*>& curves) {
-  svg::LineChart chart;
-  chart.x_title = "frozen from the input up to and including";
-  chart.y_title = "% of real test images recognised";
-  chart.references = baselines(f, "real", "generated");
-  std::map<i64, std::string> splits;
-  for (const Curve* curve : curves)
-    for (const CurvePoint& point : curve->points) splits.emplace(point.frozen_units, point.split);
-  std::map<i64, double> position;
-  chart.x_ticks.push_back("nothing");
-  for (const auto& [frozen_units, split] : splits) {
-    position[frozen_units] = double(chart.x_ticks.size());
-    chart.x_ticks.push_back(split);
-  }
-  chart.x_ticks.push_back("everything");
-  const double last = double(chart.x_ticks.size()) - 1;
-  chart.description = "Accuracy on real test images against the split.";
-  for (const Curve* curve : curves) {
-    const bool real_front = curve->direction[0] == 'R', real_back = curve->direction.ends_with('R'),
-               control = real_front == real_back;
-    svg::Series series;
-    series.label = control     ? (real_back ? "control R → R" : "control S → S")
-                   : real_back ? "front S → back R"
-                               : "front R → back S";
-    series.colour = real_back ? "real" : "generated";
-    series.marker = control ? svg::Marker::none : real_back ? svg::Marker::circle : svg::Marker::square;
-    series.dashed = control;
-    const auto &front = real_front ? f.real : f.synthetic, &back = real_back ? f.real : f.synthetic;
-    if (back) series.points.push_back(chart_point(0, *back, "nothing frozen", true));
-    for (const CurvePoint& point : curve->points) {
-      series.points.push_back(
-          chart_point(position[point.frozen_units], point.top1, series.label + ", frozen up to " + point.split));
-      chart.description += " " + series.points.back().tooltip + ".";
-    }
-    if (front) series.points.push_back(chart_point(last, *front, "everything frozen", true));
-    if (control) {
-      // The baselines' spread is drawn by the curves themselves.
-      for (svg::Point& point : series.points)
-        if (point.hollow) point.low = point.high = point.y;
-    } else {
-      series.name_at = int(std::min<size_t>(2, series.points.size() - 1));
-      series.name_above = real_back;
-    }
-    chart.series.push_back(std::move(series));
-  }
-  return chart;
-}
-
-inline svg::LineChart real_images_chart(const Findings& f) {
-  svg::LineChart chart;
-  chart.x_title = "real training images";
-  chart.y_title = "% of real test images recognised";
-  chart.references = baselines(f, "soft", "soft");
-  chart.dodge = 7;
-  chart.description = "Accuracy on real test images against the number of real training images.";
-  std::map<i64, double> position;
-  for (const Recipe& recipe : f.recipes)
-    for (const RecipePoint& point : recipe.points) position[point.real_count] = 0;
-  for (auto& [real_count, x] : position) {
-    x = double(chart.x_ticks.size());
-    chart.x_ticks.push_back(count(real_count));
-  }
-  // The paper's recipe, the last stage, is the strongest.
-  const std::pair<const char*, svg::Marker> looks[] = {{"green", svg::Marker::circle}, {"ink", svg::Marker::square},
-                                                       {"gold", svg::Marker::diamond}, {"generated", svg::Marker::triangle},
-                                                       {"real", svg::Marker::diamond}, {"purple", svg::Marker::plus}};
-  const auto look = [&](const Recipe& recipe, size_t index) {
-    for (size_t i = 0; i < std::size(known_recipe_names); ++i)
-      if (recipe.name == known_recipe_names[i]) return looks[i];
-    return looks[index % std::size(looks)];
-  };
-  for (size_t i = 0; i < f.recipes.size(); ++i) {
-    const Recipe& recipe = f.recipes[i];
-    svg::Series series;
-    series.label = recipe.label;
-    std::tie(series.colour, series.marker) = look(recipe, i);
-    series.dashed = !recipe.fine_tunes;
-    for (const RecipePoint& point : recipe.points) {
-      series.points.push_back(
-          chart_point(position[point.real_count], point.top1, recipe.label + ", " + count(point.real_count) + " real images"));
-      chart.description += " " + series.points.back().tooltip + ".";
-    }
-    chart.series.push_back(std::move(series));
-  }
-  return chart;
-}
-
-inline std::string figure(const svg::LineChart& chart, const std::string& caption) {
-  std::string out = "<figure>\n<ul class=\"legend\">";
-  out += svg::legend(chart);
-  out += "</ul>\n" + svg::draw(chart, 860, 400, true, "wide") + svg::draw(chart, 350, 330, false, "narrow");
-  return out + "<figcaption>" + escape(caption) + "</figcaption>\n</figure>\n";
-}
-
-// The network as a row of boxes: generated front, real back, or the reverse.
-inline std::string network(size_t front, size_t back, bool real_front) {
-  std::string out = std::string("<span class=\"net") + (front + back > 8 ? " fine" : "") + "\" aria-hidden=\"true\">";
-  for (size_t i = 0; i < front + back; ++i) out += (i < front) == real_front ? "<i></i>" : "<i class=\"g\"></i>";
-  return out + "</span>";
 }
 
 inline std::string recovered_cell(const CurvePoint& point, const char* colour) {
@@ -191,7 +48,8 @@ inline std::string swap_tables(const Findings& f, const Curve* swap, const Curve
   std::string out =
       "<div class=\"panel pair\">\n" + (swap ? swap_table(*swap) : "") + (reverse ? swap_table(*reverse) : "") + "</div>\n";
   out += paragraph(
-      "Recovered: the share of the gap, 0 % is S and 100 % is R, formed for each seed and then averaged. Accuracies are mean ± "
+      "Recovered: the share of the gap, 0\u00a0% is S and 100\u00a0% is R, formed for each seed and then averaged. Accuracies "
+      "are mean ± "
       "standard deviation over seeds.",
       "note");
   if (swap && f.gap && f.gap->mean > 0) {
@@ -329,92 +187,6 @@ inline std::string normalisation_section(const Findings& f) {
   return out + "</tbody></table></div>\n" + remark_list(f, Topic::normalisation);
 }
 
-inline std::string strip(const ReportData& data, const ImageSet& set, i64 class_index, const std::string& kind) {
-  if (!set.images.defined()) return "<div></div>\n";
-  const i64 h = set.images.extent(1), w = set.images.extent(2), c = set.images.extent(3);
-  std::string out;
-  i64 shown = 0;
-  for (size_t i = 0; i < set.labels.size() && shown < 8; ++i)
-    if (set.labels[i] == class_index) {
-      out += "<img alt=\"\" width=\"" + std::to_string(w) + "\" height=\"" + std::to_string(h) +
-             "\" src=\"data:image/png;base64," + base64(encode_png(set.images.data() + i64(i) * h * w * c, h, w, c)) + "\">";
-      ++shown;
-    }
-  const std::string what = std::to_string(shown) + " " + kind + " images of " + data.class_names[size_t(class_index)];
-  return std::string("<div class=\"strip") + (std::max(h, w) < 96 ? " pixel" : "") + "\" role=\"img\" aria-label=\"" +
-         escape(what) + "\">" + out + "</div>\n";
-}
-
-inline std::string samples_section(const ReportData& data) {
-  if (data.real.labels.empty() && data.synthetic.labels.empty()) return "";
-  constexpr i64 most_classes = 12;
-  const i64 classes = i64(data.class_names.size()), shown = std::min(classes, most_classes);
-  std::string out = section("Real and generated images");
-  std::string text = "The first images of each class, not picked by hand.";
-  if (shown < classes) text += " " + count(shown) + " of " + count(classes) + " classes are shown.";
-  out += paragraph(text) +
-         "<div class=\"panel samples\"><span class=\"corner\"></span><span class=\"head\">real</span><span "
-         "class=\"head\">generated</span>\n";
-  for (i64 i = 0; i < shown; ++i) {
-    const i64 class_index = i * classes / shown;
-    out += "<span class=\"class\">" + escape(data.class_names[size_t(class_index)]) + "</span>" +
-           strip(data, data.real, class_index, "real") + strip(data, data.synthetic, class_index, "generated");
-  }
-  return out + "</div>\n";
-}
-
-// Rows scaled to sum 1; a class without test images stays 0.
-inline std::vector<std::vector<double>> rates(std::vector<std::vector<double>> cells) {
-  for (auto& row : cells) {
-    double sum = 0;
-    for (double cell : row) sum += cell;
-    for (double& cell : row) cell = sum > 0 ? cell / sum : 0;
-  }
-  return cells;
-}
-
-inline std::string confusion_section(const ReportData& data) {
-  if (data.confusion_real.empty() || data.confusion_synthetic.empty()) return "";
-  const auto real = rates(data.confusion_real), synthetic = rates(data.confusion_synthetic);
-  const size_t n = data.class_names.size();
-  struct Cell {
-    size_t truth, answer;
-    double more;  // by S
-  };
-  std::vector<Cell> mistakes, hits;
-  for (size_t i = 0; i < n; ++i)
-    for (size_t j = 0; j < n; ++j) (i == j ? hits : mistakes).push_back({i, j, synthetic[i][j] - real[i][j]});
-  std::stable_sort(mistakes.begin(), mistakes.end(),
-                   [](const Cell& a, const Cell& b) { return std::abs(a.more) > std::abs(b.more); });
-  std::stable_sort(hits.begin(), hits.end(), [](const Cell& a, const Cell& b) { return a.more < b.more; });
-
-  std::string out = section("Where classes are confused");
-  std::string text = "S loses most on";
-  size_t named = 0;
-  for (; named < std::min<size_t>(3, hits.size()) && hits[named].more < -0.005; ++named) {
-    const size_t i = hits[named].truth;
-    text += (named ? "; " : " ") + data.class_names[i] + " (" + percent(real[i][i]) + " recognised by R, " +
-            percent(synthetic[i][i]) + " by S)";
-  }
-  out += paragraph(named ? text + "." : "No class is recognised notably worse by S than by R.");
-  out += "<div class=\"panel maps\"><div><h3>R, trained on real images</h3>" +
-         svg::heat_map(real, data.class_names, "real", "Confusion matrix of R") +
-         "</div><div><h3>S, trained on generated images</h3>" +
-         svg::heat_map(synthetic, data.class_names, "generated", "Confusion matrix of S") + "</div></div>\n";
-  out += paragraph(
-      "Each row is a class, each column an answer; the numbers are % of the class. A perfect student has a dark diagonal only.",
-      "note");
-  std::string list;
-  for (size_t i = 0; i < std::min<size_t>(6, mistakes.size()) && std::abs(mistakes[i].more) >= 0.005; ++i) {
-    const auto& [truth, answer, more] = mistakes[i];
-    list += "<li><b>" + escape(data.class_names[truth]) + "</b> taken for <b>" + escape(data.class_names[answer]) +
-            "</b>: " + escape(percent(real[truth][answer])) + " by R, " + escape(percent(synthetic[truth][answer])) + " by S (" +
-            escape(signed_points(more)) + " points)</li>\n";
-  }
-  if (!list.empty()) out += "<h3>The largest differences</h3>\n<ul>\n" + list + "</ul>\n";
-  return out;
-}
-
 inline std::string question_section(const ReportData& data, const Findings& f) {
   const std::string student = data.student.empty() ? "An image classifier" : data.student,
                     dataset = data.dataset.empty() ? "the data set" : data.dataset;
@@ -533,8 +305,9 @@ MINDGAP_INLINE std::string report_html(const ReportData& data) {
   for (const Remark& remark : remarks(findings))
     if (remark.leading) out += "<li>" + escape(remark.text) + "</li>\n";
   out += "</ul></div>\n" + tiles(findings);
-  out += question_section(data, findings) + samples_section(data) + swap_section(findings) + real_images_section(findings) +
-         normalisation_section(findings) + confusion_section(data) + how_section(data);
+  out += question_section(data, findings) + samples_section(data.real, data.synthetic, data.class_names) +
+         swap_section(findings) + real_images_section(findings) + normalisation_section(findings) +
+         confusion_section(data.confusion_real, data.confusion_synthetic, data.class_names) + how_section(data);
   return out + "</main>\n</body>\n</html>\n";
 }
 

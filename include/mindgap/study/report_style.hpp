@@ -27,7 +27,7 @@ ul{padding-left:1.2rem}li{margin:.3rem 0}
 .tile b{display:block;font-size:1.75rem;line-height:1.2;font-variant-numeric:tabular-nums;color:var(--c,var(--ink))}
 .tile small{display:block;font-size:.85rem;line-height:1.35;color:var(--soft)}
 figure,.panel{background:var(--card);border:1px solid var(--rule);border-radius:10px;padding:1.1rem 1.2rem;margin:1.2rem 0}
-figure .chart{max-width:100%;height:auto}
+main .chart{max-width:100%;height:auto}
 figcaption{margin-top:.6rem;max-width:46rem}
 .narrow,.legend{display:none}
 .legend{flex-wrap:wrap;gap:.15rem 1rem;font-size:.85rem;margin:0 0 .6rem;padding:0;list-style:none}
@@ -67,7 +67,7 @@ summary{cursor:pointer;font-weight:600}
  .samples{grid-template-columns:1fr 1fr;gap:.35rem .9rem}.samples .class{grid-column:1/-1;font-weight:600;margin-top:.4rem}
  .samples .corner{display:none}.strip{grid-template-columns:repeat(4,1fr)}
  .nets{grid-template-columns:1fr;gap:.2rem}.nets span{margin-bottom:.6rem}
- .meter{display:none}th,td{padding:.4rem .5rem}
+ .meter{display:none}.net i{width:9px}.net.fine i{width:5px}th,td{padding:.4rem .5rem}
  dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:.45rem}
 }
 @media print{

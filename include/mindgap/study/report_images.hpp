@@ -1,0 +1,129 @@
+// The report's pictures of the data: samples side by side, and where classes are confused.
+//
+// Images become inline PNG, at most 8 a class and 12 classes; confusion matrices become heat maps and the largest
+// differences in words.
+#pragma once
+
+#include <mindgap/core/tensor.hpp>
+#include <mindgap/cpu/runtime.hpp>
+#include <mindgap/data/png.hpp>
+#include <mindgap/study/report_charts.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <vector>
+
+namespace mindgap {
+
+struct ImageSet {
+  Tensor<u8, 4, Cpu> images;  // [n, h, w, c], c = 1 or 3; the first 8 of each class are shown
+  std::vector<i64> labels;    // [n]
+};
+
+using ConfusionMatrix = std::vector<std::vector<double>>;
+
+namespace detail {
+
+inline std::string base64(const std::string& bytes) {
+  constexpr const char* digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string out;
+  for (size_t at = 0; at < bytes.size(); at += 3) {
+    u32 word = 0;
+    for (size_t i = 0; i < 3; ++i) word = word << 8 | (at + i < bytes.size() ? static_cast<unsigned char>(bytes[at + i]) : 0u);
+    for (size_t i = 0; i < 4; ++i) out += at + i > bytes.size() ? '=' : digits[word >> (18 - 6 * i) & 63];
+  }
+  return out;
+}
+
+inline std::string strip(const ImageSet& set, const std::string& class_name, i64 class_index, const std::string& kind) {
+  if (!set.images.defined()) return "<div></div>\n";
+  const i64 h = set.images.extent(1), w = set.images.extent(2), c = set.images.extent(3);
+  std::string out;
+  i64 shown = 0;
+  for (size_t i = 0; i < set.labels.size() && shown < 8; ++i)
+    if (set.labels[i] == class_index) {
+      out += "<img alt=\"\" width=\"" + std::to_string(w) + "\" height=\"" + std::to_string(h) +
+             "\" src=\"data:image/png;base64," + base64(encode_png(set.images.data() + i64(i) * h * w * c, h, w, c)) + "\">";
+      ++shown;
+    }
+  const std::string what = std::to_string(shown) + " " + kind + " images of " + class_name;
+  return std::string("<div class=\"strip") + (std::max(h, w) < 96 ? " pixel" : "") + "\" role=\"img\" aria-label=\"" +
+         escape(what) + "\">" + out + "</div>\n";
+}
+
+inline std::string samples_section(const ImageSet& real, const ImageSet& synthetic, const std::vector<std::string>& class_names) {
+  if (real.labels.empty() && synthetic.labels.empty()) return "";
+  constexpr i64 most_classes = 12;
+  const i64 classes = i64(class_names.size()), shown = std::min(classes, most_classes);
+  std::string out = section("Real and generated images");
+  std::string text = "The first images of each class, not picked by hand.";
+  if (shown < classes) text += " " + count(shown) + " of " + count(classes) + " classes are shown.";
+  out += paragraph(text) +
+         "<div class=\"panel samples\"><span class=\"corner\"></span><span class=\"head\">real</span><span "
+         "class=\"head\">generated</span>\n";
+  for (i64 i = 0; i < shown; ++i) {
+    const i64 class_index = i * classes / shown;
+    out += "<span class=\"class\">" + escape(class_names[size_t(class_index)]) + "</span>" +
+           strip(real, class_names[size_t(class_index)], class_index, "real") +
+           strip(synthetic, class_names[size_t(class_index)], class_index, "generated");
+  }
+  return out + "</div>\n";
+}
+
+// Rows scaled to sum 1; a class without test images stays 0.
+inline ConfusionMatrix rates(ConfusionMatrix cells) {
+  for (auto& row : cells) {
+    double sum = 0;
+    for (double cell : row) sum += cell;
+    for (double& cell : row) cell = sum > 0 ? cell / sum : 0;
+  }
+  return cells;
+}
+
+inline std::string confusion_section(const ConfusionMatrix& confusion_real, const ConfusionMatrix& confusion_synthetic,
+                                     const std::vector<std::string>& class_names) {
+  if (confusion_real.empty() || confusion_synthetic.empty()) return "";
+  const auto real = rates(confusion_real), synthetic = rates(confusion_synthetic);
+  const size_t n = class_names.size();
+  struct Cell {
+    size_t truth, answer;
+    double more;  // by S
+  };
+  std::vector<Cell> mistakes, hits;
+  for (size_t i = 0; i < n; ++i)
+    for (size_t j = 0; j < n; ++j) (i == j ? hits : mistakes).push_back({i, j, synthetic[i][j] - real[i][j]});
+  std::stable_sort(mistakes.begin(), mistakes.end(),
+                   [](const Cell& a, const Cell& b) { return std::abs(a.more) > std::abs(b.more); });
+  std::stable_sort(hits.begin(), hits.end(), [](const Cell& a, const Cell& b) { return a.more < b.more; });
+
+  std::string out = section("Where classes are confused");
+  std::string text = "S loses most on";
+  size_t named = 0;
+  for (; named < std::min<size_t>(3, hits.size()) && hits[named].more < -0.005; ++named) {
+    const size_t i = hits[named].truth;
+    text += (named ? "; " : " ") + class_names[i] + " (" + percent(real[i][i]) + " recognised by R, " + percent(synthetic[i][i]) +
+            " by S)";
+  }
+  out += paragraph(named ? text + "." : "No class is recognised notably worse by S than by R.");
+  out += "<div class=\"panel maps\"><div><h3>R, trained on real images</h3>" +
+         svg::heat_map(real, class_names, "real", "Confusion matrix of R") +
+         "</div><div><h3>S, trained on generated images</h3>" +
+         svg::heat_map(synthetic, class_names, "generated", "Confusion matrix of S") + "</div></div>\n";
+  out += paragraph(
+      "Each row is a class, each column an answer; the numbers are % of the class. A perfect student has a dark diagonal only.",
+      "note");
+  std::string list;
+  for (size_t i = 0; i < std::min<size_t>(6, mistakes.size()) && std::abs(mistakes[i].more) >= 0.005; ++i) {
+    const auto& [truth, answer, more] = mistakes[i];
+    list += "<li><b>" + escape(class_names[truth]) + "</b> taken for <b>" + escape(class_names[answer]) +
+            "</b>: " + escape(percent(real[truth][answer])) + " by R, " + escape(percent(synthetic[truth][answer])) + " by S (" +
+            escape(signed_points(more)) + " points)</li>\n";
+  }
+  if (!list.empty()) out += "<h3>The largest differences</h3>\n<ul>\n" + list + "</ul>\n";
+  return out;
+}
+
+}  // namespace detail
+
+}  // namespace mindgap
