@@ -1,7 +1,7 @@
 // Concatenation along the channels, and its reverse: y[r] = [a[r], b[r]]. Each reads and writes every element once.
 #pragma once
 
-#include <mindgap/kernels/block.hpp>
+#include <mindgap/kernels/copy.hpp>
 
 namespace mindgap {
 
@@ -21,18 +21,13 @@ struct ConcatChannels {
     const i64 begin = block.id() * rows_per_block, end = begin + rows_per_block < rows ? begin + rows_per_block : rows;
     for (i64 r = begin; r < end; ++r) {
       const auto whole = y + r * (first + second);
-      if (a) copy(block, whole, a + r * first, first);
-      if (b) copy(block, whole + first, b + r * second, second);
-    }
-  }
-
- private:
-  template <class B>
-  MG_HD static void copy(B& block, Whole whole, Part part, i64 n) {
-#pragma GCC ivdep
-    for (i64 c = block.rank(); c < n; c += block.size()) {
-      if constexpr (Join) whole[c] = part[c];
-      else part[c] = whole[c];
+      if constexpr (Join) {
+        copy_row(block, whole, a + r * first, first);
+        copy_row(block, whole + first, b + r * second, second);
+      } else {
+        if (a) copy_row(block, a + r * first, whole, first);
+        if (b) copy_row(block, b + r * second, whole + first, second);
+      }
     }
   }
 };

@@ -5,22 +5,21 @@
 #pragma once
 
 #include <mindgap/core/math.hpp>
-#include <mindgap/kernels/block.hpp>
+#include <mindgap/kernels/copy.hpp>
 
 namespace mindgap {
 
 // y[i, c] = table[ids[i], c]                                   one block an id
 template <class T>
 struct EmbeddingRows {
-  T* y;              // [n, cols]
-  const T* table;    // [rows, cols]
-  const i64* ids;    // [n]
+  T* y;            // [n, cols]
+  const T* table;  // [rows, cols]
+  const i64* ids;  // [n]
   i64 cols;
 
   template <Block B>
   MG_HD void operator()(B& block) const {
-    const T* in = table + ids[block.id()] * cols;
-    for (i64 c = block.rank(); c < cols; c += block.size()) y[block.id() * cols + c] = in[c];
+    copy_row(block, y + block.id() * cols, table + ids[block.id()] * cols, cols);
   }
 };
 

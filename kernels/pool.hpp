@@ -82,7 +82,10 @@ struct MaxPoolBackward {
       for (i64 oi = g.first_window(i, g.out_h); oi < g.last_window(i, g.out_h); ++oi)
         for (i64 oj = g.first_window(j, g.out_w); oj < g.last_window(j, g.out_w); ++oj) {
           const i64 at = ((n * g.out_h + oi) * g.out_w + oj) * g.channels;
-          for (i64 c = block.rank(); c < g.channels; c += block.size()) sum[c] += index[at + c] == here ? float(grad_y[at + c]) : 0.f;
+          for (i64 c = block.rank(); c < g.channels; c += block.size()) {
+            const float v = float(grad_y[at + c]);  // read in any case, so that the loop has no branch
+            sum[c] += index[at + c] == here ? v : 0.f;
+          }
         }
       for (i64 c = block.rank(); c < g.channels; c += block.size()) grad_x[(block.id() * g.w + j) * g.channels + c] = T(sum[c]);
     }
@@ -110,7 +113,8 @@ struct AveragePool {
           const T* in = x + ((n * g.h + i) * g.w + j) * g.channels;
           for (i64 c = block.rank(); c < g.channels; c += block.size()) sum[c] += float(in[c]);
         }
-      for (i64 c = block.rank(); c < g.channels; c += block.size()) y[(block.id() * g.out_w + oj) * g.channels + c] = T(scale * sum[c]);
+      for (i64 c = block.rank(); c < g.channels; c += block.size())
+        y[(block.id() * g.out_w + oj) * g.channels + c] = T(scale * sum[c]);
     }
   }
 };

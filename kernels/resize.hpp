@@ -5,7 +5,7 @@
 // copied it in their order.
 #pragma once
 
-#include <mindgap/kernels/block.hpp>
+#include <mindgap/kernels/copy.hpp>
 
 namespace mindgap {
 
@@ -32,7 +32,7 @@ struct UpsampleNearest {
     T* out = y + block.id() * g.out_w * g.channels;
     for (i64 j = 0; j < g.out_w; ++j) {
       const T* pixel = in + g.source_column(j) * g.channels;
-      for (i64 c = block.rank(); c < g.channels; c += block.size()) out[j * g.channels + c] = pixel[c];
+      copy_row(block, out + j * g.channels, pixel, g.channels);
     }
   }
 };
