@@ -5,10 +5,13 @@ Parts: resnet narrow unet samplers (all by default). Versions and the format of 
 Inputs. Weights are not stored; both sides make them from counter-based streams (golden_stream.py). With u = uniform(i) and
 c = 2 u - 1, in double, rounded to f32 at the end, element i (row major in the *published* layout, a convolution is OIHW) of entry NAME is, from the
 stream of seed 0 and purpose "golden:NAME":
-  rank 2 or more      c * gain * sqrt(3 / fan_in), fan_in = product of all extents but the first; gain = sqrt(2) where the
-                      entry has rank 4 and the model is a ResNet, else 1
+  rank 2 or more      c * gain * sqrt(3 / fan_in), fan_in = product of all extents but the first; gain = 1,
+                      but in a ResNet sqrt(2) for rank 4 and 0.2 for fc.weight
   *.running_mean      0.1 c           *.running_var  1 + 0.5 u         *.num_batches_tracked  0
-  *.bias              0.2 c           other rank 1 (weights of norms)  1 + 0.2 c
+  *.bias              0.2 c, but in a ResNet 2 + 0.2 c for norms (all but fc.bias)
+  other rank 1        1 + 0.2 c (weights of norms)
+The 2 keeps most numbers away from the kink of ReLU: a number that another order of additions moves across it changes a gradient by a jump, 1e-3 and
+more of its norm, which would drown the rounding errors that these files are about.
 Images and the U-Net's target are sqrt(3) c (purposes "golden:input" and "golden:target", NCHW); labels, time steps and class labels are below(i, count) of
 "golden:labels", "golden:timesteps" and "golden:class_labels".
 
@@ -45,24 +48,27 @@ def centred(purpose, shape, scale):
     return torch.from_numpy((c * scale).astype(np.float32).reshape(shape))
 
 
-def parameter(name, shape, conv_gain):
+def parameter(name, shape, resnet):
     u = Stream("golden:" + name).uniform(math.prod(shape))
     c = 2 * u - 1
     if name.endswith("num_batches_tracked"):
         return torch.zeros(shape, dtype=torch.int64)
     if len(shape) >= 2:
-        value = c * ((conv_gain if len(shape) == 4 else 1.0) * math.sqrt(3 / math.prod(shape[1:])))
+        gain = 0.2 if resnet and name == "fc.weight" else math.sqrt(2) if resnet and len(shape) == 4 else 1.0
+        value = c * (gain * math.sqrt(3 / math.prod(shape[1:])))
     elif name.endswith("running_mean"):
         value = 0.1 * c
     elif name.endswith("running_var"):
         value = 1 + 0.5 * u
+    elif name.endswith("bias"):
+        value = 0.2 * c + (2 if resnet and name != "fc.bias" else 0)
     else:
-        value = 0.2 * c if name.endswith("bias") else 1 + 0.2 * c
+        value = 1 + 0.2 * c
     return torch.from_numpy(value.astype(np.float32).reshape(shape))
 
 
-def fill(model, conv_gain):
-    model.load_state_dict({name: parameter(name, tuple(v.shape), conv_gain) for name, v in model.state_dict().items()})
+def fill(model, resnet):
+    model.load_state_dict({name: parameter(name, tuple(v.shape), resnet) for name, v in model.state_dict().items()})
     return model
 
 
@@ -233,7 +239,7 @@ def narrow_resnet18(width, classes, channels):
 def make_resnet(name, build, image_shape, classes, steps, eval_gradient, full):
     images = centred("golden:input", image_shape, math.sqrt(3))
     labels = torch.from_numpy(Stream("golden:labels").below(image_shape[0], classes))
-    results = ways(lambda: fill(build(), math.sqrt(2)), run_resnet(images, labels, steps, eval_gradient))
+    results = ways(lambda: fill(build(), resnet=True), run_resnet(images, labels, steps, eval_gradient))
     out = {}
     store(out, *results, full)
     write(name, out)
@@ -267,7 +273,7 @@ def make_unet(name, batch=3):
         out.update({"train/grad/" + n: p.grad for n, p in model.named_parameters()})
         return out
 
-    results = ways(lambda: fill(build(), 1.0), run)
+    results = ways(lambda: fill(build(), resnet=False), run)
     out = {}
     store(out, *results, full=lambda key, size: key == "train/output")
     write(name, out)
