@@ -270,7 +270,7 @@ constexpr auto rebuild(const Binary<Op, A, B>&, X x, Y y) {
 // The same expression with its numbers in the type: an empty type whose default value is the function.
 template <auto tree>
 constexpr auto freeze() {
-  using E = std::remove_cv_t<decltype(tree)>;
+  using E = std::remove_cvref_t<decltype(tree)>;  // nvcc hands decltype((tree)) to g++
   if constexpr (std::is_same_v<E, Constant>) return Number<bit_cast<u32>(tree.number)>{};
   else if constexpr (requires { tree.b; }) return rebuild(tree, freeze<tree.a>(), freeze<tree.b>());
   else if constexpr (requires { tree.a; }) return rebuild(tree, freeze<tree.a>());
