@@ -7,7 +7,6 @@
 #include <cstdio>
 #include <cxxopts.hpp>
 #include <fcntl.h>
-#include <iostream>
 #include <map>
 #include <set>
 #include <signal.h>
