@@ -213,6 +213,23 @@ BOOST_AUTO_TEST_CASE(matmul_f32) {
     }
 }
 
+// A row of a product is the same, bit by bit, however many rows stand beside it.
+BOOST_AUTO_TEST_CASE(rows_do_not_depend_on_the_batch) {
+  for (bool trans_b : {false, true})
+    for (i64 n : {1, 10, 128, 320})
+      for (i64 k : {9, 64, 512, 1500}) {
+        const i64 rows = 64;
+        const auto a = noise<float>(rows * k, 1), b = noise<float>(n * k, 2);
+        std::vector<float> all(size_t(rows * n)), part(all.size());
+        cpu::matmul(MatmulGeometry::dense(rows, n, k, false, trans_b), all.data(), a.data(), b.data());
+        for (i64 m : {1, 3, 33}) {
+          cpu::matmul(MatmulGeometry::dense(m, n, k, false, trans_b), part.data(), a.data() + (rows - m) * k, b.data());
+          BOOST_TEST_CONTEXT("n " << n << " k " << k << " trans_b " << trans_b << " rows " << m)
+          BOOST_CHECK(std::memcmp(part.data(), all.data() + (rows - m) * n, size_t(m * n) * sizeof(float)) == 0);
+        }
+      }
+}
+
 BOOST_AUTO_TEST_CASE(matmul_bf16) {
   for (const MatmulGeometry& g : products())
     BOOST_TEST_CONTEXT("batch " << g.batch() << " m " << g.m << " n " << g.n << " k " << g.k << " trans " << g.trans_a

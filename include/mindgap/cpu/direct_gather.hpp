@@ -62,8 +62,8 @@ MINDGAP_AVX2 void gather_columns(const float* a, const i32* a_offset, Segments k
 }
 
 // Rows 0..count of C, columns of the panels panel_begin..panel_end; n columns in all. packed: [n / 16][k][16].
-inline void gather(const float* a, const i32* a_offset, Segments k, const float* packed, float* c, const i32* c_offset, i64 count,
-                   i64 n, i64 panel_begin, i64 panel_end, Start start, const float* bias) {
+inline void gather_panels(const float* a, const i32* a_offset, Segments k, const float* packed, float* c, const i32* c_offset,
+                          i64 count, i64 n, i64 panel_begin, i64 panel_end, Start start, const float* bias) {
   // A block of K whose panel stays in the first cache.
   constexpr i64 block = 384;
   const bool splits = k.length > block;
@@ -108,6 +108,28 @@ inline void gather(const float* a, const i32* a_offset, Segments k, const float*
         }
       }
     }
+}
+
+// The same, a few rows at a time where all of B fits the second cache.
+inline void gather(const float* a, const i32* a_offset, Segments k, const float* packed, float* c, const i32* c_offset, i64 count,
+                   i64 n, i64 panel_begin, i64 panel_end, Start start, const float* bias) {
+  const i64 chunks = k.size() * n <= 48 * 1024 ? divide_up(count, 8 * gather_rows) : 1;
+  for (i64 i = 0; i < chunks; ++i) {
+    const i64 row = count * i / chunks;
+    gather_panels(a, a_offset + row, k, packed, c, c_offset + row, count * (i + 1) / chunks - row, n, panel_begin, panel_end,
+                  start, bias);
+  }
+}
+
+// A convolution with at most this many outputs reads its weights as they are, [n][k], and sums along K.
+constexpr i64 few_columns = 4;
+
+inline void gather_few(const float* a, const i32* a_offset, Segments k, const float* b, float* c, const i32* c_offset, i64 count,
+                       i64 n, const float* bias) {
+  for (i64 row = 0; row < count; row += dot_rows)
+    for (i64 j = 0; j < n; ++j)
+      gather_dots(a, a_offset + row, k, b + j * k.size(), c + j, c_offset + row, std::min<i64>(dot_rows, count - row),
+                  bias ? bias[j] : 0);
 }
 
 // --- convolution -----------------------------------------------------------------------------------------------------
@@ -174,6 +196,7 @@ struct Unit {
 };
 
 // target = convolution of source with the packed weights of each pair of phases (vertical outermost), one after the other.
+// packed is plain [n][k] if target has few_columns or less and there is but one phase.
 inline void convolve(float* target, const Image& out, const float* source, const Image& in,
                      const std::vector<AxisPhase>& vertical, const std::vector<AxisPhase>& horizontal, const float* packed,
                      const float* bias) {
@@ -181,6 +204,7 @@ inline void convolve(float* target, const Image& out, const float* source, const
   const bool pads = rows_reach.low < 0 || columns_reach.low < 0 || rows_reach.high > in.h || columns_reach.high > in.w;
   const i64 width = columns_reach.high - columns_reach.low, row_size = width * in.c;
   const i64 threads = omp_get_max_threads(), panels = divide_up(out.c, panel);
+  const bool few = out.c <= few_columns && vertical.size() * horizontal.size() == 1;
 
   // A unit's source fits half a second cache, and there are enough units to go round.
   constexpr i64 budget = 40 * 1024;
@@ -255,7 +279,8 @@ inline void convolve(float* target, const Image& out, const float* source, const
           const Segments k{v.taps, h.taps * in.c, row_size};
           const i64 rows = std::min(unit.rows, v.count - row) * h.count * images;
           float* c = target + (image * out.h + row * v.out_step) * out.w * out.c;
-          if (rows > 0)
+          if (rows > 0 && few) gather_few(a, table.a.data(), k, packed, c, table.c.data(), rows, out.c, bias);
+          else if (rows > 0)
             gather(a, table.a.data(), k, packed + weights_at[phase], c, table.c.data(), rows, out.c, panels * slice / slices,
                    panels * (slice + 1) / slices, bias ? Start::bias : Start::zero, bias);
           ++phase;
@@ -266,24 +291,27 @@ inline void convolve(float* target, const Image& out, const float* source, const
 
 inline void conv2d_forward(const ConvGeometry& g, float* y, const float* x, const float* w, const float* bias) {
   const i64 k = g.kh * g.kw * g.c_in, panels = divide_up(g.c_out, panel);
-  const Scratch packed(panels * panel * k);
+  const bool few = g.c_out <= few_columns;
+  const Scratch scratch(few ? 0 : panels * panel * k);
+  if (!few)
 #pragma omp parallel for if (panels * k > 2048)
-  for (i64 p = 0; p < panels; ++p)
-    pack_rows(packed.data() + p * panel * k, w + p * panel * k, k, std::min<i64>(panel, g.c_out - p * panel), k, 1);
+    for (i64 p = 0; p < panels; ++p)
+      pack_rows(scratch.data() + p * panel * k, w + p * panel * k, k, std::min<i64>(panel, g.c_out - p * panel), k, 1);
+  const float* packed = few ? w : scratch.data();
   if (g.kh * g.kw * g.stride_h * g.stride_w == 1 && g.pad_h + g.pad_w == 0) {  // a product: all pixels in one column
     const i64 pixels = g.n * g.h * g.w;
     return convolve(y, {1, pixels, 1, g.c_out}, x, {1, pixels, 1, g.c_in}, forward_axis(pixels, 1, 1, 0),
-                    forward_axis(1, 1, 1, 0), packed.data(), bias);
+                    forward_axis(1, 1, 1, 0), packed, bias);
   }
   convolve(y, {g.n, g.out_h(), g.out_w(), g.c_out}, x, {g.n, g.h, g.w, g.c_in},
-           forward_axis(g.out_h(), g.kh, g.stride_h, g.pad_h), forward_axis(g.out_w(), g.kw, g.stride_w, g.pad_w), packed.data(),
-           bias);
+           forward_axis(g.out_h(), g.kh, g.stride_h, g.pad_h), forward_axis(g.out_w(), g.kw, g.stride_w, g.pad_w), packed, bias);
 }
 
 inline void conv2d_backward_data(const ConvGeometry& g, float* grad_x, const float* grad_y, const float* w) {
   std::vector<AxisPhase> vertical = backward_axis(g.h, g.kh, g.stride_h, g.pad_h);
   std::vector<AxisPhase> horizontal = backward_axis(g.w, g.kw, g.stride_w, g.pad_w);
   const i64 panels = divide_up(g.c_in, panel), window = g.kh * g.kw;
+  const bool few = g.c_in <= few_columns && vertical.size() * horizontal.size() == 1;
   const Scratch packed(panels * panel * window * g.c_out);
   i64 at = 0;
   for (const AxisPhase& v : vertical)
@@ -293,8 +321,12 @@ inline void conv2d_backward_data(const ConvGeometry& g, float* grad_x, const flo
       for (i64 p = 0; p < panels; ++p)
         for (i64 t = 0; t < taps; ++t) {
           const i64 tap = (v.tap_first + t / h.taps * v.tap_step) * g.kw + h.tap_first + t % h.taps * h.tap_step;
-          pack_columns(packed.data() + at + (p * taps + t) * g.c_out * panel, w + tap * g.c_in + p * panel, window * g.c_in,
-                       std::min<i64>(panel, g.c_in - p * panel), g.c_out, 1);
+          if (few)
+            for (i64 c = 0; c < g.c_in; ++c)
+              for (i64 o = 0; o < g.c_out; ++o) packed.data()[(c * taps + t) * g.c_out + o] = w[(o * window + tap) * g.c_in + c];
+          else
+            pack_columns(packed.data() + at + (p * taps + t) * g.c_out * panel, w + tap * g.c_in + p * panel, window * g.c_in,
+                         std::min<i64>(panel, g.c_in - p * panel), g.c_out, 1);
         }
       at += panels * panel * taps * g.c_out;
     }

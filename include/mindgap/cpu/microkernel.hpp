@@ -25,6 +25,7 @@ namespace mindgap::cpu::direct {
 
 inline constexpr int lanes = 8;
 inline constexpr int gather_rows = 6, gather_vectors = 2, panel = gather_vectors * lanes;  // columns of a packed panel
+inline constexpr int dot_rows = 8;
 inline constexpr int outer_rows = 4, outer_vectors = 3;
 
 // How K lies in a row of A: `count` segments, `stride` apart, of `length` elements, `step` apart. B's rows follow each other.
@@ -69,6 +70,41 @@ MINDGAP_AVX2 inline void gather_tile(const float* a, const i32* a_offset, Segmen
   for (int i = 0; i < Rows; ++i)
 #pragma GCC unroll 8
     for (int v = 0; v < Vectors; ++v) _mm256_storeu_ps(c + c_offset[i] + v * lanes, sum[i][v]);
+}
+
+// The same for a single column, b [k] as it lies: vectors run along K. Rows 0..count, count <= 8.
+MINDGAP_AVX2 inline void gather_dots(const float* a, const i32* a_offset, Segments k, const float* b, float* c,
+                                     const i32* c_offset, i64 count, float start) {
+  __m256 sum[dot_rows];
+  const float* row[dot_rows];
+  const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  const __m256i tail = _mm256_cmpgt_epi32(_mm256_set1_epi32(int(k.length % lanes)), lane);
+#pragma GCC unroll 8
+  for (int i = 0; i < dot_rows; ++i) {
+    row[i] = a + a_offset[i < count ? i : count - 1];
+    sum[i] = _mm256_setzero_ps();
+  }
+  for (i64 s = 0; s < k.count; ++s) {
+    i64 l = 0;
+    for (; l + lanes <= k.length; l += lanes) {
+      const __m256 right = _mm256_loadu_ps(b + l);
+#pragma GCC unroll 8
+      for (int i = 0; i < dot_rows; ++i) sum[i] = _mm256_fmadd_ps(_mm256_loadu_ps(row[i] + l), right, sum[i]);
+    }
+    if (l < k.length) {
+      const __m256 right = _mm256_maskload_ps(b + l, tail);
+#pragma GCC unroll 8
+      for (int i = 0; i < dot_rows; ++i) sum[i] = _mm256_fmadd_ps(_mm256_maskload_ps(row[i] + l, tail), right, sum[i]);
+    }
+    b += k.length;
+#pragma GCC unroll 8
+    for (int i = 0; i < dot_rows; ++i) row[i] += k.stride;
+  }
+  alignas(32) float each[lanes];
+  for (i64 i = 0; i < count; ++i) {
+    _mm256_store_ps(each, sum[i]);
+    c[c_offset[i]] = start + (((each[0] + each[4]) + (each[2] + each[6])) + ((each[1] + each[5]) + (each[3] + each[7])));
+  }
 }
 
 template <int Rows, int Vectors>
