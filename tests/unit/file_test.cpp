@@ -1,9 +1,9 @@
 // Atomic writes under failure and competition, and the lock against a second process.
-#include <sys/wait.h>
+#include <mindgap/core/file.hpp>
 
 #include <boost/test/unit_test.hpp>
 #include <cstdlib>
-#include <mindgap/core/file.hpp>
+#include <sys/wait.h>
 #include <thread>
 #include <vector>
 

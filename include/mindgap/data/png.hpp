@@ -7,6 +7,7 @@
 
 #include <mindgap/core/tensor.hpp>
 #include <mindgap/cpu/runtime.hpp>
+
 #include <string>
 
 namespace mindgap {

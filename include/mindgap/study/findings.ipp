@@ -266,7 +266,8 @@ MINDGAP_INLINE std::vector<Remark> remarks(const Findings& f) {
       for (const RecipePoint& point : recipe.points) {
         if (point.real_count != images || !point.over_s) continue;
         if (point.over_s->mean > best_over) best = &recipe, best_over = point.over_s->mean, best_accuracy = point.top1.mean;
-        if (!recipe.fine_tunes || point.over_s->mean > -visible) continue;
+        // Harm is a mean below S and most of the runs below it.
+        if (!recipe.fine_tunes || point.over_s->mean > -visible || 2 * point.seeds_below_s <= point.over_s->n) continue;
         losers += (losers.empty() ? "" : ", ") + ("“" + recipe.label + "” " + signed_points(point.over_s->mean));
         if (point.seeds_below_s < point.over_s->n)
           losers += " (below in " + std::to_string(point.seeds_below_s) + " of " + std::to_string(point.over_s->n) + " runs)";

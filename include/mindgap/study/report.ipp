@@ -188,7 +188,7 @@ inline std::string normalisation_section(const Findings& f) {
 }
 
 inline std::string question_section(const ReportData& data, const Findings& f) {
-  const std::string student = data.student.empty() ? "An image classifier" : data.student,
+  const std::string student = data.student.empty() ? "an image classifier" : data.student,
                     dataset = data.dataset.empty() ? "the data set" : data.dataset;
   std::string out = section("What was asked");
   out += paragraph(

@@ -40,11 +40,11 @@ thead th{border-top:0;color:var(--soft);font-weight:600;font-size:.85rem;vertica
 th:first-child,td:first-child{text-align:left;padding-left:0}td:last-child,th:last-child{padding-right:0}
 tbody th{font-weight:500;white-space:normal;min-width:7rem}
 td small{color:var(--soft);display:block;font-size:.8rem;line-height:1.2}
-.left{text-align:left}.pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(19rem,1fr));gap:1.2rem 2rem}.pair caption{font-weight:600;color:var(--ink)}.pair tbody th{min-width:0}.value{display:inline-block;min-width:3rem;text-align:right}
+.left{text-align:left}.pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(25rem,100%),1fr));gap:1.2rem 2rem}.pair>*{min-width:0}.pair caption{font-weight:600;color:var(--ink)}.pair tbody th{min-width:0}.value{display:inline-block;min-width:3rem;text-align:right}
 .below{color:var(--generated)}.above{color:var(--green)}
 .net{display:inline-flex;gap:2px;vertical-align:middle}
 .net i{width:14px;height:20px;border-radius:3px;border:1.5px solid var(--real);background:var(--real)}
-.net.fine i{width:6px;border-radius:2px}
+.net.fine{gap:1px}.net.fine i{width:5px;border-width:1px;border-radius:1px}
 .net .g{border-color:var(--generated);background:repeating-linear-gradient(135deg,var(--generated) 0 2px,transparent 2px 5px)}
 .nets{display:grid;grid-template-columns:max-content 1fr;gap:.55rem 1.1rem;align-items:center;font-size:.95rem;line-height:1.4}
 .meter{display:inline-block;width:3.4rem;height:.55rem;border-radius:3px;background:var(--tint);margin-left:.6rem;vertical-align:middle;overflow:hidden}
@@ -54,7 +54,7 @@ td small{color:var(--soft);display:block;font-size:.8rem;line-height:1.2}
 .strip{display:grid;grid-template-columns:repeat(8,1fr);gap:3px}
 .strip img{width:100%;height:auto;display:block;border-radius:3px;background:#000}
 .pixel img{image-rendering:pixelated}
-.maps{display:grid;grid-template-columns:repeat(auto-fit,minmax(19rem,1fr));gap:1.5rem}
+.maps{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(19rem,100%),1fr));gap:1.5rem}
 .maps h3{margin:0 0 .5rem}
 dl{display:grid;grid-template-columns:minmax(9rem,max-content) 1fr;gap:.25rem 1.2rem;margin:.4rem 0;font-size:.93rem}
 dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
@@ -67,13 +67,13 @@ summary{cursor:pointer;font-weight:600}
  .samples{grid-template-columns:1fr 1fr;gap:.35rem .9rem}.samples .class{grid-column:1/-1;font-weight:600;margin-top:.4rem}
  .samples .corner{display:none}.strip{grid-template-columns:repeat(4,1fr)}
  .nets{grid-template-columns:1fr;gap:.2rem}.nets span{margin-bottom:.6rem}
- .meter{display:none}.net i{width:9px}.net.fine i{width:5px}th,td{padding:.4rem .5rem}
+ .meter{display:none}.net i{width:9px}.net.fine i{width:3px}th,td{padding:.4rem .5rem}
  dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:.45rem}
 }
 @media print{
  body{font-size:10.5pt}main{max-width:none;padding:0}
  figure,.panel,.finding,.tile,tr,.samples>*{break-inside:avoid}h2,h3{break-after:avoid}
- .scroll{overflow:visible}
+ .scroll{overflow:visible}.meter{display:none}
 }
 )css";
 
