@@ -14,10 +14,14 @@
 #include <mindgap/core/conv_geometry.hpp>
 #include <mindgap/core/dtype.hpp>
 
+#include <string>
+
 namespace mindgap::cpu {
 
 // Does this CPU multiply bf16 in hardware?
 bool has_bf16();
+// The version of oneDNN, such as "2.6.3".
+std::string library_version();
 
 // y [n, out_h, out_w, c_out] = conv(x, w) + bias; bias [c_out] or null.
 void conv2d_forward(const ConvGeometry& g, float* y, const float* x, const float* w, const float* bias);

@@ -339,6 +339,11 @@ inline i64 span_b(const MatmulGeometry& g) { return span(g, g.trans_b ? g.n : g.
 
 }  // namespace onednn
 
+MINDGAP_INLINE std::string library_version() {
+  const dnnl_version_t* v = dnnl_version();
+  return std::to_string(v->major) + "." + std::to_string(v->minor) + "." + std::to_string(v->patch);
+}
+
 MINDGAP_INLINE bool has_bf16() {
   static const bool present = __builtin_cpu_supports("avx512bf16");
   return present;

@@ -13,7 +13,7 @@
 
 #include <mindgap/nn/parameter.hpp>
 
-#include <functional>
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -127,6 +127,10 @@ inline bool matches(std::string_view pattern, std::string_view name) {
     return false;
   };
   return glob(glob, pattern, name);
+}
+
+inline bool matches_any(const std::vector<std::string>& patterns, std::string_view name) {
+  return std::any_of(patterns.begin(), patterns.end(), [&](const std::string& pattern) { return matches(pattern, name); });
 }
 
 // Writes the dotted name into every layer that has a `path` member, so that errors name the layer.

@@ -11,6 +11,7 @@
 #include <mindgap/nn/module.hpp>
 
 #include <filesystem>
+#include <functional>
 
 namespace mindgap {
 

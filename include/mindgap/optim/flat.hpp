@@ -8,6 +8,8 @@
 #include <mindgap/kernels/optimizer.hpp>
 #include <mindgap/nn/state_dict.hpp>
 
+#include <functional>
+
 namespace mindgap {
 
 template <Device D>

@@ -17,6 +17,7 @@
 #include <mindgap/study/training.hpp>
 
 #include <chrono>
+#include <functional>
 
 namespace mindgap {
 
@@ -29,8 +30,9 @@ struct StudyData {
 template <Device D, class P>
 class Study {
  public:
-  // Called after every step of a run: what is running, steps done, steps in all.
-  using Progress = std::function<void(const std::string& what, i64 done, i64 total)>;
+  // Called after every step of a run: what is running, and the work done by this run() so far. The unit is one step of a
+  // whole student; a step that trains half of the units counts as half.
+  using Progress = std::function<void(const std::string& what, double work)>;
 
   Study(StudyConfig config, StudyData data, std::filesystem::path out, ResultsTable& results, Progress progress)
       : config_(std::move(config)),
@@ -61,13 +63,13 @@ class Study {
     return evaluate(*net, test_data(*net, 0, options(config_.student, config_.seeds[0]).normalisation)).confusion;
   }
 
-  // How many runs are not in the table yet.
-  i64 remaining() {
+  // The work of all runs that are not in the table yet.
+  double remaining_work() {
     counting_ = true;
-    count_ = 0;
+    work_ = 0;
     run();
     counting_ = false;
-    return count_;
+    return std::exchange(work_, 0);
   }
 
  private:
@@ -78,6 +80,7 @@ class Study {
     return std::make_unique<Net>(
         ResNetConfig::make(config_.model, config_.width, data_.real.images.extent(3), data_.real.classes(), Stem::small), seed);
   }
+  StatisticsPolicy policy() const { return statistics_policy(config_.statistics); }
   const Dataset& set_of(char source) const { return source == 'R' ? data_.real : data_.synthetic; }
 
   TrainingOptions options(const RecipeConfig& recipe, u64 seed) const {
@@ -105,26 +108,28 @@ class Study {
 
   // Trains units [first, n) of the net, whose prefix is frozen by now, and evaluates it.
   Evaluation train(const std::string& what, Net& net, i64 first, const Dataset& set, const TrainingOptions& o) {
-    const bool random = o.augmentation.random(set.images.extent(1), set.images.extent(2));
-    const bool shared = first > 0 && !random && config_.statistics != "live";
-    if (shared) set_training(net, false);
-    const StudentData<D, P> data = shared ? StudentData<D, P>(net, first, set, o.loader()) : StudentData<D, P>(set, o.loader());
+    const StudentData<D, P> data = student_data(net, first, set, o.loader(), policy());
     StudentRun<D, P> run(net, data, o);
+    const double before = work_, whole = double(net.unit_count() - first) / double(net.unit_count());
     while (run.done() < run.steps()) {
       run.step();
-      progress_(what, run.done(), run.steps());
+      work_ = before + whole * double(run.done());
+      progress_(what, work_);
     }
     return evaluate(net, test_data(net, 0, o.normalisation));
   }
 
-  // Runs `compute` unless the table has the row; `row` says what is run.
+  // Runs `compute` unless the table has the row; `row` says what is run, `recipe` and `images` how long it takes.
   template <class Compute>
-  void once(Row row, Compute&& compute) {
+  void once(Row row, const RecipeConfig& recipe, i64 images, Compute&& compute) {
     row.device = D::name;
     row.precision = name(dtype_of<typename P::compute>);
     if (results_.find(row)) return;
-    ++count_;
-    if (counting_) return;
+    if (counting_) {
+      const i64 steps = std::max(recipe.epochs * ((images + recipe.batch - 1) / recipe.batch), recipe.minimum_steps);
+      work_ += double(steps) * double(i64(units_.size()) - row.frozen_units) / double(units_.size());
+      return;
+    }
     const auto start = std::chrono::steady_clock::now();
     const Evaluation e = compute(label(row));
     row.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -155,12 +160,13 @@ class Study {
   }
   void baselines(u64 seed) {
     for (char source : {'R', 'S'})
-      once(row("E0", std::string(1, source), "", 0, seed, config_.student.epochs), [&](const std::string& what) {
-        const auto net = make_student(seed);
-        const Evaluation e = train(what, *net, 0, set_of(source), options(config_.student, seed));
-        save(*net, student_file(source, seed));
-        return e;
-      });
+      once(row("E0", std::string(1, source), "", 0, seed, config_.student.epochs), config_.student, set_of(source).size(),
+           [&](const std::string& what) {
+             const auto net = make_student(seed);
+             const Evaluation e = train(what, *net, 0, set_of(source), options(config_.student, seed));
+             save(*net, student_file(source, seed));
+             return e;
+           });
   }
   NetPointer baseline(char source, u64 seed) {
     const auto file = student_file(source, seed);
@@ -179,14 +185,16 @@ class Study {
     for (i64 k : splits(units_, config_.by_unit)) {
       const std::string& last = units_[size_t(k - 1)];
       const std::string split = config_.by_unit ? last : unit_group(last);
-      once(row(experiment, direction, split, k, seed, config_.student.epochs), [&](const std::string& what) {
-        const auto net = baseline(from, seed);
-        // Fresh weights of the suffix come from another seed than those that the source started with.
-        if (config_.suffix_start == "reinitialise") reinitialise(*net, mix64(seed), patterns_of(*net, k, i64(units_.size())));
-        const TrainingOptions o = options(config_.student, seed);
-        freeze_prefix(*net, k, statistics_policy(config_.statistics), set_of(to), o.loader());
-        return train(what, *net, k, set_of(to), o);
-      });
+      once(row(experiment, direction, split, k, seed, config_.student.epochs), config_.student, set_of(to).size(),
+           [&](const std::string& what) {
+             const auto net = baseline(from, seed);
+             // Fresh weights of the suffix come from another seed than those that the source started with.
+             if (config_.suffix_start == "reinitialise")
+               reinitialise(*net, mix64(seed), patterns_of(*net, k, i64(units_.size())));
+             const TrainingOptions o = options(config_.student, seed);
+             freeze_units(*net, patterns_of(*net, 0, k), policy(), set_of(to), o.loader());
+             return train(what, *net, k, set_of(to), o);
+           });
     }
   }
 
@@ -212,22 +220,26 @@ class Study {
         Row r = row("E5", scratch ? "R" : "S->R", recipe, k, seed, how.epochs);
         r.real_count = count;
         if (!scratch) r.suffix_start = mixed ? "reinitialise" : "continue";
-        once(r, [&](const std::string& what) {
+        const i64 images = mixed ? data_.synthetic.size() + repeated_real(count) : count;
+        once(r, how, images, [&](const std::string& what) {
           const TrainingOptions o = options(how, seed);
           if (scratch || mixed) {
             const auto net = make_student(mix64(seed));
             return train(what, *net, 0, mixed ? mixture(real(), seed) : real(), o);
           }
           const auto net = baseline('S', seed);
-          freeze_prefix(*net, k, statistics_policy(config_.statistics), real(), o.loader());
+          freeze_units(*net, patterns_of(*net, 0, k), policy(), real(), o.loader());
           return train(what, *net, k, real(), o);
         });
       }
     }
   }
+  // How many images the few real ones make in the mixture.
+  i64 repeated_real(i64 count) const {
+    return std::max(count, config_.mixed_real ? config_.mixed_real : data_.synthetic.size() / 5);
+  }
   Dataset mixture(const Dataset& real, u64 seed) const {
-    const i64 wanted = config_.mixed_real ? config_.mixed_real : data_.synthetic.size() / 5;
-    return concat({data_.synthetic, repeat(real, std::max(wanted, real.size()), seed)});
+    return concat({data_.synthetic, repeat(real, repeated_real(real.size()), seed)});
   }
 
   // ---- E6 ---------------------------------------------------------------------------------------------------------
@@ -247,18 +259,19 @@ class Study {
       const Normalisation& published = colour ? imagenet : imagenet_grey;
       for (const Case& c : {Case{"ImageNet", published, published}, Case{"real set", of_real, of_real},
                             Case{"synthetic set", of_synthetic, of_synthetic}, Case{"each its own", own, of_real}})
-        once(row("E6", std::string(1, source), c.name, 0, seed, config_.student.epochs), [&](const std::string& what) {
-          const auto net = make_student(seed);
-          TrainingOptions o = options(config_.student, seed);
-          o.normalisation = c.training;
-          train(what, *net, 0, set_of(source), o);
-          return evaluate(*net, test_data(*net, 0, c.test));
-        });
+        once(row("E6", std::string(1, source), c.name, 0, seed, config_.student.epochs), config_.student, set_of(source).size(),
+             [&](const std::string& what) {
+               const auto net = make_student(seed);
+               TrainingOptions o = options(config_.student, seed);
+               o.normalisation = c.training;
+               train(what, *net, 0, set_of(source), o);
+               return evaluate(*net, test_data(*net, 0, c.test));
+             });
       once(row("E6", std::string(1, source), "statistics re-estimated on real", 0, seed, config_.student.epochs),
-           [&](const std::string&) {
+           RecipeConfig{0, 1, 0, 0}, 0, [&](const std::string&) {
              const auto net = baseline(source, seed);
              const TrainingOptions o = options(config_.student, seed);
-             reestimate_statistics(*net, net->unit_count() - 1, data_.real, o.loader());
+             reestimate_statistics(*net, {"*"}, data_.real, o.loader());
              return evaluate(*net, test_data(*net, 0, o.normalisation));
            });
     }
@@ -271,7 +284,7 @@ class Study {
   Progress progress_;
   std::vector<std::string> units_;
   bool counting_ = false;
-  i64 count_ = 0;
+  double work_ = 0;
 };
 
 }  // namespace mindgap

@@ -85,37 +85,75 @@ class StudentData {
   Tensor<T, 4, D> features_;
 };
 
-// Replaces the statistics of units [0, end) by the plain average over one unaugmented pass of the set, as torch's
-// update_bn does with momentum None. No weight changes.
+// Replaces the statistics of the batch norms that the patterns match by the plain average over one unaugmented pass of the
+// set, as torch's update_bn does with momentum None. No weight changes, and no other statistics.
 template <Device D, class P>
-void reestimate_statistics(ResNet<D, P>& net, i64 end, const Dataset& data, const LoaderOptions& options) {
+void reestimate_statistics(ResNet<D, P>& net, const std::vector<std::string>& patterns, const Dataset& data,
+                           LoaderOptions options) {
   const auto each_norm = [&](auto&& set) {
     for_each_module(net, [&](const std::string& name, auto& module) {
       if constexpr (requires { module.cumulative; })
-        for (const std::string& pattern : patterns_of(net, 0, end))
-          if (matches(pattern, name)) set(module);
+        if (matches_any(patterns, name)) set(module);
     });
   };
-  each_norm([](auto& norm) { norm.reset_statistics(), norm.cumulative = norm.training = true, norm.frozen_statistics = false; });
-  LoaderOptions in_order = options;
-  in_order.shuffle = in_order.augment = false;
-  in_order.last = LastBatch::keep_unless_one;
-  const Loader<typename P::compute> loader(data, in_order);
-  for (i64 step = 0; step < loader.steps_per_epoch(); ++step) net.run(loader.batch(0, step).images, 0, end);
+  set_training(net, false);
+  each_norm([](auto& norm) {
+    norm.reset_statistics();
+    norm.cumulative = norm.training = true;
+    norm.frozen_statistics = false;
+  });
+  options.shuffle = options.augment = false;
+  options.last = LastBatch::keep_unless_one;
+  const Loader<typename P::compute> loader(data, options);
+  for (i64 step = 0; step < loader.steps_per_epoch(); ++step) net.run(loader.batch(0, step).images, 0, net.unit_count() - 1);
   each_norm([](auto& norm) { norm.cumulative = false; });
 }
 
-// Freezes units [0, first) and sets their statistics by the policy. `target` is the set that the rest will be trained on.
+// Patterns in which "stem" stands for the stem's layers.
 template <Device D, class P>
-void freeze_prefix(ResNet<D, P>& net, i64 first, StatisticsPolicy policy, const Dataset& target, const LoaderOptions& options) {
-  unfreeze(net, {"*"});
-  unfreeze_statistics(net, {"*"});
-  if (first == 0) return;
-  const auto patterns = patterns_of(net, 0, first);
+std::vector<std::string> patterns_of(const ResNet<D, P>&, const std::vector<std::string>& given) {
+  std::vector<std::string> out;
+  for (const std::string& pattern : given)
+    for (const std::string& layer : ResNet<D, P>::patterns(pattern)) out.push_back(layer);
+  return out;
+}
+
+// Freezes the layers that the patterns name, anywhere in the network, and sets their statistics by the policy; `target` is
+// the set that the rest will be trained on. Returns the first unit with a trained layer: before it lies a frozen prefix.
+template <Device D, class P>
+i64 freeze_units(ResNet<D, P>& net, const std::vector<std::string>& given, StatisticsPolicy policy, const Dataset& target,
+                 const LoaderOptions& options) {
+  const auto patterns = patterns_of(net, given);
+  if (patterns.empty()) return 0;
   freeze(net, patterns);
-  if (policy == StatisticsPolicy::live) return;
-  if (policy == StatisticsPolicy::reestimated) reestimate_statistics(net, first, target, options);
-  freeze_statistics(net, patterns);
+  if (policy != StatisticsPolicy::live) {
+    // A frozen classifier has no batch norm; only what matches one counts.
+    std::vector<std::string> norms;
+    for_each_module(net, [&](const std::string& name, auto& module) {
+      if constexpr (requires { module.frozen_statistics; })
+        if (matches_any(patterns, name)) norms.push_back(name);
+    });
+    if (policy == StatisticsPolicy::reestimated) reestimate_statistics(net, norms, target, options);
+    freeze_statistics(net, norms);
+  }
+  i64 first = 0;
+  for (const i64 units = net.unit_count(); first < units; ++first) {
+    bool trained = false;
+    for (const std::string& pattern : patterns_of(net, first, first + 1))
+      for_each_parameter(net, [&](const std::string& name, auto& p) { trained |= p.requires_grad && matches(pattern, name); });
+    if (trained) break;
+  }
+  return first;
+}
+
+// The batches that units [first, n) are trained on. The frozen prefix is run once where every step would see the same.
+template <Device D, class P>
+StudentData<D, P> student_data(ResNet<D, P>& net, i64 first, const Dataset& set, const LoaderOptions& options,
+                               StatisticsPolicy policy) {
+  const bool random = options.augmentation.random(set.images.extent(1), set.images.extent(2));
+  if (first == 0 || random || policy == StatisticsPolicy::live) return StudentData<D, P>(set, options);
+  set_training(net, false);
+  return StudentData<D, P>(net, std::min(first, net.unit_count() - 1), set, options);
 }
 
 // A training run, step by step; state() is everything that a resumed run needs.

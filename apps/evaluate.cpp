@@ -1,0 +1,42 @@
+// Evaluates a student on a split of a data set; prints JSON on standard output.
+//
+//   evaluate --model DIR --data fashion-mnist --split test [--out DIR]        DIR receives evaluation.json as well
+#include <mindgap/core/file.hpp>
+#include <mindgap/study/student.hpp>
+
+#include "common.hpp"
+#include <iostream>
+
+using namespace mindgap;
+
+int main(int argc, char** argv) {
+  std::filesystem::path model;
+  std::string data, split = "test";
+  i64 batch = 250;
+  return run_app(
+      argc, argv, "evaluate", "Top-1, top-5, loss, accuracy of each class and confusion matrix of a student, as JSON.",
+      [&](Flags& flags) {
+        flags.add("model", &model, "a folder of train_student");
+        flags.add("data", &data, "fashion-mnist, an IDX folder or a shard folder");
+        flags.add("split", &split, "train or test");
+        flags.add("batch", &batch, "images at a time; changes no result", {1, 1 << 16});
+        for (const char* needed : {"model", "data"}) flags.require(needed);
+      },
+      [&](const CommonOptions& common) {
+        if (split != "train" && split != "test")
+          throw UsageError("bad value for --split: \"" + split + "\"", {{"wanted", "train or test"}});
+        with_device(common, [&]<class D>(D) {
+          with_precision(usable_precision(common), [&]<class T>(T) {
+            const auto student = load_student<D, Precision<T>>(model);
+            const Dataset set = load_dataset(data, split);
+            check_student_data(student.info, set);
+            const StudentData<D, Precision<T>> batches(set, evaluation_options(batch, {}, student.info.normalisation));
+            const std::string json = evaluation_json(evaluate(*student.net, batches), set.class_names);
+            std::cout << json;
+            if (common.out.empty()) return;
+            make_folder(common.out);
+            write_file_atomic(common.out / "evaluation.json", json);
+          });
+        });
+      });
+}

@@ -1,0 +1,122 @@
+// Runs the study: why do students trained on generated images lose accuracy, in which layers, and how few real images win
+// it back?
+//
+//   study --config data/studies/demo.json --out DIR
+//
+// DIR receives synthetic/ (a shard folder), students/, results.csv (a row a run), study.json and report.html. Finished runs
+// and chunks are not made again: the same command goes on where it was stopped or killed.
+#include <mindgap/core/file.hpp>
+#include <mindgap/data/shards.hpp>
+#include <mindgap/diffusion/synthetic_set.hpp>
+#include <mindgap/study/protocol.hpp>
+#include <mindgap/study/report.hpp>
+#include <mindgap/study/summary.hpp>
+
+#include "common.hpp"
+#include <iostream>
+
+using namespace mindgap;
+
+namespace {
+
+// The image set as configured: equal counts a class on both sides, all real images to draw few from, real test images.
+StudyData load_data(const StudyConfig& c, const std::filesystem::path& synthetic) {
+  StudyData out;
+  out.real_pool = load_dataset(c.data, "train");
+  out.test = load_dataset(c.data, "test");
+  if (c.test_images) out.test = subset(out.test, c.test_images, 0);
+  out.synthetic = equal_counts(read_shard_folder(synthetic), c.per_class, 0);
+  out.real = equal_counts(out.real_pool, c.per_class, 0);
+  return out;
+}
+
+template <class T>
+std::vector<std::vector<double>> as_double(const std::vector<std::vector<T>>& rows) {
+  std::vector<std::vector<double>> out;
+  for (const auto& row : rows) out.emplace_back(row.begin(), row.end());
+  return out;
+}
+
+ImageSet sample_of(const Dataset& set) { return {set.images, set.labels.to_vector()}; }
+
+template <Device D, class P>
+void run(StudyConfig c, const CommonOptions& common, const std::string& precision) {
+  make_folder(common.out);
+  const FileLock lock(common.out / ".lock", "runs a study in this folder");
+  const std::filesystem::path synthetic = common.out / "synthetic";
+  const auto start = std::chrono::steady_clock::now();
+
+  const auto generator = load_generator<D, P>(c.generator, check_flags([&] { return sampler_by_name(c.sampler); }));
+  ShardManifest manifest = synthetic_manifest(generator, Sampler(generator.info.scheduler, c.sampling_steps), c.sampling_steps,
+                                              c.per_class, c.guidance, c.sampling_seed, precision);
+  {
+    ShardWriter writer(synthetic, manifest);
+    Progress progress("study: sampling", writer.part_images(), writer.part_images() - writer.pending_images(), "images");
+    const bool whole =
+        write_synthetic_set(generator, Sampler(generator.info.scheduler, c.sampling_steps), writer, 64, [&](i64 done) {
+          progress.update(done);
+          return !interrupted();
+        });
+    if (!whole) stop_interrupted("whole chunks are kept; the same command goes on from there");
+    progress.finish();
+  }
+
+  const StudyData data = load_data(c, synthetic);
+  ResultsTable results(common.out / "results.csv");
+  std::unique_ptr<Progress> progress;
+  Study<D, P> study(c, data, common.out, results, [&](const std::string& what, double work) {
+    progress->update(i64(work), what);
+    if (interrupted())
+      stop_interrupted(text(results.rows().size(), " finished runs are kept; the same command goes on from there"));
+  });
+  progress = std::make_unique<Progress>("study: training", i64(study.remaining_work()), 0, "student steps");
+  study.run();
+  progress->finish();
+
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const Facts environment = describe_environment(D::name, precision, Runtime<Cpu>::threads());
+  write_file_atomic(common.out / "study.json", study_json(study_config_json(c), environment, results.rows()));
+  ReportData report;
+  report.dataset = c.data == "fashion-mnist" ? "Fashion-MNIST" : data.real.name;
+  report.student = text("a ", c.model, " of width ", c.width);
+  report.generator = text("a class-conditional diffusion model with ",
+                          std::round(double(count_parameters(*generator.unet)) / 1e5) / 10, " million parameters");
+  report.class_names = data.real.class_names;
+  report.real = sample_of(data.real);
+  report.synthetic = sample_of(data.synthetic);
+  report.rows = results.rows();
+  report.confusion_real = as_double(study.confusion('R'));
+  report.confusion_synthetic = as_double(study.confusion('S'));
+  report.how = {{"Generator",
+                 {{"weights", generator.hash.substr(0, 16)},
+                  {"sampler", manifest.sampler},
+                  {"steps", std::to_string(c.sampling_steps)},
+                  {"guidance", text(c.guidance)},
+                  {"seed", std::to_string(c.sampling_seed)}}},
+                {"Students", study_facts(c)},
+                {"Environment", environment},
+                {"This run", {{"command", "study --config ... --out ..."}, {"time", duration(seconds)}}}};
+  write_report(common.out / "report.html", report);
+  write_figures(common.out, results.rows());
+
+  std::cout << "\n" << results_text(results.rows()) << "\nreport: " << (common.out / "report.html").string() << std::endl;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::filesystem::path config;
+  return run_app(
+      argc, argv, "study", "Runs a study and writes its results and report; run it again to go on after an interruption.",
+      [&](Flags& flags) {
+        flags.add("config", &config, "a study's JSON file, for example data/studies/demo.json");
+        for (const char* needed : {"config", "out"}) flags.require(needed);
+      },
+      [&](const CommonOptions& common) {
+        const StudyConfig c = read_study_config(config);
+        const std::string precision = usable_precision(common);
+        with_device(common, [&]<class D>(D) {
+          with_precision(precision, [&]<class T>(T) { run<D, Precision<T>>(c, common, precision); });
+        });
+      });
+}

@@ -1,0 +1,142 @@
+// Trains a student on a data set, or on a mixture of several, and leaves a folder that `evaluate` reads.
+//
+//   train_student --data fashion-mnist --model resnet18 --width 16 --epochs 8 --out DIR
+//   train_student --data real --data synthetic --mix 0.5 ...        half of the images from each
+//   train_student --init DIR0/model.safetensors --freeze stem --freeze layer1 --reinitialise fc ...
+//
+// DIR receives model.safetensors, student.json and loss.csv; checkpoint.safetensors holds the state of an unfinished run:
+// the same command goes on where it was stopped or killed, and ends with the same weights.
+#include <mindgap/core/file.hpp>
+#include <mindgap/data/subset.hpp>
+#include <mindgap/study/student.hpp>
+
+#include "common.hpp"
+#include <cmath>
+#include <iostream>
+
+using namespace mindgap;
+
+namespace {
+
+struct Options {
+  std::vector<std::string> data, freeze, reinitialise;
+  double mix = 0.5;
+  i64 subset = 0, width = 16, save_every = 500, shift = 2;
+  bool no_flip = false;
+  std::string model = "resnet18", stem = "small", statistics = "frozen", schedule = "cosine", init;
+  TrainingOptions training;
+};
+
+Dataset load(const Options& o, u64 seed) {
+  std::vector<Dataset> sets;
+  for (const std::string& spec : o.data) sets.push_back(load_dataset(spec, "train"));
+  Dataset data = sets.size() == 1 ? sets[0] : mix(sets, {1 - o.mix, o.mix}, seed);
+  return o.subset ? subset(data, o.subset, seed) : data;
+}
+
+// What the run must agree with to be continued.
+std::string settings(const Options& o, const CommonOptions& common, const std::string& precision) {
+  const TrainingOptions& t = o.training;
+  std::string lists;
+  for (const auto* list : {&o.data, &o.freeze, &o.reinitialise}) {
+    for (const std::string& item : *list) lists += item + "\n";
+    lists += "-\n";
+  }
+  return text(lists, "mix ", o.mix, " subset ", o.subset, " model ", o.model, " width ", o.width, " stem ", o.stem,
+              " statistics ", o.statistics, " init ", o.init, " epochs ", t.epochs, " batch ", t.batch, " rate ", t.rate,
+              " decay ", t.weight_decay, " smoothing ", t.label_smoothing, " clip ", t.gradient_clip, " warmup ", t.warmup,
+              " schedule ", o.schedule, " flip ", !o.no_flip, " shift ", o.shift, " seed ", common.seed, " precision ",
+              precision);
+}
+
+template <Device D, class P>
+void train(Options o, const CommonOptions& common, const std::string& precision) {
+  const Dataset data = load(o, common.seed);
+  make_folder(common.out);
+  const FileLock lock(common.out / ".lock", "trains in this folder");
+  const Stem stem = o.stem == "large" ? Stem::large : Stem::small;
+  const auto config =
+      check_flags([&] { return ResNetConfig::make(o.model, o.width, data.images.extent(3), data.classes(), stem); });
+  ResNet<D, P> net(config, common.seed);
+  if (!o.init.empty()) load(net, o.init);
+  if (!o.reinitialise.empty())
+    check_flags([&] { return reinitialise(net, mix64(common.seed), patterns_of(net, o.reinitialise)); });
+  TrainingOptions& t = o.training;
+  const i64 first = check_flags([&] { return freeze_units(net, o.freeze, statistics_policy(o.statistics), data, t.loader()); });
+  const StudentData<D, P> batches = student_data(net, first, data, t.loader(), statistics_policy(o.statistics));
+  StudentRun<D, P> run(net, batches, t);
+
+  const auto checkpoint = common.out / "checkpoint.safetensors", losses = common.out / "loss.csv";
+  const std::string state = settings(o, common, precision);
+  if (std::filesystem::exists(checkpoint)) {
+    if (Safetensors(checkpoint).metadata_at("settings") != state)
+      throw Error("the checkpoint is of a run with other settings",
+                  {{"file", checkpoint.string()}, {"remedy", "use the old settings to go on, or another --out for a new run"}});
+    read_state(checkpoint, run.state());
+  }
+  std::cerr << "train_student: " << data.size() << " images of " << data.classes() << " classes, " << count_parameters(net)
+            << " parameters, " << precision << (run.done() ? text(", going on from step ", run.done()) : "") << std::endl;
+
+  std::string rows = first_rows(losses, "step,loss,rate\n", run.done());
+  const auto save_all = [&] {
+    write_file_atomic(losses, rows);
+    write_state(checkpoint, run.state(), {{"settings", state}});
+  };
+  Progress progress("train_student", run.steps(), run.done(), "steps");
+  while (run.done() < run.steps()) {
+    const double rate = run.rate(run.done());
+    const float loss = run.step();
+    rows += text(run.done() - 1, ",", loss, ",", rate, "\n");
+    progress.update(run.done(), text("loss ", std::round(loss * 1e3) / 1e3));
+    if (run.done() % o.save_every == 0 || interrupted() || run.done() == run.steps()) save_all();
+    if (interrupted()) stop_interrupted(text("step ", run.done(), " is saved; the same command goes on from there"));
+  }
+  progress.finish();
+  save_student(common.out, net, StudentInfo{config, data.class_names, t.normalisation});
+  std::cout << common.out.string() << std::endl;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Options o;
+  TrainingOptions& t = o.training;
+  return run_app(
+      argc, argv, "train_student", "Trains a student; run it again to go on after an interruption.",
+      [&](Flags& flags) {
+        flags.add("data", &o.data, "fashion-mnist, an IDX folder or a shard folder; twice for a mixture");
+        flags.add("mix", &o.mix, "share of the second data set", {0, 1});
+        flags.add("subset", &o.subset, "train on so many images, the same number of each class; 0 for all", {0, 1'000'000'000});
+        flags.add("model", &o.model, "resnet18, resnet34, resnet50, resnet101 or resnet152");
+        flags.add("width", &o.width, "channels of the first stage", {1, 4096});
+        flags.add("stem", &o.stem, "small (3x3) or large (7x7, max-pool)");
+        flags.add("init", &o.init, "start from these weights (model.safetensors of a student)");
+        flags.add("freeze", &o.freeze, "pattern of layers, or \"stem\"; may be given several times");
+        flags.add("statistics", &o.statistics, "of frozen batch norms: frozen, live or reestimated");
+        flags.add("reinitialise", &o.reinitialise, "pattern of layers that start afresh; may be given several times");
+        flags.add("epochs", &t.epochs, "passes over the data", {1, 1'000'000});
+        flags.add("batch", &t.batch, "images a step", {2, 1 << 16});
+        flags.add("rate", &t.rate, "peak learning rate", {1e-9, 100});
+        flags.add("schedule", &o.schedule, "cosine, constant, step or one_cycle");
+        flags.add("warmup", &t.warmup, "fraction of the steps", {0, 1});
+        flags.add("weight-decay", &t.weight_decay, "of matrices", {0, 10});
+        flags.add("label-smoothing", &t.label_smoothing, "0 to 1", {0, 1});
+        flags.add("clip", &t.gradient_clip, "joint norm of the gradients; 0 for none", {0, 1e9});
+        flags.add("shift", &o.shift, "pixels that images are moved by at random", {0, 64});
+        flags.add("no-flip", &o.no_flip, "do not mirror images at random");
+        flags.add("save-every", &o.save_every, "steps between checkpoints", {1, 1'000'000'000});
+        for (const char* needed : {"data", "out"}) flags.require(needed);
+      },
+      [&](const CommonOptions& common) {
+        if (o.data.size() > 2) throw UsageError("--data is given more than twice", {{"remedy", "mix two sets into one first"}});
+        if (o.stem != "small" && o.stem != "large")
+          throw UsageError("bad value for --stem: \"" + o.stem + "\"", {{"wanted", "small or large"}});
+        t.schedule = check_flags([&] { return Schedule::kind_of(o.schedule); });
+        t.augmentation = {!o.no_flip, o.shift, 0, 0};
+        t.seed = common.seed;
+        const std::string precision = usable_precision(common);
+        with_device(common, [&]<class D>(D) {
+          with_precision(precision, [&]<class T>(T) { train<D, Precision<T>>(o, common, precision); });
+        });
+      });
+}
