@@ -5,8 +5,7 @@
 // An image depends on the generator, the seed, its class, its number in the class and the settings; not on the batch, the shard
 // or when it was made. The same command goes on after a kill, and with a larger N the set grows. n processes with --shard 0/n to
 // n-1/n share one folder.
-#include <mindgap/data/shards.hpp>
-#include <mindgap/diffusion/generator.hpp>
+#include <mindgap/diffusion/jobs.hpp>
 
 #include "common.hpp"
 
@@ -42,39 +41,14 @@ void write_set(const Options& o, const CommonOptions& common, const std::string&
   const Generator<D, P> generator = load_generator<D, P>(o.model, kind);
   const Sampler sampler = check_flags([&] { return Sampler(generator.info.scheduler, o.steps, o.eta); });
 
-  ShardManifest manifest;
-  manifest.class_names = generator.info.class_names;
-  manifest.images_per_class = o.per_class;
-  manifest.height = generator.image()[0], manifest.width = generator.image()[1], manifest.channels = generator.image()[2];
-  manifest.generator = generator.hash;
-  manifest.sampler = sampler.describe();
-  manifest.steps = o.steps;
-  manifest.guidance = o.guidance;
-  manifest.seed = common.seed;
-  manifest.precision = precision;
-  const ShardWriter writer(common.out, manifest, part, parts);
-
-  i64 done = writer.part_images() - writer.pending_images();
-  Progress progress("sample", writer.part_images(), done, "images");
-  for (const PendingChunk& chunk : writer.pending()) {
-    const Tensor<u8, 4, Cpu> images(Shape<4>(chunk.end - chunk.begin, manifest.height, manifest.width, manifest.channels));
-    for (i64 begin = chunk.begin; begin < chunk.end; begin += o.batch) {
-      const i64 end = std::min(begin + o.batch, chunk.end);
-      SampleRequest request;
-      for (i64 position = begin; position < end; ++position) {
-        request.labels.push_back(manifest.label(position));
-        request.indices.push_back(manifest.index(position));
-      }
-      request.seed = common.seed;
-      request.guidance = o.guidance;
-      request.image = generator.image();
-      request.null_class = generator.classes();
-      images.slice(begin - chunk.begin, end - chunk.begin).copy_from(generate(*generator.unet, sampler, request, o.batch));
-      progress.update(done += end - begin);
-      if (interrupted()) stop_interrupted("whole chunks are kept; the same command goes on from there");
-    }
-    writer.write(chunk, images);
-  }
+  const ShardWriter writer(common.out, synthetic_manifest(generator, sampler, o.per_class, o.guidance, common.seed, precision),
+                           part, parts);
+  Progress progress("sample", writer.part_images(), writer.part_images() - writer.pending_images(), "images");
+  JobHooks hooks;
+  hooks.stop = interrupted;
+  hooks.progress = [&](i64 done, i64, const std::string&) { progress.update(done); };
+  if (!write_synthetic_set(generator, sampler, writer, o.batch, hooks))
+    stop_interrupted("whole chunks are kept; the same command goes on from there");
   progress.finish();
   std::cout << common.out.string() << std::endl;
 }

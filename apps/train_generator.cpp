@@ -3,11 +3,9 @@
 //   train_generator --data fashion-mnist --out DIR
 //
 // DIR becomes a generator folder (unet/, scheduler/, classes.json) with loss.csv (a row a step), samples.png (a row a class)
-// and training.txt (the command, the settings, the time). checkpoint.safetensors holds the state: the same command goes on
+// and training.txt (the command and the settings). checkpoint.safetensors holds the state: the same command goes on
 // where a run was stopped or killed, and ends with the same weights.
-#include <mindgap/core/file.hpp>
-#include <mindgap/data/png.hpp>
-#include <mindgap/diffusion/trainer.hpp>
+#include <mindgap/diffusion/jobs.hpp>
 
 #include "common.hpp"
 
@@ -45,69 +43,20 @@ std::vector<i64> parse_channels(const std::string& given) {
   return out;
 }
 
-// loss.csv up to the step that training goes on from: later rows belong to steps that will be made again.
-std::string loss_rows(const std::filesystem::path& file, i64 step) {
-  const std::string header = "step,loss,gradient_norm,rate\n";
-  if (step == 0 || !std::filesystem::exists(file)) return header;
-  std::string rows = read_file(file);
-  size_t end = 0;
-  for (i64 line = 0; line <= step && end != rows.npos; ++line) end = rows.find('\n', end + (end > 0));
-  return end == rows.npos ? rows : rows.substr(0, end + 1);
-}
-
-// A row of `columns` images a class, made with the averaged weights.
-template <Device D, class P>
-void write_samples(UNet2DModel<D, P>& unet, const GeneratorInfo& info, u64 seed, i64 columns, const std::filesystem::path& file) {
-  SchedulerConfig scheduler = info.scheduler;
-  scheduler.sampler = SamplerKind::dpmpp_2m;
-  SampleRequest request;
-  for (i64 label = 0; label < info.unet.null_class(); ++label)
-    for (i64 index = 0; index < columns; ++index) request.labels.push_back(label), request.indices.push_back(index);
-  request.seed = seed;
-  request.guidance = 1.5;
-  request.image = Shape<3>(info.unet.sample_size, info.unet.sample_size, info.unet.out_channels);
-  request.null_class = info.unet.null_class();
-  const Tensor<u8, 4, Cpu> images =
-      generate(unet, Sampler(scheduler, std::min<i64>(15, scheduler.num_train_timesteps)), request, 64);
-  write_file_atomic(file, encode_png(make_grid(images, columns)));
-}
-
 template <Device D, class P>
 void train(const Options& o, const CommonOptions& common, const std::string& precision) {
   const Dataset data = load_dataset(o.data, "train");
-  make_folder(common.out);
-  const FileLock lock(common.out / ".lock", "trains in this folder");
-  GeneratorTrainer<D, P> trainer(o.training, data);
-  const std::filesystem::path checkpoint = common.out / "checkpoint.safetensors", losses = common.out / "loss.csv";
-  if (std::filesystem::exists(checkpoint)) trainer.resume(checkpoint);
-  std::string rows = loss_rows(losses, trainer.step());
-  std::cerr << "train_generator: " << data.size() << " images of " << data.classes() << " classes, " << trainer.parameters()
-            << " parameters, " << precision << (trainer.step() ? text(", going on from step ", trainer.step()) : "") << std::endl;
-
-  const auto save = [&] {
-    write_file_atomic(losses, rows);
-    trainer.save(checkpoint);
+  std::cerr << "train_generator: " << data.size() << " images of " << data.classes() << " classes, " << precision << std::endl;
+  std::optional<Progress> progress;
+  JobHooks hooks;
+  hooks.stop = interrupted;
+  hooks.progress = [&](i64 done, i64 total, const std::string& note) {
+    if (!progress) progress.emplace("train_generator", total, done, "steps");
+    progress->update(done, note);
   };
-  Progress progress("train_generator", o.training.steps, trainer.step(), "steps");
-  const auto start = std::chrono::steady_clock::now();
-  double smooth = 0;
-  while (!trainer.finished()) {
-    const auto record = trainer.train_step();
-    rows += text(record.step, ",", record.loss, ",", record.gradient_norm, ",", record.rate, "\n");
-    smooth = smooth == 0 ? record.loss : 0.98 * smooth + 0.02 * record.loss;
-    progress.update(trainer.step(), text("loss ", std::round(smooth * 1e4) / 1e4));
-    if (trainer.step() % o.save_every == 0 || interrupted() || trainer.finished()) save();
-    if (interrupted()) stop_interrupted(text("step ", trainer.step(), " is saved; the same command goes on from there"));
-  }
-  progress.finish();
-  trainer.with_average([&](auto& unet) {
-    save_generator(common.out, unet, trainer.info());
-    if (o.preview) write_samples(unet, trainer.info(), common.seed, o.preview, common.out / "samples.png");
-  });
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  write_file_atomic(common.out / "training.txt",
-                    text("command ", o.command, "\nversion ", version, "\ndata ", data.provenance, "\nprecision ", precision,
-                         "\nseconds of the last run ", std::llround(seconds), "\n", o.training.settings(), "\n"));
+  if (!train_generator<D, P>(o.training, data, {common.out, o.save_every, o.preview, o.command, precision}, hooks))
+    stop_interrupted("every step is saved; the same command goes on from there");
+  progress->finish();
   std::cout << common.out.string() << std::endl;
 }
 

@@ -1,0 +1,143 @@
+// The two long jobs of a generator, each resumable at any moment: train one into a folder, and write a synthetic set with one.
+// The apps train_generator and sample are these with flags; the study calls the same functions.
+//
+//   train_generator      checkpoint.safetensors every so many steps; at the end unet/, scheduler/, classes.json, loss.csv (a row
+//   a
+//                        step), samples.png (a row a class) and training.txt (how it was made)
+//   write_synthetic_set  chunk after chunk of a shard folder (data/shards.hpp)
+//
+// Both ask `stop` after every piece of work and return false when it said yes: what is done by then is kept on disk.
+#pragma once
+
+#include <mindgap/data/png.hpp>
+#include <mindgap/data/shards.hpp>
+#include <mindgap/diffusion/trainer.hpp>
+
+namespace mindgap {
+
+struct JobHooks {
+  // done of total, and something to say about it: "loss 0.0412".
+  std::function<void(i64 done, i64 total, const std::string& note)> progress = [](i64, i64, const std::string&) {};
+  std::function<bool()> stop = [] { return false; };
+};
+
+struct GeneratorOutput {
+  std::filesystem::path folder;
+  i64 save_every = 250;   // steps between checkpoints
+  i64 preview = 8;        // images a class in samples.png
+  std::string command;    // for training.txt
+  std::string precision;  // likewise
+};
+
+namespace detail {
+
+// loss.csv up to the step that training goes on from; later rows belong to steps that will be made again.
+inline std::string loss_rows(const std::filesystem::path& file, i64 step) {
+  const std::string header = "step,loss,gradient_norm,rate\n";
+  if (step == 0 || !std::filesystem::exists(file)) return header;
+  std::string rows = read_file(file);
+  size_t end = 0;
+  for (i64 line = 0; line <= step && end != rows.npos; ++line) end = rows.find('\n', end) + 1;
+  return rows.substr(0, end);
+}
+
+}  // namespace detail
+
+// `columns` images of each class, a row a class: DPM-Solver++(2M) with 15 steps and guidance 1.5.
+template <Device D, class P>
+Tensor<u8, 3, Cpu> sample_grid(const UNet2DModel<D, P>& unet, const GeneratorInfo& info, u64 seed, i64 columns) {
+  SchedulerConfig scheduler = info.scheduler;
+  scheduler.sampler = SamplerKind::dpmpp_2m;
+  SampleRequest request;
+  for (i64 label = 0; label < info.unet.null_class(); ++label)
+    for (i64 index = 0; index < columns; ++index) request.labels.push_back(label), request.indices.push_back(index);
+  request.seed = seed;
+  request.guidance = 1.5;
+  request.image = Shape<3>(info.unet.sample_size, info.unet.sample_size, info.unet.out_channels);
+  request.null_class = info.unet.null_class();
+  return make_grid(generate(unet, Sampler(scheduler, std::min<i64>(15, scheduler.num_train_timesteps)), request, 64), columns);
+}
+
+// Trains, or goes on training, and writes the folder. False: stopped; the checkpoint has every step that was made.
+template <Device D, class P>
+bool train_generator(const GeneratorTraining& options, const Dataset& data, const GeneratorOutput& out,
+                     const JobHooks& hooks = {}) {
+  make_folder(out.folder);
+  const FileLock lock(out.folder / ".lock", "trains in this folder");
+  const std::filesystem::path checkpoint = out.folder / "checkpoint.safetensors", losses = out.folder / "loss.csv";
+  GeneratorTrainer<D, P> trainer(options, data);
+  if (std::filesystem::exists(checkpoint)) trainer.resume(checkpoint);
+  std::string rows = detail::loss_rows(losses, trainer.step());
+  hooks.progress(trainer.step(), options.steps, "");
+  double smooth = 0;
+  while (!trainer.finished()) {
+    const auto record = trainer.train_step();
+    rows += text(record.step, ",", record.loss, ",", record.gradient_norm, ",", record.rate, "\n");
+    smooth = smooth == 0 ? record.loss : 0.98 * smooth + 0.02 * record.loss;
+    hooks.progress(trainer.step(), options.steps, text("loss ", std::round(smooth * 1e4) / 1e4));
+    const bool stop = hooks.stop();
+    if (trainer.step() % out.save_every == 0 || stop || trainer.finished()) {
+      write_file_atomic(losses, rows);
+      trainer.save(checkpoint);
+    }
+    if (stop) return false;
+  }
+  trainer.with_average([&](auto& unet) {
+    save_generator(out.folder, unet, trainer.info());
+    if (out.preview)
+      write_file_atomic(out.folder / "samples.png", encode_png(sample_grid(unet, trainer.info(), options.seed, out.preview)));
+  });
+  write_file_atomic(out.folder / "training.txt", text("command ", out.command, "\nversion ", version, "\ndata ", data.provenance,
+                                                      "\nprecision ", out.precision, "\n", options.settings(), "\n"));
+  return true;
+}
+
+// The manifest of a set that `generator` makes with `sampler`.
+template <Device D, class P>
+ShardManifest synthetic_manifest(const Generator<D, P>& generator, const Sampler& sampler, i64 per_class, double guidance,
+                                 u64 seed, const std::string& precision) {
+  ShardManifest out;
+  out.class_names = generator.info.class_names;
+  out.images_per_class = per_class;
+  out.height = generator.image()[0], out.width = generator.image()[1], out.channels = generator.image()[2];
+  out.generator = generator.hash;
+  out.sampler = sampler.describe();
+  out.steps = sampler.steps();
+  out.guidance = guidance;
+  out.seed = seed;
+  out.precision = precision;
+  return out;
+}
+
+// Makes what the writer's part of the set still lacks, `batch` images at a time (which changes no image). False: stopped; whole
+// chunks are kept.
+template <Device D, class P>
+bool write_synthetic_set(const Generator<D, P>& generator, const Sampler& sampler, const ShardWriter& writer, i64 batch,
+                         const JobHooks& hooks = {}) {
+  const ShardManifest& manifest = writer.manifest();
+  SampleRequest request;
+  request.seed = manifest.seed;
+  request.guidance = manifest.guidance;
+  request.image = generator.image();
+  request.null_class = generator.classes();
+  i64 done = writer.part_images() - writer.pending_images();
+  hooks.progress(done, writer.part_images(), "");
+  for (const PendingChunk& chunk : writer.pending()) {
+    const Tensor<u8, 4, Cpu> images(Shape<4>(chunk.end - chunk.begin, manifest.height, manifest.width, manifest.channels));
+    for (i64 begin = chunk.begin; begin < chunk.end; begin += batch) {
+      const i64 end = std::min(begin + batch, chunk.end);
+      request.labels.clear(), request.indices.clear();
+      for (i64 position = begin; position < end; ++position) {
+        request.labels.push_back(manifest.label(position));
+        request.indices.push_back(manifest.index(position));
+      }
+      images.slice(begin - chunk.begin, end - chunk.begin).copy_from(generate(*generator.unet, sampler, request, batch));
+      hooks.progress(done += end - begin, writer.part_images(), "");
+      if (hooks.stop()) return false;
+    }
+    writer.write(chunk, images);
+  }
+  return true;
+}
+
+}  // namespace mindgap
