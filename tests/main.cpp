@@ -1,4 +1,3 @@
 // The one main of every Boost.Test executable; linked, since the header-only variant costs seconds a file.
-#define BOOST_TEST_DYN_LINK
 #define BOOST_TEST_MODULE mindgap
 #include <boost/test/unit_test.hpp>
