@@ -6,8 +6,7 @@
 // DIR receives synthetic/ (a shard folder), students/, results.csv (a row a run), study.json and report.html. Finished runs
 // and chunks are not made again: the same command goes on where it was stopped or killed.
 #include <mindgap/core/file.hpp>
-#include <mindgap/data/shards.hpp>
-#include <mindgap/diffusion/synthetic_set.hpp>
+#include <mindgap/diffusion/jobs.hpp>
 #include <mindgap/study/protocol.hpp>
 #include <mindgap/study/report.hpp>
 #include <mindgap/study/summary.hpp>
@@ -39,6 +38,33 @@ std::vector<std::vector<double>> as_double(const std::vector<std::vector<T>>& ro
 
 ImageSet sample_of(const Dataset& set) { return {set.images, set.labels.to_vector()}; }
 
+// Hooks with a progress line that begins where the job does.
+JobHooks hooks(const std::string& name, const std::string& unit) {
+  JobHooks out;
+  out.stop = interrupted;
+  out.progress = [=, line = std::shared_ptr<Progress>()](i64 done, i64 total, const std::string& note) mutable {
+    if (!line) line = std::make_shared<Progress>(name, total, done, unit);
+    line->update(done, note);
+    if (done == total) line->finish();
+  };
+  return out;
+}
+
+// The configured generator, or one that is trained first.
+template <Device D, class P>
+std::filesystem::path generator_folder(const StudyConfig& c, const CommonOptions& common, const std::string& precision) {
+  if (!c.generator.empty()) return c.generator;
+  const GeneratorConfig& g = c.train_generator;
+  GeneratorTraining training;
+  training.steps = g.steps, training.batch = g.batch, training.warmup = g.warmup, training.rate = g.rate, training.seed = g.seed;
+  training.channels = g.channels, training.layers_per_block = g.layers, training.groups = g.groups, training.head = g.head;
+  const GeneratorOutput out{common.out / "generator", 250, 8, "study (train_generator of its configuration)", precision};
+  if (!std::filesystem::exists(out.folder / "training.txt") &&
+      !train_generator<D, P>(training, load_dataset(c.data, "train"), out, hooks("study: generator", "steps")))
+    stop_interrupted("the checkpoint has every step; the same command goes on from there");
+  return out.folder;
+}
+
 template <Device D, class P>
 void run(StudyConfig c, const CommonOptions& common, const std::string& precision) {
   make_folder(common.out);
@@ -46,19 +72,14 @@ void run(StudyConfig c, const CommonOptions& common, const std::string& precisio
   const std::filesystem::path synthetic = common.out / "synthetic";
   const auto start = std::chrono::steady_clock::now();
 
-  const auto generator = load_generator<D, P>(c.generator, check_flags([&] { return sampler_by_name(c.sampler); }));
-  ShardManifest manifest = synthetic_manifest(generator, Sampler(generator.info.scheduler, c.sampling_steps), c.sampling_steps,
-                                              c.per_class, c.guidance, c.sampling_seed, precision);
+  const auto generator =
+      load_generator<D, P>(generator_folder<D, P>(c, common, precision), check_flags([&] { return sampler_by_name(c.sampler); }));
+  const Sampler sampler(generator.info.scheduler, c.sampling_steps);
+  const ShardManifest manifest = synthetic_manifest(generator, sampler, c.per_class, c.guidance, c.sampling_seed, precision);
   {
-    ShardWriter writer(synthetic, manifest);
-    Progress progress("study: sampling", writer.part_images(), writer.part_images() - writer.pending_images(), "images");
-    const bool whole =
-        write_synthetic_set(generator, Sampler(generator.info.scheduler, c.sampling_steps), writer, 64, [&](i64 done) {
-          progress.update(done);
-          return !interrupted();
-        });
-    if (!whole) stop_interrupted("whole chunks are kept; the same command goes on from there");
-    progress.finish();
+    const ShardWriter writer(synthetic, manifest);
+    if (!write_synthetic_set(generator, sampler, writer, 64, hooks("study: sampling", "images")))
+      stop_interrupted("whole chunks are kept; the same command goes on from there");
   }
 
   const StudyData data = load_data(c, synthetic);

@@ -95,24 +95,7 @@ struct ResNet {
   MINDGAP_MODULE(conv1, bn1, layer1, layer2, layer3, layer4, fc)
 
   // Initialised from `seed` as torchvision does: normal convolutions by fan-out, norms 1 and 0.
-  ResNet(const ResNetConfig& c, u64 seed) : config(c) {
-    const bool large = c.stem == Stem::large;
-    conv1 = Conv2d<D, P>(c.channels, c.width, large ? 7 : 3, {large ? 2 : 1, large ? 3 : 1}, false);
-    bn1 = BatchNorm2d<D, P>(c.width);
-    i64 in = c.width;
-    for (int s = 0; s < 4; ++s)
-      for (i64 b = 0; b < c.depths[size_t(s)]; ++b) {
-        const i64 planes = c.width << s;
-        stage(s).emplace_back(in, planes, s > 0 && b == 0 ? 2 : 1, c.bottleneck);
-        in = c.bottleneck ? 4 * planes : planes;
-      }
-    fc = Linear<D, P>(in, c.classes);
-    assign_paths(*this);
-    for_each_module(*this, [](const std::string&, auto& module) {
-      if constexpr (requires { module.initial; }) module.initial = Conv2d<D, P>::Init::kaiming_normal_fan_out;
-    });
-    initialise(*this, seed);
-  }
+  ResNet(const ResNetConfig& c, u64 seed);
   // Layers hold handles: a copy would share weights unseen.
   ResNet(const ResNet&) = delete;
   ResNet& operator=(const ResNet&) = delete;
@@ -137,22 +120,7 @@ struct ResNet {
 
   // Units [begin, end) without the classifier; x is what unit `begin` reads.
   template <class X>
-  X run(const X& x, i64 begin, i64 end) {
-    X y = x;
-    i64 unit = 0;
-    const auto due = [&] { return unit >= begin && unit < end; };
-    if (due()) {
-      y = bn1(conv1(y), tails::relu);
-      if (config.stem == Stem::large) y = max_pool2d(y, 3, 2, 1);
-    }
-    ++unit;
-    for (int s = 0; s < 4; ++s)
-      for (Block& block : stage(s)) {
-        if (due()) y = block(y);
-        ++unit;
-      }
-    return y;
-  }
+  X run(const X& x, i64 begin, i64 end);
   // The classifier unit: average over positions, then logits [N, classes].
   template <class X>
   auto classify(const X& features) {
@@ -168,4 +136,48 @@ struct ResNet {
   std::vector<Block>& stage(int s) { return s == 0 ? layer1 : s == 1 ? layer2 : s == 2 ? layer3 : layer4; }
 };
 
+// Defined outside the class so that explicit instances are possible: g++ instantiates what is inline in any case.
+template <Device D, class P>
+ResNet<D, P>::ResNet(const ResNetConfig& c, u64 seed) : config(c) {
+  const bool large = c.stem == Stem::large;
+  conv1 = Conv2d<D, P>(c.channels, c.width, large ? 7 : 3, {large ? 2 : 1, large ? 3 : 1}, false);
+  bn1 = BatchNorm2d<D, P>(c.width);
+  i64 in = c.width;
+  for (int s = 0; s < 4; ++s)
+    for (i64 b = 0; b < c.depths[size_t(s)]; ++b) {
+      const i64 planes = c.width << s;
+      stage(s).emplace_back(in, planes, s > 0 && b == 0 ? 2 : 1, c.bottleneck);
+      in = c.bottleneck ? 4 * planes : planes;
+    }
+  fc = Linear<D, P>(in, c.classes);
+  assign_paths(*this);
+  for_each_module(*this, [](const std::string&, auto& module) {
+    if constexpr (requires { module.initial; }) module.initial = Conv2d<D, P>::Init::kaiming_normal_fan_out;
+  });
+  initialise(*this, seed);
+}
+
+template <Device D, class P>
+template <class X>
+X ResNet<D, P>::run(const X& x, i64 begin, i64 end) {
+  X y = x;
+  i64 unit = 0;
+  const auto due = [&] { return unit >= begin && unit < end; };
+  if (due()) {
+    y = bn1(conv1(y), tails::relu);
+    if (config.stem == Stem::large) y = max_pool2d(y, 3, 2, 1);
+  }
+  ++unit;
+  for (int s = 0; s < 4; ++s)
+    for (Block& block : stage(s)) {
+      if (due()) y = block(y);
+      ++unit;
+    }
+  return y;
+}
+
 }  // namespace mindgap
+
+#if defined(MINDGAP_GLUE)
+#include <mindgap/models/resnet_instances.hpp>
+#endif

@@ -117,82 +117,13 @@ struct UNet2DModel {
   MINDGAP_MODULE(conv_in, time_embedding, class_embedding, down_blocks, mid_block, up_blocks, conv_norm_out, conv_out)
 
   // Initialised from `seed` by torch's defaults.
-  UNet2DModel(const UNetConfig& c, u64 seed) : config(c) {
-    c.check();
-    const auto& channels = c.block_out_channels;
-    const size_t levels = channels.size();
-    conv_in = Conv2d<D, P>(c.in_channels, channels[0], 3, {1, 1});
-    time_embedding = {Linear<D, P>(channels[0], c.time_embed_dim()), Linear<D, P>(c.time_embed_dim(), c.time_embed_dim())};
-    if (c.num_class_embeds) class_embedding = Embedding<D, P>(c.num_class_embeds, c.time_embed_dim());
-
-    std::vector<i64> skips{channels[0]};  // channels of the activations that the up blocks take back, last one first
-    i64 now = channels[0];
-    const auto append = [&](Block& block, i64 in, i64 out, bool attention) {
-      block.resnets.emplace_back(in, out, c);
-      if (attention) block.attentions.emplace_back(out, c);
-      now = out;
-    };
-    for (size_t i = 0; i < levels; ++i) {
-      Block& block = down_blocks.emplace_back();
-      for (i64 layer = 0; layer < c.layers_per_block; ++layer) {
-        append(block, now, channels[i], c.down_attention[i]);
-        skips.push_back(now);
-      }
-      if (i + 1 == levels) continue;
-      block.downsamplers.push_back({Conv2d<D, P>(now, now, 3, {2, 1})});
-      skips.push_back(now);
-    }
-    append(mid_block, now, now, c.mid_attention);
-    append(mid_block, now, now, false);
-    for (size_t i = 0; i < levels; ++i) {
-      Block& block = up_blocks.emplace_back();
-      for (i64 layer = 0; layer <= c.layers_per_block; ++layer) {
-        append(block, now + skips.back(), channels[levels - 1 - i], c.up_attention[i]);
-        skips.pop_back();
-      }
-      if (i + 1 < levels) block.upsamplers.push_back({Conv2d<D, P>(now, now, 3, {1, 1})});
-    }
-    conv_norm_out = GroupNorm2d<D, P>(c.norm_num_groups, now, c.norm_eps);
-    conv_out = Conv2d<D, P>(now, c.out_channels, 3, {1, 1});
-    assign_paths(*this);
-    initialise(*this, seed);
-  }
+  UNet2DModel(const UNetConfig& c, u64 seed);
   UNet2DModel(const UNet2DModel&) = delete;
   UNet2DModel& operator=(const UNet2DModel&) = delete;
 
+  // Defined outside the class, like the constructor, so that explicit instances are possible.
   template <class X>
-  X operator()(const X& x, const Tensor<float, 1, D>& timesteps, const Tensor<i64, 1, D>& classes) const {
-    check_input(value_of(x), timesteps, classes);
-    auto time = embed(x, timesteps);
-    if (class_embedding) time = add(time, (*class_embedding)(classes, x));
-    time = pointwise([](auto t) { return silu(t); }, time);
-    using R = decltype(time);
-
-    X h = conv_in(x);
-    std::vector<X> skips{h};
-    for (const Block& block : down_blocks) {
-      for (size_t i = 0; i < block.resnets.size(); ++i) {
-        h = block.resnets[i](h, X(), time);
-        if (!block.attentions.empty()) h = block.attentions[i](h, R());
-        skips.push_back(h);
-      }
-      if (block.downsamplers.empty()) continue;
-      h = block.downsamplers[0].conv(h);
-      skips.push_back(h);
-    }
-    h = mid_block.resnets[0](h, X(), time);
-    if (!mid_block.attentions.empty()) h = mid_block.attentions[0](h, R());
-    h = mid_block.resnets[1](h, X(), time);
-    for (const Block& block : up_blocks) {
-      for (size_t i = 0; i < block.resnets.size(); ++i) {
-        h = block.resnets[i](h, skips.back(), time);
-        skips.pop_back();
-        if (!block.attentions.empty()) h = block.attentions[i](h, R());
-      }
-      if (!block.upsamplers.empty()) h = block.upsamplers[0].conv(upsample_nearest(h, 2 * h.extent(1), 2 * h.extent(2)));
-    }
-    return conv_out(conv_norm_out(tails::silu, h, X(), R()));
-  }
+  X operator()(const X& x, const Tensor<float, 1, D>& timesteps, const Tensor<i64, 1, D>& classes) const;
 
  private:
   void check_input(const auto& x, const Tensor<float, 1, D>& timesteps, const Tensor<i64, 1, D>& classes) const {
@@ -216,4 +147,85 @@ struct UNet2DModel {
   }
 };
 
+template <Device D, class P>
+UNet2DModel<D, P>::UNet2DModel(const UNetConfig& c, u64 seed) : config(c) {
+  c.check();
+  const auto& channels = c.block_out_channels;
+  const size_t levels = channels.size();
+  conv_in = Conv2d<D, P>(c.in_channels, channels[0], 3, {1, 1});
+  time_embedding = {Linear<D, P>(channels[0], c.time_embed_dim()), Linear<D, P>(c.time_embed_dim(), c.time_embed_dim())};
+  if (c.num_class_embeds) class_embedding = Embedding<D, P>(c.num_class_embeds, c.time_embed_dim());
+
+  std::vector<i64> skips{channels[0]};  // channels of the activations that the up blocks take back, last one first
+  i64 now = channels[0];
+  const auto append = [&](Block& block, i64 in, i64 out, bool attention) {
+    block.resnets.emplace_back(in, out, c);
+    if (attention) block.attentions.emplace_back(out, c);
+    now = out;
+  };
+  for (size_t i = 0; i < levels; ++i) {
+    Block& block = down_blocks.emplace_back();
+    for (i64 layer = 0; layer < c.layers_per_block; ++layer) {
+      append(block, now, channels[i], c.down_attention[i]);
+      skips.push_back(now);
+    }
+    if (i + 1 == levels) continue;
+    block.downsamplers.push_back({Conv2d<D, P>(now, now, 3, {2, 1})});
+    skips.push_back(now);
+  }
+  append(mid_block, now, now, c.mid_attention);
+  append(mid_block, now, now, false);
+  for (size_t i = 0; i < levels; ++i) {
+    Block& block = up_blocks.emplace_back();
+    for (i64 layer = 0; layer <= c.layers_per_block; ++layer) {
+      append(block, now + skips.back(), channels[levels - 1 - i], c.up_attention[i]);
+      skips.pop_back();
+    }
+    if (i + 1 < levels) block.upsamplers.push_back({Conv2d<D, P>(now, now, 3, {1, 1})});
+  }
+  conv_norm_out = GroupNorm2d<D, P>(c.norm_num_groups, now, c.norm_eps);
+  conv_out = Conv2d<D, P>(now, c.out_channels, 3, {1, 1});
+  assign_paths(*this);
+  initialise(*this, seed);
+}
+
+template <Device D, class P>
+template <class X>
+X UNet2DModel<D, P>::operator()(const X& x, const Tensor<float, 1, D>& timesteps, const Tensor<i64, 1, D>& classes) const {
+  check_input(value_of(x), timesteps, classes);
+  auto time = embed(x, timesteps);
+  if (class_embedding) time = add(time, (*class_embedding)(classes, x));
+  time = pointwise([](auto t) { return silu(t); }, time);
+  using R = decltype(time);
+
+  X h = conv_in(x);
+  std::vector<X> skips{h};
+  for (const Block& block : down_blocks) {
+    for (size_t i = 0; i < block.resnets.size(); ++i) {
+      h = block.resnets[i](h, X(), time);
+      if (!block.attentions.empty()) h = block.attentions[i](h, R());
+      skips.push_back(h);
+    }
+    if (block.downsamplers.empty()) continue;
+    h = block.downsamplers[0].conv(h);
+    skips.push_back(h);
+  }
+  h = mid_block.resnets[0](h, X(), time);
+  if (!mid_block.attentions.empty()) h = mid_block.attentions[0](h, R());
+  h = mid_block.resnets[1](h, X(), time);
+  for (const Block& block : up_blocks) {
+    for (size_t i = 0; i < block.resnets.size(); ++i) {
+      h = block.resnets[i](h, skips.back(), time);
+      skips.pop_back();
+      if (!block.attentions.empty()) h = block.attentions[i](h, R());
+    }
+    if (!block.upsamplers.empty()) h = block.upsamplers[0].conv(upsample_nearest(h, 2 * h.extent(1), 2 * h.extent(2)));
+  }
+  return conv_out(conv_norm_out(tails::silu, h, X(), R()));
+}
+
 }  // namespace mindgap
+
+#if defined(MINDGAP_GLUE)
+#include <mindgap/models/unet_instances.hpp>
+#endif

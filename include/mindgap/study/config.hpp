@@ -17,15 +17,25 @@ struct RecipeConfig {
   double rate = 0.1;
 };
 
+// How a generator is trained, where the study trains its own.
+struct GeneratorConfig {
+  i64 steps = 4250, batch = 64, warmup = 200;
+  double rate = 1e-3;
+  std::vector<i64> channels{32, 64, 64};
+  i64 layers = 1, groups = 8, head = 8;
+  u64 seed = 0;
+};
+
 struct StudyConfig {
   std::string name = "study";
   std::string data = "fashion-mnist";  // real images: as --data
   i64 per_class = 0;                   // training images a class, real and synthetic alike; 0: as many as both have
   i64 test_images = 0;                 // real test images, a stratified subset; 0: all
 
-  // The synthetic set: sampled from a generator folder, which is trained first where `generator` is empty.
+  // The synthetic set is sampled from the generator in this folder; where it is empty, `train_generator` says how to train
+  // one into <out>/generator first.
   std::string generator = "data/generator";
-  std::string generator_training = "";  // JSON of train_generator's options, used where generator is empty
+  GeneratorConfig train_generator;
   std::string sampler = "dpmpp_2m";
   i64 sampling_steps = 15;
   double guidance = 1.5;

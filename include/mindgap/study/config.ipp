@@ -12,11 +12,24 @@ namespace detail {
 
 // One list of the keys serves reading and writing.
 template <class V>
-void visit_recipe(V& visit, RecipeConfig& r) {
+void visit_part(V& visit, RecipeConfig& r) {
   visit("epochs", r.epochs);
   visit("batch", r.batch);
   visit("minimum_steps", r.minimum_steps);
   visit("rate", r.rate);
+}
+
+template <class V>
+void visit_part(V& visit, GeneratorConfig& g) {
+  visit("steps", g.steps);
+  visit("batch", g.batch);
+  visit("warmup", g.warmup);
+  visit("rate", g.rate);
+  visit("channels", g.channels);
+  visit("layers", g.layers);
+  visit("groups", g.groups);
+  visit("head", g.head);
+  visit("seed", g.seed);
 }
 
 template <class V>
@@ -26,7 +39,7 @@ void visit_study(V& visit, StudyConfig& c) {
   visit("per_class", c.per_class);
   visit("test_images", c.test_images);
   visit("generator", c.generator);
-  visit("generator_training", c.generator_training);
+  visit("train_generator", c.train_generator);
   visit("sampler", c.sampler);
   visit("sampling_steps", c.sampling_steps);
   visit("guidance", c.guidance);
@@ -56,9 +69,9 @@ struct ConfigWriter {
   nlohmann::ordered_json json;
   template <class T>
   void operator()(const char* key, T& value) {
-    if constexpr (std::is_same_v<T, RecipeConfig>) {
+    if constexpr (std::is_class_v<T> && requires { value.batch; }) {
       ConfigWriter inner;
-      visit_recipe(inner, value);
+      visit_part(inner, value);
       json[key] = inner.json;
     } else {
       json[key] = value;
@@ -79,10 +92,10 @@ struct ConfigReader {
     known.push_back(key);
     const auto at = json.find(key);
     if (at == json.end()) return;
-    if constexpr (std::is_same_v<T, RecipeConfig>) {
+    if constexpr (std::is_class_v<T> && requires { value.batch; }) {
       if (!at->is_object()) fail(key, "must be an object");
       ConfigReader inner{*at, file, prefix + key + "."};
-      visit_recipe(inner, value);
+      visit_part(inner, value);
       inner.refuse_unknown();
     } else {
       if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>)
