@@ -4,7 +4,7 @@
 #include <mindgap/data/subset.hpp>
 
 #include <boost/test/unit_test.hpp>
-#include <chrono>
+#include <ctime>
 #include <omp.h>
 
 using namespace mindgap;
@@ -241,14 +241,17 @@ BOOST_AUTO_TEST_CASE(evaluation_is_in_order_and_central) {
 BOOST_AUTO_TEST_CASE(a_batch_is_cheap) {
   const Dataset set = make_set({60000}, 28, 28);
   const Loader<float> loader(set, training_options(128, 5, {true, 2, 0, 0}));
+  const int before = omp_get_max_threads();
+  omp_set_num_threads(1);
   double best = 1e9;
   for (i64 step = 0; step < 50; ++step) {
-    const auto start = std::chrono::steady_clock::now();
+    const std::clock_t start = std::clock();  // processor time: a busy machine does not count
     const Batch<float> batch = loader.batch(step);
-    best = std::min(best, std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count());
+    best = std::min(best, 1e3 * double(std::clock() - start) / CLOCKS_PER_SEC);
   }
+  omp_set_num_threads(before);
   BOOST_TEST_MESSAGE("128 images of 28x28: " << best << " ms");
-  BOOST_TEST(best < 20.0);  // loose: sanitizers and busy machines; normally 0.1 to 0.2
+  BOOST_TEST(best < 50.0);  // loose, for builds with sanitizers; normally 0.1 to 0.2
 }
 
 BOOST_AUTO_TEST_SUITE_END()
