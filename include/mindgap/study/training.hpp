@@ -43,47 +43,53 @@ class StudentData {
   StudentData(const Dataset& data, const LoaderOptions& options) : loader_(data, options) {}
 
   // The output of units [begin, first) of `net` for every image, run once. The net's statistics must not be live.
-  StudentData(ResNet<D, P>& net, i64 first, const Dataset& data, const LoaderOptions& options)
-      : loader_(data, options), first_(first) {
-    LoaderOptions in_order = options;
-    in_order.shuffle = in_order.augment = false;
-    in_order.last = LastBatch::keep;
-    const Loader<T> plain(data, in_order);
-    for (i64 step = 0; step < plain.steps_per_epoch(); ++step) {
-      const Tensor<T, 4, D> part = net.run(plain.batch(0, step).images, 0, first);
-      if (!features_.defined()) {
-        Shape<4> all = part.shape();
-        all[0] = data.size();
-        features_ = Tensor<T, 4, D>(all);
-      }
-      const i64 begin = step * options.batch;
-      features_.slice(begin, begin + part.extent(0)).copy_from(part);
-    }
-  }
+  StudentData(ResNet<D, P>& net, i64 first, const Dataset& data, const LoaderOptions& options);
 
   i64 first() const { return first_; }  // the unit that reads the batches
   i64 steps_per_epoch() const { return loader_.steps_per_epoch(); }
   i64 size() const { return loader_.dataset().size(); }
 
-  Batch<T> batch(i64 step) const {
-    if (!features_.defined()) return loader_.batch(step);
-    const Position at = loader_.position(step);
-    const std::vector<i64> indices = loader_.batch_indices(at.epoch, at.step);
-    Shape<4> shape = features_.shape();
-    shape[0] = i64(indices.size());
-    Batch<T> out{Tensor<T, 4, D>(shape), Tensor<i64, 1, D>(Shape<1>(shape[0]))};
-    for (i64 i = 0; i < shape[0]; ++i) {
-      out.images.slice(i, i + 1).copy_from(features_.slice(indices[size_t(i)], indices[size_t(i)] + 1));
-      out.labels.data()[i] = loader_.dataset().labels.data()[indices[size_t(i)]];
-    }
-    return out;
-  }
+  Batch<T> batch(i64 step) const;
 
  private:
   Loader<T> loader_;
   i64 first_ = 0;
   Tensor<T, 4, D> features_;
 };
+
+template <Device D, class P>
+StudentData<D, P>::StudentData(ResNet<D, P>& net, i64 first, const Dataset& data, const LoaderOptions& options)
+    : loader_(data, options), first_(first) {
+  LoaderOptions in_order = options;
+  in_order.shuffle = in_order.augment = false;
+  in_order.last = LastBatch::keep;
+  const Loader<T> plain(data, in_order);
+  for (i64 step = 0; step < plain.steps_per_epoch(); ++step) {
+    const Tensor<T, 4, D> part = net.run(plain.batch(0, step).images, 0, first);
+    if (!features_.defined()) {
+      Shape<4> all = part.shape();
+      all[0] = data.size();
+      features_ = Tensor<T, 4, D>(all);
+    }
+    const i64 begin = step * options.batch;
+    features_.slice(begin, begin + part.extent(0)).copy_from(part);
+  }
+}
+
+template <Device D, class P>
+Batch<typename P::compute> StudentData<D, P>::batch(i64 step) const {
+  if (!features_.defined()) return loader_.batch(step);
+  const Position at = loader_.position(step);
+  const std::vector<i64> indices = loader_.batch_indices(at.epoch, at.step);
+  Shape<4> shape = features_.shape();
+  shape[0] = i64(indices.size());
+  Batch<T> out{Tensor<T, 4, D>(shape), Tensor<i64, 1, D>(Shape<1>(shape[0]))};
+  for (i64 i = 0; i < shape[0]; ++i) {
+    out.images.slice(i, i + 1).copy_from(features_.slice(indices[size_t(i)], indices[size_t(i)] + 1));
+    out.labels.data()[i] = loader_.dataset().labels.data()[indices[size_t(i)]];
+  }
+  return out;
+}
 
 // Replaces the statistics of the batch norms that the patterns match by the plain average over one unaugmented pass of the
 // set, as torch's update_bn does with momentum None. No weight changes, and no other statistics.
@@ -161,50 +167,17 @@ template <Device D, class P>
 class StudentRun {
  public:
   // Freeze before. `first`: the unit that reads the data's batches.
-  StudentRun(ResNet<D, P>& net, const StudentData<D, P>& data, const TrainingOptions& options)
-      : net_(net),
-        data_(data),
-        options_(options),
-        steps_(std::max(options.epochs * data.steps_per_epoch(), options.minimum_steps)),
-        schedule_{options.schedule, steps_, i64(options.warmup * double(steps_)), 0.0, 0.1},
-        parameters_(net, float(options.weight_decay)),
-        optimizer_(parameters_, {float(options.momentum), true}) {
-    set_training(net_, true);
-  }
+  StudentRun(ResNet<D, P>& net, const StudentData<D, P>& data, const TrainingOptions& options);
 
   i64 steps() const { return steps_; }
   i64 done() const { return done_.value; }
   double rate(i64 step) const { return options_.rate * schedule_.at(step); }
 
   // One step; returns the loss before it. Throws when the loss is NaN or infinite.
-  float step() {
-    const i64 now = done_.value;
-    const auto batch = data_.batch(now);
-    const i64 last = net_.unit_count() - 1;
-    const auto logits = net_.classify(net_.run(constant(tape_, batch.images), data_.first(), last));
-    const auto loss = cross_entropy(logits, batch.labels, float(options_.label_smoothing));
-    const float value = loss.value().item();
-    if (!std::isfinite(value))
-      throw Error(text("training: the loss is ", value, " at step ", now, " of ", steps_),
-                  {{"remedy", text("lower the rate (", options_.rate, ")")}});
-    backward(loss);
-    if (options_.gradient_clip > 0) clip_gradients(parameters_, float(options_.gradient_clip));
-    optimizer_.step(float(rate(now)));
-    ++done_.value;
-    return value;
-  }
+  float step();
 
   // The network, the momentum and the position, for write_state and read_state.
-  std::vector<StateItem> state() {
-    std::vector<StateItem> items = state_items(net_, "model.");
-    for (StateItem& item : optimizer_.items()) items.push_back(std::move(item));
-    items.push_back({"done",
-                     {},
-                     true,
-                     [this] { return std::vector<float>{float(done_.value)}; },
-                     [this](const std::vector<float>& v) { done_.value = i64(v[0]); }});
-    return items;
-  }
+  std::vector<StateItem> state();
 
  private:
   ResNet<D, P>& net_;
@@ -217,6 +190,48 @@ class StudentRun {
   Tape tape_;
   Counter done_;
 };
+
+template <Device D, class P>
+StudentRun<D, P>::StudentRun(ResNet<D, P>& net, const StudentData<D, P>& data, const TrainingOptions& options)
+    : net_(net),
+      data_(data),
+      options_(options),
+      steps_(std::max(options.epochs * data.steps_per_epoch(), options.minimum_steps)),
+      schedule_{options.schedule, steps_, i64(options.warmup * double(steps_)), 0.0, 0.1},
+      parameters_(net, float(options.weight_decay)),
+      optimizer_(parameters_, {float(options.momentum), true}) {
+  set_training(net_, true);
+}
+
+template <Device D, class P>
+float StudentRun<D, P>::step() {
+  const i64 now = done_.value;
+  const auto batch = data_.batch(now);
+  const i64 last = net_.unit_count() - 1;
+  const auto logits = net_.classify(net_.run(constant(tape_, batch.images), data_.first(), last));
+  const auto loss = cross_entropy(logits, batch.labels, float(options_.label_smoothing));
+  const float value = loss.value().item();
+  if (!std::isfinite(value))
+    throw Error(text("training: the loss is ", value, " at step ", now, " of ", steps_),
+                {{"remedy", text("lower the rate (", options_.rate, ")")}});
+  backward(loss);
+  if (options_.gradient_clip > 0) clip_gradients(parameters_, float(options_.gradient_clip));
+  optimizer_.step(float(rate(now)));
+  ++done_.value;
+  return value;
+}
+
+template <Device D, class P>
+std::vector<StateItem> StudentRun<D, P>::state() {
+  std::vector<StateItem> items = state_items(net_, "model.");
+  for (StateItem& item : optimizer_.items()) items.push_back(std::move(item));
+  items.push_back({"done",
+                   {},
+                   true,
+                   [this] { return std::vector<float>{float(done_.value)}; },
+                   [this](const std::vector<float>& v) { done_.value = i64(v[0]); }});
+  return items;
+}
 
 struct Evaluation {
   i64 images = 0;
@@ -263,3 +278,7 @@ Evaluation evaluate(ResNet<D, P>& net, const StudentData<D, P>& data) {
 }
 
 }  // namespace mindgap
+
+#if defined(MINDGAP_GLUE)
+#include <mindgap/study/training_instances.hpp>
+#endif
