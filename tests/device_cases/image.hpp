@@ -16,7 +16,8 @@ Outputs pool_both_ways(Shape<4> shape, i64 kernel, i64 stride, i64 padding) {
   const auto [y, index] = max_pool2d_with_index(x, kernel, stride, padding);
   const auto average = avg_pool2d(x, kernel, stride, padding);
   const auto mean = global_avg_pool(x);
-  const auto grad_y = random_on<D, T>(y.shape(), 2), grad_mean = random_on<D, T>(mean.shape(), 3);
+  const auto grad_y = random_on<D, T>(y.shape(), 2);
+  const auto grad_mean = random_on<D, T>(mean.shape(), 3);
   Tensor<T, 4, D> grad_max(shape), grad_average(shape), grad_global(shape);
   max_pool2d_backward(grad_max, grad_y, index, kernel, stride, padding);
   avg_pool2d_backward(grad_average, grad_y, kernel, stride, padding);

@@ -69,15 +69,15 @@ GroupNormResult<T, N, D> group_norm(F, const GroupNormInput<T, N, D>& in, i64 gr
   shape[N - 1] = grid.channels;
   const Shape<2> statistics(grid.samples, groups);
   GroupNormResult<T, N, D> out{Tensor<T, N, D>(shape), Tensor<float, 2, D>(statistics), Tensor<float, 2, D>(statistics)};
-  Runtime<D>::launch(Grid{grid.samples}, GroupNorm<F, T>{out.y.data(),
-                                                         out.mean.data(),
-                                                         out.rstd.data(),
-                                                         {in.x.data(), in.skip.data()},
-                                                         in.row.data(),
-                                                         gamma.data(),
-                                                         beta.data(),
-                                                         eps,
-                                                         grid});
+  Runtime<D>::launch(Grid{grid.samples}, GroupNorm<Traced<F, 1>, T>{out.y.data(),
+                                                                    out.mean.data(),
+                                                                    out.rstd.data(),
+                                                                    {in.x.data(), in.skip.data()},
+                                                                    in.row.data(),
+                                                                    gamma.data(),
+                                                                    beta.data(),
+                                                                    eps,
+                                                                    grid});
   return out;
 }
 
@@ -104,18 +104,18 @@ void group_norm_backward(F, const Tensor<T, N, D>& grad_y, const GroupNormInput<
   if (want_x && !grad_x.defined()) grad_x = Tensor<T, N, D>(in.x.shape());
   if (want_x && in.skip.defined() && !grad_skip.defined()) grad_skip = Tensor<T, N, D>(in.skip.shape());
   const auto launch = [&]<bool WriteX>() {
-    Runtime<D>::launch(Grid{grid.samples}, GroupNormBackward<F, T, WriteX>{{grad_x.data(), grad_skip.data()},
-                                                                           grads.row.data(),
-                                                                           grad_gamma.data(),
-                                                                           grad_beta.data(),
-                                                                           grad_y.data(),
-                                                                           {in.x.data(), in.skip.data()},
-                                                                           in.row.data(),
-                                                                           mean.data(),
-                                                                           rstd.data(),
-                                                                           gamma.data(),
-                                                                           beta.data(),
-                                                                           grid});
+    Runtime<D>::launch(Grid{grid.samples}, GroupNormBackward<Traced<F, 1>, T, WriteX>{{grad_x.data(), grad_skip.data()},
+                                                                                      grads.row.data(),
+                                                                                      grad_gamma.data(),
+                                                                                      grad_beta.data(),
+                                                                                      grad_y.data(),
+                                                                                      {in.x.data(), in.skip.data()},
+                                                                                      in.row.data(),
+                                                                                      mean.data(),
+                                                                                      rstd.data(),
+                                                                                      gamma.data(),
+                                                                                      beta.data(),
+                                                                                      grid});
   };
   if (want_x) launch.template operator()<true>();
   else launch.template operator()<false>();
