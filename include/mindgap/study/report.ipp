@@ -20,12 +20,12 @@ inline std::string remark_list(const Findings& f, Topic topic) {
   return out.empty() ? "" : "<ul>\n" + out + "</ul>\n";
 }
 
-inline std::string recovered_cell(const CurvePoint& point, const char* colour) {
+inline std::string recovered_cell(const CurvePoint& point, const char* colour, bool metered) {
   if (!point.recovered) return "<td class=\"left\">–</td>";
-  const double width = std::clamp(point.recovered->mean, 0.0, 1.0) * 100;
-  return "<td class=\"left\"><span class=\"value\">" + escape(share(point.recovered->mean)) + "</span>" +
-         "<span class=\"meter\" style=\"--c:var(--" + colour + ")\"><i style=\"width:" + svg::number(width, 1) +
-         "%\"></i></span></td>";
+  const std::string value = "<td class=\"left\"><span class=\"value\">" + escape(share(point.recovered->mean)) + "</span>";
+  if (!metered) return value + "</td>";
+  return value + "<span class=\"meter\" style=\"--c:var(--" + colour +
+         ")\"><i style=\"width:" + svg::number(std::clamp(point.recovered->mean, 0.0, 1.0) * 100, 1) + "%\"></i></span></td>";
 }
 
 // One direction as a table.
@@ -38,8 +38,8 @@ inline std::string swap_table(const Curve& curve) {
   for (size_t i = 0; i < curve.points.size(); ++i) {
     const CurvePoint& point = curve.points[i];
     out += "<tr><th>" + escape(point.split) + "</th><td class=\"left\">" + network(i + 1, curve.points.size() - i, real_front) +
-           "</td><td>" + escape(with_spread(point.top1)) + "</td>" + recovered_cell(point, real_back ? "real" : "generated") +
-           "</tr>\n";
+           "</td><td>" + escape(with_spread(point.top1)) + "</td>" +
+           recovered_cell(point, real_back ? "real" : "generated", curve.points.size() < 8) + "</tr>\n";
   }
   return out + "</tbody></table></div>\n";
 }

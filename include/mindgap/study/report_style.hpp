@@ -73,7 +73,7 @@ summary{cursor:pointer;font-weight:600}
 @media print{
  body{font-size:10.5pt}main{max-width:none;padding:0}
  figure,.panel,.finding,.tile,tr,.samples>*{break-inside:avoid}h2,h3{break-after:avoid}
- .scroll{overflow:visible}.meter{display:none}
+ .scroll{overflow:visible}.meter{display:none}.pair{break-inside:auto!important}
 }
 )css";
 

@@ -369,12 +369,10 @@ inline std::string heat_map(const std::vector<std::vector<double>>& cells, const
   return out + "</g></svg>\n";
 }
 
-// The drawing as an .svg file of its own, for a README or a paper.
+// The drawing as an .svg file of its own, with a margin, for a README or a paper.
 inline std::string standalone(std::string drawing) {
-  const size_t at = drawing.find('>');
-  drawing.insert(drawing.find("<svg") + 4, " xmlns=\"http://www.w3.org/2000/svg\"");
-  drawing.insert(drawing.find('>', at) + 1,
-                 "\n<style>" + chart_style("svg") + "</style>\n<rect width=\"100%\" height=\"100%\" fill=\"var(--card)\"/>");
+  drawing.insert(drawing.find("<svg") + 4, " xmlns=\"http://www.w3.org/2000/svg\" style=\"padding:16px;background:var(--card)\"");
+  drawing.insert(drawing.find('>') + 1, "\n<style>" + chart_style("svg") + "svg{box-sizing:content-box}</style>");
   return drawing;
 }
 
