@@ -1,0 +1,239 @@
+// Optimizers against torch.optim (2.11, CPU, f32), averages, clipping, schedules against closed forms, and exact resumption.
+//
+// The numbers of torch come from this, printed with %.9g; `make` is the optimizer's constructor with the options of the case:
+//
+//   w = Parameter(torch.arange(6.).reshape(2, 3) / 4 - 0.5); b = Parameter(torch.tensor([0.5, -1.0]))
+//   o = make([{"params": [w], "weight_decay": 0.1}, {"params": [b], "weight_decay": 0.0}])
+//   for k in range(3):
+//     for p in (w, b): p.grad = (torch.arange(float(p.numel())) * 0.3 - 0.4 * k + 0.1).reshape(p.shape)
+//     o.step()
+#include <mindgap/optim/optimizer.hpp>
+#include <mindgap/optim/schedule.hpp>
+
+#include "tests/values.hpp"
+#include <boost/test/unit_test.hpp>
+#include <filesystem>
+#include <unistd.h>
+
+using namespace mindgap;
+using namespace mindgap::test;
+
+namespace {
+
+struct Net {
+  Parameter<2, Cpu, Precision<float>> w;
+  Parameter<1, Cpu, Precision<float>> b;
+  MINDGAP_MODULE(w, b)
+
+  Net() : w(Shape(2, 3)), b(Shape<1>(2)) {
+    init::fill(w, [](i64 i) { return float(i) / 4 - 0.5f; });
+    init::fill(b, [](i64 i) { return i == 0 ? 0.5f : -1.f; });
+  }
+  std::vector<float> values() const {
+    std::vector<float> out = w.value.to_vector();
+    for (float x : b.value.to_vector()) out.push_back(x);
+    return out;
+  }
+  std::vector<float> gradients() const {
+    std::vector<float> out = w.slot->gradient().to_vector();
+    for (float x : b.slot->gradient().to_vector()) out.push_back(x);
+    return out;
+  }
+  // The gradients of step k.
+  void backward(int k) {
+    for_each_parameter(*this, [&](const std::string&, auto& p) {
+      p.slot->write([&](const auto& out) {
+        for (i64 i = 0; i < out.size(); ++i) out.data()[i] = float(i) * 0.3f - 0.4f * float(k) + 0.1f;
+      });
+    });
+  }
+};
+
+void check_values(const std::vector<float>& got, const std::vector<float>& expected, float tolerance = 1e-6f) {
+  BOOST_REQUIRE_EQUAL(got.size(), expected.size());
+  for (size_t i = 0; i < got.size(); ++i)
+    BOOST_TEST(std::abs(got[i] - expected[i]) <= tolerance, "element " << i << ": " << got[i] << ", torch " << expected[i]);
+}
+
+std::vector<float> trained_by_sgd(Sgd<Cpu>::Options options) {
+  Net net;
+  FlatParameters<Cpu> parameters(net, 0.1f);
+  Sgd<Cpu> sgd(parameters, options);
+  for (int k = 0; k < 3; ++k) {
+    net.backward(k);
+    sgd.step(0.1f);
+  }
+  return net.values();
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(optim)
+
+BOOST_AUTO_TEST_CASE(sgd_of_torch) {
+  check_values(trained_by_sgd({.momentum = 0.f}), {-0.395250499f, -0.241778746f, -0.0883070156f, 0.0651647374f, 0.218636483f,
+                                                   0.372108251f, 0.590000033f, -0.99999994f});
+  check_values(trained_by_sgd({.momentum = 0.9f}), {-0.372210503f, -0.302978724f, -0.23374702f, -0.164515272f, -0.0952835381f,
+                                                    -0.0260517709f, 0.599900067f, -1.06840003f});
+  check_values(trained_by_sgd({.momentum = 0.9f, .nesterov = true}), {-0.280597061f, -0.287691712f, -0.294786423f, -0.301881075f,
+                                                                      -0.308975846f, -0.316070527f, 0.679910004f, -1.06156003f});
+}
+
+// betas (0.9, 0.99), eps 1e-6, lr 0.01
+BOOST_AUTO_TEST_CASE(adamw_of_torch) {
+  Net net;
+  FlatParameters<Cpu> parameters(net, 0.1f);
+  AdamW<Cpu> adamw(parameters, {.beta1 = 0.9f, .beta2 = 0.99f, .epsilon = 1e-6f});
+  for (int k = 0; k < 3; ++k) {
+    net.backward(k);
+    adamw.step(0.01f);
+  }
+  check_values(net.values(), {-0.496186316f, -0.265081137f, -0.0252335817f, 0.221293703f, 0.469646782f, 0.718506992f,
+                              0.502300143f, -1.0158571f});
+}
+
+// torch.nn.utils.clip_grad_norm_([w, b], 0.5) of the gradients of k = 1
+BOOST_AUTO_TEST_CASE(clipping_of_torch) {
+  Net net;
+  FlatParameters<Cpu> parameters(net);
+  net.backward(1);
+  BOOST_TEST(std::abs(clip_gradients(parameters, 0.5f) - 1.69705629f) < 1e-6f);
+  check_values(net.gradients(),
+               {-0.0883883014f, 0.f, 0.0883883014f, 0.176776603f, 0.265164942f, 0.353553206f, -0.0883883014f, 0.f}, 1e-7f);
+  const auto clipped = net.gradients();
+  BOOST_TEST(std::abs(clip_gradients(parameters, 1.f) - 0.5f) < 1e-6f);
+  BOOST_TEST(net.gradients() == clipped);  // below the limit: untouched
+}
+
+BOOST_AUTO_TEST_CASE(decay_is_for_matrices_only) {
+  Net net;
+  FlatParameters<Cpu> parameters(net, 0.5f);
+  Sgd<Cpu> sgd(parameters, {.momentum = 0.f});
+  const auto before = net.values();
+  sgd.step(0.1f);  // no gradient was written: zero
+  const auto after = net.values();
+  for (size_t i = 0; i < 6; ++i) BOOST_TEST(std::abs(after[i] - before[i] * 0.95f) < 1e-7f);
+  BOOST_TEST(after[6] == before[6]);
+  BOOST_TEST(after[7] == before[7]);
+}
+
+BOOST_AUTO_TEST_CASE(rates_of_layers) {
+  Net net;
+  FlatParameters<Cpu> parameters(net);
+  parameters.set_rate("w", 0.f);
+  Sgd<Cpu> sgd(parameters, {.momentum = 0.f});
+  const auto before = net.values();
+  net.backward(0);
+  sgd.step(1.f);
+  for (size_t i = 0; i < 6; ++i) BOOST_TEST(net.values()[i] == before[i]);
+  BOOST_TEST(std::abs(net.values()[6] - (before[6] - 0.1f)) < 1e-7f);
+  BOOST_CHECK_THROW(parameters.set_rate("fc", 2.f), Error);
+}
+
+BOOST_AUTO_TEST_CASE(average_in_closed_form) {
+  Net net;
+  FlatParameters<Cpu> parameters(net);
+  Sgd<Cpu> sgd(parameters, {.momentum = 0.f});
+  Ema<Cpu> ema(parameters);
+  std::vector<double> expected;
+  for (float x : net.values()) expected.push_back(x);
+  for (int k = 0; k < 3; ++k) {
+    net.backward(k);
+    sgd.step(0.1f);
+    ema.update(0.8f);
+    for (size_t i = 0; i < expected.size(); ++i) expected[i] = 0.8 * expected[i] + 0.2 * double(net.values()[i]);
+  }
+  const auto trained = net.values();
+  ema.swap();
+  check_values(net.values(), {expected.begin(), expected.end()}, 1e-6f);
+  ema.swap();
+  BOOST_TEST(net.values() == trained);
+}
+
+BOOST_AUTO_TEST_CASE(nothing_to_train_is_an_error) {
+  Net net;
+  net.w.requires_grad = net.b.requires_grad = false;
+  BOOST_CHECK_THROW(FlatParameters<Cpu>{net}, Error);
+}
+
+BOOST_AUTO_TEST_CASE(frozen_parameters_are_left_out) {
+  Net net;
+  net.w.requires_grad = false;
+  FlatParameters<Cpu> parameters(net, 0.1f);
+  BOOST_TEST(parameters.segments().size() == 1u);
+  BOOST_TEST(parameters.segments()[0].name == "b");
+}
+
+// Three steps, a file, three more: the same bits as six steps, for both optimizers and the average.
+BOOST_AUTO_TEST_CASE(resumption_is_exact) {
+  const auto path = std::filesystem::temp_directory_path() / ("mindgap_optim_" + std::to_string(getpid()) + ".safetensors");
+  const auto run = [&](auto make, int from, int to, bool load_first) {
+    Net net;
+    FlatParameters<Cpu> parameters(net, 0.1f);
+    auto optimizer = make(parameters);
+    Ema<Cpu> ema(parameters);
+    auto items = state_items(net);
+    for (auto& item : optimizer.items()) items.push_back(item);
+    for (auto& item : ema.items()) items.push_back(item);
+    if (load_first) read_state(path, items);
+    for (int k = from; k < to; ++k) {
+      net.backward(k);
+      optimizer.step(0.01f);
+      ema.update(0.9f);
+    }
+    if (!load_first) write_state(path, items);
+    auto out = net.values();
+    ema.swap();
+    for (float x : net.values()) out.push_back(x);
+    return out;
+  };
+  const auto check = [&](auto make) {
+    const auto whole = run(make, 0, 6, false);
+    run(make, 0, 3, false);
+    BOOST_TEST(run(make, 3, 6, true) == whole);
+  };
+  check([](auto& parameters) { return Sgd<Cpu>(parameters, {.momentum = 0.9f, .nesterov = true}); });
+  check([](auto& parameters) { return AdamW<Cpu>(parameters, {}); });
+  std::filesystem::remove(path);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_SUITE(schedule)
+
+void check_rates(const Schedule& s, const std::vector<double>& expected) {
+  for (size_t k = 0; k < expected.size(); ++k)
+    BOOST_TEST(std::abs(s.at(i64(k)) - expected[k]) < 1e-8, "step " << k << ": " << s.at(i64(k)) << ", expected " << expected[k]);
+}
+
+BOOST_AUTO_TEST_CASE(warm_up) {
+  check_rates({.kind = Schedule::Kind::constant, .steps = 9, .warmup = 3}, {0.25, 0.5, 0.75, 1, 1, 1, 1, 1, 1});
+}
+BOOST_AUTO_TEST_CASE(cosine) {
+  const double r = std::sqrt(0.5);
+  check_rates({.kind = Schedule::Kind::cosine, .steps = 4}, {1, 0.5 + 0.5 * r, 0.5, 0.5 - 0.5 * r});
+  check_rates({.kind = Schedule::Kind::cosine, .steps = 4, .floor = 0.2}, {1, 0.2 + 0.8 * (0.5 + 0.5 * r), 0.6});
+  check_rates({.kind = Schedule::Kind::cosine, .steps = 4, .warmup = 1}, {0.5, 0.5 + 0.5 * r, 0.5});
+}
+BOOST_AUTO_TEST_CASE(steps) {
+  check_rates({.kind = Schedule::Kind::step, .steps = 9, .gamma = 0.1}, {1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01});
+}
+// torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1.0, total_steps=10)
+BOOST_AUTO_TEST_CASE(one_cycle_of_torch) {
+  check_rates({.kind = Schedule::Kind::one_cycle, .steps = 10},
+              {0.04, 0.52, 1, 0.950484632, 0.811745654, 0.611262022, 0.388741978, 0.188258346, 0.049519368, 4e-06});
+}
+BOOST_AUTO_TEST_CASE(short_runs_have_finite_rates) {
+  for (auto kind : {Schedule::Kind::constant, Schedule::Kind::cosine, Schedule::Kind::step, Schedule::Kind::one_cycle})
+    for (i64 steps : {1, 2, 3, 4})
+      for (i64 k = 0; k < steps; ++k) {
+        const double rate = Schedule{.kind = kind, .steps = steps}.at(k);
+        BOOST_TEST((rate >= 0 && rate <= 1), steps << " steps, step " << k << ": " << rate);
+      }
+}
+BOOST_AUTO_TEST_CASE(names) {
+  BOOST_TEST((Schedule::kind_of("one_cycle") == Schedule::Kind::one_cycle));
+  BOOST_CHECK_THROW(Schedule::kind_of("linear"), Error);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
