@@ -3,8 +3,8 @@
 //
 //   study --config data/studies/demo.json --out DIR
 //
-// DIR receives synthetic/ (a shard folder), students/, results.csv (a row a run), study.json and report.html. Finished runs
-// and chunks are not made again: the same command goes on where it was stopped or killed.
+// DIR receives configuration.json (as run), synthetic/ (a shard folder), students/, results.csv (a row a run), study.json and
+// report.html. Finished runs and chunks are not made again: the same command goes on where it was stopped or killed.
 #include <mindgap/core/file.hpp>
 #include <mindgap/diffusion/jobs.hpp>
 #include <mindgap/study/protocol.hpp>
@@ -69,6 +69,12 @@ template <Device D, class P>
 void run(StudyConfig c, const CommonOptions& common, const std::string& precision) {
   make_folder(common.out);
   const FileLock lock(common.out / ".lock", "runs a study in this folder");
+  // Rows of two configurations must never meet in one table.
+  const std::filesystem::path as_run = common.out / "configuration.json";
+  if (!std::filesystem::exists(as_run)) write_file_atomic(as_run, study_config_json(c));
+  else if (read_file(as_run) != study_config_json(c))
+    throw Error("this folder holds a study of another configuration",
+                {{"file", as_run.string()}, {"remedy", "use the old configuration to go on, or another --out for a new study"}});
   const std::filesystem::path synthetic = common.out / "synthetic";
   const auto start = std::chrono::steady_clock::now();
 
