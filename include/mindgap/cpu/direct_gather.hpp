@@ -22,10 +22,16 @@
 
 namespace mindgap::cpu::direct {
 
-// The kernels here need AVX2 with FMA; with AVX-512, oneDNN's are quicker.
-inline bool suits_this_cpu() {
-  static const bool suits = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && !__builtin_cpu_supports("avx512f");
-  return suits;
+// The kernels here need AVX2 with FMA.
+inline bool runs_here() {
+  static const bool runs = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  return runs;
+}
+
+// With AVX-512, oneDNN's convolutions are quicker.
+inline bool convolves_best_here() {
+  static const bool best = runs_here() && !__builtin_cpu_supports("avx512f");
+  return best;
 }
 
 // Uninitialised floats from the tensor pool.

@@ -71,11 +71,16 @@ MINDGAP_AVX2 inline void pack_patches(float* to, const float* x, const i32* offs
 }
 
 inline void conv2d_backward_weights(const ConvGeometry& g, float* grad_w, float* grad_bias, const float* x, const float* grad_y) {
-  constexpr i64 wide = outer_vectors * lanes, pixels_a_unit = 200, channels_a_block = 64;
+  constexpr i64 wide = outer_vectors * lanes, channels_a_block = 64;
   const i64 oh = g.out_h(), ow = g.out_w(), segment = g.kw * g.c_in, columns = g.kh * segment;
   const Image in{g.n, g.h, g.w, g.c_in};
   const std::vector<AxisPhase> vertical = forward_axis(oh, g.kh, g.stride_h, g.pad_h);
   const Reach rows_reach(vertical, g.h), columns_reach(forward_axis(ow, g.kw, g.stride_w, g.pad_w), g.w);
+
+  // Where many output channels share the inputs of a tile they are packed first; where not, a unit is small enough for the
+  // first cache to hold them as they lie.
+  const bool packs = segment < lanes || (g.c_out >= 64 && g.c_in >= 128);
+  const i64 pixels_a_unit = !packs && g.c_in >= 32 ? 120 : 200;
 
   // Units: some rows of one image, or some images.
   Unit unit{1, oh};
@@ -84,11 +89,9 @@ inline void conv2d_backward_weights(const ConvGeometry& g, float* grad_w, float*
   const i64 units_an_image = divide_up(oh, unit.rows);
   const i64 units = unit.rows < oh ? g.n * units_an_image : divide_up(g.n, unit.images);
 
-  // x is read in place where no zeros are wanted and vectors end where rows do, and packed by tile where enough channels
-  // share the packing.
+  // x is read in place where no zeros are wanted and vectors end where rows do.
   const bool pads =
       rows_reach.low < 0 || columns_reach.low < 0 || rows_reach.high > g.h || columns_reach.high > g.w || segment % lanes != 0;
-  const bool packs = segment < lanes || (g.c_out >= 32 && g.c_in >= 32);
   const bool packs_y = g.c_out > 16 || g.c_out % outer_rows != 0;
   const i64 width = columns_reach.high - columns_reach.low, row_size = width * g.c_in;
   const i64 unit_rows = (unit.rows - 1) * g.stride_h + g.kh, image_rows = pads ? unit_rows : g.h;

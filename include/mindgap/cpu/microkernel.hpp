@@ -11,8 +11,9 @@
 //
 // pack_rows and pack_columns bring a matrix into panels of 16 columns, [columns / 16][k][16], zeros in the last.
 //
-// An element's sum runs over k in order in one accumulator, whatever the tile's height or width: results depend neither
-// on how rows are cut into tiles nor on the number of threads.
+// An element's sum runs over k in order in one accumulator, whatever the tile's height or width, and is added to C at the end:
+// results depend neither on how rows are cut into tiles nor on the number of threads, and a long k that comes in blocks rounds
+// as a sum of sums.
 #pragma once
 
 #include <mindgap/core/dtype.hpp>
@@ -34,7 +35,7 @@ struct Segments {
   i64 size() const { return count * length; }
 };
 
-enum class Start { zero, bias, sum };  // what C's accumulators start from; sum: from C itself
+enum class Start { zero, bias, sum };  // what the product is added to: nothing, the bias, or C itself
 
 template <int Rows, int Vectors>
 MINDGAP_AVX2 inline void gather_tile(const float* a, const i32* a_offset, Segments k, const float* b, float* c,
@@ -45,10 +46,7 @@ MINDGAP_AVX2 inline void gather_tile(const float* a, const i32* a_offset, Segmen
   for (int i = 0; i < Rows; ++i) {
     row[i] = a + a_offset[i];
 #pragma GCC unroll 8
-    for (int v = 0; v < Vectors; ++v)
-      sum[i][v] = start == Start::zero   ? _mm256_setzero_ps()
-                  : start == Start::bias ? _mm256_loadu_ps(bias + v * lanes)
-                                         : _mm256_loadu_ps(c + c_offset[i] + v * lanes);
+    for (int v = 0; v < Vectors; ++v) sum[i][v] = start == Start::bias ? _mm256_loadu_ps(bias + v * lanes) : _mm256_setzero_ps();
   }
   for (i64 s = 0; s < k.count; ++s) {
     for (i64 l = 0, at = 0; l < k.length; ++l, at += k.step) {
@@ -69,7 +67,10 @@ MINDGAP_AVX2 inline void gather_tile(const float* a, const i32* a_offset, Segmen
 #pragma GCC unroll 8
   for (int i = 0; i < Rows; ++i)
 #pragma GCC unroll 8
-    for (int v = 0; v < Vectors; ++v) _mm256_storeu_ps(c + c_offset[i] + v * lanes, sum[i][v]);
+    for (int v = 0; v < Vectors; ++v) {
+      float* to = c + c_offset[i] + v * lanes;
+      _mm256_storeu_ps(to, start == Start::sum ? _mm256_add_ps(_mm256_loadu_ps(to), sum[i][v]) : sum[i][v]);
+    }
 }
 
 // The same for a single column, b [k] as it lies: vectors run along K. Rows 0..count, count <= 8.
@@ -114,7 +115,7 @@ MINDGAP_AVX2 inline void outer_tile(const float* a, i64 a_row, const float* b, c
 #pragma GCC unroll 8
   for (int i = 0; i < Rows; ++i)
 #pragma GCC unroll 8
-    for (int v = 0; v < Vectors; ++v) sum[i][v] = add ? _mm256_loadu_ps(c + i * c_row + v * lanes) : _mm256_setzero_ps();
+    for (int v = 0; v < Vectors; ++v) sum[i][v] = _mm256_setzero_ps();
   for (i64 p = 0; p < pixels; ++p, a += a_row) {
     const float* right_at = b + b_offset[p];
     __m256 right[Vectors];
@@ -130,7 +131,10 @@ MINDGAP_AVX2 inline void outer_tile(const float* a, i64 a_row, const float* b, c
 #pragma GCC unroll 8
   for (int i = 0; i < Rows; ++i)
 #pragma GCC unroll 8
-    for (int v = 0; v < Vectors; ++v) _mm256_storeu_ps(c + i * c_row + v * lanes, sum[i][v]);
+    for (int v = 0; v < Vectors; ++v) {
+      float* to = c + i * c_row + v * lanes;
+      _mm256_storeu_ps(to, add ? _mm256_add_ps(_mm256_loadu_ps(to), sum[i][v]) : sum[i][v]);
+    }
 }
 
 // Eight rows of eight, transposed: to[j * to_row + i] = scale * from[i * from_row + j].

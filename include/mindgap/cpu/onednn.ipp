@@ -351,7 +351,7 @@ MINDGAP_INLINE bool has_bf16() {
 
 MINDGAP_INLINE void conv2d_forward(const ConvGeometry& g, float* y, const float* x, const float* w, const float* bias) {
   if (g.y_size() == 0) return;
-  if (direct::suits_this_cpu()) return direct::conv2d_forward(g, y, x, w, bias);
+  if (direct::convolves_best_here()) return direct::conv2d_forward(g, y, x, w, bias);
   onednn::conv2d_forward(g, y, x, w, bias);
 }
 
@@ -365,7 +365,7 @@ MINDGAP_INLINE void conv2d_forward(const ConvGeometry& g, bf16* y, const bf16* x
 
 MINDGAP_INLINE void conv2d_backward_data(const ConvGeometry& g, float* grad_x, const float* grad_y, const float* w) {
   if (g.x_size() == 0) return;
-  if (direct::suits_this_cpu()) return direct::conv2d_backward_data(g, grad_x, grad_y, w);
+  if (direct::convolves_best_here()) return direct::conv2d_backward_data(g, grad_x, grad_y, w);
   onednn::conv2d_backward_data(g, grad_x, grad_y, w);
 }
 
@@ -384,7 +384,7 @@ MINDGAP_INLINE void conv2d_backward_weights(const ConvGeometry& g, float* grad_w
     if (grad_bias) std::fill_n(grad_bias, g.c_out, 0.f);
     return;
   }
-  if (direct::suits_this_cpu()) return direct::conv2d_backward_weights(g, grad_w, grad_bias, x, grad_y);
+  if (direct::convolves_best_here()) return direct::conv2d_backward_weights(g, grad_w, grad_bias, x, grad_y);
   onednn::conv2d_backward_weights(g, grad_w, grad_bias, x, grad_y);
 }
 
@@ -398,7 +398,7 @@ MINDGAP_INLINE void conv2d_backward_weights(const ConvGeometry& g, float* grad_w
 MINDGAP_INLINE void matmul(const MatmulGeometry& g, float* c, const float* a, const float* b, float alpha, bool accumulate,
                            const float* bias) {
   if (g.batch() * g.m * g.n == 0) return;
-  if (direct::suits_this_cpu()) return direct::matmul(g, c, a, b, alpha, accumulate, bias);
+  if (direct::convolves_best_here()) return direct::matmul(g, c, a, b, alpha, accumulate, bias);
   onednn::matmul(g, c, a, b, alpha, accumulate, bias);
 }
 
