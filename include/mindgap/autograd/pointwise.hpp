@@ -64,20 +64,13 @@ Tape* operand_tape(const ScalarMark<X>& mark) {
   return operand_tape(mark.x);
 }
 
-template <class X>
-inline constexpr bool mentions_var = is_var<X>;
-template <class X>
-inline constexpr bool mentions_var<RowMark<X>> = is_var<X>;
-template <class X>
-inline constexpr bool mentions_var<ScalarMark<X>> = is_var<X>;
-
 // Destinations of a backward kernel: undefined where there is no slot.
 inline NoSlot destination(NoSlot) { return {}; }
 template <Real G, int N, Device D>
 Tensor<G, N, D> destination(const std::shared_ptr<GradientSlot<G, N, D>>& slot) {
   return slot ? slot->destination() : Tensor<G, N, D>();
 }
-inline GradientTarget<float> target(NoSlot) { return {}; }
+inline GradientTarget<void> target(NoSlot) { return {}; }
 template <Real G, int N, Device D>
 GradientTarget<G> target(const Tensor<G, N, D>& out) {
   return {out.data()};

@@ -30,7 +30,8 @@ class Tape {
     records_.push_back({place, [](void* f) { (*static_cast<F*>(f))(); }, [](void* f) { static_cast<F*>(f)->~F(); }});
   }
 
-  // Runs all records, the latest first, and leaves the tape empty. The gradient of the result must have been set.
+  // Runs all records, the latest first, and leaves the tape empty, also if one throws. The gradient of the result must have
+  // been set.
   void run() {
     while (!records_.empty()) {
       const Record last = records_.back();
@@ -39,6 +40,7 @@ class Tape {
         last.run(last.body);
       } catch (...) {
         last.destroy(last.body);
+        clear();
         throw;
       }
       last.destroy(last.body);

@@ -111,8 +111,6 @@ class Var {
   std::shared_ptr<Slot> slot_;
 };
 
-template <class X>
-inline constexpr bool is_var = false;
 template <Real T, int N, Device D, Real G>
 inline constexpr bool is_var<Var<T, N, D, G>> = true;
 

@@ -36,7 +36,18 @@ ScalarMark<X> scalar(X x) {
 }
 inline ValueMark value(float number) { return {number}; }
 
+// Is X a variable (autograd/var.hpp)? A call with one is not for tensors, whatever its first operand.
+template <class X>
+inline constexpr bool is_var = false;
+
 namespace detail {
+
+template <class X>
+inline constexpr bool mentions_var = is_var<X>;
+template <class X>
+inline constexpr bool mentions_var<RowMark<X>> = is_var<X>;
+template <class X>
+inline constexpr bool mentions_var<ScalarMark<X>> = is_var<X>;
 
 // Elements a block does: large enough to hide the launch, small enough to spread over the cores. A constant, so that
 // the order of partial sums does not depend on the machine.
@@ -106,7 +117,7 @@ void pointwise_into(const Tensor<T, N, D>& y, F, const Tensor<TX, N, D>& x, cons
 }
 
 template <class F, class T, int N, Device D, class... Marks>
-Tensor<T, N, D> pointwise(F f, const Tensor<T, N, D>& x, const Marks&... marks) {
+requires(!(detail::mentions_var<Marks> || ...)) Tensor<T, N, D> pointwise(F f, const Tensor<T, N, D>& x, const Marks&... marks) {
   Tensor<T, N, D> y(x.shape());
   pointwise_into(y, f, x, marks...);
   return y;
@@ -119,7 +130,8 @@ Tensor<To, N, D> cast(const Tensor<From, N, D>& x) {
     return x;
   } else {
     Tensor<To, N, D> y(x.shape());
-    pointwise_into(y, [](auto a) { return a; }, x);
+    pointwise_into(
+        y, [](auto a) { return a; }, x);
     return y;
   }
 }
@@ -130,6 +142,9 @@ template <class G>
 struct GradientTarget {
   G* data = nullptr;
 };
+// Never wanted, whatever the operand's type.
+template <>
+struct GradientTarget<void> {};
 
 // Gradients of pointwise(f, operands...), one target an operand; operands that the gradient does not read
 // (Traced::reads) may hold null pointers. `outer` is the number of images if a row operand is [N, C], else 0 or 1.
@@ -146,33 +161,38 @@ void pointwise_backward(F, const Tensor<T, N, D>& grad_y, i64 outer, const std::
 
   const auto prepare = [&]<size_t I>(std::integral_constant<size_t, I>) {
     using Operand = std::tuple_element_t<I, std::tuple<Operands...>>;
-    auto* target = std::get<I>(targets).data;
-    if constexpr (Operand::reduced) {
-      if (target) partials[I] = Tensor<float, 2, D>({grid.blocks(), grid.cols});
-      kernel.partials[I] = partials[I].data();
-    } else if constexpr (!std::is_same_v<Operand, ValueOperand>) {
-      static_assert(std::is_same_v<decltype(target), typename Operand::element*>,
-                    "mindgap: pointwise: the gradient of a tensor operand has the operand's element type");
-      get<I>(kernel.grads) = target;
+    if constexpr (!std::is_void_v<std::tuple_element_t<I, std::tuple<G...>>>) {
+      auto* target = std::get<I>(targets).data;
+      if constexpr (Operand::reduced) {
+        if (target) partials[I] = Tensor<float, 2, D>({grid.blocks(), grid.cols});
+        kernel.partials[I] = partials[I].data();
+      } else if constexpr (!std::is_same_v<Operand, ValueOperand>) {
+        static_assert(std::is_same_v<decltype(target), typename Operand::element*>,
+                      "mindgap: pointwise: the gradient of a tensor operand has the operand's element type");
+        get<I>(kernel.grads) = target;
+      }
     }
   };
   const auto finish = [&]<size_t I>(std::integral_constant<size_t, I>) {
     using Operand = std::tuple_element_t<I, std::tuple<Operands...>>;
-    auto* target = std::get<I>(targets).data;
-    if (!target) return;
-    if constexpr (Operand::by_row) {
-      const bool by_outer = grid.outer > 1 && std::get<I>(operands).rows_per_outer == grid.rows_per_outer;
-      const i64 slices = by_outer ? grid.outer : 1;
-      Runtime<D>::launch(Grid{slices}, ReduceRows{target, partials[I].data(), grid.blocks() / slices, grid.cols, 1.f, false});
-    } else if constexpr (Operand::reduced) {
-      Runtime<D>::launch(Grid{1}, SumAll{target, partials[I].data(), partials[I].size(), 1.f});
+    if constexpr (!std::is_void_v<std::tuple_element_t<I, std::tuple<G...>>>) {
+      auto* target = std::get<I>(targets).data;
+      if (!target) return;
+      if constexpr (Operand::by_row) {
+        const bool by_outer = grid.outer > 1 && std::get<I>(operands).rows_per_outer == grid.rows_per_outer;
+        const i64 slices = by_outer ? grid.outer : 1;
+        Runtime<D>::launch(Grid{slices}, ReduceRows{target, partials[I].data(), grid.blocks() / slices, grid.cols, 1.f, false});
+      } else if constexpr (Operand::reduced) {
+        Runtime<D>::launch(Grid{1}, SumAll{target, partials[I].data(), partials[I].size(), 1.f});
+      }
     }
   };
   [&]<size_t... I>(std::index_sequence<I...>) {
     (prepare(std::integral_constant<size_t, I>{}), ...);
     Runtime<D>::launch(Grid{grid.blocks()}, kernel);
     (finish(std::integral_constant<size_t, I>{}), ...);
-  }(std::make_index_sequence<K>{});
+  }
+  (std::make_index_sequence<K>{});
 }
 
 }  // namespace mindgap

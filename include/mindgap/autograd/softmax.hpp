@@ -1,0 +1,19 @@
+// Softmax on variables; its backward reads the result only.
+#pragma once
+
+#include <mindgap/autograd/var.hpp>
+#include <mindgap/ops/softmax.hpp>
+
+namespace mindgap {
+
+template <Real T, int N, Device D>
+Var<T, N, D> softmax(const Var<T, N, D>& x) {
+  Var<T, N, D> y(softmax(x.value()), x.tape(), x.needs_gradient());
+  if (y.needs_gradient())
+    x.tape().record([value = y.value(), xs = x.slot(), ys = y.slot()] {
+      if (ys->written()) xs->write([&](const auto& out) { softmax_backward(out, value, ys->gradient()); });
+    });
+  return y;
+}
+
+}  // namespace mindgap
