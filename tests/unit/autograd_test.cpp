@@ -1,0 +1,239 @@
+// The tape and gradient slots: what is recorded and kept alive, accumulation, sharing, and errors.
+#include <mindgap/autograd/concat.hpp>
+#include <mindgap/autograd/gradcheck.hpp>
+#include <mindgap/autograd/linear.hpp>
+#include <mindgap/autograd/loss.hpp>
+#include <mindgap/models/resnet.hpp>
+
+#include "tests/values.hpp"
+#include <boost/test/unit_test.hpp>
+
+using namespace mindgap;
+using namespace mindgap::test;
+
+namespace {
+
+using Net = ResNet<Cpu, Precision<float>>;
+const ResNetConfig config = ResNetConfig::make("resnet18", 4, 1, 3, Stem::small);
+
+i64 bytes_used() { return Pool<Cpu>::instance().bytes_used(); }
+
+Var<float, 1> loss_of(Net& net, const Var<float, 4>& x) {
+  return cross_entropy(net(x), Tensor<i64, 1>::from({0, 2}, Shape<1>(2)));
+}
+std::vector<std::vector<float>> gradients(Net& net, const std::string& pattern) {
+  std::vector<std::vector<float>> out;
+  for_each_parameter(net, [&](const std::string& name, auto& p) {
+    if (matches(pattern, name)) out.push_back(p.slot ? p.slot->gradient().to_vector() : std::vector<float>());
+  });
+  return out;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(tape)
+
+BOOST_AUTO_TEST_CASE(records_run_backwards_once_and_are_destroyed) {
+  Tape tape;
+  std::vector<int> order;
+  const auto token = std::make_shared<int>(0);
+  for (int i = 0; i < 3000; ++i)  // several chunks of the arena
+    tape.record([&order, i, token, padding = std::array<char, 100>{}] { order.push_back(i + padding[0]); });
+  BOOST_TEST(tape.size() == 3000u);
+  BOOST_TEST(token.use_count() == 3001);
+  tape.run();
+  BOOST_TEST(tape.size() == 0u);
+  BOOST_TEST(token.use_count() == 1);
+  BOOST_REQUIRE(order.size() == 3000u);
+  BOOST_TEST(std::is_sorted(order.rbegin(), order.rend()));
+  tape.record([token] {});
+  tape.clear();
+  BOOST_TEST(token.use_count() == 1);
+}
+
+BOOST_AUTO_TEST_CASE(constants_record_nothing_and_keep_nothing_alive) {
+  Tape tape;
+  const auto w = constant(tape, random_tensor(Shape(64, 64), 1));
+  auto h = constant(tape, random_tensor(Shape(100, 64), 2));
+  const auto step = [&] { h = pointwise([](auto x) { return silu(x); }, linear(h, w)); };
+  step();
+  const i64 before = bytes_used();
+  for (int i = 0; i < 10; ++i) step();
+  BOOST_TEST(bytes_used() == before);
+  BOOST_TEST(tape.size() == 0u);
+}
+
+// x + y keeps nothing, x * y both: a record holds what its gradient reads.
+BOOST_AUTO_TEST_CASE(a_record_keeps_what_its_gradient_reads) {
+  Tape tape;
+  auto x = variable(tape, random_tensor(Shape<1>(100'000), 1)), y = variable(tape, random_tensor(Shape<1>(100'000), 2));
+  const i64 before = bytes_used(), one = 100'000 * 4;
+  auto sum = pointwise([](auto a, auto b) { return a + b; }, x, y);
+  x = y = sum = {};
+  BOOST_TEST(bytes_used() <= before - 2 * one);
+  tape.clear();
+  x = variable(tape, random_tensor(Shape<1>(100'000), 1)), y = variable(tape, random_tensor(Shape<1>(100'000), 2));
+  auto product = pointwise([](auto a, auto b) { return a * b; }, x, y);
+  x = y = product = {};
+  BOOST_TEST(bytes_used() >= before);
+}
+
+BOOST_AUTO_TEST_CASE(a_frozen_prefix_costs_nothing) {
+  Net net(config, 1);
+  freeze(net, {"conv1", "bn1", "layer1", "layer2", "layer3"});
+  freeze_statistics(net, {"bn1", "layer1", "layer2", "layer3"});
+  const auto images = random_tensor(Shape(2, 8, 8, 1), 3);
+
+  Tape whole, tail;
+  const i64 before = bytes_used();
+  auto loss = loss_of(net, constant(whole, images));
+  const i64 kept = bytes_used() - before;
+  BOOST_TEST(whole.size() > 0u);
+  backward(loss);
+  const auto expected = gradients(net, "*");
+  for_each_parameter(net, [](const std::string&, auto& p) { p.slot = nullptr; });
+
+  // The prefix run on tensors, the rest on variables: the same records, memory and gradients.
+  const i64 prefix = 7;  // the stem and six blocks
+  auto features = net.run(images, 0, prefix);
+  const i64 before_tail = bytes_used() - features.bytes();
+  auto tail_loss = cross_entropy(net.classify(net.run(constant(tail, features), prefix, net.unit_count() - 1)),
+                                 Tensor<i64, 1>::from({0, 2}, Shape<1>(2)));
+  BOOST_TEST(std::abs(double(bytes_used() - before_tail - kept)) <= 2048.);
+  const size_t records = tail.size();
+  backward(tail_loss);
+  BOOST_TEST((gradients(net, "*") == expected));
+  loss = loss_of(net, constant(whole, images));
+  BOOST_TEST(whole.size() == records);
+  for (const auto& g : gradients(net, "layer3")) BOOST_TEST(g.empty());
+}
+
+BOOST_AUTO_TEST_CASE(a_frozen_unit_behind_a_trained_one_passes_gradients) {
+  const auto images = random_tensor(Shape(2, 8, 8, 1), 3);
+  const auto run = [&](bool frozen) {
+    Net net(config, 1);
+    if (frozen) freeze(net, {"layer2", "layer3", "layer4", "fc"});
+    Tape tape;
+    backward(loss_of(net, constant(tape, images)));
+    for (const auto& g : gradients(net, "layer3")) BOOST_TEST(g.empty() == frozen);
+    return gradients(net, "layer1");
+  };
+  const auto with = run(true), without = run(false);
+  BOOST_TEST((with == without));
+  for (const auto& g : with) BOOST_TEST(std::any_of(g.begin(), g.end(), [](float x) { return x != 0; }));
+}
+
+// A training step after the first leaves as much memory in use as the one before.
+BOOST_AUTO_TEST_CASE(steps_leave_nothing_behind) {
+  Net net(config, 1);
+  const auto images = random_tensor(Shape(2, 8, 8, 1), 3);
+  Tape tape;
+  i64 used[3];
+  for (i64& bytes : used) {
+    backward(loss_of(net, constant(tape, images)));
+    bytes = bytes_used();
+  }
+  BOOST_TEST(used[1] == used[2]);
+}
+
+BOOST_AUTO_TEST_CASE(an_exception_leaves_a_clean_tape) {
+  Tape tape;
+  const i64 before = bytes_used();
+  auto x = variable(tape, random_tensor(Shape<1>(50'000), 1));
+  auto y = pointwise([](auto a) { return a * a; }, x);
+  tape.record([] { throw Error("in the middle"); });
+  auto z = mse_loss(y, Tensor<float, 1>::zeros(Shape<1>(50'000)));
+  BOOST_CHECK_EXCEPTION(backward(z), Error,
+                        [](const Error& e) { return std::string(e.what()).find("in the middle") != std::string::npos; });
+  BOOST_TEST(tape.size() == 0u);
+  x = {}, y = {}, z = {};
+  BOOST_TEST(bytes_used() == before);
+
+  const auto again = variable(tape, Tensor<float, 1>::full(Shape<1>(1), 3.f));
+  backward(pointwise([](auto a) { return a * a; }, again));
+  BOOST_TEST(again.gradient().item() == 6.f);
+}
+
+BOOST_AUTO_TEST_CASE(misuse_is_said) {
+  Tape tape;
+  const auto says = [](const char* words) {
+    return [=](const Error& e) { return std::string(e.what()).find(words) != std::string::npos; };
+  };
+  const auto x = variable(tape, random_tensor(Shape<1>(3), 1)), c = constant(tape, random_tensor(Shape<1>(1), 1));
+  BOOST_CHECK_EXCEPTION(backward(x), Error, says("exactly one element"));
+  BOOST_CHECK_EXCEPTION(backward(c), Error, says("needs a gradient"));
+  BOOST_CHECK_EXCEPTION(x.gradient(), Error, says("nothing has been written"));
+  BOOST_CHECK_EXCEPTION(c.gradient(), Error, says("needs none"));
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_SUITE(gradients_of_shared_variables)
+
+// Each uses a variable more than once, in one op or in several.
+BOOST_AUTO_TEST_CASE(uses_accumulate) {
+  const auto x = random_tensor(Shape(3, 4), 1), y = random_tensor(Shape(3, 4), 2), w = random_tensor(Shape(4, 4), 3),
+             pair = random_tensor(Shape(2, 8), 4);
+  const auto bias = random_tensor(Shape<1>(2), 5);
+  const auto cube = random_tensor(Shape(2, 3, 3), 6), tokens = random_tensor(Shape(1, 3, 4), 7);
+  constexpr auto product = [](auto a, auto b) { return a * b; };
+  const double worst = std::max({
+      gradcheck([](auto a) { return add(a, a); }, x),
+      gradcheck([=](auto a) { return pointwise(product, a, a); }, x),
+      gradcheck([](auto a) { return concat_channels(a, a); }, x),
+      gradcheck([](auto a) { return matmul(a, a); }, cube),
+      gradcheck([](auto a) { return attend(a, a, a, 2); }, tokens),
+      gradcheck([](auto a, auto p, auto b) { return linear_pair(a, a, p, b); }, x, pair, bias),
+      gradcheck([](auto a, auto v) { return linear(linear(a, v), v); }, x, w),
+      gradcheck([=](auto a, auto b) { return add(pointwise(product, a, b), add(a, b)); }, x, y),
+  });
+  BOOST_TEST(worst < 1e-4);
+}
+
+// add and reshape hand their gradient on without a copy; what is added to one receiver later must not reach the other.
+BOOST_AUTO_TEST_CASE(gradients_passed_on_are_safe) {
+  const auto x = random_tensor(Shape(3, 4), 1), y = random_tensor(Shape(3, 4), 2);
+  constexpr auto square = [](auto a) { return a * a; };
+  const double worst = std::max({
+      gradcheck([=](auto a, auto b) { return add(pointwise(square, a), add(a, b)); }, x, y),
+      gradcheck([=](auto a, auto b) { return add(add(a, b), pointwise(square, a)); }, x, y),
+      gradcheck([=](auto a, auto b) { return add(add(a, b), add(pointwise(square, b), a)); }, x, y),
+      gradcheck(
+          [=](auto a, auto b) { return reshape(add(reshape(add(a, b), Shape(4, 3)), reshape(a, Shape(4, 3))), Shape(2, 6)); }, x,
+          y),
+  });
+  BOOST_TEST(worst < 1e-4);
+}
+
+BOOST_AUTO_TEST_CASE(slots) {
+  const auto full = [](float value) { return Tensor<float, 1>::full(Shape<1>(2), value); };
+  const auto first = [](const auto& slot) { return slot.gradient().data()[0]; };
+  GradientSlot<float, 1, Cpu> slot(Shape<1>(2));
+  slot.write([&](const auto& out) { out.copy_from(full(1)); });
+  slot.write([&](const auto& out) { out.copy_from(full(2)); });
+  BOOST_TEST(first(slot) == 3.f);
+  const auto lent = full(10);
+  slot.pass(lent);
+  BOOST_TEST(first(slot) == 13.f);
+  slot.forget();
+  BOOST_TEST(!slot.written());
+  slot.pass(lent);
+  BOOST_TEST(first(slot) == 10.f);
+  slot.pass(lent);
+  slot.write([&](const auto& out) { out.copy_from(full(1)); });
+  BOOST_TEST(first(slot) == 21.f);
+  BOOST_TEST(lent.data()[0] == 10.f);
+
+  // In storage of its own, whichever way the gradient comes.
+  const auto storage = full(-1);
+  GradientSlot<float, 1, Cpu> placed(storage);
+  placed.pass(lent);
+  BOOST_TEST(storage.data()[0] == 10.f);
+  placed.pass(lent);
+  BOOST_TEST(storage.data()[0] == 20.f);
+  placed.forget();
+  placed.write([&](const auto& out) { out.copy_from(full(5)); });
+  BOOST_TEST(storage.data()[0] == 5.f);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
