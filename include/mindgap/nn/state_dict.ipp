@@ -52,7 +52,10 @@ MINDGAP_INLINE void write_state(const std::filesystem::path& path, const std::ve
 
 MINDGAP_INLINE Metadata read_state(const std::filesystem::path& path, const std::vector<StateItem>& items) {
   const Safetensors file(path);
-  std::vector<std::string> missing, unexpected, misshaped;
+  const auto readable = [](const StateItem& item, const std::string& type) {
+    return type == "F32" || type == "BF16" || type == "F16" || (item.counter && type == "I64");
+  };
+  std::vector<std::string> missing, unexpected, misshaped, mistyped;
   std::set<std::string> known;
   for (const StateItem& item : items) {
     known.insert(item.name);
@@ -61,15 +64,18 @@ MINDGAP_INLINE Metadata read_state(const std::filesystem::path& path, const std:
       if (!item.counter) missing.push_back(item.name);
     } else if (detail::without_ones(entry->shape) != detail::without_ones(item.shape)) {
       misshaped.push_back(item.name + " is " + entry->shape_str() + ", wanted " + detail::shape_text(item.shape));
+    } else if (!readable(item, entry->type)) {
+      mistyped.push_back(item.name + " is " + entry->type + ", wanted " + (item.counter ? "I64" : "F32, BF16 or F16"));
     }
   }
   for (const SafetensorsEntry& entry : file.entries())
     if (!known.contains(entry.name)) unexpected.push_back(entry.name);
-  if (!missing.empty() || !unexpected.empty() || !misshaped.empty()) {
+  if (!missing.empty() || !unexpected.empty() || !misshaped.empty() || !mistyped.empty()) {
     std::vector<ErrorLine> lines{{"file", path.string()}};
     if (!missing.empty()) lines.push_back({"missing", text(missing.size(), ": ", detail::some_of(missing))});
     if (!unexpected.empty()) lines.push_back({"unexpected", text(unexpected.size(), ": ", detail::some_of(unexpected))});
     if (!misshaped.empty()) lines.push_back({"shapes", text(misshaped.size(), ": ", detail::some_of(misshaped))});
+    if (!mistyped.empty()) lines.push_back({"types", text(mistyped.size(), ": ", detail::some_of(mistyped))});
     lines.push_back({"remedy", "is this the file of another model, or of another width or number of classes?"});
     throw Error("the weights do not fit the model", lines);
   }

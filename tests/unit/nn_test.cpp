@@ -1,0 +1,364 @@
+// Modules: names and patterns, freezing of gradients and of statistics, sets of statistics, state dicts and their errors.
+#include <mindgap/autograd/loss.hpp>
+#include <mindgap/models/resnet.hpp>
+#include <mindgap/optim/optimizer.hpp>
+
+#include "tests/values.hpp"
+#include <boost/test/unit_test.hpp>
+#include <filesystem>
+#include <map>
+#include <unistd.h>
+
+using namespace mindgap;
+using namespace mindgap::test;
+
+namespace {
+
+using P = Precision<float>;
+using Net = ResNet<Cpu, P>;
+using State = std::map<std::string, std::vector<float>>;
+const ResNetConfig config = ResNetConfig::make("resnet18", 4, 1, 3, Stem::small);
+
+template <Module M>
+State state_of(M& net) {
+  State out;
+  for (const StateItem& item : state_items(net)) out[item.name] = item.get();
+  return out;
+}
+// The entries that differ, or are in one of both only.
+std::vector<std::string> changed(const State& a, const State& b) {
+  std::vector<std::string> out;
+  for (const auto& [name, values] : a)
+    if (const auto at = b.find(name); at == b.end() || at->second != values) out.push_back(name);
+  for (const auto& [name, values] : b)
+    if (!a.contains(name)) out.push_back(name);
+  return out;
+}
+
+void train(Net& net, int steps) {
+  FlatParameters<Cpu> parameters(net, 1e-3f);
+  Sgd<Cpu> sgd(parameters, {.momentum = 0.9f, .nesterov = true});
+  Tape tape;
+  set_training(net, true);
+  for (int k = 0; k < steps; ++k) {
+    const auto images = random_tensor(Shape(3, 8, 8, 1), u64(10 + k));
+    backward(cross_entropy(net(constant(tape, images)), Tensor<i64, 1>::from({0, 2, 1}, Shape<1>(3))));
+    sgd.step(0.1f);
+  }
+}
+
+// The message holds every one of the words.
+auto says(std::vector<std::string> words) {
+  return [=](const Error& error) {
+    bool all = true;
+    for (const std::string& word : words) {
+      const bool found = std::string(error.what()).find(word) != std::string::npos;
+      if (!found) BOOST_TEST_MESSAGE("'" << word << "' is not in: " << error.what());
+      all &= found;
+    }
+    return all;
+  };
+}
+
+struct Folder {
+  std::filesystem::path path = std::filesystem::temp_directory_path() / ("mindgap_nn_" + std::to_string(getpid()));
+  Folder() { std::filesystem::create_directories(path); }
+  ~Folder() { std::filesystem::remove_all(path); }
+};
+
+// A module with a member of each kind.
+struct Small {
+  Linear<Cpu, P> fc{3, 4};
+  Linear<Cpu, P> bare{4, 2, false};
+  std::vector<BatchNorm2d<Cpu, P>> norms{BatchNorm2d<Cpu, P>(2), BatchNorm2d<Cpu, P>(2)};
+  std::optional<Conv2d<Cpu, P>> absent, present = Conv2d<Cpu, P>(2, 3, 1);
+  MINDGAP_MODULE(fc, bare, norms, absent, present)
+};
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(modules)
+
+BOOST_AUTO_TEST_CASE(names_of_entries) {
+  Small net;
+  std::string names;
+  for (const StateItem& item : state_items(net, "net.")) names += item.name + " ";
+  BOOST_TEST(
+      names ==
+      "net.fc.weight net.fc.bias net.bare.weight "
+      "net.norms.0.weight net.norms.0.bias net.norms.0.running_mean net.norms.0.running_var net.norms.0.num_batches_tracked "
+      "net.norms.1.weight net.norms.1.bias net.norms.1.running_mean net.norms.1.running_var net.norms.1.num_batches_tracked "
+      "net.present.weight net.present.bias ");
+  BOOST_TEST(count_parameters(net) == 12 + 4 + 8 + 4 * 2 + 6 + 3);
+}
+
+BOOST_AUTO_TEST_CASE(patterns) {
+  BOOST_TEST(matches("layer1", "layer1"));
+  BOOST_TEST(matches("layer1", "layer1.0.conv1.weight"));
+  BOOST_TEST(!matches("layer1", "layer10.conv1"));
+  BOOST_TEST(matches("*.bias", "layer1.0.bn1.bias"));
+  BOOST_TEST(matches("layer*.bn1", "layer3.1.bn1.weight"));
+  BOOST_TEST(!matches("layer", "layer1"));
+  BOOST_TEST(matches("*", "fc.weight"));
+  BOOST_TEST(!matches("layer1.0.conv1.weight.more", "layer1.0.conv1.weight"));
+}
+
+BOOST_AUTO_TEST_CASE(a_pattern_that_matches_nothing_lists_the_names) {
+  Small net;
+  BOOST_CHECK_EXCEPTION(freeze(net, {"fc", "layer5"}), Error, says({"layer5", "fc.weight", "present.bias", "remedy"}));
+  BOOST_CHECK_EXCEPTION(freeze_statistics(net, {"fc"}), Error, says({"'fc'", "norms.0", "norms.1"}));
+  BOOST_CHECK_EXCEPTION(reinitialise(net, 1, {"heads"}), Error, says({"heads", "bare"}));
+}
+
+BOOST_AUTO_TEST_CASE(freezing_counts_what_it_matched) {
+  Small net;
+  BOOST_TEST(freeze(net, {"norms", "fc.bias"}) == 5);
+  BOOST_TEST(!net.norms[1].weight.requires_grad);
+  BOOST_TEST(!net.fc.bias.requires_grad);
+  BOOST_TEST(net.fc.weight.requires_grad);
+  BOOST_TEST(!net.norms[0].frozen_statistics);  // separate on purpose
+  BOOST_TEST(freeze_statistics(net, {"norms.1"}) == 1);
+  BOOST_TEST(net.norms[1].frozen_statistics);
+  BOOST_TEST(unfreeze(net, {"*"}) == 9);
+  BOOST_TEST(net.fc.bias.requires_grad);
+  BOOST_TEST(unfreeze_statistics(net, {"*"}) == 2);
+}
+
+BOOST_AUTO_TEST_CASE(fresh_weights_depend_on_seed_and_name_alone) {
+  Net a(config, 1), b(config, 2);
+  const State first = state_of(a);
+  initialise(b, 1);
+  BOOST_TEST(changed(first, state_of(b)).empty());
+  reinitialise(b, 3, {"layer4.1", "fc"});
+  for (const std::string& name : changed(first, state_of(b))) BOOST_TEST(matches_any({"layer4.1", "fc"}, name), name);
+  BOOST_TEST(changed(first, state_of(b)).size() == 4u);  // two convolutions, fc's weight and bias: norms are 1 and 0 again
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_SUITE(frozen)
+
+const std::vector<std::string> prefix{"conv1", "bn1", "layer1", "layer2"};
+
+BOOST_AUTO_TEST_CASE(frozen_layers_keep_every_bit) {
+  Net net(config, 1);
+  freeze(net, prefix);
+  freeze_statistics(net, {"bn1", "layer1", "layer2"});
+  const State before = state_of(net);
+  train(net, 3);
+  const auto moved = changed(before, state_of(net));
+  for (const std::string& name : moved) BOOST_TEST(!matches_any(prefix, name), name);
+  size_t others = 0;
+  for (const auto& [name, values] : before) others += !matches_any(prefix, name);
+  BOOST_TEST(moved.size() == others);  // all that is not frozen has moved
+}
+
+BOOST_AUTO_TEST_CASE(live_statistics_move_in_frozen_layers) {
+  Net net(config, 1);
+  freeze(net, prefix);
+  const State before = state_of(net);
+  train(net, 3);
+  const State after = state_of(net);
+  for (const std::string& name : changed(before, after))
+    BOOST_TEST(
+        (!matches_any(prefix, name) || name.find("running_") != std::string::npos || name.ends_with("num_batches_tracked")),
+        name);
+  BOOST_TEST(after.at("layer1.0.bn1.running_mean") != before.at("layer1.0.bn1.running_mean"));
+  BOOST_TEST(after.at("bn1.num_batches_tracked")[0] == 3.f);
+}
+
+BOOST_AUTO_TEST_CASE(evaluation_changes_nothing) {
+  Net net(config, 1);
+  train(net, 1);
+  set_training(net, false);
+  const State before = state_of(net);
+  const auto images = random_tensor(Shape(3, 8, 8, 1), 3);
+  const auto first = net(images);
+  BOOST_TEST(same_bits(net(images), first));
+  // One image at a time gives the same logits: nothing looks at the batch.
+  for (i64 i = 0; i < 3; ++i) BOOST_TEST(same_bits(net(images.slice(i, i + 1)), first.slice(i, i + 1)));
+  BOOST_TEST(changed(before, state_of(net)).empty());
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_SUITE(statistics)
+
+BOOST_AUTO_TEST_CASE(sets_are_apart_and_share_the_parameters) {
+  BatchNorm2d<Cpu, P> norm(4);
+  const auto real = random_tensor(Shape(8, 2, 2, 4), 1, 1.f), synthetic = random_tensor(Shape(8, 2, 2, 4), 2, -3.f, 2.f);
+  norm(real);
+  norm.use_statistics(1);
+  BOOST_TEST(same_bits(norm.sets[0].running_mean.value, norm.sets[1].running_mean.value));  // made from the first
+  const auto first = norm.sets[0].running_mean.value.clone();
+  for (int i = 0; i < 100; ++i) norm(synthetic);
+  BOOST_TEST(same_bits(norm.sets[0].running_mean.value, first));
+  BOOST_TEST(norm.sets[0].num_batches_tracked.value == 1);
+  BOOST_TEST(norm.sets[1].num_batches_tracked.value == 101);
+
+  norm.training = false;
+  const auto by_synthetic = norm(synthetic);
+  norm.use_statistics(0);
+  BOOST_TEST(!same_bits(norm(synthetic), by_synthetic));
+  double mean = 0;
+  for (double x : doubles(by_synthetic)) mean += x / double(by_synthetic.size());
+  BOOST_TEST(std::abs(mean) < 0.01);
+
+  std::string names;
+  for (const StateItem& item : state_items(norm)) names += item.name + " ";
+  BOOST_TEST(names ==
+             "weight bias running_mean running_var num_batches_tracked statistics.1.running_mean statistics.1.running_var "
+             "statistics.1.num_batches_tracked ");
+}
+
+BOOST_AUTO_TEST_CASE(re_estimated_statistics_are_plain_averages) {
+  BatchNorm2d<Cpu, P> norm(1);
+  norm(random_tensor(Shape(4, 2, 2, 1), 9, 100.f));
+  norm.reset_statistics();
+  norm.cumulative = true;
+  double mean = 0;
+  for (u64 k = 0; k < 5; ++k) {
+    const auto x = random_tensor(Shape(4, 2, 2, 1), k, float(k));
+    norm(x);
+    for (double value : doubles(x)) mean += value / 80;
+  }
+  BOOST_TEST(std::abs(norm.sets[0].running_mean.value.item() - mean) < 1e-5);
+}
+
+// A batch of one value a channel has no variance: torch refuses it too, and the message names the layer.
+BOOST_AUTO_TEST_CASE(one_value_a_channel) {
+  Net net(config, 1);
+  Tape tape;
+  const auto image = random_tensor(Shape(1, 8, 8, 1), 1);  // 1 x 1 in the last stage
+  BOOST_CHECK_EXCEPTION(net(constant(tape, image)), Error, says({"batch norm", "layer4.0.downsample.1", "larger batch"}));
+  tape.clear();
+  freeze_statistics(net, {"*"});
+  BOOST_CHECK_NO_THROW(net(constant(tape, image)));
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_SUITE(state_dict)
+
+BOOST_AUTO_TEST_CASE(round_trip) {
+  const Folder folder;
+  Net a(config, 1), b(config, 2);
+  train(a, 2);
+  save(a, folder.path / "a.safetensors", {{"made by", "a test"}});
+  const Metadata metadata = load(b, folder.path / "a.safetensors");
+  BOOST_TEST(metadata.at("made by") == "a test");
+  BOOST_TEST(changed(state_of(a), state_of(b)).empty());
+  BOOST_TEST(state_of(b).at("bn1.num_batches_tracked")[0] == 2.f);
+
+  Net c(config, 3);
+  copy_state(a, c);
+  BOOST_TEST(changed(state_of(a), state_of(c)).empty());
+  set_training(a, false), set_training(c, false);
+  const auto images = random_tensor(Shape(2, 8, 8, 1), 3);
+  BOOST_TEST(same_bits(a(images), c(images)));
+  Net other(ResNetConfig::make("resnet34", 4, 1, 3, Stem::small), 1);
+  BOOST_CHECK_THROW(copy_state(a, other), Error);
+}
+
+// The published layout of a convolution is [O, I, kh, kw]; ours is [O, kh, kw, I].
+BOOST_AUTO_TEST_CASE(layout_of_convolutions) {
+  const Folder folder;
+  Conv2d<Cpu, P> conv(2, 1, 3, {}, false);
+  for (i64 i = 0; i < 18; ++i) conv.weight.master.data()[i] = float(i);
+  save(conv, folder.path / "conv.safetensors");
+  const auto stored = Safetensors(folder.path / "conv.safetensors").tensor<float, 4>("weight");
+  BOOST_TEST(stored.shape().str() == Shape(1, 2, 3, 3).str());
+  for (i64 c = 0; c < 2; ++c)
+    for (i64 position = 0; position < 9; ++position) BOOST_TEST(stored.data()[c * 9 + position] == float(position * 2 + c));
+}
+
+BOOST_AUTO_TEST_CASE(the_working_copy_follows) {
+  const Folder folder;
+  Linear<Cpu, P> a(3, 2);
+  Linear<Cpu, Precision<bf16>> b(3, 2);
+  a.reset(1, "a");
+  save(a, folder.path / "a.safetensors");
+  load(b, folder.path / "a.safetensors");
+  BOOST_TEST(same_bits(a.weight.master, b.weight.master));
+  BOOST_TEST(same_bits(b.weight.value, cast<bf16>(a.weight.master)));
+}
+
+// Everything that does not fit is said at once, and nothing is changed.
+BOOST_AUTO_TEST_CASE(what_does_not_fit_is_listed) {
+  const Folder folder;
+  const auto path = folder.path / "x.safetensors";
+  Small net;
+  const State before = state_of(net);
+  const auto refuse = [&](const std::vector<SafetensorsSource>& sources, const std::vector<std::string>& words) {
+    write_safetensors(path, sources);
+    BOOST_CHECK_EXCEPTION(load(net, path), Error, says(words));
+    BOOST_TEST(changed(before, state_of(net)).empty());
+  };
+  // The file that would fit, but for what `change` does to it.
+  std::map<std::string, Tensor<float, 1>> values;
+  const auto fitting = [&] {
+    std::vector<SafetensorsSource> sources;
+    for (const StateItem& item : state_items(net)) {
+      if (item.counter) continue;
+      std::vector<float> numbers = item.get();
+      for (float& x : numbers) x += 1;
+      values[item.name] = Tensor<float, 1>::from(numbers, Shape<1>(i64(numbers.size())));
+      sources.push_back(safetensors_source(item.name, values[item.name]));
+      sources.back().shape = item.shape;
+    }
+    return sources;
+  };
+  const auto find = [](std::vector<SafetensorsSource>& sources, const std::string& name) {
+    return std::find_if(sources.begin(), sources.end(), [&](const auto& s) { return s.name == name; });
+  };
+
+  auto sources = fitting();
+  sources.erase(find(sources, "bare.weight"));
+  find(sources, "fc.bias")->name = "fc.offset";
+  find(sources, "fc.weight")->shape = {3, 4};
+  refuse(sources, {"x.safetensors", "missing", "bare.weight", "fc.bias", "unexpected", "fc.offset", "shapes",
+                   "fc.weight is [3, 4], wanted [4, 3]", "remedy"});
+
+  sources = fitting();
+  values["norms.0.weight"].data()[1] = NAN;
+  refuse(sources, {"norms.0.weight"});
+
+  sources = fitting();
+  find(sources, "fc.bias")->dtype = DType::i32;
+  refuse(sources, {"types", "fc.bias is I32"});
+}
+
+// A 1x1 convolution and a linear layer hold the same matrix; counters may be missing; bf16 is widened.
+BOOST_AUTO_TEST_CASE(what_fits_though_it_looks_different) {
+  const Folder folder;
+  const auto path = folder.path / "x.safetensors";
+  const auto matrix = random_tensor<bf16>(Shape(4, 3), 1);
+  const auto bias = random_tensor(Shape<1>(4), 2);
+  std::vector<SafetensorsSource> sources{safetensors_source("weight", matrix), safetensors_source("bias", bias)};
+  sources[0].shape = {4, 3, 1, 1};
+  write_safetensors(path, sources);
+  Linear<Cpu, P> linear(3, 4);
+  load(linear, path);
+  BOOST_TEST(same_bits(linear.weight.value, cast<float>(matrix)));
+  sources[0].shape = {4, 3};
+  write_safetensors(path, sources);
+  Conv2d<Cpu, P> conv(3, 4, 1);
+  load(conv, path);
+  BOOST_TEST(same_bits(conv.weight.value.reshape(Shape(4, 3)), cast<float>(matrix)));
+
+  BatchNorm2d<Cpu, P> norm(4);
+  norm.sets[0].num_batches_tracked.value = 7;
+  const auto count = Tensor<i64, 1>::from({12}, Shape<1>(1));
+  sources = {safetensors_source("weight", bias), safetensors_source("bias", bias), safetensors_source("running_mean", bias),
+             safetensors_source("running_var", bias)};
+  write_safetensors(path, sources);
+  load(norm, path);
+  BOOST_TEST(norm.sets[0].num_batches_tracked.value == 7);
+  sources.push_back(safetensors_source("num_batches_tracked", count));
+  sources.back().shape = {};
+  write_safetensors(path, sources);
+  load(norm, path);
+  BOOST_TEST(norm.sets[0].num_batches_tracked.value == 12);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
