@@ -1,0 +1,121 @@
+// What every app does with a command line: help, bad flags and values (exit code 2), bad data (1).
+#include "tests/apps/run.hpp"
+
+using namespace mindgap;
+using namespace mindgap::test;
+
+namespace {
+
+const Arguments apps{"train_generator", "sample", "train_student", "evaluate", "study"};
+
+// What the app needs at least, of files that do not exist.
+Arguments needed(const std::string& app, const Folder& folder) {
+  const std::string missing = (folder / "missing").string(), out = (folder / "out").string();
+  if (app == "train_generator") return {"--data", missing, "--out", out};
+  if (app == "sample") return {"--model", missing, "--per-class", "1", "--out", out};
+  if (app == "train_student") return {"--data", missing, "--out", out};
+  if (app == "evaluate") return {"--model", missing, "--data", missing};
+  return {"--config", missing, "--out", out};
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(flags)
+
+BOOST_AUTO_TEST_CASE(help) {
+  for (const std::string& app : apps) {
+    const Result r = run(app, {"--help"});
+    BOOST_TEST(r.code == 0);
+    for (const char* flag : {"--device", "--precision", "--seed", "--threads", "--out", "--help"})
+      BOOST_TEST(r.out.find(flag) != r.out.npos, app << " --help lacks " << flag);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(bad_flags_and_values) {
+  const Folder folder;
+  const std::vector<std::pair<Arguments, std::string>> cases{
+      {{"--no-such-flag"}, "no-such-flag"},
+      {{"--no-such-flag", "3"}, "no-such-flag"},
+      {{"stray"}, "stray"},
+      {{"--threads"}, "threads"},
+      {{"--threads", ""}, "--threads"},
+      {{"--threads", "-1"}, "0 to 1024"},
+      {{"--threads", "many"}, "\"many\""},
+      {{"--threads", "1", "--threads", "2"}, "twice"},
+      {{"--seed", "-1"}, "0 to 18446744073709551615"},
+      {{"--seed", "abc"}, "\"abc\""},
+      {{"--seed", "1.5"}, "\"1.5\""},
+      {{"--seed", " 1"}, "\" 1\""},
+      {{"--seed", "18446744073709551616"}, "18446744073709551616"},
+      {{"--device", "tpu"}, "cpu, cuda or auto"},
+      {{"--precision", "f64"}, "f32 or bf16"},
+  };
+  for (const std::string& app : apps)
+    for (const auto& [more, part] : cases) {
+      const Result r = run(app, needed(app, folder) + more);
+      BOOST_TEST(r.code == 2, app << " " << more.front() << ": " << r);
+      BOOST_TEST(r.says(part), app << " does not say " << part << ": " << r);
+      BOOST_TEST(r.out.empty());
+    }
+}
+
+BOOST_AUTO_TEST_CASE(bad_values_of_one_app) {
+  const Folder folder;
+  const std::vector<std::pair<std::string, Arguments>> cases{
+      {"train_generator", {"--steps", "0"}},
+      {"train_generator", {"--rate", "nan"}},
+      {"train_generator", {"--channels", "8,,8"}},
+      {"train_generator", {"--schedule", "quadratic"}},
+      {"train_generator", {"--ema", "1"}},
+      {"sample", {"--guidance", "-1"}},
+      {"sample", {"--guidance", "inf"}},
+      {"sample", {"--sampler", "magic"}},
+      {"sample", {"--shard", "2/2"}},
+      {"sample", {"--shard", "1"}},
+      {"sample", {"--shard", "-1/2"}},
+      {"sample", {"--batch", "0"}},
+      {"train_student", {"--mix", "1.5"}},
+      {"train_student", {"--epochs", "0"}},
+      {"train_student", {"--stem", "tiny"}},
+      {"train_student", {"--schedule", "none"}},
+      {"train_student", {"--batch", "1"}},
+      {"evaluate", {"--split", "both"}},
+  };
+  for (const auto& [app, more] : cases) {
+    const Result r = run(app, needed(app, folder) + more);
+    BOOST_TEST(r.code == 2, app << " " << more[0] << " " << more[1] << ": " << r);
+    BOOST_TEST(r.says(more[1].substr(0, 3)), r);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(missing_flags) {
+  for (const std::string& app : apps) {
+    const Result r = run(app, {});
+    BOOST_TEST(r.code == 2);
+    BOOST_TEST(r.says("is needed"), r);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(missing_files) {
+  const Folder folder;
+  for (const std::string& app : apps) {
+    const Result r = run(app, needed(app, folder));
+    BOOST_TEST(r.code == 1, app << ": " << r);
+    BOOST_TEST(r.says("missing"), r);
+    BOOST_TEST(!fs::exists(folder / "out" / "results.csv"));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(cuda_without_cuda) {
+#if !defined(MINDGAP_CUDA)
+  const Folder folder;
+  write_idx(folder / "data", 6, 6);
+  const Result r =
+      run("train_student", {"--data", (folder / "data").string(), "--out", (folder / "out").string(), "--device", "cuda"});
+  BOOST_TEST(r.code == 2);
+  BOOST_TEST(r.says("MINDGAP_CUDA=ON"), r);
+  BOOST_TEST(r.says("--device cpu"), r);
+#endif
+}
+
+BOOST_AUTO_TEST_SUITE_END()
