@@ -22,8 +22,6 @@
 
 namespace mindgap::cpu::direct {
 
-#define MINDGAP_AVX2 __attribute__((target("avx2,fma")))
-
 inline constexpr int lanes = 8;
 inline constexpr int gather_rows = 6, gather_vectors = 2, panel = gather_vectors * lanes;  // columns of a packed panel
 inline constexpr int dot_rows = 8;
@@ -38,8 +36,8 @@ struct Segments {
 enum class Start { zero, bias, sum };  // what the product is added to: nothing, the bias, or C itself
 
 template <int Rows, int Vectors>
-MINDGAP_AVX2 inline void gather_tile(const float* a, const i32* a_offset, Segments k, const float* b, float* c,
-                                     const i32* c_offset, Start start, const float* bias) {
+[[gnu::target("avx2,fma")]] inline void gather_tile(const float* a, const i32* a_offset, Segments k, const float* b, float* c,
+                                                    const i32* c_offset, Start start, const float* bias) {
   __m256 sum[Rows][Vectors];
   const float* row[Rows];
 #pragma GCC unroll 8
@@ -74,8 +72,8 @@ MINDGAP_AVX2 inline void gather_tile(const float* a, const i32* a_offset, Segmen
 }
 
 // The same for a single column, b [k] as it lies: vectors run along K. Rows 0..count, count <= 8.
-MINDGAP_AVX2 inline void gather_dots(const float* a, const i32* a_offset, Segments k, const float* b, float* c,
-                                     const i32* c_offset, i64 count, float start) {
+[[gnu::target("avx2,fma")]] inline void gather_dots(const float* a, const i32* a_offset, Segments k, const float* b, float* c,
+                                                    const i32* c_offset, i64 count, float start) {
   __m256 sum[dot_rows];
   const float* row[dot_rows];
   const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
@@ -109,8 +107,8 @@ MINDGAP_AVX2 inline void gather_dots(const float* a, const i32* a_offset, Segmen
 }
 
 template <int Rows, int Vectors>
-MINDGAP_AVX2 inline void outer_tile(const float* a, i64 a_row, const float* b, const i32* b_offset, i64 pixels, float* c,
-                                    i64 c_row, bool add) {
+[[gnu::target("avx2,fma")]] inline void outer_tile(const float* a, i64 a_row, const float* b, const i32* b_offset, i64 pixels,
+                                                   float* c, i64 c_row, bool add) {
   __m256 sum[Rows][Vectors];
 #pragma GCC unroll 8
   for (int i = 0; i < Rows; ++i)
@@ -138,7 +136,7 @@ MINDGAP_AVX2 inline void outer_tile(const float* a, i64 a_row, const float* b, c
 }
 
 // Eight rows of eight, transposed: to[j * to_row + i] = scale * from[i * from_row + j].
-MINDGAP_AVX2 inline void transpose_8x8(float* to, i64 to_row, const float* from, i64 from_row, float scale) {
+[[gnu::target("avx2,fma")]] inline void transpose_8x8(float* to, i64 to_row, const float* from, i64 from_row, float scale) {
   __m256 r[8], t[8];
   const __m256 factor = _mm256_set1_ps(scale);
 #pragma GCC unroll 8
@@ -163,7 +161,7 @@ MINDGAP_AVX2 inline void transpose_8x8(float* to, i64 to_row, const float* from,
 }
 
 // One panel of a matrix that is stored [columns, k]: to[l, j] = scale * from[j * from_row + l]; columns <= 16.
-MINDGAP_AVX2 inline void pack_rows(float* to, const float* from, i64 from_row, i64 columns, i64 k, float scale) {
+[[gnu::target("avx2,fma")]] inline void pack_rows(float* to, const float* from, i64 from_row, i64 columns, i64 k, float scale) {
   const i64 whole = k / lanes * lanes;
   for (i64 j = 0; j < panel; j += lanes) {
     const i64 valid = columns - j;
@@ -176,7 +174,8 @@ MINDGAP_AVX2 inline void pack_rows(float* to, const float* from, i64 from_row, i
 }
 
 // One panel of a matrix that is stored [k, columns]: to[l, j] = scale * from[l * from_row + j]; columns <= 16.
-MINDGAP_AVX2 inline void pack_columns(float* to, const float* from, i64 from_row, i64 columns, i64 k, float scale) {
+[[gnu::target("avx2,fma")]] inline void pack_columns(float* to, const float* from, i64 from_row, i64 columns, i64 k,
+                                                     float scale) {
   if (columns == panel) {
     const __m256 factor = _mm256_set1_ps(scale);
     for (i64 l = 0; l < k; ++l)

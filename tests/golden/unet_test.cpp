@@ -1,0 +1,67 @@
+// UNet2DModel against diffusers: names, configuration, forward, loss and every gradient.
+#include <mindgap/autograd/loss.hpp>
+#include <mindgap/models/unet.hpp>
+
+#include "tests/golden/golden.hpp"
+
+using namespace mindgap;
+using namespace mindgap::test;
+
+namespace {
+
+constexpr i64 batch = 3;
+
+void check_unet(const std::string& name) {
+  const UNetConfig config = read_unet_config(golden_folder + name + ".json");
+  UNet2DModel<Cpu, Precision<float>> net(config, 1);
+  const std::vector<StateItem> items = state_items(net, "");
+  check_names(name, items);
+  fill_golden(items, false);
+
+  const Shape<4> shape(batch, config.sample_size, config.sample_size, 1);
+  const auto images = golden_images("golden:input", shape), target = golden_images("golden:target", shape);
+  std::vector<float> steps;
+  for (i64 t : golden_integers("golden:timesteps", batch, 1000)) steps.push_back(float(t));
+  const auto timesteps = Tensor<float, 1>::from(steps, Shape(batch));
+  const auto classes = Tensor<i64, 1>::from(golden_integers("golden:class_labels", batch, 11), Shape(batch));
+
+  Tape tape;
+  const auto output = net(constant(tape, images), timesteps, classes);
+  const auto loss = mse_loss(output, target);
+  BOOST_TEST(same_bits(net(images, timesteps, classes), output.value()), "the sampler's path computes something else");
+  backward(loss);
+
+  Golden golden(name, GoldenType::f32);
+  golden.check("train/output", output.value().to_vector());  // one channel: NHWC is NCHW
+  golden.check("train/loss", loss.value().to_vector());
+  golden.check("train/grad/", gradients(net));
+  golden.finish();
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(unet)
+
+BOOST_AUTO_TEST_CASE(small) { check_unet("unet_small"); }
+BOOST_AUTO_TEST_CASE(middle) { check_unet("unet_middle"); }
+
+BOOST_AUTO_TEST_CASE(configurations) {
+  const UNetConfig small = read_unet_config(golden_folder + "unet_small.json");
+  UNetConfig wanted;
+  wanted.sample_size = 28, wanted.in_channels = wanted.out_channels = 1;
+  wanted.block_out_channels = {32, 64, 64};
+  wanted.down_attention = {false, false, true};
+  wanted.up_attention = {true, false, false};
+  wanted.layers_per_block = 1, wanted.norm_num_groups = 8, wanted.num_class_embeds = 11;
+  BOOST_TEST((small == wanted));
+
+  const UNetConfig middle = read_unet_config(golden_folder + "unet_middle.json");
+  wanted.sample_size = 32, wanted.block_out_channels = {32, 48, 64};
+  wanted.down_attention = wanted.up_attention = {false, true, false};
+  wanted.layers_per_block = 2, wanted.norm_num_groups = 16;
+  BOOST_TEST((middle == wanted));
+
+  for (const UNetConfig& config : {small, middle}) BOOST_TEST((parse_unet_config(unet_config_json(config), "again") == config));
+}
+
+BOOST_AUTO_TEST_SUITE_END()
