@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what mindgap needs on Debian 12 or Ubuntu 24.04: compiler, CMake, libraries, the Fashion-MNIST data set.
 # Does nothing, and touches no network, when everything is there already. Needs root or sudo only to install.
-# With --tests also the formatter that scripts/test.sh checks with.
+# With --tests also what scripts/test.sh wants: the formatter, and a compiler cache for its three builds.
 # CUDA is not installed here: the CPU build needs none, and the CUDA build takes the toolkit that the machine has.
 set -euo pipefail
 
@@ -13,7 +13,7 @@ packages=(
   libcxxopts-dev nlohmann-json3-dev zlib1g-dev libpng-dev
   dataset-fashion-mnist
 )
-[[ ${1:-} == --tests ]] && packages+=(clang-format-14)
+[[ ${1:-} == --tests ]] && packages+=(clang-format-14 ccache)
 
 say() { printf 'setup: %s\n' "$*"; }
 

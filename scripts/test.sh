@@ -10,6 +10,8 @@ step() { printf '\n== %s (%d s)\n' "$*" $((SECONDS - start)); }
 step "set-up"
 scripts/setup.sh --tests
 export PATH="$PATH:/usr/local/cuda/bin"
+# The CPU and the CUDA build compile the same C++ files; each is compiled once.
+export CMAKE_CXX_COMPILER_LAUNCHER=ccache CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
 
 step "format"
 git ls-files -z '*.hpp' '*.ipp' '*.cpp' '*.cu' | xargs -0 -r clang-format-14 --dry-run --Werror ||

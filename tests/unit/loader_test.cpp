@@ -4,8 +4,6 @@
 #include <mindgap/data/subset.hpp>
 
 #include <boost/test/unit_test.hpp>
-#include <ctime>
-#include <omp.h>
 
 using namespace mindgap;
 
@@ -236,22 +234,6 @@ BOOST_AUTO_TEST_CASE(evaluation_is_in_order_and_central) {
   REFUSED(loader.batch(0, 3), "step 3 of epoch 0, an epoch has 3 steps");
   REFUSED((Loader<float>(set, evaluation_options(2, {false, 0, 9, 2}))), "a crop of 9 x 2 from images of 4 x 4");
   REFUSED((Loader<float>(set, evaluation_options(2, {false, -1, 0, 0}))), "a shift of -1");
-}
-
-BOOST_AUTO_TEST_CASE(a_batch_is_cheap) {
-  const Dataset set = make_set({60000}, 28, 28);
-  const Loader<float> loader(set, training_options(128, 5, {true, 2, 0, 0}));
-  const int before = omp_get_max_threads();
-  omp_set_num_threads(1);
-  double best = 1e9;
-  for (i64 step = 0; step < 50; ++step) {
-    const std::clock_t start = std::clock();  // processor time: a busy machine does not count
-    const Batch<float> batch = loader.batch(step);
-    best = std::min(best, 1e3 * double(std::clock() - start) / CLOCKS_PER_SEC);
-  }
-  omp_set_num_threads(before);
-  BOOST_TEST_MESSAGE("128 images of 28x28: " << best << " ms");
-  BOOST_TEST(best < 50.0);  // loose, for builds with sanitizers; normally 0.1 to 0.2
 }
 
 BOOST_AUTO_TEST_SUITE_END()
