@@ -103,7 +103,7 @@ void run_serial(Grid grid, const Kernel& kernel) {
     }
   };
   if (grid.blocks <= 1 || omp_in_parallel()) return range(0, grid.blocks);
-#pragma omp parallel num_threads(int(std::min<i64>(omp_get_max_threads(), grid.blocks)))
+#pragma omp parallel num_threads(int(std::min <i64>(omp_get_max_threads(), grid.blocks)))
   {
     const i64 threads = omp_get_num_threads(), thread = omp_get_thread_num();
     range(grid.blocks * thread / threads, grid.blocks * (thread + 1) / threads);

@@ -66,10 +66,9 @@ struct Unary : Node {
 template <class Op, class A, class B>
 struct Binary : Node {
   static constexpr unsigned deps = A::deps | B::deps;
-  static constexpr unsigned reads =
-      A::reads | B::reads |
-      (A::deps ? (Op::left_reads_x ? A::deps : 0u) | (Op::left_reads_y ? B::deps : 0u) : 0u) |
-      (B::deps ? (Op::right_reads_x ? A::deps : 0u) | (Op::right_reads_y ? B::deps : 0u) : 0u);
+  static constexpr unsigned reads = A::reads | B::reads |
+                                    (A::deps ? (Op::left_reads_x ? A::deps : 0u) | (Op::left_reads_y ? B::deps : 0u) : 0u) |
+                                    (B::deps ? (Op::right_reads_x ? A::deps : 0u) | (Op::right_reads_y ? B::deps : 0u) : 0u);
   A a;
   B b;
   Binary() = default;
@@ -207,35 +206,17 @@ MG_HD constexpr auto binary(A a, B b) {
   return Binary<Op, A, B>(a, b);
 }
 template <class A, class B>
-  requires Operands<A, B>
-MG_HD constexpr auto operator+(A a, B b) {
-  return binary<Add>(node(a), node(b));
-}
+requires Operands<A, B> MG_HD constexpr auto operator+(A a, B b) { return binary<Add>(node(a), node(b)); }
 template <class A, class B>
-  requires Operands<A, B>
-MG_HD constexpr auto operator-(A a, B b) {
-  return binary<Subtract>(node(a), node(b));
-}
+requires Operands<A, B> MG_HD constexpr auto operator-(A a, B b) { return binary<Subtract>(node(a), node(b)); }
 template <class A, class B>
-  requires Operands<A, B>
-MG_HD constexpr auto operator*(A a, B b) {
-  return binary<Multiply>(node(a), node(b));
-}
+requires Operands<A, B> MG_HD constexpr auto operator*(A a, B b) { return binary<Multiply>(node(a), node(b)); }
 template <class A, class B>
-  requires Operands<A, B>
-MG_HD constexpr auto operator/(A a, B b) {
-  return binary<Divide>(node(a), node(b));
-}
+requires Operands<A, B> MG_HD constexpr auto operator/(A a, B b) { return binary<Divide>(node(a), node(b)); }
 template <class A, class B>
-  requires Operands<A, B>
-MG_HD constexpr auto max(A a, B b) {
-  return binary<Maximum>(node(a), node(b));
-}
+requires Operands<A, B> MG_HD constexpr auto max(A a, B b) { return binary<Maximum>(node(a), node(b)); }
 template <class A, class B>
-  requires Operands<A, B>
-MG_HD constexpr auto min(A a, B b) {
-  return binary<Minimum>(node(a), node(b));
-}
+requires Operands<A, B> MG_HD constexpr auto min(A a, B b) { return binary<Minimum>(node(a), node(b)); }
 
 // clang-format off
 template <IsNode A> MG_HD constexpr auto operator-(A a) { return Unary<Negate, A>(a); }

@@ -15,14 +15,15 @@
 // What it leaves out: memory ordering, bank conflicts, warps in lockstep. About 40 ns a switch.
 #pragma once
 
-#include <boost/context/fiber.hpp>
-#include <boost/context/preallocated.hpp>
-#include <cstring>
-#include <exception>
 #include <mindgap/core/error.hpp>
 #include <mindgap/core/random.hpp>
 #include <mindgap/core/type_name.hpp>
 #include <mindgap/kernels/block.hpp>
+
+#include <boost/context/fiber.hpp>
+#include <boost/context/preallocated.hpp>
+#include <cstring>
+#include <exception>
 #include <optional>
 
 #if defined(__SANITIZE_ADDRESS__)

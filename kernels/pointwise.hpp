@@ -114,7 +114,7 @@ struct PointwiseBackward {
   RowGrid grid;
   Pack<Operands...> operands;
   Pack<typename Operands::element*...> grads;  // of dense operands, [rows, cols]
-  float* partials[K];                                // of reduced operands, [blocks, cols]
+  float* partials[K];                          // of reduced operands, [blocks, cols]
 
   MG_HD i64 shared_bytes() const { return K * shared_size(grid.cols * i64(sizeof(float))); }
 

@@ -35,10 +35,8 @@ struct Tail {
 
   // d[0] = g * d tail / dz, d[1 + k] = g * d tail / d extra k. `in` holds z and the extras, where they are read.
   MG_HD static void pull(const float* in, float y, float g, float* d) {
-    if constexpr (reads_y)
-      linear_pull(y > 0.f ? g : 0.f, d);
-    else
-      Function::pull(in, g, d);
+    if constexpr (reads_y) linear_pull(y > 0.f ? g : 0.f, d);
+    else Function::pull(in, g, d);
   }
 
   // An extra whose gradient equals that of z, or -1: the second pass of a backward reads that instead of recomputing.

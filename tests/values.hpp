@@ -1,11 +1,12 @@
 // Values for op tests: random tensors, conversion to double, and the error against a reference in double.
 #pragma once
 
-#include <cmath>
-#include <functional>
 #include <mindgap/core/random.hpp>
 #include <mindgap/core/tensor.hpp>
 #include <mindgap/cpu/runtime.hpp>
+
+#include <cmath>
+#include <functional>
 #include <vector>
 
 namespace mindgap::test {
@@ -23,10 +24,8 @@ template <Element T, int N>
 std::vector<double> doubles(const Tensor<T, N>& x) {
   std::vector<double> out;
   for (T value : x.to_vector()) {
-    if constexpr (std::is_integral_v<T>)
-      out.push_back(double(value));
-    else
-      out.push_back(double(float(value)));
+    if constexpr (std::is_integral_v<T>) out.push_back(double(value));
+    else out.push_back(double(float(value)));
   }
   return out;
 }

@@ -1,6 +1,7 @@
 // Batch norm: statistics, tails, and gradients under batch and running statistics.
-#include <boost/test/unit_test.hpp>
 #include <mindgap/ops/batch_norm.hpp>
+
+#include <boost/test/unit_test.hpp>
 #include <tests/values.hpp>
 
 using namespace mindgap;
@@ -70,10 +71,8 @@ void check_values(F tail, DoubleTail double_tail) {
     const auto gamma = random_tensor(Shape<1>(x.cols()), 3, 1.f), beta = random_tensor(Shape<1>(x.cols()), 4);
     const auto s = batch_statistics(x, float(eps));
     Tensor<T, 4> y;
-    if constexpr (K == 1)
-      y = batch_norm(tail, x, s.mean, s.rstd, gamma, beta, residual);
-    else
-      y = batch_norm(tail, x, s.mean, s.rstd, gamma, beta);
+    if constexpr (K == 1) y = batch_norm(tail, x, s.mean, s.rstd, gamma, beta, residual);
+    else y = batch_norm(tail, x, s.mean, s.rstd, gamma, beta);
     const auto expected = reference(double_tail, doubles(x), doubles(gamma), doubles(beta), doubles(residual));
     BOOST_TEST(relative_error(y, expected) < 10 * epsilon<T>);
   }
@@ -107,10 +106,8 @@ void check_gradients(F tail, DoubleTail double_tail, Shape<4> shape, bool batch,
     in.rstd = running_rstd(Tensor<float, 1>::from({m.variance.begin(), m.variance.end()}, {x.cols()}), float(eps));
   }
   Tensor<float, 4> y;
-  if constexpr (K == 1)
-    y = batch_norm(tail, x, in.mean, in.rstd, gamma, beta, residual);
-  else
-    y = batch_norm(tail, x, in.mean, in.rstd, gamma, beta);
+  if constexpr (K == 1) y = batch_norm(tail, x, in.mean, in.rstd, gamma, beta, residual);
+  else y = batch_norm(tail, x, in.mean, in.rstd, gamma, beta);
   if (Rule::reads_y) in.y = y;
   if constexpr (K == 1)
     if (Rule::reads_extra(0)) in.extras[0] = residual;

@@ -86,7 +86,8 @@ BOOST_AUTO_TEST_CASE(values) {
 }
 
 BOOST_AUTO_TEST_CASE(gradients) {
-  for (const Case& s : {Case{1, 2, 3, 1, 0, 1}, cases[1], Case{2, 3, 2, 6, 0, 2}, Case{2, 2, 2, 5, 3, 2}, Case{1, 3, 1, 17, 0, 1}})
+  for (const Case& s :
+       {Case{1, 2, 3, 1, 0, 1}, cases[1], Case{2, 3, 2, 6, 0, 2}, Case{2, 2, 2, 5, 3, 2}, Case{1, 3, 1, 17, 0, 1}})
     for (bool with_row : {false, true}) {
       const Setup<float> setup(s, with_row);
       const Operands& o = setup.o;

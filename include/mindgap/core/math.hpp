@@ -61,7 +61,8 @@ MG_HD void sincos_turns(float turns, float* sine, float* cosine) {
   const float r = fmaf(quarter, -0.25f, turns) * 6.28318530717958648f;
   const float z = r * r;
   const float s = fmaf(fmaf(fmaf(-1.9515295891e-4f, z, 8.3321608736e-3f), z, -1.6666654611e-1f) * z, r, r);
-  const float c = fmaf(fmaf(fmaf(2.443315711809948e-5f, z, -1.388731625493765e-3f), z, 4.166664568298827e-2f), z * z, fmaf(z, -0.5f, 1.f));
+  const float c =
+      fmaf(fmaf(fmaf(2.443315711809948e-5f, z, -1.388731625493765e-3f), z, 4.166664568298827e-2f), z * z, fmaf(z, -0.5f, 1.f));
   const i32 q = i32(quarter) & 3;
   const float a = (q & 1) ? c : s, b = (q & 1) ? s : c;
   *sine = (q & 2) ? -a : a;

@@ -16,8 +16,7 @@ struct Shape {
 
   constexpr Shape() = default;
   template <std::integral... I>
-    requires(sizeof...(I) == N && N > 0)
-  constexpr Shape(I... extent) : extents{i64(extent)...} {}
+  requires(sizeof...(I) == N && N > 0) constexpr Shape(I... extent) : extents{i64(extent)...} {}
 
   constexpr i64& operator[](int i) { return extents[i]; }
   constexpr i64 operator[](int i) const { return extents[i]; }

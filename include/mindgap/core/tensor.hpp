@@ -50,28 +50,19 @@ class Tensor {
   i64 bytes() const { return size() * i64(sizeof(T)); }
 
   // The innermost extent (channels) and the number of rows of that length.
-  i64 cols() const
-    requires(N > 0)
-  {
-    return shape_[N - 1];
-  }
-  i64 rows() const
-    requires(N > 0)
-  {
-    return cols() ? size() / cols() : 0;
-  }
+  i64 cols() const requires(N > 0) { return shape_[N - 1]; }
+  i64 rows() const requires(N > 0) { return cols() ? size() / cols() : 0; }
 
   template <int M>
   Tensor<T, M, D> reshape(Shape<M> shape) const {
     if (shape.size() != size())
-      throw Error(text("reshape: ", size(), " elements do not fill the new shape"), {{"from", shape_.str()}, {"to", shape.str()}});
+      throw Error(text("reshape: ", size(), " elements do not fill the new shape"),
+                  {{"from", shape_.str()}, {"to", shape.str()}});
     return Tensor<T, M, D>(storage_, data_, shape);
   }
 
   // Elements [begin, end) of the outermost axis.
-  Tensor slice(i64 begin, i64 end) const
-    requires(N > 0)
-  {
+  Tensor slice(i64 begin, i64 end) const requires(N > 0) {
     if (begin < 0 || begin > end || end > shape_[0])
       throw Error(text("slice: [", begin, ", ", end, ") is outside the outermost axis"), {{"shape", shape_.str()}});
     Shape<N> shape = shape_;

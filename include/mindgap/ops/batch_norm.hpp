@@ -8,11 +8,12 @@
 // Formulas and bytes moved: kernels/norm_batch.hpp. Semantics as torch.nn.functional.batch_norm.
 #pragma once
 
-#include <array>
 #include <mindgap/core/tensor.hpp>
 #include <mindgap/cpu/runtime.hpp>
 #include <mindgap/kernels/norm_batch.hpp>
 #include <mindgap/ops/pointwise.hpp>
+
+#include <array>
 
 namespace mindgap {
 
@@ -141,17 +142,13 @@ void batch_norm_backward(F, const Tensor<T, N, D>& grad_y, const BatchNormInputs
   if (sums) partial = Tensor<float, 2, D>({2 * grid.chunks, grid.cols});
   float *sum = partial.data(), *product = sum ? sum + grid.chunks * grid.cols : nullptr;
   const auto reduce = [&]<bool Sums, bool WriteX>() {
-    Runtime<D>::launch(Grid{grid.blocks()}, BatchNormReduce<Function, T, K, Sums, WriteX>{sum, product, grads.x.data(), grad_extras,
-                                                                                   saved, parameters, grid});
+    Runtime<D>::launch(Grid{grid.blocks()}, BatchNormReduce<Function, T, K, Sums, WriteX>{sum, product, grads.x.data(),
+                                                                                          grad_extras, saved, parameters, grid});
   };
-  if (sums && write_x)
-    reduce.template operator()<true, true>();
-  else if (sums)
-    reduce.template operator()<true, false>();
-  else if (write_x)
-    reduce.template operator()<false, true>();
-  else if (any_extra)
-    reduce.template operator()<false, false>();
+  if (sums && write_x) reduce.template operator()<true, true>();
+  else if (sums) reduce.template operator()<true, false>();
+  else if (write_x) reduce.template operator()<false, true>();
+  else if (any_extra) reduce.template operator()<false, false>();
   if (!sums) return;
 
   float *mean_grad = mean.data(), *slope = mean_grad + grid.cols;
@@ -168,7 +165,8 @@ void batch_norm_backward(F, const Tensor<T, N, D>& grad_y, const BatchNormInputs
       return;
     }
   }
-  Runtime<D>::launch(Grid{grid.blocks()}, BatchNormBackward<Function, T, K>{grads.x.data(), mean_grad, slope, saved, parameters, grid});
+  Runtime<D>::launch(Grid{grid.blocks()},
+                     BatchNormBackward<Function, T, K>{grads.x.data(), mean_grad, slope, saved, parameters, grid});
 }
 
 }  // namespace mindgap

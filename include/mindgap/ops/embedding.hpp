@@ -11,7 +11,8 @@ namespace mindgap {
 template <Real T, Device D>
 Tensor<T, 2, D> embedding(const Tensor<i64, 1, D>& ids, const Tensor<T, 2, D>& table) {
   for (i64 id : ids.to_vector())
-    if (id < 0 || id >= table.extent(0)) throw Error(text("embedding: id ", id, " is outside the table"), {{"table", table.str()}});
+    if (id < 0 || id >= table.extent(0))
+      throw Error(text("embedding: id ", id, " is outside the table"), {{"table", table.str()}});
   Tensor<T, 2, D> y({ids.size(), table.extent(1)});
   Runtime<D>::launch(Grid{ids.size(), 128}, EmbeddingRows<T>{y.data(), table.data(), ids.data(), table.extent(1)});
   return y;

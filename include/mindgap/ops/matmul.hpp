@@ -113,7 +113,8 @@ void linear_backward_weight(const Tensor<float, 2, D>& grad_w, const Tensor<T, N
   else Library<D>::matmul(g, grad_w.data(), grad_y.data(), x.data());
 }
 
-// grad_bias = sum of the rows of grad_y, in a fixed order: of chunks first, which run in parallel and round less than one long sum
+// grad_bias = sum of the rows of grad_y, in a fixed order: of chunks first, which run in parallel and round less than one long
+// sum
 template <Real T, int N, Device D>
 void bias_backward(const Tensor<float, 1, D>& grad_bias, const Tensor<T, N, D>& grad_y) {
   constexpr i64 chunk = 64;

@@ -24,7 +24,8 @@ PoolGeometry pool_geometry(const char* op, const Tensor<T, 4, D>& x, i64 kernel,
   const i64 h = x.extent(1), w = x.extent(2);
   if (h + 2 * padding < kernel || w + 2 * padding < kernel)
     throw Error(text(op, ": a window of ", kernel, " is larger than the padded image"), {{"input", x.str()}});
-  return {h, w, (h + 2 * padding - kernel) / stride + 1, (w + 2 * padding - kernel) / stride + 1, x.extent(3), kernel, stride, padding};
+  return {h,      w,      (h + 2 * padding - kernel) / stride + 1, (w + 2 * padding - kernel) / stride + 1, x.extent(3), kernel,
+          stride, padding};
 }
 
 }  // namespace detail

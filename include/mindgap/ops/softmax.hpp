@@ -27,7 +27,8 @@ Tensor<T, N, D> softmax(const Tensor<T, N, D>& x) {
 // Overwrites grad_x, which may be grad_y itself, from y = softmax(x) and its gradient.
 template <Real T, int N, Device D>
 void softmax_backward(const Tensor<T, N, D>& grad_x, const Tensor<T, N, D>& y, const Tensor<T, N, D>& grad_y) {
-  Runtime<D>::launch(detail::softmax_grid(y.rows()), SoftmaxBackward<T>{grad_x.data(), grad_y.data(), y.data(), y.rows(), y.cols()});
+  Runtime<D>::launch(detail::softmax_grid(y.rows()),
+                     SoftmaxBackward<T>{grad_x.data(), grad_y.data(), y.data(), y.rows(), y.cols()});
 }
 
 }  // namespace mindgap
