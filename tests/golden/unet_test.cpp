@@ -1,4 +1,4 @@
-// UNet2DModel against diffusers: names, configuration, forward, loss and every gradient.
+// UNet2DModel against diffusers: names, configuration, forward, loss and every gradient; f32 and bf16.
 #include <mindgap/autograd/loss.hpp>
 #include <mindgap/models/unet.hpp>
 
@@ -11,15 +11,17 @@ namespace {
 
 constexpr i64 batch = 3;
 
+template <Real T>
 void check_unet(const std::string& name) {
   const UNetConfig config = read_unet_config(golden_folder + name + ".json");
-  UNet2DModel<Cpu, Precision<float>> net(config, 1);
+  UNet2DModel<Cpu, Precision<T>> net(config, 1);
   const std::vector<StateItem> items = state_items(net, "");
   check_names(name, items);
   fill_golden(items, false);
 
   const Shape<4> shape(batch, config.sample_size, config.sample_size, 1);
-  const auto images = golden_images("golden:input", shape), target = golden_images("golden:target", shape);
+  const auto images = cast<T>(golden_images("golden:input", shape));
+  const auto target = golden_images("golden:target", shape);
   std::vector<float> steps;
   for (i64 t : golden_integers("golden:timesteps", batch, 1000)) steps.push_back(float(t));
   const auto timesteps = Tensor<float, 1>::from(steps, Shape(batch));
@@ -27,12 +29,18 @@ void check_unet(const std::string& name) {
 
   Tape tape;
   const auto output = net(constant(tape, images), timesteps, classes);
-  const auto loss = mse_loss(output, target);
+  // The loss in f32, as the script computes it; its gradient 2 (output - target) / size in the output's type.
+  Var<float, 1> loss(mse_loss(cast<float>(output.value()), target), tape, true);
+  tape.record([slot = output.slot(), ls = loss.slot(), y = cast<float>(output.value()), target] {
+    Tensor<float, 4> grad(y.shape());
+    mse_loss_backward(grad, ls->gradient(), y, target);
+    slot->pass(cast<T>(grad));
+  });
   BOOST_TEST(same_bits(net(images, timesteps, classes), output.value()), "the sampler's path computes something else");
   backward(loss);
 
-  Golden golden(name, GoldenType::f32);
-  golden.check("train/output", output.value().to_vector());  // one channel: NHWC is NCHW
+  Golden golden(name, std::is_same_v<T, float> ? GoldenType::f32 : GoldenType::bf16);
+  golden.check("train/output", cast<float>(output.value()).to_vector());  // one channel: NHWC is NCHW
   golden.check("train/loss", loss.value().to_vector());
   golden.check("train/grad/", gradients(net));
   golden.finish();
@@ -42,8 +50,9 @@ void check_unet(const std::string& name) {
 
 BOOST_AUTO_TEST_SUITE(unet)
 
-BOOST_AUTO_TEST_CASE(small) { check_unet("unet_small"); }
-BOOST_AUTO_TEST_CASE(middle) { check_unet("unet_middle"); }
+BOOST_AUTO_TEST_CASE(small_f32) { check_unet<float>("unet_small"); }
+BOOST_AUTO_TEST_CASE(small_bf16) { check_unet<bf16>("unet_small"); }
+BOOST_AUTO_TEST_CASE(middle_f32) { check_unet<float>("unet_middle"); }
 
 BOOST_AUTO_TEST_CASE(configurations) {
   const UNetConfig small = read_unet_config(golden_folder + "unet_small.json");
