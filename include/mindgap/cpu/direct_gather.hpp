@@ -1,5 +1,5 @@
-// Products whose left rows lie anywhere: C = A B (+ bias) with B in packed panels. The loops around gather_tile, and the
-// two users of them that are not gradients of weights: convolution (forward and by data) and matrix product. f32, AVX2.
+// Products whose left rows lie anywhere: C = A B (+ bias) with B in packed panels. The loops around gather_tile, and their
+// user convolution, forward and by data. f32, AVX2.
 //
 // Convolution without a patch matrix: zeros are put around a copy of a few images (or rows of one) that fits the second
 // cache, then an output pixel's inputs are kh segments of kw * c contiguous numbers. Backward by data is the same
@@ -53,8 +53,8 @@ struct RowTable {
 };
 
 template <int Rows>
-MINDGAP_AVX2 void gather_columns(const float* a, const i32* a_offset, Segments k, const float* b, float* c, const i32* c_offset,
-                                 i64 columns, Start start, const float* bias) {
+[[gnu::target("avx2,fma")]] void gather_columns(const float* a, const i32* a_offset, Segments k, const float* b, float* c,
+                                                const i32* c_offset, i64 columns, Start start, const float* bias) {
   if (columns == panel) return gather_tile<Rows, 2>(a, a_offset, k, b, c, c_offset, start, bias);
   // The last columns by way of a whole tile.
   alignas(32) float tile[gather_rows * panel] = {}, whole_bias[panel] = {};
@@ -343,65 +343,6 @@ inline void conv2d_backward_data(const ConvGeometry& g, float* grad_x, const flo
   }
   convolve(grad_x, {g.n, g.h, g.w, g.c_in}, grad_y, {g.n, g.out_h(), g.out_w(), g.c_out}, vertical, horizontal, packed.data(),
            nullptr);
-}
-
-// --- matrix product --------------------------------------------------------------------------------------------------
-
-inline void matmul(const MatmulGeometry& g, float* c, const float* a, const float* b, float alpha, bool accumulate,
-                   const float* bias) {
-  constexpr i64 rows = 48;  // of C at a time
-  const i64 threads = omp_get_max_threads(), panels = divide_up(g.n, panel), packed_size = panels * panel * g.k;
-  const i64 a_row = g.trans_a ? 1 : g.a.row;
-  const Segments k{1, g.k, 0, g.trans_a ? g.a.row : 1};
-  const Start start = accumulate ? Start::sum : bias ? Start::bias : Start::zero;
-  i32 a_offset[rows], c_offset[rows];
-  for (i64 i = 0; i < rows; ++i) {
-    a_offset[i] = i32(i * a_row);
-    c_offset[i] = i32(i * g.c.row);
-  }
-  const auto pack = [&](float* packed, const float* from, i64 p) {
-    const i64 columns = std::min<i64>(panel, g.n - p * panel);
-    float* to = packed + p * panel * g.k;
-    if (g.trans_b) pack_rows(to, from + p * panel * g.b.row, g.b.row, columns, g.k, alpha);
-    else pack_columns(to, from + p * panel, g.b.row, columns, g.k, alpha);
-  };
-  const auto matrix = [&](const MatrixStrides& s, i64 item) {
-    return item / g.batch_inner * s.outer + item % g.batch_inner * s.inner;
-  };
-  const i64 chunks = divide_up(g.m, rows);
-  const auto block = [&](const float* packed, i64 item, i64 chunk, i64 panel_begin, i64 panel_end) {
-    const i64 row = g.m * chunk / chunks, count = g.m * (chunk + 1) / chunks - row;
-    float* to = c + matrix(g.c, item) + row * g.c.row;
-    if (accumulate && bias)
-      for (i64 i = 0; i < count; ++i)
-        for (i64 j = panel_begin * panel; j < std::min(g.n, panel_end * panel); ++j) to[i * g.c.row + j] += bias[j];
-    gather(a + matrix(g.a, item) + row * a_row, a_offset, k, packed, to, c_offset, count, g.n, panel_begin, panel_end, start,
-           bias);
-  };
-  if (g.batch() >= 2 * threads) {  // a thread does whole products
-    const i64 packed_stride = round_up(packed_size, 16);
-    const Scratch packed(threads * packed_stride);
-#pragma omp parallel for schedule(dynamic, std::max <i64>(1, g.batch() / (16 * threads)))
-    for (i64 item = 0; item < g.batch(); ++item) {
-      float* mine = packed.data() + omp_get_thread_num() * packed_stride;
-      for (i64 p = 0; p < panels; ++p) pack(mine, b + matrix(g.b, item), p);
-      for (i64 chunk = 0; chunk < chunks; ++chunk) block(mine, item, chunk, 0, panels);
-    }
-    return;
-  }
-  const Scratch packed(packed_size);
-  const i64 slices = std::min(panels, chunks < 4 * threads ? divide_up(4 * threads, chunks) : 1);
-  const bool small = g.flops() < 2e5 * double(g.batch());
-#pragma omp parallel if (!small)
-  for (i64 item = 0; item < g.batch(); ++item) {
-#pragma omp for
-    for (i64 p = 0; p < panels; ++p) pack(packed.data(), b + matrix(g.b, item), p);
-#pragma omp for schedule(dynamic, 1)
-    for (i64 task = 0; task < chunks * slices; ++task) {
-      const i64 slice = task % slices;
-      block(packed.data(), item, task / slices, panels * slice / slices, panels * (slice + 1) / slices);
-    }
-  }
 }
 
 }  // namespace mindgap::cpu::direct

@@ -16,7 +16,7 @@
 namespace mindgap::cpu::direct {
 
 // grad_y of a unit's pixels as [channels / 4][pixel][4], with zeros in the last four.
-MINDGAP_AVX2 inline void pack_fours(float* to, const float* from, i64 from_row, i64 channels, i64 pixels) {
+[[gnu::target("avx2,fma")]] inline void pack_fours(float* to, const float* from, i64 from_row, i64 channels, i64 pixels) {
   const i64 whole = channels / outer_rows * outer_rows;
   for (i64 p = 0; p < pixels; ++p, from += from_row, to += outer_rows) {
     for (i64 c = 0; c < whole; c += outer_rows) _mm_store_ps(to + c * pixels, _mm_loadu_ps(from + c));
@@ -26,7 +26,7 @@ MINDGAP_AVX2 inline void pack_fours(float* to, const float* from, i64 from_row, 
 }
 
 // sum[c] += the sum over pixels, for up to four channels of which four can be read.
-MINDGAP_AVX2 inline void add_pixels(float* sum, const float* a, i64 a_row, i64 channels, i64 pixels) {
+[[gnu::target("avx2,fma")]] inline void add_pixels(float* sum, const float* a, i64 a_row, i64 channels, i64 pixels) {
   __m128 total = _mm_setzero_ps();
   for (i64 p = 0; p < pixels; ++p) total = _mm_add_ps(total, _mm_loadu_ps(a + p * a_row));
   alignas(16) float each[outer_rows];
@@ -35,8 +35,8 @@ MINDGAP_AVX2 inline void add_pixels(float* sum, const float* a, i64 a_row, i64 c
 }
 
 // One tile of C, `rows` <= 4 by `columns` <= 24.
-MINDGAP_AVX2 inline void outer(const float* a, i64 a_row, const float* b, const i32* b_offset, i64 pixels, float* c, i64 c_row,
-                               i64 rows, i64 columns, bool add) {
+[[gnu::target("avx2,fma")]] inline void outer(const float* a, i64 a_row, const float* b, const i32* b_offset, i64 pixels,
+                                              float* c, i64 c_row, i64 rows, i64 columns, bool add) {
   const bool whole = rows == outer_rows && columns % lanes == 0;
   alignas(32) float tile[outer_rows * outer_vectors * lanes] = {};
   float* to = whole ? c : tile;
@@ -52,8 +52,8 @@ MINDGAP_AVX2 inline void outer(const float* a, i64 a_row, const float* b, const 
 
 // Columns begin..begin + columns of the patches (kh segments of kw * c, one after the other) of a unit's pixels, as
 // to[pixel][24]. Reads and writes up to 7 numbers too many after each piece; the surplus is overwritten or never stored.
-MINDGAP_AVX2 inline void pack_patches(float* to, const float* x, const i32* offset, i64 pixels, i64 begin, i64 columns,
-                                      i64 segment, i64 segment_stride) {
+[[gnu::target("avx2,fma")]] inline void pack_patches(float* to, const float* x, const i32* offset, i64 pixels, i64 begin,
+                                                     i64 columns, i64 segment, i64 segment_stride) {
   constexpr i64 wide = outer_vectors * lanes;
   struct Piece {
     i64 to, from;

@@ -8,9 +8,11 @@
 #include <mindgap/core/error.hpp>
 #include <mindgap/core/memory.hpp>
 #include <mindgap/cpu/direct_gather.hpp>
+#include <mindgap/cpu/direct_matmul.hpp>
 #include <mindgap/cpu/direct_outer.hpp>
 #include <mindgap/cpu/onednn.hpp>
 #include <mindgap/cpu/runtime.hpp>
+#include <mindgap/cpu/widen.hpp>
 
 #include <algorithm>
 #include <cstring>
@@ -308,35 +310,6 @@ void matmul(const MatmulGeometry& g, C* c, const T* a, const T* b, float alpha, 
   p.run(nullptr);
 }
 
-// --- bf16 without bf16 instructions: widen, compute in f32, round ----------------------------------------------------
-
-class Widened {
- public:
-  explicit Widened(i64 size) : memory_(Pool<Cpu>::instance().allocate(size * i64(sizeof(float)))), size_(size) {}
-  Widened(const bf16* source, i64 size) : Widened(size) {
-    float* to = data();
-#pragma omp parallel for
-    for (i64 i = 0; i < size; ++i) to[i] = float(source[i]);
-  }
-  void round(bf16* to) const {
-    const float* from = data();
-#pragma omp parallel for
-    for (i64 i = 0; i < size_; ++i) to[i] = bf16(from[i]);
-  }
-  float* data() const { return static_cast<float*>(memory_.get()); }
-
- private:
-  Buffer memory_;
-  i64 size_;
-};
-
-// Elements from a matrix batch's first to its last, gaps included.
-inline i64 span(const MatmulGeometry& g, i64 rows, i64 columns, const MatrixStrides& s) {
-  return (g.batch_outer - 1) * s.outer + (g.batch_inner - 1) * s.inner + (rows - 1) * s.row + columns;
-}
-inline i64 span_a(const MatmulGeometry& g) { return span(g, g.trans_a ? g.k : g.m, g.trans_a ? g.m : g.k, g.a); }
-inline i64 span_b(const MatmulGeometry& g) { return span(g, g.trans_b ? g.n : g.k, g.trans_b ? g.k : g.n, g.b); }
-
 }  // namespace onednn
 
 MINDGAP_INLINE std::string library_version() {
@@ -358,7 +331,7 @@ MINDGAP_INLINE void conv2d_forward(const ConvGeometry& g, float* y, const float*
 MINDGAP_INLINE void conv2d_forward(const ConvGeometry& g, bf16* y, const bf16* x, const bf16* w, const float* bias) {
   if (g.y_size() == 0) return;
   if (has_bf16()) return onednn::conv2d_forward(g, y, x, w, bias);
-  const onednn::Widened wide_x(x, g.x_size()), wide_w(w, g.weight_size()), wide_y(g.y_size());
+  const Widened wide_x(x, g.x_size()), wide_w(w, g.weight_size()), wide_y(g.y_size());
   conv2d_forward(g, wide_y.data(), wide_x.data(), wide_w.data(), bias);
   wide_y.round(y);
 }
@@ -372,7 +345,7 @@ MINDGAP_INLINE void conv2d_backward_data(const ConvGeometry& g, float* grad_x, c
 MINDGAP_INLINE void conv2d_backward_data(const ConvGeometry& g, bf16* grad_x, const bf16* grad_y, const bf16* w) {
   if (g.x_size() == 0) return;
   if (has_bf16()) return onednn::conv2d_backward_data(g, grad_x, grad_y, w);
-  const onednn::Widened wide_y(grad_y, g.y_size()), wide_w(w, g.weight_size()), wide_x(g.x_size());
+  const Widened wide_y(grad_y, g.y_size()), wide_w(w, g.weight_size()), wide_x(g.x_size());
   conv2d_backward_data(g, wide_x.data(), wide_y.data(), wide_w.data());
   wide_x.round(grad_x);
 }
@@ -391,7 +364,7 @@ MINDGAP_INLINE void conv2d_backward_weights(const ConvGeometry& g, float* grad_w
 MINDGAP_INLINE void conv2d_backward_weights(const ConvGeometry& g, float* grad_w, float* grad_bias, const bf16* x,
                                             const bf16* grad_y) {
   if (has_bf16() && g.y_size()) return onednn::conv2d_backward_weights(g, grad_w, grad_bias, x, grad_y);
-  const onednn::Widened wide_x(x, g.x_size()), wide_y(grad_y, g.y_size());
+  const Widened wide_x(x, g.x_size()), wide_y(grad_y, g.y_size());
   conv2d_backward_weights(g, grad_w, grad_bias, wide_x.data(), wide_y.data());
 }
 
@@ -406,7 +379,7 @@ MINDGAP_INLINE void matmul(const MatmulGeometry& g, float* c, const bf16* a, con
                            const float* bias) {
   if (g.batch() * g.m * g.n == 0) return;
   if (has_bf16()) return onednn::matmul(g, c, a, b, alpha, accumulate, bias);
-  const onednn::Widened wide_a(a, onednn::span_a(g)), wide_b(b, onednn::span_b(g));
+  const Widened wide_a(a, span_a(g)), wide_b(b, span_b(g));
   matmul(g, c, wide_a.data(), wide_b.data(), alpha, accumulate, bias);
 }
 
@@ -417,7 +390,7 @@ MINDGAP_INLINE void matmul(const MatmulGeometry& g, bf16* c, const bf16* a, cons
   // The dense f32 result, then added to C or put in its place, row by row: gaps between C's rows belong to others.
   MatmulGeometry dense = g;
   dense.c = {g.batch_inner * g.m * g.n, g.m * g.n, g.n};
-  const onednn::Widened wide_c(g.batch() * g.m * g.n);
+  const Widened wide_c(g.batch() * g.m * g.n);
   matmul(dense, wide_c.data(), a, b, alpha, false, bias);
 #pragma omp parallel for collapse(3)
   for (i64 outer = 0; outer < g.batch_outer; ++outer)

@@ -1,0 +1,41 @@
+// bf16 on a CPU without bf16 instructions: widen the inputs to f32, compute there, round the result.
+// Bytes: 6 an element each way.
+#pragma once
+
+#include <mindgap/core/conv_geometry.hpp>
+#include <mindgap/core/memory.hpp>
+#include <mindgap/cpu/runtime.hpp>
+
+#include <memory>
+
+namespace mindgap::cpu {
+
+// An f32 array from the tensor pool, a copy of a bf16 array or to be rounded into one.
+class Widened {
+ public:
+  explicit Widened(i64 size) : memory_(Pool<Cpu>::instance().allocate(size * i64(sizeof(float)))), size_(size) {}
+  Widened(const bf16* source, i64 size) : Widened(size) {
+    float* to = data();
+#pragma omp parallel for
+    for (i64 i = 0; i < size; ++i) to[i] = float(source[i]);
+  }
+  void round(bf16* to) const {
+    const float* from = data();
+#pragma omp parallel for
+    for (i64 i = 0; i < size_; ++i) to[i] = bf16(from[i]);
+  }
+  float* data() const { return static_cast<float*>(memory_.get()); }
+
+ private:
+  std::shared_ptr<void> memory_;
+  i64 size_;
+};
+
+// Elements from the first to the last of all matrices A, or B, gaps included.
+constexpr i64 span(const MatmulGeometry& g, i64 rows, i64 columns, const MatrixStrides& s) {
+  return (g.batch_outer - 1) * s.outer + (g.batch_inner - 1) * s.inner + (rows - 1) * s.row + columns;
+}
+constexpr i64 span_a(const MatmulGeometry& g) { return span(g, g.trans_a ? g.k : g.m, g.trans_a ? g.m : g.k, g.a); }
+constexpr i64 span_b(const MatmulGeometry& g) { return span(g, g.trans_b ? g.n : g.k, g.trans_b ? g.k : g.n, g.b); }
+
+}  // namespace mindgap::cpu
