@@ -75,7 +75,7 @@ BOOST_AUTO_TEST_CASE(the_table_is_complete) {
   }
   BOOST_TEST(covered == ops, boost::test_tools::per_element());
 
-  if (support.size() < ops.size()) return BOOST_TEST_MESSAGE("no table: it needs the whole suite, not single cases");
+  if (support.size() < ops.size()) return;  // a single case was asked for
   std::ostringstream out;
   out << "# Ops on variables\n\nThe worst relative errors of this build's cases: value against loops in double, gradient against "
          "finite\n"

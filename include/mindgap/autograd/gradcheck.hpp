@@ -18,6 +18,7 @@
 #include <mindgap/autograd/pointwise.hpp>
 #include <mindgap/core/random.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 
