@@ -18,15 +18,33 @@ using namespace mindgap;
 
 namespace {
 
-// The image set as configured: equal counts a class on both sides, all real images to draw few from, real test images.
-StudyData load_data(const StudyConfig& c, const std::filesystem::path& synthetic) {
+// The real images as configured, before anything long begins: what a class has, all to draw few from, and what to test on.
+StudyData load_real(StudyConfig& c) {
   StudyData out;
   out.real_pool = load_dataset(c.data, "train");
   out.test = load_dataset(c.data, "test");
   if (c.test_images) out.test = subset(out.test, c.test_images, 0);
-  out.synthetic = equal_counts(read_shard_folder(synthetic), c.per_class, 0);
+  if (!c.per_class) c.per_class = std::ranges::min(class_counts(out.real_pool));
   out.real = equal_counts(out.real_pool, c.per_class, 0);
+  for (i64 count : c.counts)
+    if (count > out.real_pool.size())
+      throw Error(text("study configuration: counts has ", count, ", the set has ", out.real_pool.size(), " real images"));
   return out;
+}
+
+// Rows of two configurations must never meet in one table.
+void check_same_configuration(const StudyConfig& c, const std::filesystem::path& out) {
+  const std::filesystem::path as_run = out / "configuration.json";
+  const std::string now = study_config_json(c);
+  if (!std::filesystem::exists(out / "results.csv")) return write_file_atomic(as_run, now);
+  std::istringstream old_lines(read_file(as_run)), new_lines(now);
+  for (std::string a, b; std::getline(old_lines, a) && std::getline(new_lines, b);)
+    if (a != b)
+      throw Error("this folder holds a study of another configuration",
+                  {{"file", as_run.string()},
+                   {"there", a},
+                   {"now", b},
+                   {"remedy", "use the old configuration to go on, or another --out for a new study"}});
 }
 
 template <class T>
@@ -69,17 +87,12 @@ template <Device D, class P>
 void run(StudyConfig c, const CommonOptions& common, const std::string& precision) {
   make_folder(common.out);
   const FileLock lock(common.out / ".lock", "runs a study in this folder");
-  // Rows of two configurations must never meet in one table.
-  const std::filesystem::path as_run = common.out / "configuration.json";
-  if (!std::filesystem::exists(as_run)) write_file_atomic(as_run, study_config_json(c));
-  else if (read_file(as_run) != study_config_json(c))
-    throw Error("this folder holds a study of another configuration",
-                {{"file", as_run.string()}, {"remedy", "use the old configuration to go on, or another --out for a new study"}});
+  StudyData data = load_real(c);
+  check_same_configuration(c, common.out);
   const std::filesystem::path synthetic = common.out / "synthetic";
   const auto start = std::chrono::steady_clock::now();
 
-  const auto generator =
-      load_generator<D, P>(generator_folder<D, P>(c, common, precision), check_flags([&] { return sampler_by_name(c.sampler); }));
+  const auto generator = load_generator<D, P>(generator_folder<D, P>(c, common, precision), sampler_by_name(c.sampler));
   const Sampler sampler(generator.info.scheduler, c.sampling_steps);
   const ShardManifest manifest = synthetic_manifest(generator, sampler, c.per_class, c.guidance, c.sampling_seed, precision);
   {
@@ -88,7 +101,7 @@ void run(StudyConfig c, const CommonOptions& common, const std::string& precisio
       stop_interrupted("whole chunks are kept; the same command goes on from there");
   }
 
-  const StudyData data = load_data(c, synthetic);
+  data.synthetic = equal_counts(read_shard_folder(synthetic), c.per_class, 0);
   ResultsTable results(common.out / "results.csv");
   std::unique_ptr<Progress> progress;
   Study<D, P> study(c, data, common.out, results, [&](const std::string& what, double work) {

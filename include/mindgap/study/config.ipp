@@ -98,13 +98,26 @@ struct ConfigReader {
       visit_part(inner, value);
       inner.refuse_unknown();
     } else {
-      if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>)
-        if (!at->is_number_integer()) fail(key, "is " + at->dump() + ", wanted a whole number");
+      check_number<T>(key, *at);
+      if constexpr (requires { typename T::value_type; })
+        if (at->is_array())
+          for (const auto& element : *at) check_number<typename T::value_type>(key, element);
       try {
         value = at->template get<T>();
       } catch (const nlohmann::json::exception&) {
         fail(key, "is " + at->dump() + ", which has the wrong type");
       }
+    }
+  }
+  // The JSON library would cut 1.5 to 1 and turn -1 into 2^64 - 1 and true into 1.
+  template <class T>
+  void check_number(const std::string& key, const nlohmann::json& at) const {
+    if constexpr (std::is_floating_point_v<T>) {
+      if (!at.is_number()) fail(key, "is " + at.dump() + ", wanted a number");
+    } else if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>) {
+      if (!at.is_number_integer()) fail(key, "is " + at.dump() + ", wanted a whole number");
+      if (std::is_unsigned_v<T> ? !at.is_number_unsigned() : at.is_number_unsigned() && at.template get<u64>() >> 63)
+        fail(key, "is " + at.dump() + ", which is out of range");
     }
   }
   void refuse_unknown() const {
@@ -132,6 +145,13 @@ inline void check_study_config(const StudyConfig& c, const std::string& file) {
   known("suffix_start", {c.suffix_start}, {"reinitialise", "continue"});
   known("statistics", {c.statistics}, {"frozen", "live", "reestimated"});
   known("recipe", c.recipes, {"fc", "last group", "last two", "all", "scratch", "mixed"});
+  known("model", {c.model}, {"resnet18", "resnet34", "resnet50", "resnet101", "resnet152"});
+  known("schedule", {c.schedule}, {"cosine", "constant", "step", "one_cycle"});
+  known("sampler", {c.sampler}, {"ddpm", "ddim", "dpmpp_2m", "euler"});
+  require(c.width > 0 && c.shift >= 0, "width must be at least 1 and shift at least 0");
+  require(c.sampling_steps > 0, "sampling_steps must be at least 1");
+  require(c.weight_decay >= 0 && c.label_smoothing >= 0 && c.label_smoothing <= 1 && c.warmup >= 0 && c.warmup <= 1,
+          "weight_decay must not be negative, label_smoothing and warmup are 0 to 1");
   require(!c.seeds.empty(), "seeds is empty");
   require(!c.experiments.empty(), "experiments is empty");
   require(c.per_class >= 0 && c.test_images >= 0 && c.mixed_real >= 0, "counts must not be negative");

@@ -1,0 +1,183 @@
+// study: the same results whenever it is repeated, killed or interrupted, and clear words for a bad configuration.
+#include <mindgap/study/results.hpp>
+
+#include "tests/apps/run.hpp"
+#include <nlohmann/json.hpp>
+
+using namespace mindgap;
+using namespace mindgap::test;
+
+namespace {
+
+// A study of seconds: 12 images a class, students of width 4, every experiment.
+nlohmann::json tiny(const Folder& folder) {
+  const nlohmann::json recipe{{"epochs", 1}, {"batch", 8}, {"minimum_steps", 3}, {"rate", 0.05}};
+  return {{"data", (folder / "data").string()},
+          {"generator", (folder / "generator").string()},
+          {"per_class", 8},
+          {"sampling_steps", 2},
+          {"width", 4},
+          {"flip", false},
+          {"shift", 0},
+          {"seeds", {1, 18446744073709551615u}},
+          {"experiments", {"E0", "E1", "E2", "E3", "E5", "E6"}},
+          {"counts", {6}},
+          {"student", recipe},
+          {"finetune", recipe},
+          {"scratch", recipe}};
+}
+
+Arguments configured(const Folder& folder, const nlohmann::json& config, const std::string& out) {
+  write_file_atomic(folder / "config.json", config.dump());
+  return {"--config", (folder / "config.json").string(), "--out", (folder / out).string()};
+}
+
+// results.csv, seconds aside.
+std::string results(const Folder& folder, const std::string& out) {
+  const fs::path file = folder / out / "results.csv";
+  std::vector<Row> rows = parse_csv(read_file(file), file.string()).rows;
+  for (Row& row : rows) row.seconds = 0;
+  return to_csv(rows);
+}
+
+i64 rows(const Folder& folder, const std::string& out) { return std::max<i64>(0, lines_of(folder / out / "results.csv") - 1); }
+
+bool has(const std::string& text, const std::string& part) { return text.find(part) != text.npos; }
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(study)
+
+BOOST_AUTO_TEST_CASE(repeated_killed_and_resumed) {
+  const Folder folder;
+  make_generator(folder);
+  const auto config = tiny(folder);
+  const std::string table = run_well("study", configured(folder, config, "whole"));
+  BOOST_TEST(has(table, "report.html"));
+  // A seed: R and S, 5 splits each way and the same for both controls, 5 recipes, 2 x 5 normalisations.
+  BOOST_TEST(rows(folder, "whole") == 2 * (2 + 2 * 5 + 2 * 5 + 5 + 2 * 5));
+
+  run_well("study", configured(folder, config, "again"));
+  BOOST_TEST(results(folder, "again") == results(folder, "whole"));
+
+  for (int signal : {SIGKILL, SIGINT}) {
+    const std::string out = std::to_string(signal);
+    Process first("study", configured(folder, config, out));
+    first.wait_until([&] { return rows(folder, out) >= 7; });
+    const Result stopped = first.kill(signal);
+    BOOST_TEST(stopped.code == (signal == SIGKILL ? 128 + SIGKILL : 130), stopped);
+    BOOST_TEST(rows(folder, out) < rows(folder, "whole"));
+    BOOST_TEST(!fs::exists(folder / out / "report.html"));
+    run_well("study", configured(folder, config, out));
+    BOOST_TEST(results(folder, out) == results(folder, "whole"));
+  }
+
+  // Finished: nothing is run again.
+  const std::string before = read_file(folder / "whole" / "results.csv");
+  run_well("study", configured(folder, config, "whole"));
+  BOOST_TEST(read_file(folder / "whole" / "results.csv") == before);
+}
+
+BOOST_AUTO_TEST_CASE(report) {
+  const Folder folder;
+  make_generator(folder);
+  auto config = tiny(folder);
+  config["experiments"] = {"E0", "E1", "E2"};
+  run_well("study", configured(folder, config, "out"));
+  const std::string html = read_file(folder / "out" / "report.html");
+  BOOST_TEST(has(html, "dress, long &quot;A&quot;"));
+  BOOST_TEST(has(html, "T-shirt/top &lt;b&gt;"));
+  BOOST_TEST(has(html, class_names[2]));
+  BOOST_TEST(!has(html, "top <b>"));
+  BOOST_TEST(!has(html, "http://"));
+  BOOST_TEST(!has(html, "<script src"));
+  const auto json = nlohmann::json::parse(read_file(folder / "out" / "study.json"));
+  BOOST_TEST(has(json.dump(), "18446744073709551615"));
+  BOOST_TEST(has(json.dump(), "per_class"));
+}
+
+BOOST_AUTO_TEST_CASE(continued_with_another_configuration) {
+  const Folder folder;
+  make_generator(folder);
+  auto config = tiny(folder);
+  config["experiments"] = {"E0"};
+  run_well("study", configured(folder, config, "out"));
+  config["student"]["rate"] = 0.01;
+  const Result r = run("study", configured(folder, config, "out"));
+  BOOST_TEST(r.code == 1, r);
+  BOOST_TEST(r.says("another configuration"), r);
+  BOOST_TEST(r.says("\"rate\": 0.01"), r);
+}
+
+BOOST_AUTO_TEST_CASE(own_generator_and_defaults) {
+  const Folder folder;
+  write_idx(folder / "data", 24, 12);
+  auto config = tiny(folder);
+  config["generator"] = "";
+  config["train_generator"] = {{"steps", 4}, {"batch", 8}, {"warmup", 1}, {"channels", {8, 8}}, {"groups", 4}, {"head", 4}};
+  config["experiments"] = {"E0"};
+  config.erase("per_class");  // as many as the real set has
+  run_well("study", configured(folder, config, "out"));
+  const fs::path file = folder / "out" / "results.csv";
+  for (const Row& row : parse_csv(read_file(file), file.string()).rows) BOOST_TEST(row.real_count + row.synthetic_count == 24);
+}
+
+BOOST_AUTO_TEST_CASE(bad_configurations) {
+  const Folder folder;
+  make_generator(folder);
+  const auto refused = [&](const std::string& key, const nlohmann::json& value, const std::string& part) {
+    auto config = tiny(folder);
+    config[nlohmann::json::json_pointer(key)] = value;
+    const Result r = run("study", configured(folder, config, "out"));
+    BOOST_TEST(r.code == 1, key << ": " << r);
+    BOOST_TEST(r.says(part), key << " should say " << part << ": " << r);
+    BOOST_TEST(!fs::exists(folder / "out" / "results.csv"));
+  };
+  refused("/sead", 1, "config.json");
+  refused("/sead", 1, "sead");
+  refused("/student/epoch", 1, "student.epoch");
+  refused("/width", "16", "width");
+  refused("/width", 16.5, "width");
+  refused("/width", true, "width");
+  refused("/width", 0, "width");
+  refused("/flip", 1, "flip");
+  refused("/seeds", 1, "seeds");
+  refused("/seeds", {-1}, "seeds");
+  refused("/seeds", {1.5}, "seeds");
+  refused("/sampling_seed", -1, "sampling_seed");
+  refused("/per_class", 9223372036854775808u, "per_class");
+  refused("/guidance", true, "guidance");
+  refused("/seeds", nlohmann::json::array(), "seeds");
+  refused("/seeds", {3, 3}, "3");
+  refused("/experiments", {"E9"}, "E9");
+  refused("/recipes", {"everything"}, "everything");
+  refused("/model", "resnet19", "resnet19");
+  refused("/schedule", "sometimes", "sometimes");
+  refused("/sampler", "magic", "magic");
+  refused("/sampling_steps", 0, "steps");
+  refused("/sampling_steps", 1001, "steps");
+  refused("/counts", {0}, "counts");
+  refused("/counts", {1000000}, "1000000");
+  refused("/per_class", 1000, "1000");
+  refused("/test_images", 1000, "1000");
+  refused("/student", 8, "student");
+  refused("/student/batch", 1, "batch");
+  refused("/student/rate", 0, "rate");
+  refused("/generator", (folder / "nowhere").string(), "nowhere");
+  write_file_atomic(folder / "config.json", "{\"name\": ");
+  BOOST_TEST(run("study", {"--config", (folder / "config.json").string(), "--out", (folder / "out").string()}).code == 1);
+}
+
+BOOST_AUTO_TEST_CASE(second_process) {
+  const Folder folder;
+  make_generator(folder);
+  auto config = tiny(folder);
+  config["student"]["epochs"] = 100000;
+  Process first("study", configured(folder, config, "out"));
+  first.wait_for(folder / "out" / ".lock");
+  const Result second = run("study", configured(folder, config, "out"));
+  BOOST_TEST(second.code == 1);
+  BOOST_TEST(second.says("another process runs a study in this folder"), second);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
