@@ -118,7 +118,7 @@ void run(StudyConfig c, const CommonOptions& common, const std::string& precisio
   write_file_atomic(common.out / "study.json", study_json(study_config_json(c), environment, results.rows()));
   ReportData report;
   report.dataset = c.data == "fashion-mnist" ? "Fashion-MNIST" : data.real.name;
-  report.student = text("a ", c.model, " of width ", c.width);
+  report.student = text("a ResNet-", c.model.substr(6), " of width ", c.width);
   report.generator = text("a class-conditional diffusion model with ",
                           std::round(double(count_parameters(*generator.unet)) / 1e5) / 10, " million parameters");
   report.class_names = data.real.class_names;
