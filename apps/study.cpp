@@ -135,7 +135,7 @@ void run(StudyConfig c, const CommonOptions& common, const std::string& precisio
                   {"seed", std::to_string(c.sampling_seed)}}},
                 {"Students", study_facts(c)},
                 {"Environment", environment},
-                {"This run", {{"command", "study --config ... --out ..."}, {"time", duration(seconds)}}}};
+                {"This run", {{"configuration", c.name}, {"time", duration(seconds)}}}};
   write_report(common.out / "report.html", report);
   write_figures(common.out, results.rows());
 
