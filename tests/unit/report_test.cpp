@@ -171,7 +171,8 @@ BOOST_AUTO_TEST_CASE(more_than_the_whole_gap_is_explained) {
 
 BOOST_AUTO_TEST_CASE(last_group_by_unit_and_by_group) {
   Study study = reference();
-  const CurvePoint* by_group = last_group(*find_findings(study.rows).curve("E1"));
+  const Findings by_groups = find_findings(study.rows);
+  const CurvePoint* by_group = last_group(*by_groups.curve("E1"));
   BOOST_TEST(by_group->split == "layer3");
   for (const auto& [split, frozen] :
        std::vector<std::pair<std::string, i64>>{{"layer3.0", 6}, {"layer3.1", 7}, {"layer4.0", 8}, {"layer4.1", 9}})

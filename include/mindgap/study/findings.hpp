@@ -63,7 +63,8 @@ struct Findings {
   std::vector<NormalisationRow> normalisations;
 
   // The first curve of an experiment; null when it was not run.
-  const Curve* curve(const std::string& experiment) const;
+  const Curve* curve(const std::string& experiment) const&;
+  const Curve* curve(const std::string& experiment) const&& = delete;  // it would point into a temporary
 };
 
 Findings find_findings(const std::vector<Row>& rows);

@@ -138,7 +138,7 @@ inline std::string tail_name(const Curve& curve) {
 
 }  // namespace detail
 
-MINDGAP_INLINE const Curve* Findings::curve(const std::string& experiment) const {
+MINDGAP_INLINE const Curve* Findings::curve(const std::string& experiment) const& {
   for (const Curve& curve : curves)
     if (curve.experiment == experiment && !curve.points.empty()) return &curve;
   return nullptr;
