@@ -24,19 +24,19 @@ struct ClassTargets {
   }
 };
 
-// loss[r] and log_sum[r] = log sum_j exp x[r, j]                 one block does a few rows
+// loss[r] and normaliser[r] = (max x, log sum_j exp(x[r, j] - max x)), with log p_k = (x_k - max) - log: kept apart, for their
+// sum would round to the digits of the larger one.                 one block does a few rows
 template <class T>
 struct CrossEntropy {
-  float* loss;     // [rows]
-  float* log_sum;  // [rows]
-  const T* x;      // [rows, classes]
+  float* loss;        // [rows]
+  float* normaliser;  // [rows, 2]
+  const T* x;         // [rows, classes]
   ClassTargets<T> q;
   i64 rows, classes;
 
   template <Block B>
   MG_HD void operator()(B& block) const {
-    const i64 begin = block.id() * softmax_rows_per_block;
-    for (i64 r = begin; r < begin + softmax_rows_per_block && r < rows; ++r) {
+    for_block_rows(block, rows, [&](i64 r) {
       const T* in = x + r * classes;
       const float top = detail::row_reduce(block, classes, -INFINITY, Max{}, [=](i64 k) { return float(in[k]); });
       const float sum = detail::row_reduce(block, classes, 0.f, Sum{}, [=](i64 k) { return exp_f32(float(in[k]) - top); });
@@ -47,32 +47,35 @@ struct CrossEntropy {
       });
       if (block.rank() == 0) {
         loss[r] = value;
-        log_sum[r] = top + log_total;
+        normaliser[2 * r] = top;
+        normaliser[2 * r + 1] = log_total;
       }
-    }
+    });
   }
 };
 
 // grad_x = scale * grad_loss * (p sum q - q)
 template <class T>
 struct CrossEntropyBackward {
-  T* grad_x;               // [rows, classes]
-  const float* grad_loss;  // one element
-  const float* log_sum;    // [rows]
-  const T* x;              // [rows, classes]
+  T* grad_x;                // [rows, classes]
+  const float* grad_loss;   // one element
+  const float* normaliser;  // [rows, 2]
+  const T* x;               // [rows, classes]
   ClassTargets<T> q;
   i64 rows, classes;
   float scale;
 
   template <Block B>
   MG_HD void operator()(B& block) const {
-    const i64 begin = block.id() * softmax_rows_per_block;
     const float g = scale * grad_loss[0];
-    for (i64 r = begin; r < begin + softmax_rows_per_block && r < rows; ++r) {
+    for_block_rows(block, rows, [&](i64 r) {
       const float mass = detail::row_reduce(block, classes, 0.f, Sum{}, [=, this](i64 k) { return q.at(r, k, classes); });
-      for (i64 k = block.rank(); k < classes; k += block.size())
-        grad_x[r * classes + k] = T(g * (exp_f32(float(x[r * classes + k]) - log_sum[r]) * mass - q.at(r, k, classes)));
-    }
+      const float top = normaliser[2 * r], log_total = normaliser[2 * r + 1];
+      for (i64 k = block.rank(); k < classes; k += block.size()) {
+        const float p = exp_f32((float(x[r * classes + k]) - top) - log_total);
+        grad_x[r * classes + k] = T(g * (p * mass - q.at(r, k, classes)));
+      }
+    });
   }
 };
 
@@ -107,15 +110,14 @@ struct ArgMax {
 
   template <Block B>
   MG_HD void operator()(B& block) const {
-    const i64 begin = block.id() * softmax_rows_per_block;
-    for (i64 r = begin; r < begin + softmax_rows_per_block && r < rows; ++r) {
+    for_block_rows(block, rows, [&](i64 r) {
       const T* in = x + r * classes;
       const float top = detail::row_reduce(block, classes, -INFINITY, Max{}, [=](i64 k) { return float(in[k]); });
       const float none = -float(classes);  // the first index is the largest negative one
       const float first =
           detail::row_reduce(block, classes, none, Max{}, [=](i64 k) { return float(in[k]) == top ? -float(k) : none; });
       if (block.rank() == 0) index[r] = first > none ? i64(-first) : 0;
-    }
+    });
   }
 };
 
@@ -130,8 +132,7 @@ struct LabelRank {
 
   template <Block B>
   MG_HD void operator()(B& block) const {
-    const i64 begin = block.id() * softmax_rows_per_block;
-    for (i64 r = begin; r < begin + softmax_rows_per_block && r < rows; ++r) {
+    for_block_rows(block, rows, [&](i64 r) {
       const T* in = x + r * classes;
       const i64 label = labels[r];
       const float mine = float(in[label]);
@@ -140,7 +141,7 @@ struct LabelRank {
         return behind ? 0.f : 1.f;
       });
       if (block.rank() == 0) rank[r] = before < float(classes) ? i32(before) : i32(classes - 1);
-    }
+    });
   }
 };
 

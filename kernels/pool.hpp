@@ -5,7 +5,7 @@
 #pragma once
 
 #include <mindgap/core/math.hpp>
-#include <mindgap/kernels/block.hpp>
+#include <mindgap/kernels/box.hpp>
 
 namespace mindgap {
 
@@ -14,11 +14,18 @@ struct PoolGeometry {
   i64 h, w, out_h, out_w, channels;
   i64 kernel, stride, padding;
 
+  // The part of window (oi, oj) that lies inside the image.
+  MG_HD Box window(i64 oi, i64 oj) const { return {begin(oi), end(oi, h), begin(oj), end(oj, w)}; }
+  // The windows that contain pixel (i, j), as a box of the result.
+  MG_HD Box windows_of(i64 i, i64 j) const {
+    return {first_window(i, out_h), last_window(i, out_h), first_window(j, out_w), last_window(j, out_w)};
+  }
+
+ private:
+  // Along one axis, of `size` pixels or `count` windows.
   MG_HD static i64 clamp(i64 x, i64 low, i64 high) { return x < low ? low : (x > high ? high : x); }
-  // The part of window o that lies inside an axis of `size` pixels.
   MG_HD i64 begin(i64 o) const { return o * stride - padding < 0 ? 0 : o * stride - padding; }
   MG_HD i64 end(i64 o, i64 size) const { return clamp(o * stride - padding + kernel, 0, size); }
-  // The windows [first, last) that contain pixel i, of `count` windows.
   MG_HD i64 first_window(i64 i, i64 count) const {
     const i64 from = i + padding - kernel + 1;
     return clamp(from <= 0 ? 0 : (from + stride - 1) / stride, 0, count);
@@ -43,8 +50,9 @@ struct MaxPool {
     const i64 n = block.id() / g.out_h, oi = block.id() % g.out_h;
     for (i64 oj = 0; oj < g.out_w; ++oj) {
       for (i64 c = block.rank(); c < g.channels; c += block.size()) best[c] = -INFINITY, place[c] = -1;
-      for (i64 i = g.begin(oi); i < g.end(oi, g.h); ++i)
-        for (i64 j = g.begin(oj); j < g.end(oj, g.w); ++j) {
+      const Box window = g.window(oi, oj);
+      for (i64 i = window.top; i < window.bottom; ++i)
+        for (i64 j = window.left; j < window.right; ++j) {
           const T* in = x + ((n * g.h + i) * g.w + j) * g.channels;
           const i32 here = i32(i * g.w + j);
           for (i64 c = block.rank(); c < g.channels; c += block.size()) {
@@ -77,72 +85,35 @@ struct MaxPoolBackward {
     float* sum = block.template shared<float>(g.channels);
     const i64 n = block.id() / g.h, i = block.id() % g.h;
     for (i64 j = 0; j < g.w; ++j) {
-      for (i64 c = block.rank(); c < g.channels; c += block.size()) sum[c] = 0.f;
       const i32 here = i32(i * g.w + j);
-      for (i64 oi = g.first_window(i, g.out_h); oi < g.last_window(i, g.out_h); ++oi)
-        for (i64 oj = g.first_window(j, g.out_w); oj < g.last_window(j, g.out_w); ++oj) {
-          const i64 at = ((n * g.out_h + oi) * g.out_w + oj) * g.channels;
-          for (i64 c = block.rank(); c < g.channels; c += block.size()) {
-            const float v = float(grad_y[at + c]);  // read in any case, so that the loop has no branch
-            sum[c] += index[at + c] == here ? v : 0.f;
-          }
-        }
+      sum_box(block, sum, g.windows_of(i, j), n, g.out_h, g.out_w, g.channels, [=, this](i64 at) {
+        const float v = float(grad_y[at]);  // read in any case, so that the loop has no branch
+        return index[at] == here ? v : 0.f;
+      });
       for (i64 c = block.rank(); c < g.channels; c += block.size()) grad_x[(block.id() * g.w + j) * g.channels + c] = T(sum[c]);
     }
   }
 };
 
-// y = sum of the window / kernel^2, padding counted as zeros (torch's count_include_pad)
-template <class T>
-struct AveragePool {
-  T* y;        // [N, out_h, out_w, C]
-  const T* x;  // [N, h, w, C]
+// Average pooling is the sum over a window / kernel^2, padding counted as zeros (torch's count_include_pad): a BoxSum. Its
+// gradient sums the windows that contain a pixel.
+struct Windows {
   PoolGeometry g;
 
-  MG_HD i64 shared_bytes() const { return shared_size(g.channels * i64(sizeof(float))); }
-
-  template <Block B>
-  MG_HD void operator()(B& block) const {
-    float* sum = block.template shared<float>(g.channels);
-    const i64 n = block.id() / g.out_h, oi = block.id() % g.out_h;
-    const float scale = 1.f / float(g.kernel * g.kernel);
-    for (i64 oj = 0; oj < g.out_w; ++oj) {
-      for (i64 c = block.rank(); c < g.channels; c += block.size()) sum[c] = 0.f;
-      for (i64 i = g.begin(oi); i < g.end(oi, g.h); ++i)
-        for (i64 j = g.begin(oj); j < g.end(oj, g.w); ++j) {
-          const T* in = x + ((n * g.h + i) * g.w + j) * g.channels;
-          for (i64 c = block.rank(); c < g.channels; c += block.size()) sum[c] += float(in[c]);
-        }
-      for (i64 c = block.rank(); c < g.channels; c += block.size())
-        y[(block.id() * g.out_w + oj) * g.channels + c] = T(scale * sum[c]);
-    }
-  }
+  MG_HD i64 rows() const { return g.out_h; }
+  MG_HD i64 columns() const { return g.out_w; }
+  MG_HD i64 from_rows() const { return g.h; }
+  MG_HD i64 from_columns() const { return g.w; }
+  MG_HD Box operator()(i64 oi, i64 oj) const { return g.window(oi, oj); }
 };
-
-template <class T>
-struct AveragePoolBackward {
-  T* grad_x;        // [N, h, w, C]
-  const T* grad_y;  // [N, out_h, out_w, C]
+struct WindowsOfPixel {
   PoolGeometry g;
 
-  MG_HD i64 shared_bytes() const { return shared_size(g.channels * i64(sizeof(float))); }
-
-  template <Block B>
-  MG_HD void operator()(B& block) const {
-    float* sum = block.template shared<float>(g.channels);
-    const i64 n = block.id() / g.h, i = block.id() % g.h;
-    const float scale = 1.f / float(g.kernel * g.kernel);
-    for (i64 j = 0; j < g.w; ++j) {
-      for (i64 c = block.rank(); c < g.channels; c += block.size()) sum[c] = 0.f;
-      for (i64 oi = g.first_window(i, g.out_h); oi < g.last_window(i, g.out_h); ++oi)
-        for (i64 oj = g.first_window(j, g.out_w); oj < g.last_window(j, g.out_w); ++oj) {
-          const T* from = grad_y + ((n * g.out_h + oi) * g.out_w + oj) * g.channels;
-          for (i64 c = block.rank(); c < g.channels; c += block.size()) sum[c] += float(from[c]);
-        }
-      for (i64 c = block.rank(); c < g.channels; c += block.size())
-        grad_x[(block.id() * g.w + j) * g.channels + c] = T(scale * sum[c]);
-    }
-  }
+  MG_HD i64 rows() const { return g.h; }
+  MG_HD i64 columns() const { return g.w; }
+  MG_HD i64 from_rows() const { return g.out_h; }
+  MG_HD i64 from_columns() const { return g.out_w; }
+  MG_HD Box operator()(i64 i, i64 j) const { return g.windows_of(i, j); }
 };
 
 // grad_x[n, p, c] = scale * grad_y[n, c] for all positions p             one block a sample

@@ -41,6 +41,14 @@ MG_HD float row_reduce(B& block, i64 n, float start, Op op, F f) {
 
 // Rows that one block does.
 inline constexpr i64 softmax_rows_per_block = 8;
+inline Grid softmax_grid(i64 rows) { return {(rows + softmax_rows_per_block - 1) / softmax_rows_per_block, 128}; }
+
+// f(r) for the rows of this block.
+template <class B, class F>
+MG_HD void for_block_rows(B& block, i64 rows, F f) {
+  const i64 begin = block.id() * softmax_rows_per_block, end = begin + softmax_rows_per_block;
+  for (i64 r = begin; r < end && r < rows; ++r) f(r);
+}
 
 template <class T>
 struct Softmax {
@@ -53,8 +61,7 @@ struct Softmax {
   template <Block B>
   MG_HD void operator()(B& block) const {
     float* e = block.template shared<float>(cols);  // each thread owns its columns
-    const i64 begin = block.id() * softmax_rows_per_block;
-    for (i64 r = begin; r < begin + softmax_rows_per_block && r < rows; ++r) {
+    for_block_rows(block, rows, [&](i64 r) {
       const T* in = x + r * cols;
       T* out = y + r * cols;
       const float top = detail::row_reduce(block, cols, -INFINITY, Max{}, [=](i64 c) { return float(in[c]); });
@@ -62,7 +69,7 @@ struct Softmax {
       const float sum = detail::row_reduce(block, cols, 0.f, Sum{}, [=](i64 c) { return e[c]; });
       const float scale = 1.f / sum;
       for (i64 c = block.rank(); c < cols; c += block.size()) out[c] = T(e[c] * scale);
-    }
+    });
   }
 };
 
@@ -75,14 +82,13 @@ struct SoftmaxBackward {
 
   template <Block B>
   MG_HD void operator()(B& block) const {
-    const i64 begin = block.id() * softmax_rows_per_block;
-    for (i64 r = begin; r < begin + softmax_rows_per_block && r < rows; ++r) {
+    for_block_rows(block, rows, [&](i64 r) {
       const T *g = grad_y + r * cols, *p = y + r * cols;
       T* out = grad_x + r * cols;
       const float dot = detail::row_reduce(block, cols, 0.f, Sum{}, [=](i64 c) { return float(g[c]) * float(p[c]); });
 #pragma GCC ivdep
       for (i64 c = block.rank(); c < cols; c += block.size()) out[c] = T(float(p[c]) * (float(g[c]) - dot));
-    }
+    });
   }
 };
 

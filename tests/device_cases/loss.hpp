@@ -27,7 +27,7 @@ Outputs cross_entropy_both_ways(Shape<2> shape, bool soft, float smoothing) {
   Tensor<T, 2, D> grad(shape);
   const auto run = [&](const auto& targets) {
     const auto loss = cross_entropy_rows(logits, targets, smoothing);
-    cross_entropy_backward(grad, grad_loss, logits, targets, loss.log_sum, smoothing);
+    cross_entropy_backward(grad, grad_loss, logits, targets, loss.normaliser, smoothing);
     return outputs(loss.loss, loss.rows, grad, argmax(logits), label_ranks(logits, labels));
   };
   return soft ? run(softmax(random_on<D, T>(shape, 2))) : run(labels);

@@ -53,7 +53,7 @@ void check_cross_entropy(Shape<2> shape, float smoothing) {
     BOOST_TEST(relative_error(loss.rows, reference) < 1e-6);
     BOOST_TEST(relative_error(loss.loss, {mean(reference)}) < 1e-6);
     Tensor<T, 2> grad(shape);
-    cross_entropy_backward(grad, grad_loss, logits, target, loss.log_sum, smoothing);
+    cross_entropy_backward(grad, grad_loss, logits, target, loss.normaliser, smoothing);
     const auto by_difference = finite_differences(
         [&](const std::vector<double>& v) {
           return std::vector<double>{mean(cross_entropy_rows(v, expected, classes, double(smoothing)))};

@@ -11,9 +11,9 @@ Var<float, 1, D> cross_entropy(const Var<T, 2, D>& logits, const Targets& target
   const CrossEntropyResult<D> result = cross_entropy_rows(logits.value(), targets, smoothing);
   Var<float, 1, D> loss(result.loss, logits.tape(), logits.needs_gradient());
   if (loss.needs_gradient())
-    logits.tape().record([=, log_sum = result.log_sum, x = logits.value(), xs = logits.slot(), ys = loss.slot()] {
+    logits.tape().record([=, normaliser = result.normaliser, x = logits.value(), xs = logits.slot(), ys = loss.slot()] {
       if (ys->written())
-        xs->write([&](const auto& out) { cross_entropy_backward(out, ys->gradient(), x, targets, log_sum, smoothing); });
+        xs->write([&](const auto& out) { cross_entropy_backward(out, ys->gradient(), x, targets, normaliser, smoothing); });
     });
   return loss;
 }

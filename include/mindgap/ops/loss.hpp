@@ -9,9 +9,9 @@ namespace mindgap {
 
 template <Device D>
 struct CrossEntropyResult {
-  Tensor<float, 1, D> loss;     // one element, the mean over rows
-  Tensor<float, 1, D> rows;     // [N], of each row
-  Tensor<float, 1, D> log_sum;  // [N], for the backward
+  Tensor<float, 1, D> loss;        // one element, the mean over rows
+  Tensor<float, 1, D> rows;        // [N], of each row
+  Tensor<float, 2, D> normaliser;  // [N, 2], for the backward: the largest logit, the log of the sum of exp(logit - largest)
 };
 
 namespace detail {
@@ -41,9 +41,9 @@ CrossEntropyResult<D> cross_entropy_rows(const Tensor<T, 2, D>& logits, const Ta
   if (rows < 1 || classes < 1) throw Error("cross entropy: there are no rows or no classes", {{"logits", logits.str()}});
   const ClassTargets<T> q = detail::class_targets(logits, targets, smoothing);
   CrossEntropyResult<D> out{Tensor<float, 1, D>(Shape<1>(1)), Tensor<float, 1, D>(Shape<1>(rows)),
-                            Tensor<float, 1, D>(Shape<1>(rows))};
-  const Grid grid{(rows + softmax_rows_per_block - 1) / softmax_rows_per_block, 128};
-  Runtime<D>::launch(grid, CrossEntropy<T>{out.rows.data(), out.log_sum.data(), logits.data(), q, rows, classes});
+                            Tensor<float, 2, D>(Shape<2>(rows, 2))};
+  Runtime<D>::launch(softmax_grid(rows),
+                     CrossEntropy<T>{out.rows.data(), out.normaliser.data(), logits.data(), q, rows, classes});
   Runtime<D>::launch(Grid{1}, SumAll<float, float>{out.loss.data(), out.rows.data(), rows, 1.f / float(rows)});
   return out;
 }
@@ -54,13 +54,12 @@ Tensor<float, 1, D> cross_entropy(const Tensor<T, 2, D>& logits, const Targets& 
 // Overwrites grad_logits; grad_loss has one element.
 template <Real T, Device D, class Targets>
 void cross_entropy_backward(const Tensor<T, 2, D>& grad_logits, const Tensor<float, 1, D>& grad_loss,
-                            const Tensor<T, 2, D>& logits, const Targets& targets, const Tensor<float, 1, D>& log_sum,
+                            const Tensor<T, 2, D>& logits, const Targets& targets, const Tensor<float, 2, D>& normaliser,
                             float smoothing) {
   const i64 rows = logits.extent(0), classes = logits.extent(1);
   const ClassTargets<T> q = detail::class_targets(logits, targets, smoothing);
-  Runtime<D>::launch(Grid{(rows + softmax_rows_per_block - 1) / softmax_rows_per_block, 128},
-                     CrossEntropyBackward<T>{grad_logits.data(), grad_loss.data(), log_sum.data(), logits.data(), q, rows,
-                                             classes, 1.f / float(rows)});
+  Runtime<D>::launch(softmax_grid(rows), CrossEntropyBackward<T>{grad_logits.data(), grad_loss.data(), normaliser.data(),
+                                                                 logits.data(), q, rows, classes, 1.f / float(rows)});
 }
 
 // mean of (x - y)^2, as torch.nn.functional.mse_loss
@@ -88,8 +87,7 @@ Tensor<i64, 1, D> argmax(const Tensor<T, 2, D>& logits) {
   const i64 rows = logits.extent(0), classes = logits.extent(1);
   if (classes < 1) throw Error("argmax: there are no classes", {{"logits", logits.str()}});
   Tensor<i64, 1, D> index{Shape<1>(rows)};
-  Runtime<D>::launch(Grid{(rows + softmax_rows_per_block - 1) / softmax_rows_per_block, 128},
-                     ArgMax<T>{index.data(), logits.data(), rows, classes});
+  Runtime<D>::launch(softmax_grid(rows), ArgMax<T>{index.data(), logits.data(), rows, classes});
   return index;
 }
 
@@ -99,8 +97,7 @@ Tensor<i32, 1, D> label_ranks(const Tensor<T, 2, D>& logits, const Tensor<i64, 1
   const i64 rows = logits.extent(0), classes = logits.extent(1);
   const ClassTargets<T> q = detail::class_targets(logits, labels, 0.f);
   Tensor<i32, 1, D> rank{Shape<1>(rows)};
-  Runtime<D>::launch(Grid{(rows + softmax_rows_per_block - 1) / softmax_rows_per_block, 128},
-                     LabelRank<T>{rank.data(), logits.data(), q.labels, rows, classes});
+  Runtime<D>::launch(softmax_grid(rows), LabelRank<T>{rank.data(), logits.data(), q.labels, rows, classes});
   return rank;
 }
 

@@ -59,13 +59,15 @@ template <Real T, Device D>
 Tensor<T, 4, D> avg_pool2d(const Tensor<T, 4, D>& x, i64 kernel, i64 stride, i64 padding) {
   const PoolGeometry g = detail::pool_geometry("average pool", x, kernel, stride, padding);
   Tensor<T, 4, D> y({x.extent(0), g.out_h, g.out_w, g.channels});
-  Runtime<D>::launch(Grid{x.extent(0) * g.out_h, 128}, AveragePool<T>{y.data(), x.data(), g});
+  Runtime<D>::launch(Grid{x.extent(0) * g.out_h, 128},
+                     BoxSum<T, Windows>{y.data(), x.data(), {g}, g.channels, 1.f / float(kernel * kernel)});
   return y;
 }
 template <Real T, Device D>
 void avg_pool2d_backward(const Tensor<T, 4, D>& grad_x, const Tensor<T, 4, D>& grad_y, i64 kernel, i64 stride, i64 padding) {
   const PoolGeometry g = detail::pool_geometry("average pool", grad_x, kernel, stride, padding);
-  Runtime<D>::launch(Grid{grad_x.extent(0) * g.h, 128}, AveragePoolBackward<T>{grad_x.data(), grad_y.data(), g});
+  Runtime<D>::launch(Grid{grad_x.extent(0) * g.h, 128},
+                     BoxSum<T, WindowsOfPixel>{grad_x.data(), grad_y.data(), {g}, g.channels, 1.f / float(kernel * kernel)});
 }
 
 // The mean over all positions: x [N, H, W, C] -> [N, C]

@@ -22,7 +22,8 @@ Tensor<T, 4, D> upsample_nearest(const Tensor<T, 4, D>& x, i64 height, i64 width
 template <Real T, Device D>
 void upsample_nearest_backward(const Tensor<T, 4, D>& grad_x, const Tensor<T, 4, D>& grad_y) {
   const ResizeGeometry g{grad_x.extent(1), grad_x.extent(2), grad_y.extent(1), grad_y.extent(2), grad_x.extent(3)};
-  Runtime<D>::launch(Grid{grad_x.extent(0) * grad_x.extent(1), 128}, UpsampleNearestBackward<T>{grad_x.data(), grad_y.data(), g});
+  Runtime<D>::launch(Grid{grad_x.extent(0) * grad_x.extent(1), 128},
+                     BoxSum<T, Copies>{grad_x.data(), grad_y.data(), {g}, g.channels, 1.f});
 }
 
 }  // namespace mindgap

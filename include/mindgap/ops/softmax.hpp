@@ -6,16 +6,11 @@
 #include <mindgap/kernels/softmax.hpp>
 
 namespace mindgap {
-namespace detail {
-
-inline Grid softmax_grid(i64 rows) { return {(rows + softmax_rows_per_block - 1) / softmax_rows_per_block, 128}; }
-
-}  // namespace detail
 
 // y may be x itself.
 template <Real T, int N, Device D>
 void softmax_into(const Tensor<T, N, D>& y, const Tensor<T, N, D>& x) {
-  Runtime<D>::launch(detail::softmax_grid(x.rows()), Softmax<T>{y.data(), x.data(), x.rows(), x.cols()});
+  Runtime<D>::launch(softmax_grid(x.rows()), Softmax<T>{y.data(), x.data(), x.rows(), x.cols()});
 }
 template <Real T, int N, Device D>
 Tensor<T, N, D> softmax(const Tensor<T, N, D>& x) {
@@ -27,8 +22,7 @@ Tensor<T, N, D> softmax(const Tensor<T, N, D>& x) {
 // Overwrites grad_x, which may be grad_y itself, from y = softmax(x) and its gradient.
 template <Real T, int N, Device D>
 void softmax_backward(const Tensor<T, N, D>& grad_x, const Tensor<T, N, D>& y, const Tensor<T, N, D>& grad_y) {
-  Runtime<D>::launch(detail::softmax_grid(y.rows()),
-                     SoftmaxBackward<T>{grad_x.data(), grad_y.data(), y.data(), y.rows(), y.cols()});
+  Runtime<D>::launch(softmax_grid(y.rows()), SoftmaxBackward<T>{grad_x.data(), grad_y.data(), y.data(), y.rows(), y.cols()});
 }
 
 }  // namespace mindgap
