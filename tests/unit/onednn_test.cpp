@@ -1,4 +1,5 @@
 // Convolutions and matrix products of the CPU against plain loops in double.
+#include <mindgap/cpu/direct_amx.hpp>
 #include <mindgap/cpu/onednn.hpp>
 
 #include <array>
@@ -90,6 +91,8 @@ const std::vector<ConvGeometry> geometries = {
     {2, 9, 11, 6, 10, 3, 2, 2, 1, 1, 0},   {1, 2, 2, 8, 24, 3, 3, 1, 1, 1, 1},    {4, 1, 1, 19, 33, 1, 1, 1, 1, 0, 0},
     {2, 12, 12, 48, 40, 5, 5, 3, 3, 2, 2}, {1, 10, 10, 17, 3, 4, 4, 2, 2, 1, 1},  {1, 8, 8, 320, 4, 3, 3, 1, 1, 1, 1},
     {2, 16, 16, 3, 96, 4, 4, 4, 4, 0, 0},  {1, 7, 5, 520, 24, 1, 1, 1, 1, 0, 0},  {1, 1, 30, 2, 2, 1, 9, 1, 1, 0, 4},
+    {9, 11, 13, 48, 80, 3, 3, 1, 1, 1, 1}, {7, 14, 14, 16, 16, 3, 3, 2, 2, 1, 1}, {40, 5, 5, 80, 16, 1, 1, 1, 1, 0, 0},
+    {1, 33, 35, 32, 48, 5, 3, 2, 1, 2, 0}, {3, 7, 7, 176, 112, 1, 1, 1, 1, 0, 0},
 };
 
 }  // namespace
@@ -122,36 +125,53 @@ BOOST_AUTO_TEST_CASE(empty_batch) {
   for (float v : grad_bias) BOOST_CHECK_EQUAL(v, 0.f);
 }
 
-// Image k of a batch is the same, bit by bit, whatever the batch; and a second run repeats the first.
-BOOST_AUTO_TEST_CASE(images_do_not_depend_on_the_batch) {
-  for (ConvGeometry g : {ConvGeometry{64, 28, 28, 1, 16, 3, 3, 1, 1, 1, 1},
-                         {64, 28, 28, 16, 32, 3, 3, 2, 2, 1, 1},
-                         {64, 7, 7, 64, 64, 3, 3, 1, 1, 1, 1},
-                         {64, 4, 4, 128, 128, 3, 3, 1, 1, 1, 1},
-                         {64, 14, 14, 32, 64, 1, 1, 2, 2, 0, 0},
-                         {64, 9, 7, 5, 11, 3, 3, 1, 1, 1, 1},
-                         {64, 8, 8, 600, 16, 1, 1, 1, 1, 0, 0},
-                         {64, 28, 28, 32, 1, 3, 3, 1, 1, 1, 1}}) {
-    const auto x = noise<float>(g.x_size(), 1), w = noise<float>(g.weight_size(), 2), bias = noise<float>(g.c_out, 3);
-    const auto grad_y = noise<float>(g.y_size(), 4);
-    std::vector<float> y(size_t(g.y_size())), again(y.size()), grad_x(x.size()), grad_w(w.size()), grad_w_again(w.size());
-    cpu::conv2d_forward(g, y.data(), x.data(), w.data(), bias.data());
-    cpu::conv2d_backward_data(g, grad_x.data(), grad_y.data(), w.data());
-    const i64 image_x = g.x_size() / g.n, image_y = g.y_size() / g.n;
-    for (i64 batch : {1, 3, 64}) {
-      g.n = batch;
-      const i64 first = 64 - batch;  // the last images of the large batch
-      std::vector<float> part(size_t(batch * image_y)), part_x(size_t(batch * image_x));
-      cpu::conv2d_forward(g, part.data(), x.data() + first * image_x, w.data(), bias.data());
-      cpu::conv2d_backward_data(g, part_x.data(), grad_y.data() + first * image_y, w.data());
-      BOOST_TEST_CONTEXT("h " << g.h << " c " << g.c_in << " to " << g.c_out << " batch " << batch) {
-        BOOST_CHECK(std::memcmp(part.data(), y.data() + first * image_y, part.size() * sizeof(float)) == 0);
-        BOOST_CHECK(std::memcmp(part_x.data(), grad_x.data() + first * image_x, part_x.size() * sizeof(float)) == 0);
-      }
+// Image k of a batch is the same, bit by bit, whatever the batch; gradients of weights repeat, with any number of threads where
+// the kernel is ours.
+template <class T>
+void check_batches(ConvGeometry g) {
+  const auto x = noise<T>(g.x_size(), 1), w = noise<T>(g.weight_size(), 2), grad_y = noise<T>(g.y_size(), 4);
+  const auto bias = noise<float>(g.c_out, 3);
+  std::vector<T> y(size_t(g.y_size())), grad_x(x.size());
+  cpu::conv2d_forward(g, y.data(), x.data(), w.data(), bias.data());
+  cpu::conv2d_backward_data(g, grad_x.data(), grad_y.data(), w.data());
+  const i64 image_x = g.x_size() / g.n, image_y = g.y_size() / g.n;
+  const ConvGeometry whole = g;
+  for (i64 batch : {1, 3, 64}) {
+    g.n = batch;
+    const i64 first = 64 - batch;  // the last images of the large batch
+    std::vector<T> part(size_t(batch * image_y)), part_x(size_t(batch * image_x));
+    cpu::conv2d_forward(g, part.data(), x.data() + first * image_x, w.data(), bias.data());
+    cpu::conv2d_backward_data(g, part_x.data(), grad_y.data() + first * image_y, w.data());
+    BOOST_TEST_CONTEXT("h " << g.h << " c " << g.c_in << " to " << g.c_out << " batch " << batch) {
+      BOOST_CHECK(std::memcmp(part.data(), y.data() + first * image_y, part.size() * sizeof(T)) == 0);
+      BOOST_CHECK(std::memcmp(part_x.data(), grad_x.data() + first * image_x, part_x.size() * sizeof(T)) == 0);
     }
-    cpu::conv2d_backward_weights(g, grad_w.data(), nullptr, x.data(), grad_y.data());
-    cpu::conv2d_backward_weights(g, grad_w_again.data(), nullptr, x.data(), grad_y.data());
-    BOOST_CHECK(grad_w == grad_w_again);
+  }
+  const bool ours = std::is_same_v<T, float> ? cpu::direct::convolves_best_here() : cpu::amx::takes(whole);
+  const int threads = Runtime<Cpu>::threads();
+  std::vector<float> first_w, first_bias;
+  for (int count : {threads, threads, 1, 3}) {
+    if (count != threads && !ours) continue;
+    std::vector<float> grad_w(w.size()), grad_bias(bias.size());
+    Runtime<Cpu>::set_threads(count);
+    cpu::conv2d_backward_weights(whole, grad_w.data(), grad_bias.data(), x.data(), grad_y.data());
+    if (first_w.empty()) first_w = grad_w, first_bias = grad_bias;
+    BOOST_CHECK(first_w == grad_w && first_bias == grad_bias);
+  }
+  Runtime<Cpu>::set_threads(threads);
+}
+
+BOOST_AUTO_TEST_CASE(images_do_not_depend_on_the_batch) {
+  for (const ConvGeometry& g : {ConvGeometry{64, 28, 28, 1, 16, 3, 3, 1, 1, 1, 1},
+                                {64, 28, 28, 16, 32, 3, 3, 2, 2, 1, 1},
+                                {64, 7, 7, 64, 64, 3, 3, 1, 1, 1, 1},
+                                {64, 4, 4, 128, 128, 3, 3, 1, 1, 1, 1},
+                                {64, 14, 14, 32, 64, 1, 1, 2, 2, 0, 0},
+                                {64, 9, 7, 5, 11, 3, 3, 1, 1, 1, 1},
+                                {64, 8, 8, 600, 16, 1, 1, 1, 1, 0, 0},
+                                {64, 28, 28, 32, 1, 3, 3, 1, 1, 1, 1}}) {
+    check_batches<float>(g);
+    check_batches<bf16>(g);
   }
 }
 
@@ -214,19 +234,25 @@ BOOST_AUTO_TEST_CASE(matmul_f32) {
 }
 
 // A row of a product is the same, bit by bit, however many rows stand beside it.
+template <class T>
+void check_rows(bool trans_b, i64 n, i64 k) {
+  const i64 rows = 64;
+  const auto a = noise<T>(rows * k, 1), b = noise<T>(n * k, 2);
+  std::vector<T> all(size_t(rows * n)), part(all.size());
+  cpu::matmul(MatmulGeometry::dense(rows, n, k, false, trans_b), all.data(), a.data(), b.data());
+  for (i64 m : {1, 3, 33}) {
+    cpu::matmul(MatmulGeometry::dense(m, n, k, false, trans_b), part.data(), a.data() + (rows - m) * k, b.data());
+    BOOST_TEST_CONTEXT(name(dtype_of<T>) << " n " << n << " k " << k << " trans_b " << trans_b << " rows " << m)
+    BOOST_CHECK(std::memcmp(part.data(), all.data() + (rows - m) * n, size_t(m * n) * sizeof(T)) == 0);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(rows_do_not_depend_on_the_batch) {
   for (bool trans_b : {false, true})
     for (i64 n : {1, 10, 128, 320})
       for (i64 k : {9, 64, 512, 1500}) {
-        const i64 rows = 64;
-        const auto a = noise<float>(rows * k, 1), b = noise<float>(n * k, 2);
-        std::vector<float> all(size_t(rows * n)), part(all.size());
-        cpu::matmul(MatmulGeometry::dense(rows, n, k, false, trans_b), all.data(), a.data(), b.data());
-        for (i64 m : {1, 3, 33}) {
-          cpu::matmul(MatmulGeometry::dense(m, n, k, false, trans_b), part.data(), a.data() + (rows - m) * k, b.data());
-          BOOST_TEST_CONTEXT("n " << n << " k " << k << " trans_b " << trans_b << " rows " << m)
-          BOOST_CHECK(std::memcmp(part.data(), all.data() + (rows - m) * n, size_t(m * n) * sizeof(float)) == 0);
-        }
+        check_rows<float>(trans_b, n, k);
+        check_rows<bf16>(trans_b, n, k);
       }
 }
 

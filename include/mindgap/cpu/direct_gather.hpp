@@ -181,16 +181,17 @@ struct Reach {
 };
 
 // Rows row_low..row_high of `images` images with zeros where they lie outside, and columns as wide as `columns` reaches.
-inline void copy_padded(float* to, const float* from, const Image& source, i64 images, i64 row_low, i64 row_high, Reach columns) {
+template <class T>
+void copy_padded(T* to, const T* from, const Image& source, i64 images, i64 row_low, i64 row_high, Reach columns) {
   const i64 left = -columns.low * source.c, middle = source.w * source.c, right = (columns.high - source.w) * source.c;
   for (i64 image = 0; image < images; ++image)
     for (i64 row = row_low; row < row_high; ++row) {
       if (row < 0 || row >= source.h) {
-        std::fill_n(to, left + middle + right, 0.f);
+        std::fill_n(to, left + middle + right, T(0.f));
       } else {
-        std::fill_n(to, left, 0.f);
-        std::memcpy(to + left, from + (image * source.h + row) * middle, size_t(middle) * sizeof(float));
-        std::fill_n(to + left + middle, right, 0.f);
+        std::fill_n(to, left, T(0.f));
+        std::memcpy(to + left, from + (image * source.h + row) * middle, size_t(middle) * sizeof(T));
+        std::fill_n(to + left + middle, right, T(0.f));
       }
       to += left + middle + right;
     }

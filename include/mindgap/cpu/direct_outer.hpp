@@ -11,7 +11,7 @@
 // Bytes: x and grad_y once a block of output channels and group of columns, parts * grad_w twice.
 #pragma once
 
-#include <mindgap/cpu/direct_gather.hpp>
+#include <mindgap/cpu/direct_units.hpp>
 
 namespace mindgap::cpu::direct {
 
@@ -72,37 +72,16 @@ namespace mindgap::cpu::direct {
 
 inline void conv2d_backward_weights(const ConvGeometry& g, float* grad_w, float* grad_bias, const float* x, const float* grad_y) {
   constexpr i64 wide = outer_vectors * lanes, channels_a_block = 64;
-  const i64 oh = g.out_h(), ow = g.out_w(), segment = g.kw * g.c_in, columns = g.kh * segment;
-  const Image in{g.n, g.h, g.w, g.c_in};
-  const std::vector<AxisPhase> vertical = forward_axis(oh, g.kh, g.stride_h, g.pad_h);
-  const Reach rows_reach(vertical, g.h), columns_reach(forward_axis(ow, g.kw, g.stride_w, g.pad_w), g.w);
+  const i64 segment = g.kw * g.c_in, columns = g.kh * segment;
 
   // Where many output channels share the inputs of a tile they are packed first; where not, a unit is small enough for the
   // first cache to hold them as they lie.
   const bool packs = segment < lanes || (g.c_out >= 64 && g.c_in >= 128);
-  const i64 pixels_a_unit = !packs && g.c_in >= 32 ? 120 : 200;
-
-  // Units: some rows of one image, or some images.
-  Unit unit{1, oh};
-  if (oh * ow > pixels_a_unit) unit.rows = divide_up(oh, divide_up(oh * ow, pixels_a_unit));
-  else unit.images = std::clamp<i64>(pixels_a_unit / (oh * ow), 1, g.n);
-  const i64 units_an_image = divide_up(oh, unit.rows);
-  const i64 units = unit.rows < oh ? g.n * units_an_image : divide_up(g.n, unit.images);
-
   // x is read in place where no zeros are wanted and vectors end where rows do.
-  const bool pads =
-      rows_reach.low < 0 || columns_reach.low < 0 || rows_reach.high > g.h || columns_reach.high > g.w || segment % lanes != 0;
+  const PixelUnits units(g, !packs && g.c_in >= 32 ? 120 : 200, segment % lanes != 0);
   const bool packs_y = g.c_out > 16 || g.c_out % outer_rows != 0;
-  const i64 width = columns_reach.high - columns_reach.low, row_size = width * g.c_in;
-  const i64 unit_rows = (unit.rows - 1) * g.stride_h + g.kh, image_rows = pads ? unit_rows : g.h;
-  const i64 most_pixels = unit.images * unit.rows * ow;
-  std::vector<i32> offset, packed_offset;
-  for (i64 image = 0; image < unit.images; ++image)
-    for (i64 i = 0; i < unit.rows; ++i)
-      for (i64 j = 0; j < ow; ++j) {
-        packed_offset.push_back(i32(i64(offset.size()) * wide));
-        offset.push_back(i32(((image * image_rows + i * g.stride_h) * width + j * g.stride_w) * g.c_in));
-      }
+  std::vector<i32> packed_offset;
+  for (i64 p = 0; p < units.most_pixels(); ++p) packed_offset.push_back(i32(p * wide));
 
   // Tiles of columns; where they are not packed, none crosses the end of a segment.
   struct Tile {
@@ -116,15 +95,14 @@ inline void conv2d_backward_weights(const ConvGeometry& g, float* grad_w, float*
   // Tasks: parts of the batch of six units or more, times blocks of output channels, times groups of column tiles. Only
   // the parts touch rounding, and only the groups depend on the number of threads.
   const i64 blocks = divide_up(g.c_out, channels_a_block), size = g.weight_size(), threads = omp_get_max_threads();
-  i64 parts = std::clamp<i64>(std::min(units / 6, (4 << 20) / size), 1, divide_up(16, blocks));
+  i64 parts = std::clamp<i64>(std::min(units.count / 6, (4 << 20) / size), 1, divide_up(16, blocks));
   if (parts > 1) parts = parts / 2 * 2;
   const i64 groups = std::min<i64>(divide_up(4 * threads, blocks * parts), i64(tiles.size()));
-  const Scratch partial(parts > 1 ? parts * size : 0), partial_bias(parts * g.c_out);
-  float* sums = parts > 1 ? partial.data() : grad_w;
+  PartialSums sums(grad_w, grad_bias, size, g.c_out, parts);
 
-  const i64 x_size = pads ? round_up(unit.images * unit_rows * row_size, 16) + wide : 0;
-  const i64 y_size = round_up((channels_a_block + outer_rows) * most_pixels, 16),
-            tile_size = round_up(most_pixels * wide + wide, 16);
+  const i64 x_size = units.copy_size(wide);
+  const i64 y_size = round_up((channels_a_block + outer_rows) * units.most_pixels(), 16),
+            tile_size = round_up(units.most_pixels() * wide + wide, 16);
   const Scratch scratch(threads * (x_size + y_size + tile_size));
 #pragma omp parallel
   {
@@ -135,23 +113,14 @@ inline void conv2d_backward_weights(const ConvGeometry& g, float* grad_w, float*
       const i64 part = task / (blocks * groups), block = task / groups % blocks, group = task % groups;
       const i64 channel = g.c_out * block / blocks / outer_rows * outer_rows;
       const i64 channel_end = block + 1 == blocks ? g.c_out : g.c_out * (block + 1) / blocks / outer_rows * outer_rows;
-      float* sum = sums + part * size + channel * columns;
-      float* sum_bias = partial_bias.data() + part * g.c_out;
-      if (group == 0) std::fill(sum_bias + channel, sum_bias + channel_end, 0.f);
+      float* sum = sums.weights(part) + channel * columns;
+      float* sum_bias = sums.bias(part);
       bool add = false;
-      for (i64 u = units * part / parts; u < units * (part + 1) / parts; ++u, add = true) {
-        const bool by_rows = unit.rows < oh;
-        const i64 image = by_rows ? u / units_an_image : u * unit.images, row = by_rows ? u % units_an_image * unit.rows : 0;
-        const i64 images = by_rows ? 1 : std::min(unit.images, g.n - image);
-        const i64 pixels = images * std::min(unit.rows, oh - row) * ow;
-        const float* x_here = x + (image * g.h + row * g.stride_h) * g.w * g.c_in;
-        if (pads) {
-          const i64 row_low = row * g.stride_h - g.pad_h;
-          copy_padded(padded, x + image * g.h * g.w * g.c_in, in, images, row_low, row_low + unit_rows, columns_reach);
-          x_here = padded;
-        }
+      for (i64 u = units.count * part / parts; u < units.count * (part + 1) / parts; ++u, add = true) {
+        const auto [y_pixel, pixels] = units.pixels(u);
+        const float* x_here = units.source(u, x, padded);
         // Four channels c of pixel p are at a + (c - channel) * a_channel + p * a_row.
-        const float* a = grad_y + (image * oh + row) * ow * g.c_out + channel;
+        const float* a = grad_y + y_pixel * g.c_out + channel;
         const i64 a_row = packs_y ? outer_rows : g.c_out, a_channel = packs_y ? pixels : 1;
         if (packs_y) {
           pack_fours(packed_y, a, g.c_out, channel_end - channel, pixels);
@@ -166,10 +135,10 @@ inline void conv2d_backward_weights(const ConvGeometry& g, float* grad_w, float*
           const float* b = packed_tile;
           const i32* b_offset = packed_offset.data();
           if (packs) {
-            pack_patches(packed_tile, x_here, offset.data(), pixels, column, count, segment, row_size);
+            pack_patches(packed_tile, x_here, units.offset.data(), pixels, column, count, segment, units.row_size);
           } else {
-            b = x_here + column / segment * row_size + column % segment;
-            b_offset = offset.data();
+            b = x_here + column / segment * units.row_size + column % segment;
+            b_offset = units.offset.data();
           }
           for (i64 c = channel; c < channel_end; c += outer_rows)
             outer(a + (c - channel) * a_channel, a_row, b, b_offset, pixels, sum + (c - channel) * columns + column, columns,
@@ -177,20 +146,8 @@ inline void conv2d_backward_weights(const ConvGeometry& g, float* grad_w, float*
         }
       }
     }
-    if (parts > 1) {
-#pragma omp for
-      for (i64 i = 0; i < size; ++i) {
-        float total = sums[i];
-        for (i64 p = 1; p < parts; ++p) total += sums[p * size + i];
-        grad_w[i] = total;
-      }
-    }
   }
-  if (grad_bias)
-    for (i64 c = 0; c < g.c_out; ++c) {
-      grad_bias[c] = 0;
-      for (i64 p = 0; p < parts; ++p) grad_bias[c] += partial_bias.data()[p * g.c_out + c];
-    }
+  sums.finish();
 }
 
 }  // namespace mindgap::cpu::direct

@@ -20,6 +20,10 @@
 
 #include <immintrin.h>
 
+#if defined(__NVCC__)
+#pragma nv_diag_suppress 1675  // nvcc passes GCC's unroll pragmas on, and warns of each
+#endif
+
 namespace mindgap::cpu::direct {
 
 inline constexpr int lanes = 8;

@@ -7,6 +7,7 @@
 
 #include <mindgap/core/error.hpp>
 #include <mindgap/core/memory.hpp>
+#include <mindgap/cpu/direct_amx.hpp>
 #include <mindgap/cpu/direct_gather.hpp>
 #include <mindgap/cpu/direct_matmul.hpp>
 #include <mindgap/cpu/direct_outer.hpp>
@@ -363,6 +364,7 @@ MINDGAP_INLINE void conv2d_backward_weights(const ConvGeometry& g, float* grad_w
 
 MINDGAP_INLINE void conv2d_backward_weights(const ConvGeometry& g, float* grad_w, float* grad_bias, const bf16* x,
                                             const bf16* grad_y) {
+  if (amx::takes(g) && g.y_size()) return amx::conv2d_backward_weights(g, grad_w, grad_bias, x, grad_y);
   if (has_bf16() && g.y_size()) return onednn::conv2d_backward_weights(g, grad_w, grad_bias, x, grad_y);
   const Widened wide_x(x, g.x_size()), wide_y(grad_y, g.y_size());
   conv2d_backward_weights(g, grad_w, grad_bias, wide_x.data(), wide_y.data());
