@@ -85,9 +85,9 @@ std::filesystem::path generator_folder(const StudyConfig& c, const CommonOptions
 
 template <Device D, class P>
 void run(StudyConfig c, const CommonOptions& common, const std::string& precision) {
+  StudyData data = load_real(c);
   make_folder(common.out);
   const FileLock lock(common.out / ".lock", "runs a study in this folder");
-  StudyData data = load_real(c);
   check_same_configuration(c, common.out);
   const std::filesystem::path synthetic = common.out / "synthetic";
   const auto start = std::chrono::steady_clock::now();
@@ -153,7 +153,8 @@ int main(int argc, char** argv) {
         for (const char* needed : {"config", "out"}) flags.require(needed);
       },
       [&](const CommonOptions& common) {
-        const StudyConfig c = read_study_config(config);
+        StudyConfig c = read_study_config(config);
+        for (u64& seed : c.seeds) seed += common.seed;  // the same study with other students
         const std::string precision = usable_precision(common);
         with_device(common, [&]<class D>(D) {
           with_precision(precision, [&]<class T>(T) { run<D, Precision<T>>(c, common, precision); });

@@ -52,8 +52,6 @@ std::string settings(const Options& o, const CommonOptions& common, const std::s
 template <Device D, class P>
 void train(Options o, const CommonOptions& common, const std::string& precision) {
   const Dataset data = load(o, common.seed);
-  make_folder(common.out);
-  const FileLock lock(common.out / ".lock", "trains in this folder");
   const Stem stem = o.stem == "large" ? Stem::large : Stem::small;
   const auto config =
       check_flags([&] { return ResNetConfig::make(o.model, o.width, data.images.extent(3), data.classes(), stem); });
@@ -66,6 +64,9 @@ void train(Options o, const CommonOptions& common, const std::string& precision)
   const StudentData<D, P> batches = student_data(net, first, data, t.loader(), statistics_policy(o.statistics));
   StudentRun<D, P> run(net, batches, t);
 
+  // Nothing is written before everything is known to be good.
+  make_folder(common.out);
+  const FileLock lock(common.out / ".lock", "trains in this folder");
   const auto checkpoint = common.out / "checkpoint.safetensors", losses = common.out / "loss.csv";
   const std::string state = settings(o, common, precision);
   if (std::filesystem::exists(checkpoint)) {

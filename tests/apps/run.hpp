@@ -11,6 +11,7 @@
 #include <mindgap/core/file.hpp>
 #include <mindgap/core/random.hpp>
 
+#include "tests/files.hpp"
 #include <boost/test/unit_test.hpp>
 #include <chrono>
 #include <csignal>
@@ -21,27 +22,10 @@
 
 namespace mindgap::test {
 
-namespace fs = std::filesystem;
 using Arguments = std::vector<std::string>;
 
 // Names that have broken folder names, CSV files, JSON and web pages.
 inline const std::vector<std::string> class_names{"dress, long \"A\"", "T-shirt/top <b>", "über \xF0\x9F\x91\x97"};
-
-class Folder {
- public:
-  Folder() {
-    std::string name = (fs::temp_directory_path() / "mindgap-test-XXXXXX").string();
-    BOOST_REQUIRE(::mkdtemp(name.data()) != nullptr);
-    path_ = name;
-  }
-  ~Folder() { fs::remove_all(path_); }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  fs::path operator/(const std::string& name) const { return path_ / name; }
-
- private:
-  fs::path path_;
-};
 
 struct Result {
   int code;  // exit code, or 128 + signal

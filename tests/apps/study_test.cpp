@@ -57,6 +57,14 @@ BOOST_AUTO_TEST_CASE(repeated_killed_and_resumed) {
   // A seed: R and S, 5 splits each way and the same for both controls, 5 recipes, 2 x 5 normalisations.
   BOOST_TEST(rows(folder, "whole") == 2 * (2 + 2 * 5 + 2 * 5 + 5 + 2 * 5));
 
+  // --seed moves the students' seeds, and only those.
+  auto others = config;
+  others["experiments"] = {"E0"};
+  run_well("study", configured(folder, others, "moved") + Arguments{"--seed", "2"});
+  others["seeds"] = {3, 1};
+  run_well("study", configured(folder, others, "named"));
+  BOOST_TEST(results(folder, "moved") == results(folder, "named"));
+
   run_well("study", configured(folder, config, "again"));
   BOOST_TEST(results(folder, "again") == results(folder, "whole"));
 

@@ -138,6 +138,7 @@ BOOST_AUTO_TEST_CASE(init_and_reinitialise) {
     BOOST_TEST(r.code == 2, r);
     BOOST_TEST(r.says("layer9"), r);
     BOOST_TEST(r.says("layer4.1"), r);
+    BOOST_TEST(!fs::exists(folder / "typo"), "a refused run left a folder");
   }
   const Result wide = run("train_student", training(folder, "wide", {"--width", "8", "--init", init}));
   BOOST_TEST(wide.code != 0);

@@ -4,6 +4,7 @@
 #include <mindgap/optim/optimizer.hpp>
 
 #include "tests/golden/golden.hpp"
+#include "tests/state.hpp"
 
 using namespace mindgap;
 using namespace mindgap::test;
@@ -25,14 +26,6 @@ const Case narrow{"resnet18_w16", ResNetConfig::make("resnet18", 16, 1, 10, Stem
 std::vector<float> widened(const auto& tensor) {
   std::vector<float> out;
   for (auto value : tensor.to_vector()) out.push_back(float(value));
-  return out;
-}
-
-using State = std::map<std::string, std::vector<float>>;
-template <Module M>
-State state_of(M& net) {
-  State out;
-  for (const StateItem& item : state_items(net, "")) out[item.name] = item.get();
   return out;
 }
 

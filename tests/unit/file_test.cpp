@@ -1,30 +1,17 @@
 // Atomic writes under failure and competition, and the lock against a second process.
 #include <mindgap/core/file.hpp>
 
+#include "tests/files.hpp"
 #include <boost/test/unit_test.hpp>
 #include <cstdlib>
 #include <sys/wait.h>
 #include <thread>
 #include <vector>
 
-namespace fs = std::filesystem;
 using namespace mindgap;
+using namespace mindgap::test;
 
 namespace {
-
-struct Folder {
-  fs::path path;
-  Folder() {
-    std::string name = (fs::temp_directory_path() / "mindgap-file-XXXXXX").string();
-    path = ::mkdtemp(name.data());
-  }
-  ~Folder() { fs::remove_all(path); }
-  std::vector<std::string> names() const {
-    std::vector<std::string> out;
-    for (const auto& entry : fs::directory_iterator(path)) out.push_back(entry.path().filename().string());
-    return out;
-  }
-};
 
 bool names_file(const Error& error, const fs::path& path) {
   return std::string(error.what()).find(path.string()) != std::string::npos;
@@ -51,6 +38,14 @@ BOOST_FIXTURE_TEST_CASE(large_file_survives, Folder) {
   for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = char(i * 31 >> 3);
   write_file_atomic(path / "big", bytes);
   BOOST_CHECK(read_file(path / "big") == bytes);
+}
+
+BOOST_FIXTURE_TEST_CASE(first_rows_of_a_table, Folder) {
+  BOOST_TEST(first_rows(path / "none", "head\n", 3) == "head\n");
+  write_file_atomic(path / "x", "head\n1\n2\n3\n4");
+  BOOST_TEST(first_rows(path / "x", "other\n", 0) == "other\n");
+  BOOST_TEST(first_rows(path / "x", "head\n", 2) == "head\n1\n2\n");
+  BOOST_TEST(first_rows(path / "x", "head\n", 9) == "head\n1\n2\n3\n");  // the last line is half of a row
 }
 
 BOOST_FIXTURE_TEST_CASE(left_over_temporary_is_taken_over, Folder) {

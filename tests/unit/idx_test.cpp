@@ -7,6 +7,7 @@
 #include <mindgap/interop/npy.hpp>
 #include <mindgap/interop/xtensor.hpp>
 
+#include "tests/files.hpp"
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <cstdlib>
@@ -15,19 +16,9 @@
 #include <zlib.h>
 
 using namespace mindgap;
-namespace fs = std::filesystem;
+using namespace mindgap::test;
 
 namespace {
-
-struct Folder {
-  fs::path path = fs::temp_directory_path() / ("mindgap_idx_" + std::to_string(::getpid()));
-  Folder() { fs::create_directories(path); }
-  ~Folder() { fs::remove_all(path); }
-  fs::path write(const std::string& name, const std::string& bytes) const {
-    std::ofstream(path / name, std::ios::binary) << bytes;
-    return path / name;
-  }
-};
 
 std::string big_endian(u32 value) {
   std::string out;
@@ -48,22 +39,6 @@ std::string gzipped(const std::string& bytes, const fs::path& folder) {
   gzclose(file);
   return read_file(path);
 }
-
-template <class Function>
-std::string error_of(Function function) {
-  try {
-    function();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
-#define REFUSED(expression, words)                                                                \
-  do {                                                                                            \
-    const std::string said = error_of([&] { expression; });                                       \
-    BOOST_TEST(said.find(words) != std::string::npos, "said: " << said << "  wanted: " << words); \
-  } while (false)
 
 }  // namespace
 

@@ -3,9 +3,11 @@
 #include <mindgap/data/loader.hpp>
 #include <mindgap/data/subset.hpp>
 
+#include "tests/files.hpp"
 #include <boost/test/unit_test.hpp>
 
 using namespace mindgap;
+using namespace mindgap::test;
 
 namespace {
 
@@ -28,22 +30,6 @@ std::multiset<int> ids(const Dataset& set) {
   for (i64 i = 0; i < set.size(); ++i) out.insert(set.images.data()[i * (set.images.size() / set.size())]);
   return out;
 }
-
-template <class Function>
-std::string error_of(Function function) {
-  try {
-    function();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
-#define REFUSED(expression, words)                                                                \
-  do {                                                                                            \
-    const std::string said = error_of([&] { expression; });                                       \
-    BOOST_TEST(said.find(words) != std::string::npos, "said: " << said << "  wanted: " << words); \
-  } while (false)
 
 }  // namespace
 

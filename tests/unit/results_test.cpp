@@ -1,6 +1,7 @@
 // results.csv: quoting, order, restarts and damage; summaries over seeds; study.json.
 #include <mindgap/study/results.hpp>
 
+#include "tests/files.hpp"
 #include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <cmath>
@@ -8,19 +9,10 @@
 #include <limits>
 #include <string>
 
-namespace fs = std::filesystem;
 using namespace mindgap;
+using namespace mindgap::test;
 
 namespace {
-
-struct Folder {
-  fs::path path;
-  Folder() {
-    std::string name = (fs::temp_directory_path() / "mindgap-results-XXXXXX").string();
-    path = ::mkdtemp(name.data());
-  }
-  ~Folder() { fs::remove_all(path); }
-};
 
 Row run(const std::string& experiment, const std::string& direction, const std::string& split, i64 frozen, u64 seed,
         double top1) {

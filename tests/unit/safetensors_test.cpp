@@ -3,27 +3,16 @@
 #include <mindgap/core/file.hpp>
 #include <mindgap/data/safetensors.hpp>
 
+#include "tests/files.hpp"
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <fstream>
 #include <unistd.h>
 
 using namespace mindgap;
-namespace fs = std::filesystem;
+using namespace mindgap::test;
 
 namespace {
-
-// A folder of this test case, removed with it.
-struct Folder {
-  fs::path path = fs::temp_directory_path() / ("mindgap_safetensors_" + std::to_string(::getpid()));
-  Folder() { fs::create_directories(path); }
-  ~Folder() { fs::remove_all(path); }
-
-  fs::path write(const std::string& bytes) const {
-    std::ofstream(path / "model.safetensors", std::ios::binary) << bytes;
-    return path / "model.safetensors";
-  }
-};
 
 std::string with_length(const std::string& header, const std::string& data = "") {
   std::string out(8, '\0');
@@ -33,7 +22,7 @@ std::string with_length(const std::string& header, const std::string& data = "")
 
 std::string message(const std::string& file) {
   Folder folder;
-  const fs::path path = folder.write(file);
+  const fs::path path = folder.write("model.safetensors", file);
   try {
     Safetensors{path};
   } catch (const Error& error) {
@@ -46,7 +35,7 @@ std::string message(const std::string& file) {
 }
 
 // The file is refused, and the message has these words.
-#define REFUSED(file, words)                                             \
+#define BAD_FILE(file, words)                                            \
   do {                                                                   \
     const std::string said = message(file);                              \
     BOOST_TEST(said.find(words) != std::string::npos, "said: " << said); \
@@ -59,93 +48,83 @@ std::string file_of(const std::string& entries, size_t data_bytes) {
   return with_length("{" + entries + "}", std::string(data_bytes, '\1'));
 }
 
-template <class Function>
-std::string error_of(Function function) {
-  try {
-    function();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
 }  // namespace
 
 BOOST_AUTO_TEST_SUITE(safetensors_refusals)
 
 BOOST_AUTO_TEST_CASE(header_length) {
-  REFUSED("", "0 bytes");
-  REFUSED("1234567", "7 bytes");
-  REFUSED(std::string("\x40\0\0\0\0\0\0\0{}", 10), "claims 64 bytes");
-  REFUSED(std::string("\0\xe1\xf5\x05\0\0\0\0", 8), "claims 100000000 bytes");
-  REFUSED(std::string("\x01\xe1\xf5\x05\0\0\0\0", 8), "more than 100,000,000");
-  REFUSED(std::string(16, '\xff'), "more than 100,000,000");
-  REFUSED(std::string(8, '\0'), "not a JSON object");
+  BAD_FILE("", "0 bytes");
+  BAD_FILE("1234567", "7 bytes");
+  BAD_FILE(std::string("\x40\0\0\0\0\0\0\0{}", 10), "claims 64 bytes");
+  BAD_FILE(std::string("\0\xe1\xf5\x05\0\0\0\0", 8), "claims 100000000 bytes");
+  BAD_FILE(std::string("\x01\xe1\xf5\x05\0\0\0\0", 8), "more than 100,000,000");
+  BAD_FILE(std::string(16, '\xff'), "more than 100,000,000");
+  BAD_FILE(std::string(8, '\0'), "not a JSON object");
 }
 
 BOOST_AUTO_TEST_CASE(header_text) {
-  REFUSED(with_length("[]"), "not a JSON object");
-  REFUSED(with_length(" {}"), "not a JSON object");
-  REFUSED(with_length("{"), "not valid JSON");
-  REFUSED(with_length("{\"\xff\":1}"), "not valid JSON");
-  REFUSED(with_length("{\"a\":" + std::string(100'000, '[')), "nested too deeply");
-  REFUSED(with_length("{\"a\":" + std::string(100'000, '{')), "not valid JSON");
-  REFUSED(with_length(R"({"a":3})"), "has no \"dtype\"");
-  REFUSED(with_length(R"({"a":{"dtype":"F32","shape":[1]}})"), "has no \"data_offsets\"");
-  REFUSED(with_length(R"({"a\nb":{"dtype":7,"shape":[],"data_offsets":[0,0]}})"), "tensor 'a\\x0ab' has the unknown type '7'");
-  REFUSED(with_length(R"({"a":{"dtype":"F32","shape":4,"data_offsets":[0,4]}})", "abcd"), "not a list");
-  REFUSED(with_length(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4,8]}})", "abcd"), "not a pair");
+  BAD_FILE(with_length("[]"), "not a JSON object");
+  BAD_FILE(with_length(" {}"), "not a JSON object");
+  BAD_FILE(with_length("{"), "not valid JSON");
+  BAD_FILE(with_length("{\"\xff\":1}"), "not valid JSON");
+  BAD_FILE(with_length("{\"a\":" + std::string(100'000, '[')), "nested too deeply");
+  BAD_FILE(with_length("{\"a\":" + std::string(100'000, '{')), "not valid JSON");
+  BAD_FILE(with_length(R"({"a":3})"), "has no \"dtype\"");
+  BAD_FILE(with_length(R"({"a":{"dtype":"F32","shape":[1]}})"), "has no \"data_offsets\"");
+  BAD_FILE(with_length(R"({"a\nb":{"dtype":7,"shape":[],"data_offsets":[0,0]}})"), "tensor 'a\\x0ab' has the unknown type '7'");
+  BAD_FILE(with_length(R"({"a":{"dtype":"F32","shape":4,"data_offsets":[0,4]}})", "abcd"), "not a list");
+  BAD_FILE(with_length(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4,8]}})", "abcd"), "not a pair");
 }
 
 BOOST_AUTO_TEST_CASE(end_of_file) {
   const std::string two = entry("a", "F32", "2", "0,8") + "," + entry("b", "F32", "2", "8,16");
   BOOST_TEST(message(file_of(two, 16)) == "accepted");
-  REFUSED(file_of(two, 15), "truncated");
-  REFUSED(file_of(two, 0), "truncated");
-  REFUSED(file_of(two, 17), "1 too many");
-  REFUSED(file_of("", 4), "4 too many");
+  BAD_FILE(file_of(two, 15), "truncated");
+  BAD_FILE(file_of(two, 0), "truncated");
+  BAD_FILE(file_of(two, 17), "1 too many");
+  BAD_FILE(file_of("", 4), "4 too many");
 }
 
 BOOST_AUTO_TEST_CASE(ranges) {
-  REFUSED(file_of(entry("a", "F32", "2", "0,8") + "," + entry("b", "F32", "2", "4,12"), 12), "overlaps");
+  BAD_FILE(file_of(entry("a", "F32", "2", "0,8") + "," + entry("b", "F32", "2", "4,12"), 12), "overlaps");
   std::string crowd;
   for (int i = 0; i < 1000; ++i) crowd += (i ? "," : "") + entry("w" + std::to_string(i), "F32", "4", "0,16");
-  REFUSED(file_of(crowd, 16), "overlaps");
-  REFUSED(file_of(entry("a", "F32", "2", "0,8") + "," + entry("b", "F32", "2", "12,20"), 20), "belong to no tensor");
-  REFUSED(file_of(entry("a", "F32", "2", "4,12"), 12), "belong to no tensor");
-  REFUSED(file_of(entry("a", "F32", "4", "16,0"), 16), "ends before it begins");
-  REFUSED(file_of(entry("a", "F32", "4", "0,16") + "," + entry("b", "F32", "0", "8,8"), 16), "overlaps");
+  BAD_FILE(file_of(crowd, 16), "overlaps");
+  BAD_FILE(file_of(entry("a", "F32", "2", "0,8") + "," + entry("b", "F32", "2", "12,20"), 20), "belong to no tensor");
+  BAD_FILE(file_of(entry("a", "F32", "2", "4,12"), 12), "belong to no tensor");
+  BAD_FILE(file_of(entry("a", "F32", "4", "16,0"), 16), "ends before it begins");
+  BAD_FILE(file_of(entry("a", "F32", "4", "0,16") + "," + entry("b", "F32", "0", "8,8"), 16), "overlaps");
   // The order of the names says nothing about the order of the data.
   BOOST_TEST(message(file_of(entry("a", "F32", "2", "8,16") + "," + entry("b", "F32", "2", "0,8"), 16)) == "accepted");
 }
 
 BOOST_AUTO_TEST_CASE(shape_against_range) {
-  REFUSED(file_of(entry("a", "F64", "4", "0,16"), 16), "F64 [4] has 32 bytes");
-  REFUSED(file_of(entry("a", "F32", "", "0,8"), 8), "F32 [] has 4 bytes");
+  BAD_FILE(file_of(entry("a", "F64", "4", "0,16"), 16), "F64 [4] has 32 bytes");
+  BAD_FILE(file_of(entry("a", "F32", "", "0,8"), 8), "F32 [] has 4 bytes");
 }
 
 BOOST_AUTO_TEST_CASE(values) {
-  REFUSED(file_of(entry("a", "F32", "1", "0,4") + "," + entry("a", "F32", "1", "0,4"), 4), "key 'a' twice");
-  REFUSED(with_length(R"({"a":{"dtype":"F32","shape":[1],"shape":[2],"data_offsets":[0,4]}})", "abcd"), "key 'shape' twice");
-  REFUSED(file_of(R"("__metadata__":{"epoch":3})", 0), "'epoch' is not a string");
-  REFUSED(file_of(R"("__metadata__":["a"])", 0), "not an object of strings");
-  REFUSED(file_of(R"("__metadata__":{"a":"1","a":"2"})", 0), "key 'a' twice");
-  REFUSED(file_of(entry("a", "F32", "-1", "0,4"), 4), "value -1");
-  REFUSED(file_of(entry("a", "F32", "1.0", "0,4"), 4), "value 1.0");
-  REFUSED(file_of(entry("a", "F32", "\\\"1\\\"", "0,4"), 4), "not valid JSON");
-  REFUSED(file_of(entry("a", "F32", "1", "-4,0"), 4), "value -4");
-  REFUSED(file_of(entry("a", "F32", "9223372036854775808", "0,4"), 4), "value 9223372036854775808");
-  REFUSED(file_of(entry("a", "F32", "99999999999999999999999", "0,4"), 4), "not a whole number");
-  REFUSED(file_of(entry("a", "U8", "4294967296,4294967296", "0,0"), 0), "does not fit");
-  REFUSED(file_of(entry("a", "F32", "4611686018427387905", "0,4"), 4), "does not fit");  // times 4 wraps to 4
-  REFUSED(file_of(entry("a", "Q4_0", "1", "0,4"), 4), "unknown type 'Q4_0'");
+  BAD_FILE(file_of(entry("a", "F32", "1", "0,4") + "," + entry("a", "F32", "1", "0,4"), 4), "key 'a' twice");
+  BAD_FILE(with_length(R"({"a":{"dtype":"F32","shape":[1],"shape":[2],"data_offsets":[0,4]}})", "abcd"), "key 'shape' twice");
+  BAD_FILE(file_of(R"("__metadata__":{"epoch":3})", 0), "'epoch' is not a string");
+  BAD_FILE(file_of(R"("__metadata__":["a"])", 0), "not an object of strings");
+  BAD_FILE(file_of(R"("__metadata__":{"a":"1","a":"2"})", 0), "key 'a' twice");
+  BAD_FILE(file_of(entry("a", "F32", "-1", "0,4"), 4), "value -1");
+  BAD_FILE(file_of(entry("a", "F32", "1.0", "0,4"), 4), "value 1.0");
+  BAD_FILE(file_of(entry("a", "F32", "\\\"1\\\"", "0,4"), 4), "not valid JSON");
+  BAD_FILE(file_of(entry("a", "F32", "1", "-4,0"), 4), "value -4");
+  BAD_FILE(file_of(entry("a", "F32", "9223372036854775808", "0,4"), 4), "value 9223372036854775808");
+  BAD_FILE(file_of(entry("a", "F32", "99999999999999999999999", "0,4"), 4), "not a whole number");
+  BAD_FILE(file_of(entry("a", "U8", "4294967296,4294967296", "0,0"), 0), "does not fit");
+  BAD_FILE(file_of(entry("a", "F32", "4611686018427387905", "0,4"), 4), "does not fit");  // times 4 wraps to 4
+  BAD_FILE(file_of(entry("a", "Q4_0", "1", "0,4"), 4), "unknown type 'Q4_0'");
 }
 
 BOOST_AUTO_TEST_CASE(other_files) {
-  REFUSED("<!DOCTYPE html>\n<html><body>404</body></html>", "web page");
-  REFUSED("\xef\xbb\xbf\n <HTML lang='en'>", "web page");
-  REFUSED("version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 3438167540\n", "git-lfs pointer");
-  REFUSED("PK\x03\x04 archive/data.pkl", "PyTorch checkpoint");
+  BAD_FILE("<!DOCTYPE html>\n<html><body>404</body></html>", "web page");
+  BAD_FILE("\xef\xbb\xbf\n <HTML lang='en'>", "web page");
+  BAD_FILE("version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 3438167540\n", "git-lfs pointer");
+  BAD_FILE("PK\x03\x04 archive/data.pkl", "PyTorch checkpoint");
   Folder folder;
   BOOST_TEST(error_of([&] { Safetensors{folder.path}; }).find("not a regular file") != std::string::npos);
   BOOST_TEST(error_of([&] { Safetensors{folder.path / "none"}; }).find("No such file") != std::string::npos);
@@ -206,7 +185,8 @@ BOOST_AUTO_TEST_CASE(order_of_writing_does_not_matter) {
 
 BOOST_AUTO_TEST_CASE(types_without_arithmetic_are_read_but_not_converted) {
   Folder folder;
-  const Safetensors file(folder.write(file_of(entry("d", "F64", "2", "0,16") + "," + entry("b", "BOOL", "3", "16,19"), 19)));
+  const Safetensors file(
+      folder.write("model.safetensors", file_of(entry("d", "F64", "2", "0,16") + "," + entry("b", "BOOL", "3", "16,19"), 19)));
   BOOST_TEST(file.at("d").shape[0] == 2);
   BOOST_TEST(error_of([&] { file.at("d").dtype(); }).find("F64, which mindgap does not compute in") != std::string::npos);
   BOOST_TEST(error_of([&] { file.tensor<u8, 1>("b"); }).find("BOOL") != std::string::npos);
@@ -215,7 +195,7 @@ BOOST_AUTO_TEST_CASE(types_without_arithmetic_are_read_but_not_converted) {
 BOOST_AUTO_TEST_CASE(unaligned_data) {
   Folder folder;
   std::string data("\0\0\x80\x3f", 4);  // 1.f
-  const Safetensors file(folder.write(with_length("{" + entry("f", "F32", "1", "0,4") + "}  ", data)));
+  const Safetensors file(folder.write("model.safetensors", with_length("{" + entry("f", "F32", "1", "0,4") + "}  ", data)));
   BOOST_TEST((file.tensor<float, 1>("f").item()) == 1.f);
 }
 

@@ -6,6 +6,7 @@
 #include <mindgap/data/sha256.hpp>
 #include <mindgap/data/shards.hpp>
 
+#include "tests/files.hpp"
 #include <boost/test/unit_test.hpp>
 #include <fstream>
 #include <signal.h>
@@ -13,18 +14,9 @@
 #include <unistd.h>
 
 using namespace mindgap;
-namespace fs = std::filesystem;
+using namespace mindgap::test;
 
 namespace {
-
-struct Folder {
-  fs::path path = fs::temp_directory_path() / ("mindgap_shards_" + std::to_string(::getpid()));
-  Folder() {
-    fs::remove_all(path);
-    fs::create_directories(path);
-  }
-  ~Folder() { fs::remove_all(path); }
-};
 
 // Names that have broken other tools.
 const std::vector<std::string> names = {"T-shirt, \"top\"",
@@ -75,22 +67,6 @@ std::map<std::string, std::string> contents(const fs::path& folder) {
   for (const auto& item : fs::directory_iterator(folder)) out[item.path().filename().string()] = read_file(item.path());
   return out;
 }
-
-template <class Function>
-std::string error_of(Function function) {
-  try {
-    function();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
-#define REFUSED(expression, words)                                                                \
-  do {                                                                                            \
-    const std::string said = error_of([&] { expression; });                                       \
-    BOOST_TEST(said.find(words) != std::string::npos, "said: " << said << "  wanted: " << words); \
-  } while (false)
 
 }  // namespace
 

@@ -3,6 +3,7 @@
 //   write_file_atomic   writes <path>.tmp, fsync, rename, fsync of the folder: a kill at any moment leaves the old
 //                       file or the new one, and at most one .tmp, which the next write of that path takes over
 //   read_file           the whole file as bytes
+//   first_rows          how a CSV file is continued
 //   FileLock            an advisory lock (flock) for as long as the object lives; the kernel drops it when the process
 //                       dies, so nothing stale ever has to be removed by hand
 //
@@ -10,6 +11,7 @@
 // network file systems without flock.
 #pragma once
 
+#include <mindgap/core/dtype.hpp>
 #include <mindgap/core/error.hpp>
 
 #include <cerrno>
@@ -130,6 +132,20 @@ inline void write_file_atomic(const std::filesystem::path& path, std::span<const
 
 inline void write_file_atomic(const std::filesystem::path& path, std::string_view bytes) {
   write_file_atomic(path, std::span<const std::string_view>(&bytes, 1));
+}
+
+// What a CSV file that is being continued begins with: the header and at most the first `count` rows of the file. Later rows
+// belong to steps that will be made again.
+inline std::string first_rows(const std::filesystem::path& path, const std::string& header, i64 count) {
+  if (count == 0 || !std::filesystem::exists(path)) return header;
+  const std::string rows = read_file(path);
+  size_t end = 0;
+  for (i64 line = 0; line <= count; ++line) {
+    const size_t next = rows.find('\n', end);
+    if (next == rows.npos) break;
+    end = next + 1;
+  }
+  return rows.substr(0, end);
 }
 
 // Holds `path` locked; throws at once when another process, or another FileLock of this one, holds it. The file tells

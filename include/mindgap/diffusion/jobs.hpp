@@ -1,9 +1,8 @@
 // The two long jobs of a generator, each resumable at any moment: train one into a folder, and write a synthetic set with one.
 // The apps train_generator and sample are these with flags; the study calls the same functions.
 //
-//   train_generator      checkpoint.safetensors every so many steps; at the end unet/, scheduler/, classes.json, loss.csv (a row
-//   a
-//                        step), samples.png (a row a class) and training.txt (how it was made)
+//   train_generator      checkpoint.safetensors and loss.csv (a row a step) every so many steps; at the end unet/, scheduler/,
+//                        classes.json, samples.png (a row a class) and training.txt (how it was made)
 //   write_synthetic_set  chunk after chunk of a shard folder (data/shards.hpp)
 //
 // Both ask `stop` after every piece of work and return false when it said yes: what is done by then is kept on disk.
@@ -29,20 +28,6 @@ struct GeneratorOutput {
   std::string precision;  // likewise
 };
 
-namespace detail {
-
-// loss.csv up to the step that training goes on from; later rows belong to steps that will be made again.
-inline std::string loss_rows(const std::filesystem::path& file, i64 step) {
-  const std::string header = "step,loss,gradient_norm,rate\n";
-  if (step == 0 || !std::filesystem::exists(file)) return header;
-  std::string rows = read_file(file);
-  size_t end = 0;
-  for (i64 line = 0; line <= step && end != rows.npos; ++line) end = rows.find('\n', end) + 1;
-  return rows.substr(0, end);
-}
-
-}  // namespace detail
-
 // `columns` images of each class, a row a class: DPM-Solver++(2M) with 15 steps and guidance 1.5.
 template <Device D, class P>
 Tensor<u8, 3, Cpu> sample_grid(const UNet2DModel<D, P>& unet, const GeneratorInfo& info, u64 seed, i64 columns) {
@@ -62,12 +47,12 @@ Tensor<u8, 3, Cpu> sample_grid(const UNet2DModel<D, P>& unet, const GeneratorInf
 template <Device D, class P>
 bool train_generator(const GeneratorTraining& options, const Dataset& data, const GeneratorOutput& out,
                      const JobHooks& hooks = {}) {
+  GeneratorTrainer<D, P> trainer(options, data);  // refuses bad options before anything is written
   make_folder(out.folder);
   const FileLock lock(out.folder / ".lock", "trains in this folder");
   const std::filesystem::path checkpoint = out.folder / "checkpoint.safetensors", losses = out.folder / "loss.csv";
-  GeneratorTrainer<D, P> trainer(options, data);
   if (std::filesystem::exists(checkpoint)) trainer.resume(checkpoint);
-  std::string rows = detail::loss_rows(losses, trainer.step());
+  std::string rows = first_rows(losses, "step,loss,gradient_norm,rate\n", trainer.step());
   hooks.progress(trainer.step(), options.steps, "");
   double smooth = 0;
   while (!trainer.finished()) {

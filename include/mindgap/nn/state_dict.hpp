@@ -15,14 +15,16 @@
 
 namespace mindgap {
 
-// One entry of a state dict: how to read it from and write it to the network, as f32 in the published layout.
+// One entry of a state dict: how to read it from and write it to the network, as f32 in the published layout; or a counter.
 struct StateItem {
   std::string name;
   std::vector<i64> shape;  // published
-  bool counter = false;    // stored as i64; may be missing in a file
   std::function<std::vector<float>()> get;
   std::function<void(const std::vector<float>&)> set;
+  i64* counter = nullptr;  // where given, the entry is this number, stored as i64, and get and set are empty; a file may lack it
 };
+
+inline StateItem state_item(std::string name, Counter& counter) { return {std::move(name), {}, {}, {}, &counter.value}; }
 
 // An item over an f32 tensor; the layout only matters at rank 4.
 template <int N, Device D>
@@ -32,7 +34,7 @@ StateItem state_item(std::string name, Tensor<float, N, D> tensor, Layout layout
   std::vector<i64> shape(ours.extents.begin(), ours.extents.end());
   if constexpr (N == 4)
     if (layout == Layout::conv) shape = {ours[0], ours[3], ours[1], ours[2]};
-  return {std::move(name), shape, false,
+  return {std::move(name), shape,
           [=] {
             const std::vector<float> values = tensor.to_vector();
             std::vector<float> published(values.size());
@@ -44,7 +46,8 @@ StateItem state_item(std::string name, Tensor<float, N, D> tensor, Layout layout
             for (size_t i = 0; i < values.size(); ++i) values[i] = published[size_t(published_index(ours, layout, i64(i)))];
             Runtime<D>::from_host(tensor.data(), values.data(), tensor.bytes());
             if (changed) changed();
-          }};
+          },
+          nullptr};
 }
 
 // The items of a network, names prefixed by `prefix` (ending in a dot, or empty).
@@ -55,12 +58,7 @@ std::vector<StateItem> state_items(M& net, const std::string& prefix = "") {
     if constexpr (is_parameter<X>)
       items.push_back(state_item(prefix + name, item.master, item.layout, [&item] { item.refresh(); }));
     else if constexpr (is_buffer<X>) items.push_back(state_item(prefix + name, item.value));
-    else if constexpr (std::is_same_v<X, Counter>)
-      items.push_back({prefix + name,
-                       {},
-                       true,
-                       [&item] { return std::vector<float>{float(item.value)}; },
-                       [&item](const std::vector<float>& v) { item.value = i64(v[0]); }});
+    else if constexpr (std::is_same_v<X, Counter>) items.push_back(state_item(prefix + name, item));
   });
   return items;
 }
@@ -85,7 +83,9 @@ template <Module M>
 void copy_state(M& from, M& to) {
   const std::vector<StateItem> source = state_items(from), target = state_items(to);
   if (source.size() != target.size()) throw Error(text("copy_state: ", source.size(), " entries do not fit ", target.size()));
-  for (size_t i = 0; i < source.size(); ++i) target[i].set(source[i].get());
+  for (size_t i = 0; i < source.size(); ++i)
+    if (source[i].counter) *target[i].counter = *source[i].counter;
+    else target[i].set(source[i].get());
 }
 
 }  // namespace mindgap

@@ -35,15 +35,12 @@ inline std::string some_of(const std::vector<std::string>& names) {
 MINDGAP_INLINE void write_state(const std::filesystem::path& path, const std::vector<StateItem>& items,
                                 const Metadata& metadata) {
   std::vector<std::vector<float>> values;
-  std::vector<i64> counters;
-  counters.reserve(items.size());
   std::vector<SafetensorsSource> sources;
   for (const StateItem& item : items) {
-    values.push_back(item.get());
     if (item.counter) {
-      counters.push_back(i64(values.back()[0]));
-      sources.push_back({item.name, DType::i64, {}, std::as_bytes(std::span(&counters.back(), 1))});
+      sources.push_back({item.name, DType::i64, {}, std::as_bytes(std::span(item.counter, 1))});
     } else {
+      values.push_back(item.get());
       sources.push_back({item.name, DType::f32, item.shape, std::as_bytes(std::span(values.back()))});
     }
   }
@@ -83,15 +80,14 @@ MINDGAP_INLINE Metadata read_state(const std::filesystem::path& path, const std:
   for (const StateItem& item : items) {
     const SafetensorsEntry* entry = file.find(item.name);
     if (!entry) continue;
-    std::vector<float> values(static_cast<size_t>(entry->size()));
     if (item.counter && entry->type == "I64") {
-      i64 count;
-      std::memcpy(&count, entry->bytes.data(), sizeof count);
-      values[0] = float(count);
-    } else {
-      read_f32(*entry, values.data());
+      std::memcpy(item.counter, entry->bytes.data(), sizeof *item.counter);
+      continue;
     }
-    item.set(values);
+    std::vector<float> values(static_cast<size_t>(entry->size()));
+    read_f32(*entry, values.data());
+    if (item.counter) *item.counter = i64(values[0]);
+    else item.set(values);
   }
   return file.metadata();
 }

@@ -60,11 +60,7 @@ class AdamW {
   std::vector<StateItem> items() {
     std::vector<StateItem> out = parameters_.items(first_, "exp_avg.");
     for (StateItem& item : parameters_.items(second_, "exp_avg_sq.")) out.push_back(std::move(item));
-    out.push_back({"steps",
-                   {},
-                   true,
-                   [this] { return std::vector<float>{float(steps_.value)}; },
-                   [this](const std::vector<float>& v) { steps_.value = i64(v[0]); }});
+    out.push_back(state_item("steps", steps_));
     return out;
   }
 

@@ -212,7 +212,7 @@ class Study {
 
   void few_real_images(u64 seed) {
     for (i64 count : config_.counts) {
-      const auto real = [&] { return subset(data_.real_pool, count, seed); };
+      const Dataset real = subset(data_.real_pool, count, seed);
       for (const std::string& recipe : config_.recipes) {
         const bool scratch = recipe == "scratch", mixed = recipe == "mixed";
         const RecipeConfig& how = scratch ? config_.scratch : mixed ? config_.student : config_.finetune;
@@ -225,11 +225,11 @@ class Study {
           const TrainingOptions o = options(how, seed);
           if (scratch || mixed) {
             const auto net = make_student(mix64(seed));
-            return train(what, *net, 0, mixed ? mixture(real(), seed) : real(), o);
+            return train(what, *net, 0, mixed ? mixture(real, seed) : real, o);
           }
           const auto net = baseline('S', seed);
-          freeze_units(*net, patterns_of(*net, 0, k), policy(), real(), o.loader());
-          return train(what, *net, k, real(), o);
+          freeze_units(*net, patterns_of(*net, 0, k), policy(), real, o.loader());
+          return train(what, *net, k, real, o);
         });
       }
     }

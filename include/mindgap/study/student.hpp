@@ -21,10 +21,6 @@ void check_student_data(const StudentInfo& info, const Dataset& data);
 // {"images", "top1", "top5", "loss", "per_class": {name: accuracy}, "confusion": [[...]], "classes": [...]}
 std::string evaluation_json(const Evaluation& evaluation, const std::vector<std::string>& class_names);
 
-// The header and the first `count` rows of a CSV file that is being continued: later rows belong to steps that will be
-// made again.
-std::string first_rows(const std::filesystem::path& file, const std::string& header, i64 count);
-
 template <Device D, class P>
 struct Student {
   StudentInfo info;

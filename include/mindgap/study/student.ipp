@@ -67,16 +67,4 @@ MINDGAP_INLINE std::string evaluation_json(const Evaluation& evaluation, const s
   return j.dump(2) + "\n";
 }
 
-MINDGAP_INLINE std::string first_rows(const std::filesystem::path& file, const std::string& header, i64 count) {
-  if (count == 0 || !std::filesystem::exists(file)) return header;
-  const std::string rows = read_file(file);
-  size_t end = 0;
-  for (i64 line = 0; line <= count; ++line) {
-    const size_t next = rows.find('\n', end);
-    if (next == rows.npos) break;
-    end = next + 1;
-  }
-  return rows.substr(0, end);
-}
-
 }  // namespace mindgap

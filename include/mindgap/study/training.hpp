@@ -225,11 +225,7 @@ template <Device D, class P>
 std::vector<StateItem> StudentRun<D, P>::state() {
   std::vector<StateItem> items = state_items(net_, "model.");
   for (StateItem& item : optimizer_.items()) items.push_back(std::move(item));
-  items.push_back({"done",
-                   {},
-                   true,
-                   [this] { return std::vector<float>{float(done_.value)}; },
-                   [this](const std::vector<float>& v) { done_.value = i64(v[0]); }});
+  items.push_back(state_item("done", done_));
   return items;
 }
 
@@ -251,23 +247,14 @@ Evaluation evaluate(ResNet<D, P>& net, const StudentData<D, P>& data) {
   for (i64 step = 0; step < data.steps_per_epoch(); ++step) {
     const auto batch = data.batch(step);
     const auto logits = cast<float>(net.classify(net.run(batch.images, data.first(), net.unit_count() - 1)));
-    const std::vector<float> values = logits.to_vector();
-    for (i64 i = 0; i < batch.labels.size(); ++i) {
-      const float* row = values.data() + i * classes;
-      const i64 label = batch.labels.data()[i];
-      if (label < 0 || label >= classes) throw Error(text("evaluate: label ", label, ", the model has ", classes, " classes"));
-      i64 better = 0, answer = 0;
-      double sum = 0, top = row[0];
-      for (i64 c = 1; c < classes; ++c) top = std::max(top, double(row[c]));
-      for (i64 c = 0; c < classes; ++c) {
-        sum += std::exp(double(row[c]) - top);
-        better += row[c] > row[label] || (row[c] == row[label] && c < label);
-        if (row[c] > row[answer]) answer = c;
-      }
-      out.loss += top + std::log(sum) - double(row[label]);
-      first_right += better == 0;
-      fifth_right += better < 5;
-      ++out.confusion[size_t(label)][size_t(answer)];
+    const std::vector<float> losses = cross_entropy_rows(logits, batch.labels).rows.to_vector();
+    const std::vector<i64> labels = batch.labels.to_vector(), answers = argmax(logits).to_vector();
+    const std::vector<i32> ranks = label_ranks(logits, batch.labels).to_vector();
+    for (size_t i = 0; i < labels.size(); ++i) {
+      out.loss += losses[i];
+      first_right += ranks[i] == 0;
+      fifth_right += ranks[i] < 5;
+      ++out.confusion[size_t(labels[i])][size_t(answers[i])];
       ++out.images;
     }
   }
