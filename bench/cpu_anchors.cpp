@@ -58,6 +58,16 @@ void train_resnet(const char* what, const ResNetConfig& config, Shape<4> shape, 
 }
 
 template <class P>
+void classify_with_resnet50() {
+  using T = typename P::compute;
+  ResNet<Cpu, P> net(ResNetConfig::make("resnet50", 64, 3, 1000, Stem::large), 1);
+  set_training(net, false);
+  const auto x = cast<T>(normals(Shape<4>(16, 224, 224, 3)));
+  const double s = time_it([&] { net(x); }, 1, 3);
+  std::printf("{\"what\": \"resnet50 224 infer\", \"dt\": \"%s\", \"img_s\": %.2f}\n", name(dtype_of<T>), 16 / s);
+}
+
+template <class P>
 void unet() {
   using T = typename P::compute;
   UNetConfig c;
@@ -89,9 +99,11 @@ void all(const std::vector<std::string>& which) {
       const std::string what = "resnet18-w" + std::to_string(width) + " 28x28 train";
       train_resnet<P>(what.c_str(), ResNetConfig::make("resnet18", width, 1, 10, Stem::small), Shape<4>(128, 28, 28, 1), 2, 5);
     }
-  if (wanted("r50"))
+  if (wanted("r50")) {
     train_resnet<P>("resnet50 224 train", ResNetConfig::make("resnet50", 64, 3, 1000, Stem::large), Shape<4>(16, 224, 224, 3), 1,
                     3);
+    classify_with_resnet50<P>();
+  }
   if (wanted("unet")) unet<P>();
 }
 

@@ -7,7 +7,7 @@ if(MINDGAP_NATIVE)
   list(APPEND flags -march=native)
 endif()
 if(MINDGAP_SANITIZE)
-  list(APPEND flags -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g
+  list(APPEND flags -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g1
        -Wno-maybe-uninitialized)  # g++ 12 sees one in std::regex, only with sanitizers (GCC bug 105562)
   target_link_options(mindgap_flags INTERFACE -fsanitize=address,undefined)
 endif()

@@ -22,7 +22,9 @@ endif()
 # One source for each X.ipp, written into the build folder, so that a new glue header needs no edit here;
 # cmake/glue/ holds explicit instantiations.
 file(GLOB_RECURSE bodies CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/include/mindgap/*.ipp)
-file(GLOB glue_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/cmake/glue/*.cpp)
+if(NOT MINDGAP_SANITIZE)
+  file(GLOB glue_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/cmake/glue/*.cpp)
+endif()
 foreach(body IN LISTS bodies)
   string(REGEX REPLACE "\\.ipp$" ".hpp" header ${body})
   string(REGEX REPLACE "\\.ipp$" ".cpp" source ${body})
@@ -40,6 +42,9 @@ add_library(mindgap_glue STATIC ${glue_sources})
 add_library(mindgap::glue ALIAS mindgap_glue)
 set_target_properties(mindgap_glue PROPERTIES EXPORT_NAME glue POSITION_INDEPENDENT_CODE ON)
 target_compile_definitions(mindgap_glue INTERFACE MINDGAP_GLUE)
+if(MINDGAP_SANITIZE)  # the models take minutes with sanitizers, and few tests use them: those compile what they use
+  target_compile_definitions(mindgap_glue INTERFACE MINDGAP_NO_INSTANCES)
+endif()
 target_link_libraries(
   mindgap_glue
   PUBLIC mindgap

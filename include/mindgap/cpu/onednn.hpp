@@ -4,18 +4,21 @@
 // of biases are f32. Every output is overwritten, nothing is accumulated but where `accumulate` says so. All sums are f32.
 //
 // Who does the work:
-//                     AVX2 and FMA                  AVX-512                          neither
-//   f32 convolution   direct_gather, direct_outer   oneDNN                           oneDNN
-//   f32 product       direct_matmul                 direct_matmul (see below)        oneDNN
-//   bf16              widened to f32                oneDNN with bf16 instructions,   widened to f32
-//                                                   else widened to f32
+//                     AVX2 and FMA                  AVX-512                              neither
+//   f32 convolution   direct_gather, direct_outer   oneDNN                               oneDNN
+//   bf16 convolution  widened to f32                oneDNN with bf16 instructions,       widened to f32
+//                                                   else widened to f32; gradients of
+//                                                   weights with AMX: direct_amx
+//   f32 product       direct_matmul                 direct_matmul                        oneDNN
+//   bf16 product      widened to f32                widened to f32                       widened to f32
 // oneDNN (2.6 or 3.x) runs on OpenMP's threads; its primitives are cached by geometry. Widening is correct, and slower than
 // f32. Channels-last 3x3 convolutions on one AVX2 core (peak 102 GFLOP/s): oneDNN 2.6 reaches 40 to 100, by weights 50 to 75;
 // the direct ones 85 to 97, by weights 80 to 92.
 //
 // Results are equal bit by bit in every run with the same number of threads, and the direct ones with any. An image's part
 // of a convolution's output or of backward_data, and a row of an f32 product, do not depend on the batch that they are in.
-// oneDNN's f32 products break that (a row's sum depends on the number of rows on AVX2), which is why they are not used.
+// oneDNN's products break that: another number of rows or of matrices takes another implementation (f32 on AVX2 in 418 of 588
+// cases tried, f32 on AVX-512 for one matrix of a batch, bf16 with AMX for few rows). So they are not used where ours run.
 //
 // Errors: mindgap::Error if oneDNN refuses a geometry or memory runs out. Shapes are the caller's to check.
 #pragma once

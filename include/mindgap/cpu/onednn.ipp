@@ -242,11 +242,10 @@ struct MatmulKey {
   auto operator<=>(const MatmulKey&) const = default;
 };
 
-template <class T, class C>
-Prepared make_matmul(const MatmulKey& key) {
+inline Prepared make_matmul(const MatmulKey& key) {
   const MatmulGeometry& g = key.g;
   // Batch axes of extent 1 are dropped: oneDNN's quick paths want few axes.
-  const auto matrix = [&](i64 rows, i64 columns, bool transposed, const MatrixStrides& s, memory::data_type type) {
+  const auto matrix = [&](i64 rows, i64 columns, bool transposed, const MatrixStrides& s) {
     memory::dims extents, strides;
     const auto axis = [&](i64 extent, i64 stride) {
       extents.push_back(stride == 0 ? 1 : extent);
@@ -257,10 +256,10 @@ Prepared make_matmul(const MatmulKey& key) {
     extents.insert(extents.end(), {rows, columns});
     if (transposed) strides.insert(strides.end(), {1, s.row});
     else strides.insert(strides.end(), {s.row, 1});
-    return memory::desc(extents, type, strides);
+    return memory::desc(extents, memory::data_type::f32, strides);
   };
-  const memory::desc a = matrix(g.m, g.k, g.trans_a, g.a, data_type<T>), b = matrix(g.k, g.n, g.trans_b, g.b, data_type<T>);
-  const memory::desc c = matrix(g.m, g.n, false, g.c, data_type<C>);
+  const memory::desc a = matrix(g.m, g.k, g.trans_a, g.a), b = matrix(g.k, g.n, g.trans_b, g.b);
+  const memory::desc c = matrix(g.m, g.n, false, g.c);
   memory::dims bias_extents(size_t(2 + (g.batch_outer > 1) + (g.batch_inner > 1)), 1), bias_strides(bias_extents.size(), g.n);
   bias_extents.back() = g.n;
   bias_strides.back() = 1;
@@ -290,15 +289,15 @@ Prepared make_matmul(const MatmulKey& key) {
   return p;
 }
 
-template <class T, class C>
-void matmul(const MatmulGeometry& g, C* c, const T* a, const T* b, float alpha, bool accumulate, const float* bias) {
+inline void matmul(const MatmulGeometry& g, float* c, const float* a, const float* b, float alpha, bool accumulate,
+                   const float* bias) {
   std::lock_guard lock(mutex());
   static auto* table = new std::map<MatmulKey, Prepared>;
   const MatmulKey key{g, alpha, accumulate, bias != nullptr};
   auto found = table->find(key);
   if (found == table->end()) {
     try {
-      found = table->emplace(key, make_matmul<T, C>(key)).first;
+      found = table->emplace(key, make_matmul(key)).first;
     } catch (const dnnl::error& e) {
       refuse("matmul", text(g.batch_outer, "x", g.batch_inner, " products of ", g.m, "x", g.k, " and ", g.k, "x", g.n), e);
     }
@@ -373,14 +372,13 @@ MINDGAP_INLINE void conv2d_backward_weights(const ConvGeometry& g, float* grad_w
 MINDGAP_INLINE void matmul(const MatmulGeometry& g, float* c, const float* a, const float* b, float alpha, bool accumulate,
                            const float* bias) {
   if (g.batch() * g.m * g.n == 0) return;
-  if (direct::convolves_best_here()) return direct::matmul(g, c, a, b, alpha, accumulate, bias);
+  if (direct::runs_here()) return direct::matmul(g, c, a, b, alpha, accumulate, bias);
   onednn::matmul(g, c, a, b, alpha, accumulate, bias);
 }
 
 MINDGAP_INLINE void matmul(const MatmulGeometry& g, float* c, const bf16* a, const bf16* b, float alpha, bool accumulate,
                            const float* bias) {
   if (g.batch() * g.m * g.n == 0) return;
-  if (has_bf16()) return onednn::matmul(g, c, a, b, alpha, accumulate, bias);
   const Widened wide_a(a, span_a(g)), wide_b(b, span_b(g));
   matmul(g, c, wide_a.data(), wide_b.data(), alpha, accumulate, bias);
 }
@@ -388,7 +386,6 @@ MINDGAP_INLINE void matmul(const MatmulGeometry& g, float* c, const bf16* a, con
 MINDGAP_INLINE void matmul(const MatmulGeometry& g, bf16* c, const bf16* a, const bf16* b, float alpha, bool accumulate,
                            const float* bias) {
   if (g.batch() * g.m * g.n == 0) return;
-  if (has_bf16()) return onednn::matmul(g, c, a, b, alpha, accumulate, bias);
   // The dense f32 result, then added to C or put in its place, row by row: gaps between C's rows belong to others.
   MatmulGeometry dense = g;
   dense.c = {g.batch_inner * g.m * g.n, g.m * g.n, g.n};

@@ -1,4 +1,4 @@
-// bf16 on a CPU without bf16 instructions: widen the inputs to f32, compute there, round the result.
+// bf16 computed in f32: widen the inputs, compute there, round the result. For CPUs without bf16 instructions, and for products.
 // Bytes: 6 an element each way.
 #pragma once
 

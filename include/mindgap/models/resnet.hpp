@@ -178,6 +178,6 @@ X ResNet<D, P>::run(const X& x, i64 begin, i64 end) {
 
 }  // namespace mindgap
 
-#if defined(MINDGAP_GLUE)
+#if defined(MINDGAP_GLUE) && !defined(MINDGAP_NO_INSTANCES)
 #include <mindgap/models/resnet_instances.hpp>
 #endif

@@ -226,6 +226,6 @@ X UNet2DModel<D, P>::operator()(const X& x, const Tensor<float, 1, D>& timesteps
 
 }  // namespace mindgap
 
-#if defined(MINDGAP_GLUE)
+#if defined(MINDGAP_GLUE) && !defined(MINDGAP_NO_INSTANCES)
 #include <mindgap/models/unet_instances.hpp>
 #endif

@@ -266,6 +266,6 @@ Evaluation evaluate(ResNet<D, P>& net, const StudentData<D, P>& data) {
 
 }  // namespace mindgap
 
-#if defined(MINDGAP_GLUE)
+#if defined(MINDGAP_GLUE) && !defined(MINDGAP_NO_INSTANCES)
 #include <mindgap/study/training_instances.hpp>
 #endif
