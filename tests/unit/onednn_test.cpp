@@ -1,5 +1,5 @@
 // Convolutions and matrix products of the CPU against plain loops in double.
-#include <mindgap/cpu/direct_amx.hpp>
+#include <mindgap/cpu/amx_outer.hpp>
 #include <mindgap/cpu/onednn.hpp>
 
 #include <array>

@@ -11,7 +11,7 @@
 // Bytes: x and grad_y once a block of output channels and group of columns, parts * grad_w twice.
 #pragma once
 
-#include <mindgap/cpu/direct_units.hpp>
+#include <mindgap/cpu/pixel_units.hpp>
 
 namespace mindgap::cpu::direct {
 

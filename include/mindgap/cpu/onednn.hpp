@@ -4,13 +4,12 @@
 // of biases are f32. Every output is overwritten, nothing is accumulated but where `accumulate` says so. All sums are f32.
 //
 // Who does the work:
-//                     AVX2 and FMA                  AVX-512                              neither
-//   f32 convolution   direct_gather, direct_outer   oneDNN                               oneDNN
-//   bf16 convolution  widened to f32                oneDNN with bf16 instructions,       widened to f32
-//                                                   else widened to f32; gradients of
-//                                                   weights with AMX: direct_amx
-//   f32 product       direct_matmul                 direct_matmul                        oneDNN
-//   bf16 product      widened to f32                widened to f32                       widened to f32
+//                     AVX2 and FMA                  AVX-512                          AVX-512 and AMX           neither
+//   f32 convolution   direct_gather, direct_outer   oneDNN                           oneDNN                    oneDNN
+//   bf16 convolution  widened to f32                oneDNN with bf16 instructions,   oneDNN; gradients of      widened to f32
+//                                                   else widened to f32              weights in amx_outer
+//   f32 product       direct_matmul                 direct_matmul                    direct_matmul             oneDNN
+//   bf16 product      widened to f32                widened to f32                   amx_matmul                widened to f32
 // oneDNN (2.6 or 3.x) runs on OpenMP's threads; its primitives are cached by geometry. Widening is correct, and slower than
 // f32. Channels-last 3x3 convolutions on one AVX2 core (peak 102 GFLOP/s): oneDNN 2.6 reaches 40 to 100, by weights 50 to 75;
 // the direct ones 85 to 97, by weights 80 to 92.

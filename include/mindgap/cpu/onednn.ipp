@@ -7,7 +7,8 @@
 
 #include <mindgap/core/error.hpp>
 #include <mindgap/core/memory.hpp>
-#include <mindgap/cpu/direct_amx.hpp>
+#include <mindgap/cpu/amx_matmul.hpp>
+#include <mindgap/cpu/amx_outer.hpp>
 #include <mindgap/cpu/direct_gather.hpp>
 #include <mindgap/cpu/direct_matmul.hpp>
 #include <mindgap/cpu/direct_outer.hpp>
@@ -379,6 +380,7 @@ MINDGAP_INLINE void matmul(const MatmulGeometry& g, float* c, const float* a, co
 MINDGAP_INLINE void matmul(const MatmulGeometry& g, float* c, const bf16* a, const bf16* b, float alpha, bool accumulate,
                            const float* bias) {
   if (g.batch() * g.m * g.n == 0) return;
+  if (amx::runs_here()) return amx::matmul(g, c, a, b, alpha, accumulate, bias);
   const Widened wide_a(a, span_a(g)), wide_b(b, span_b(g));
   matmul(g, c, wide_a.data(), wide_b.data(), alpha, accumulate, bias);
 }
@@ -386,6 +388,7 @@ MINDGAP_INLINE void matmul(const MatmulGeometry& g, float* c, const bf16* a, con
 MINDGAP_INLINE void matmul(const MatmulGeometry& g, bf16* c, const bf16* a, const bf16* b, float alpha, bool accumulate,
                            const float* bias) {
   if (g.batch() * g.m * g.n == 0) return;
+  if (amx::runs_here()) return amx::matmul(g, c, a, b, alpha, accumulate, bias);
   // The dense f32 result, then added to C or put in its place, row by row: gaps between C's rows belong to others.
   MatmulGeometry dense = g;
   dense.c = {g.batch_inner * g.m * g.n, g.m * g.n, g.n};

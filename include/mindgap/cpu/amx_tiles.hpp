@@ -1,30 +1,20 @@
-// Gradients of a convolution's weights and bias in bf16 on CPUs with AMX, whose tiles multiply 16 x 32 by 32 x 16 numbers in
-// one instruction and sum in f32 (Intel, "Architecture instruction set extensions", chapter 3).
+// AMX: eight tile registers of 16 rows of 64 bytes, and one instruction that multiplies 16 x 32 bf16 numbers by 32 x 16 and adds
+// the 16 x 16 products to f32 sums (Intel, "Architecture instruction set extensions", chapter 3). What the two kernels on it
+// share: permission, tile registers, packing, and the inner loop.
 //
-//   grad_w[o, u, v, c] = sum over pixels p of  grad_y[p, o] * x[pixel p shifted by (u, v), c]
-//
-// The sum runs over pixels, so a left tile is 16 output channels of 32 pixels, grad_y transposed, and a right tile 16 inputs of
-// 32 pixels, two pixels side by side in each 32 bits. A unit of about 512 pixels is packed into such tiles: grad_y once, x
-// once for each position of the window, from a copy with zeros around it. Then two by two accumulators take a pair of left
-// and a pair of right tiles at a time, so that loading tiles takes half as long as multiplying them.
-//
-// Why not oneDNN: its kernel (2.6) sums along one row of an image, and a tile's 32 pixels are mostly zeros when a row has 4, 7 or
-// 14; here they run on over rows and images. Two cores of a Xeon with AMX: see bench/README.md.
-//
-// Parts of the batch are summed by themselves, then in order (PartialSums): the number of threads changes no bit.
-// Bytes: x and grad_y once a group of columns, parts * grad_w twice. Channels come in sixteens.
+//   a left tile    16 rows of A, 32 numbers of K each
+//   a right tile   32 numbers of K of 16 columns of B: row k / 2 holds k and k + 1 of each column side by side
 #pragma once
 
-#include <mindgap/cpu/direct_units.hpp>
+#include <mindgap/core/dtype.hpp>
 
+#include <immintrin.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #define MINDGAP_AMX gnu::target("avx512f,avx512bw,avx512vl,amx-tile,amx-bf16")
 
 namespace mindgap::cpu::amx {
-
-using namespace direct;
 
 inline constexpr i64 edge = 16, depth = 32;     // a tile is `edge` rows of `depth` numbers
 inline constexpr i64 tile_size = edge * depth;  // 1 KiB
@@ -39,11 +29,6 @@ inline bool runs_here() {
   static const bool runs = __builtin_cpu_supports("amx-bf16") && __builtin_cpu_supports("avx512bw") &&
                            syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
   return runs;
-}
-// Is this kernel the better one? Long rows fill oneDNN's tiles, and few output channels do not pay for packing x.
-inline bool takes(const ConvGeometry& g) {
-  const bool suits_onednn = g.out_w() >= 24 && g.c_out <= 32;
-  return runs_here() && g.c_in % edge == 0 && g.c_out % edge == 0 && !suits_onednn;
 }
 
 // Makes all eight tile registers of this thread 16 rows of 64 bytes, for as long as the object lives.
@@ -64,25 +49,26 @@ class Tiles {
 
 alignas(32) inline constexpr bf16 zeros[edge] = {};
 
-// 16 numbers of pixel p and 16 of pixel p + 1, alternating.
-[[MINDGAP_AMX]] inline __m512i pair(const bf16* first, const bf16* second) {
+// 16 numbers of one row and 16 of another, alternating.
+[[MINDGAP_AMX]] inline __m512i pair(__m256i first, __m256i second) {
   alignas(64) static constexpr std::uint16_t order[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
                                                           8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
-  const __m512i both =
-      _mm512_maskz_inserti64x4(all8, _mm512_castsi256_si512(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(first))),
-                               _mm256_loadu_si256(reinterpret_cast<const __m256i*>(second)), 1);
-  return _mm512_permutexvar_epi16(_mm512_load_si512(order), both);
+  return _mm512_permutexvar_epi16(_mm512_load_si512(order),
+                                  _mm512_maskz_inserti64x4(all8, _mm512_castsi256_si512(first), second, 1));
 }
+[[MINDGAP_AMX]] inline __m256i load_16(const bf16* from) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)); }
 
 // Right tiles, to[pixel / 32][pixel / 2 % 16][16][2]: 16 inputs at from + offset[pixel], zeros behind the last pixel.
 [[MINDGAP_AMX]] inline void pack_right(bf16* to, const bf16* from, const i32* offset, i64 pixels, i64 tile_stride) {
   for (; pixels >= depth; pixels -= depth, offset += depth, to += tile_stride)
 #pragma GCC unroll 16
-    for (i64 p = 0; p < depth; p += 2) _mm512_store_si512(to + p * edge, pair(from + offset[p], from + offset[p + 1]));
-  if (pixels > 0)
     for (i64 p = 0; p < depth; p += 2)
-      _mm512_store_si512(to + p * edge,
-                         pair(p < pixels ? from + offset[p] : zeros, p + 1 < pixels ? from + offset[p + 1] : zeros));
+      _mm512_store_si512(to + p * edge, pair(load_16(from + offset[p]), load_16(from + offset[p + 1])));
+  if (pixels > 0)
+    for (i64 p = 0; p < depth; p += 2) {
+      const auto at = [&](i64 q) { return q < pixels ? from + offset[q] : zeros; };
+      _mm512_store_si512(to + p * edge, pair(load_16(at(p)), load_16(at(p + 1))));
+    }
 }
 
 // Rows become columns, in 32-bit elements.
@@ -117,7 +103,7 @@ alignas(32) inline constexpr bf16 zeros[edge] = {};
 
 // Left tiles, to[pixel / 32][16 channels][32 pixels], of from[pixel][channels]; sum (or null) gains the 16 channels' sums.
 [[MINDGAP_AMX]] inline void pack_left(bf16* to, const bf16* from, i64 channels, i64 pixels, i64 tile_stride, float* sum) {
-  const i64 tiles = divide_up(pixels, depth);
+  const i64 tiles = (pixels + depth - 1) / depth;
   __m512 total = _mm512_setzero_ps();
   const __m512i high = _mm512_set1_epi32(i32(0xffff0000u));
   for (i64 tile = 0; tile < tiles; ++tile) {
@@ -125,7 +111,8 @@ alignas(32) inline constexpr bf16 zeros[edge] = {};
 #pragma GCC unroll 16
     for (int q = 0; q < 16; ++q) {
       const i64 p = tile * depth + 2 * q;
-      row[q] = pair(p < pixels ? from + p * channels : zeros, p + 1 < pixels ? from + (p + 1) * channels : zeros);
+      row[q] =
+          pair(load_16(p < pixels ? from + p * channels : zeros), load_16(p + 1 < pixels ? from + (p + 1) * channels : zeros));
       if (sum) {
         total = _mm512_add_ps(total, _mm512_castsi512_ps(_mm512_maskz_slli_epi32(all16, row[q], 16)));
         total = _mm512_add_ps(total, _mm512_castsi512_ps(_mm512_and_si512(row[q], high)));
@@ -136,6 +123,35 @@ alignas(32) inline constexpr bf16 zeros[edge] = {};
     for (int i = 0; i < 16; ++i) _mm512_store_si512(to + tile * tile_stride + i * depth, row[i]);
   }
   if (sum) _mm512_storeu_ps(sum, _mm512_add_ps(_mm512_loadu_ps(sum), total));
+}
+
+// Which axis of a stored matrix is K: its rows run along K, or each row holds one k.
+enum class Stored { along_k, across_k };
+
+// Tiles, to[k / 32], of 16 rows of A (`left`) or 16 columns of B of which `count` exist, over `k` numbers of K; zeros fill up.
+// `row` is the distance of the stored matrix's rows.
+[[MINDGAP_AMX]] inline void pack_tiles(bf16* to, i64 tile_stride, const bf16* from, i64 row, Stored stored, bool left, i64 count,
+                                       i64 k) {
+  for (i64 begin = 0; begin < k; begin += depth, to += tile_stride) {
+    const i64 here = k - begin < depth ? k - begin : depth;
+    __m512i r[16];
+    if (stored == Stored::along_k) {
+      const __mmask32 valid = here == depth ? ~__mmask32(0) : (__mmask32(1) << here) - 1;
+#pragma GCC unroll 16
+      for (i64 i = 0; i < 16; ++i)
+        r[i] = i < count ? _mm512_maskz_loadu_epi16(valid, from + i * row + begin) : _mm512_setzero_si512();
+    } else {
+      const __mmask16 valid = count >= edge ? all16 : __mmask16((1 << count) - 1);
+      const auto load = [&](i64 i) __attribute__((target("avx512f,avx512bw,avx512vl"))) {
+        return i < here ? _mm256_maskz_loadu_epi16(valid, from + (begin + i) * row) : _mm256_setzero_si256();
+      };
+#pragma GCC unroll 16
+      for (i64 i = 0; i < 16; ++i) r[i] = pair(load(2 * i), load(2 * i + 1));
+    }
+    if ((stored == Stored::along_k) != left) transpose_16x16(r);
+#pragma GCC unroll 16
+    for (i64 i = 0; i < 16; ++i) _mm512_store_si512(to + i * depth, r[i]);
+  }
 }
 
 // c[i][j] (+)= sum over `steps` of left[step][i] * right[step][j] for Left by Right tiles, 16 rows of c apart and 16 columns.
@@ -185,64 +201,6 @@ template <int Left, int Right>
   if constexpr (Left * Right > 1) _tile_stored(1, c1, row_bytes);
   if constexpr (Left * Right > 2) _tile_stored(2, c2, row_bytes);
   if constexpr (Left * Right > 3) _tile_stored(3, c3, row_bytes);
-}
-
-// takes(g) must hold.
-inline void conv2d_backward_weights(const ConvGeometry& g, float* grad_w, float* grad_bias, const bf16* x, const bf16* grad_y) {
-  const i64 segment = g.kw * g.c_in, columns = g.kh * segment, size = g.weight_size(), threads = omp_get_max_threads();
-  const PixelUnits units(g, 512, false);
-  // Tiles, and how many right ones are packed at a time.
-  const i64 lefts = g.c_out / edge, rights = columns / edge, run = lefts == 1 ? 4 : 2;
-  // Parts of the batch only where weights are few: a part reads and writes all of them. Column tiles then go round the threads.
-  const i64 parts = std::clamp<i64>(std::min(units.count / 4, (1 << 18) / size), 1, 16);
-  const i64 runs = divide_up(rights, run), groups = std::min(divide_up(4 * threads, parts), runs);
-  PartialSums sums(grad_w, grad_bias, size, g.c_out, parts);
-
-  const i64 most_steps = divide_up(units.most_pixels(), depth), left_size = lefts * most_steps * tile_size;
-  const i64 right_size = run * most_steps * tile_size, copy_size = units.copy_size(0);
-  const Scratch scratch(threads * (left_size + right_size + copy_size) / 2);
-#pragma omp parallel
-  {
-    const Tiles tiles;
-    bf16* left = reinterpret_cast<bf16*>(scratch.data()) + omp_get_thread_num() * (left_size + right_size + copy_size);
-    bf16 *right = left + left_size, *copy = right + right_size;
-#pragma omp for schedule(dynamic, 1)
-    for (i64 task = 0; task < parts * groups; ++task) {
-      const i64 part = task / groups, group = task % groups;
-      const i64 first = runs * group / groups * run, last = std::min(rights, runs * (group + 1) / groups * run);
-      bool add = false;
-      for (i64 u = units.count * part / parts; u < units.count * (part + 1) / parts; ++u, add = true) {
-        const auto [y_pixel, pixels] = units.pixels(u);
-        const bf16* source = units.source(u, x, copy);
-        const i64 steps = divide_up(pixels, depth);
-        // Left tiles in pairs, [pair][step][2].
-        for (i64 i = 0; i < lefts; ++i) {
-          const i64 pair_width = std::min<i64>(2, lefts - i / 2 * 2);
-          pack_left(left + (i / 2 * 2 * steps + i % 2) * tile_size, grad_y + y_pixel * g.c_out + i * edge, g.c_out, pixels,
-                    pair_width * tile_size, grad_bias && group == 0 ? sums.bias(part) + i * edge : nullptr);
-        }
-        for (i64 j = first; j < last; j += run) {
-          const i64 here = std::min(run, last - j);
-          for (i64 k = 0; k < here; ++k) {
-            const i64 column = (j + k) * edge;
-            pack_right(right + k * tile_size, source + column / segment * units.row_size + column % segment, units.offset.data(),
-                       pixels, here * tile_size);
-          }
-          for (i64 i = 0; i < lefts; i += 2) {
-            const bf16* from = left + i * steps * tile_size;
-            float* c = sums.weights(part) + i * edge * columns + j * edge;
-            if (i + 1 < lefts && here == 2) multiply<2, 2>(from, right, steps, c, columns, add);
-            else if (i + 1 < lefts) multiply<2, 1>(from, right, steps, c, columns, add);
-            else if (here == 4) multiply<1, 4>(from, right, steps, c, columns, add);
-            else if (here == 3) multiply<1, 3>(from, right, steps, c, columns, add);
-            else if (here == 2) multiply<1, 2>(from, right, steps, c, columns, add);
-            else multiply<1, 1>(from, right, steps, c, columns, add);
-          }
-        }
-      }
-    }
-  }
-  sums.finish();
 }
 
 }  // namespace mindgap::cpu::amx
