@@ -12,6 +12,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#if defined(__NVCC__)
+#pragma nv_diag_suppress 1675  // nvcc passes GCC's unroll pragmas on, and warns of each
+#endif
+
 #define MINDGAP_AMX gnu::target("avx512f,avx512bw,avx512vl,amx-tile,amx-bf16")
 
 namespace mindgap::cpu::amx {
