@@ -15,6 +15,15 @@ if(MINDGAP_CUDA)
   endif()
   enable_language(CUDA)
   find_package(CUDAToolkit REQUIRED)
+  # cuDNN has no CMake package: it is in the toolkit, among the system's libraries, or in Python's package nvidia-cudnn.
+  execute_process(COMMAND python3 -c "import nvidia.cudnn as c; print(list(c.__path__)[0])" OUTPUT_VARIABLE python_cudnn
+                  OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+  find_path(MINDGAP_CUDNN_INCLUDE cudnn.h PATHS ${CUDAToolkit_INCLUDE_DIRS} ${python_cudnn}/include)
+  find_library(MINDGAP_CUDNN_LIBRARY NAMES cudnn libcudnn.so.9 PATHS ${CUDAToolkit_LIBRARY_DIR} ${python_cudnn}/lib)
+  if(NOT MINDGAP_CUDNN_INCLUDE OR NOT MINDGAP_CUDNN_LIBRARY)
+    message(FATAL_ERROR "MINDGAP_CUDA is ON but cuDNN 9 was not found. Install it beside the CUDA toolkit, or with pip as "
+                        "nvidia-cudnn-cu13; or pass -DMINDGAP_CUDNN_INCLUDE and -DMINDGAP_CUDNN_LIBRARY.")
+  endif()
 endif()
 
 # mindgap_sources_language(source...): an app's or a test's source is C++ in a CPU build and CUDA in a CUDA build.

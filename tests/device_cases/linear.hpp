@@ -1,0 +1,88 @@
+// Calls of convolution, linear layers, matrix products and attention, for the comparison of devices.
+#pragma once
+
+#include <mindgap/ops/attention.hpp>
+#include <mindgap/ops/conv.hpp>
+#include <mindgap/ops/matmul.hpp>
+
+#include "tests/device_cases/case.hpp"
+
+namespace mindgap::test {
+
+// All three directions of a convolution with a bias.
+template <Device D, class T>
+Outputs convolution(Shape<4> x_shape, i64 c_out, i64 kernel, i64 stride) {
+  const i64 c_in = x_shape[3];
+  const ConvOptions options{stride, kernel / 2};
+  const float deviation = 1.f / std::sqrt(float(kernel * kernel * c_in));
+  const auto x = random_on<D, T>(x_shape, 1), w = random_on<D, T>(Shape<4>(c_out, kernel, kernel, c_in), 2, 0.f, deviation);
+  const auto bias = random_on<D>(Shape<1>(c_out), 3);
+  const auto y = conv2d(x, w, bias, options);
+  // Small enough that gradients of weights, sums over all pixels, are of order one.
+  const auto grad_y = random_on<D, T>(y.shape(), 4, 0.f, 1.f / std::sqrt(float(y.rows())));
+  Tensor<T, 4, D> grad_x(x.shape());
+  Tensor<float, 4, D> grad_w(w.shape());
+  Tensor<float, 1, D> grad_bias(bias.shape());
+  conv2d_backward_data(grad_x, grad_y, w, options);
+  conv2d_backward_weights(grad_w, grad_bias, x, grad_y, options);
+  return outputs(y, grad_x, grad_w, grad_bias);
+}
+
+template <Device D, class T>
+Outputs linear_both_ways(i64 rows, i64 in, i64 out) {
+  const auto x = random_on<D, T>(Shape(rows, in), 1), w = random_on<D, T>(Shape(out, in), 2, 0.f, 1.f / std::sqrt(float(in)));
+  const auto bias = random_on<D>(Shape<1>(out), 3);
+  const auto y = linear(x, w, bias);
+  const auto grad_y = random_on<D, T>(y.shape(), 4, 0.f, 1.f / std::sqrt(float(rows)));
+  Tensor<T, 2, D> grad_x(x.shape());
+  Tensor<float, 2, D> grad_w(w.shape());
+  Tensor<float, 1, D> grad_bias(bias.shape());
+  linear_backward_data(grad_x, grad_y, w);
+  linear_backward_weight(grad_w, x, grad_y);
+  bias_backward(grad_bias, grad_y);
+  return outputs(y, grad_x, grad_w, grad_bias);
+}
+
+template <Device D, class T>
+Outputs attention_both_ways(i64 n, i64 l, i64 m, i64 heads, i64 d) {
+  const auto q = random_on<D, T>(Shape(n, l, heads * d), 1), k = random_on<D, T>(Shape(n, m, heads * d), 2);
+  const auto v = random_on<D, T>(Shape(n, m, heads * d), 3), grad_y = random_on<D, T>(q.shape(), 4);
+  const auto [y, p] = attention(q, k, v, heads);
+  Tensor<T, 3, D> grad_q(q.shape()), grad_k(k.shape()), grad_v(v.shape());
+  attention_backward(grad_q, grad_k, grad_v, grad_y, q, k, v, p);
+  return outputs(y, p, grad_q, grad_k, grad_v);
+}
+
+template <Device D, class T>
+Outputs products(bool transpose_a, bool transpose_b) {
+  const auto a = transpose_a ? random_on<D, T>(Shape(3, 24, 40), 1) : random_on<D, T>(Shape(3, 40, 24), 1);
+  const auto b = transpose_b ? random_on<D, T>(Shape(3, 16, 24), 2) : random_on<D, T>(Shape(3, 24, 16), 2);
+  return outputs(matmul(a, b, transpose_a, transpose_b));
+}
+
+// What the models do: 3x3 and 1x1, strides, a stem of few channels, heads of attention.
+template <Device D>
+std::vector<DeviceCase> linear_cases() {
+  std::vector<DeviceCase> cases;
+  const auto add = [&]<class T>(T, double tolerance) {
+    const auto one = [&](const std::string& what, std::function<Outputs()> run) {
+      cases.push_back({what + " " + name(dtype_of<T>), tolerance, std::move(run)});
+    };
+    one("conv 3x3", [] { return convolution<D, T>(Shape(4, 14, 14, 32), 64, 3, 1); });
+    one("conv 3x3 stride 2", [] { return convolution<D, T>(Shape(3, 7, 7, 64), 128, 3, 2); });
+    one("conv 1x1 stride 2", [] { return convolution<D, T>(Shape(3, 14, 14, 16), 32, 1, 2); });
+    one("conv of one channel", [] { return convolution<D, T>(Shape(2, 28, 28, 1), 16, 3, 1); });
+    one("conv to one channel", [] { return convolution<D, T>(Shape(2, 28, 28, 32), 1, 3, 1); });
+    one("conv 7x7 stride 2", [] { return convolution<D, T>(Shape(2, 32, 32, 3), 64, 7, 2); });
+    one("linear", [] { return linear_both_ways<D, T>(37, 128, 10); });
+    one("attention", [] { return attention_both_ways<D, T>(3, 49, 49, 8, 8); });
+    one("cross attention", [] { return attention_both_ways<D, T>(2, 16, 7, 2, 32); });
+    for (bool a : {false, true})
+      for (bool b : {false, true}) one(text("product ", a, b), [=] { return products<D, T>(a, b); });
+  };
+  add(float{}, 1e-5);
+  add(bf16{}, 5e-2);
+  return cases;
+}
+
+}  // namespace mindgap::test
