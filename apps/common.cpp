@@ -1,6 +1,8 @@
 // Bodies of common.hpp.
 #include "common.hpp"
 
+#include <mindgap/cpu/onednn.hpp>
+
 #include <algorithm>
 #include <charconv>
 #include <cmath>
@@ -181,12 +183,12 @@ int run_app(int argc, char** argv, const std::string& name, const std::string& d
 bool interrupted() { return signalled != 0; }
 void stop_interrupted(const std::string& how_to_go_on) { throw Interrupted{how_to_go_on}; }
 
-std::string usable_precision(const CommonOptions& common) {
-  if (common.precision != "bf16" || cpu::has_bf16()) return common.precision;
+bool computes_in_bf16(const CommonOptions& common, bool on_cpu) {
+  if (common.precision != "bf16" || !on_cpu || cpu::has_bf16()) return common.precision == "bf16";
   static bool told = false;
   if (!told) std::cerr << "mindgap: this CPU has no bf16 instructions; running in f32" << std::endl;
   told = true;
-  return "f32";
+  return false;
 }
 
 // --- progress -------------------------------------------------------------------------------------------------------

@@ -10,9 +10,10 @@
 // block on standard error. common.cpp alone includes cxxopts, which costs seconds of compiling.
 #pragma once
 
+#include <mindgap/core/dtype.hpp>
 #include <mindgap/core/error.hpp>
-#include <mindgap/cpu/onednn.hpp>
 #include <mindgap/cpu/runtime.hpp>
+#include <mindgap/cuda/library.hpp>
 
 #include <chrono>
 #include <filesystem>
@@ -92,22 +93,34 @@ int run_app(int argc, char** argv, const std::string& name, const std::string& d
 bool interrupted();
 [[noreturn]] void stop_interrupted(const std::string& how_to_go_on);
 
-// f(Cpu{}) or f(Cuda{}). "auto" takes the GPU where this build has one.
+// f(Cpu{}) or f(Cuda{}). "auto" takes the GPU where this build and this machine have one.
 template <class F>
 auto with_device(const CommonOptions& common, F&& f) {
+#if defined(__CUDACC__)
+  if (common.device != "cpu") {
+    if (Runtime<Cuda>::available()) return f(Cuda{});
+    if (common.device == "cuda")
+      throw UsageError("this machine has no GPU that this build can use",
+                       {{"flag", "--device cuda"}, {"remedy", "install a GPU driver for CUDA 13, or use --device cpu"}});
+  }
+#else
   if (common.device == "cuda")
     throw UsageError("this build has no CUDA",
                      {{"flag", "--device cuda"}, {"remedy", "configure with -DMINDGAP_CUDA=ON, or use --device cpu"}});
+#endif
   return f(Cpu{});
 }
 
-// The precision that a run on the CPU has: "bf16" becomes "f32", told once, where the CPU has no bf16 instructions.
-std::string usable_precision(const CommonOptions& common);
+// Whether a run computes in bf16: where --precision asks for it and the CPU can; where it cannot it says so once.
+bool computes_in_bf16(const CommonOptions& common, bool on_cpu);
 
-// f(float{}) or f(bf16{}).
+// f(device, element): Cpu{} or Cuda{}, and float{} or bf16{}, as --device and --precision ask.
 template <class F>
-auto with_precision(const std::string& precision, F&& f) {
-  return precision == "bf16" ? f(bf16{}) : f(float{});
+void with_types(const CommonOptions& common, F&& f) {
+  with_device(common, [&]<class D>(D device) {
+    if (computes_in_bf16(common, std::is_same_v<D, Cpu>)) f(device, bf16{});
+    else f(device, float{});
+  });
 }
 
 // "3 min 12 s", "41 s", "2 h 5 min".

@@ -25,18 +25,16 @@ int main(int argc, char** argv) {
       [&](const CommonOptions& common) {
         if (split != "train" && split != "test")
           throw UsageError("bad value for --split: \"" + split + "\"", {{"wanted", "train or test"}});
-        with_device(common, [&]<class D>(D) {
-          with_precision(usable_precision(common), [&]<class T>(T) {
-            const auto student = load_student<D, Precision<T>>(model);
-            const Dataset set = load_dataset(data, split);
-            check_student_data(student.info, set);
-            const StudentData<D, Precision<T>> batches(set, evaluation_options(batch, {}, student.info.normalisation));
-            const std::string json = evaluation_json(evaluate(*student.net, batches), set.class_names);
-            std::cout << json;
-            if (common.out.empty()) return;
-            make_folder(common.out);
-            write_file_atomic(common.out / "evaluation.json", json);
-          });
+        with_types(common, [&]<class D, class T>(D, T) {
+          const auto student = load_student<D, Precision<T>>(model);
+          const Dataset set = load_dataset(data, split);
+          check_student_data(student.info, set);
+          const StudentData<D, Precision<T>> batches(set, evaluation_options(batch, {}, student.info.normalisation));
+          const std::string json = evaluation_json(evaluate(*student.net, batches), set.class_names);
+          std::cout << json;
+          if (common.out.empty()) return;
+          make_folder(common.out);
+          write_file_atomic(common.out / "evaluation.json", json);
         });
       });
 }

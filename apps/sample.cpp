@@ -35,12 +35,13 @@ std::pair<i64, i64> parse_shard(const std::string& given) {
 }
 
 template <Device D, class P>
-void write_set(const Options& o, const CommonOptions& common, const std::string& precision) {
+void write_set(const Options& o, const CommonOptions& common) {
   const auto [part, parts] = parse_shard(o.shard);
   const SamplerKind kind = check_flags([&] { return sampler_by_name(o.sampler); });
   const Generator<D, P> generator = load_generator<D, P>(o.model, kind);
   const Sampler sampler = check_flags([&] { return Sampler(generator.info.scheduler, o.steps, o.eta); });
 
+  const std::string precision = name(dtype_of<typename P::compute>);
   const ShardWriter writer(common.out, synthetic_manifest(generator, sampler, o.per_class, o.guidance, common.seed, precision),
                            part, parts);
   Progress progress("sample", writer.part_images(), writer.part_images() - writer.pending_images(), "images");
@@ -61,7 +62,7 @@ int main(int argc, char** argv) {
       argc, argv, "sample", "Writes a labelled synthetic data set with a generator; run it again to go on after an interruption.",
       [&](Flags& flags) {
         flags.add("model", &o.model, "a generator folder, of train_generator or of diffusers");
-        flags.add("per-class", &o.per_class, "images of each class", {1, 1'000'000'000});
+        flags.add("per-class", &o.per_class, "images of each class", {1, 1 << 24});
         flags.add("guidance", &o.guidance, "weight of the class: 1 is none beyond the conditional model, 0 no class", {0, 1e6});
         flags.add("steps", &o.steps, "denoising steps");
         flags.add("sampler", &o.sampler, "ddpm, ddim, dpmpp_2m or euler");
@@ -71,9 +72,6 @@ int main(int argc, char** argv) {
         for (const char* needed : {"model", "per-class", "out"}) flags.require(needed);
       },
       [&](const CommonOptions& common) {
-        const std::string precision = usable_precision(common);
-        with_device(common, [&]<class D>(D) {
-          with_precision(precision, [&]<class T>(T) { write_set<D, Precision<T>>(o, common, precision); });
-        });
+        with_types(common, [&]<class D, class T>(D, T) { write_set<D, Precision<T>>(o, common); });
       });
 }

@@ -70,13 +70,14 @@ JobHooks hooks(const std::string& name, const std::string& unit) {
 
 // The configured generator, or one that is trained first.
 template <Device D, class P>
-std::filesystem::path generator_folder(const StudyConfig& c, const CommonOptions& common, const std::string& precision) {
+std::filesystem::path generator_folder(const StudyConfig& c, const CommonOptions& common) {
   if (!c.generator.empty()) return c.generator;
   const GeneratorConfig& g = c.train_generator;
   GeneratorTraining training;
   training.steps = g.steps, training.batch = g.batch, training.warmup = g.warmup, training.rate = g.rate, training.seed = g.seed;
   training.channels = g.channels, training.layers_per_block = g.layers, training.groups = g.groups, training.head = g.head;
-  const GeneratorOutput out{common.out / "generator", 250, 8, "study (train_generator of its configuration)", precision};
+  const GeneratorOutput out{common.out / "generator", 250, 8, "study (train_generator of its configuration)",
+                            name(dtype_of<typename P::compute>)};
   if (!std::filesystem::exists(out.folder / "training.txt") &&
       !train_generator<D, P>(training, load_dataset(c.data, "train"), out, hooks("study: generator", "steps")))
     stop_interrupted("the checkpoint has every step; the same command goes on from there");
@@ -84,7 +85,8 @@ std::filesystem::path generator_folder(const StudyConfig& c, const CommonOptions
 }
 
 template <Device D, class P>
-void run(StudyConfig c, const CommonOptions& common, const std::string& precision) {
+void run(StudyConfig c, const CommonOptions& common) {
+  const std::string precision = name(dtype_of<typename P::compute>);
   StudyData data = load_real(c);
   make_folder(common.out);
   const FileLock lock(common.out / ".lock", "runs a study in this folder");
@@ -92,7 +94,7 @@ void run(StudyConfig c, const CommonOptions& common, const std::string& precisio
   const std::filesystem::path synthetic = common.out / "synthetic";
   const auto start = std::chrono::steady_clock::now();
 
-  const auto generator = load_generator<D, P>(generator_folder<D, P>(c, common, precision), sampler_by_name(c.sampler));
+  const auto generator = load_generator<D, P>(generator_folder<D, P>(c, common), sampler_by_name(c.sampler));
   const Sampler sampler(generator.info.scheduler, c.sampling_steps);
   const ShardManifest manifest = synthetic_manifest(generator, sampler, c.per_class, c.guidance, c.sampling_seed, precision);
   {
@@ -155,9 +157,6 @@ int main(int argc, char** argv) {
       [&](const CommonOptions& common) {
         StudyConfig c = read_study_config(config);
         for (u64& seed : c.seeds) seed += common.seed;  // the same study with other students
-        const std::string precision = usable_precision(common);
-        with_device(common, [&]<class D>(D) {
-          with_precision(precision, [&]<class T>(T) { run<D, Precision<T>>(c, common, precision); });
-        });
+        with_types(common, [&]<class D, class T>(D, T) { run<D, Precision<T>>(c, common); });
       });
 }

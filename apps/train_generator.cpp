@@ -44,7 +44,8 @@ std::vector<i64> parse_channels(const std::string& given) {
 }
 
 template <Device D, class P>
-void train(const Options& o, const CommonOptions& common, const std::string& precision) {
+void train(const Options& o, const CommonOptions& common) {
+  const std::string precision = name(dtype_of<typename P::compute>);
   const Dataset data = load_dataset(o.data, "train");
   std::cerr << "train_generator: " << data.size() << " images of " << data.classes() << " classes, " << precision << std::endl;
   std::optional<Progress> progress;
@@ -98,9 +99,6 @@ int main(int argc, char** argv) {
         t.schedule = by_name("schedule", o.schedule, BetaSchedule::squaredcos_cap_v2);
         t.prediction = by_name("prediction", o.prediction, Prediction::v_prediction);
         check_flags([&] { t.check(); });
-        const std::string precision = usable_precision(common);
-        with_device(common, [&]<class D>(D) {
-          with_precision(precision, [&]<class T>(T) { train<D, Precision<T>>(o, common, precision); });
-        });
+        with_types(common, [&]<class D, class T>(D, T) { train<D, Precision<T>>(o, common); });
       });
 }

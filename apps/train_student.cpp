@@ -50,7 +50,8 @@ std::string settings(const Options& o, const CommonOptions& common, const std::s
 }
 
 template <Device D, class P>
-void train(Options o, const CommonOptions& common, const std::string& precision) {
+void train(Options o, const CommonOptions& common) {
+  const std::string precision = name(dtype_of<typename P::compute>);
   const Dataset data = load(o, common.seed);
   const Stem stem = o.stem == "large" ? Stem::large : Stem::small;
   const auto config =
@@ -135,9 +136,6 @@ int main(int argc, char** argv) {
         t.schedule = check_flags([&] { return Schedule::kind_of(o.schedule); });
         t.augmentation = {!o.no_flip, o.shift, 0, 0};
         t.seed = common.seed;
-        const std::string precision = usable_precision(common);
-        with_device(common, [&]<class D>(D) {
-          with_precision(precision, [&]<class T>(T) { train<D, Precision<T>>(o, common, precision); });
-        });
+        with_types(common, [&]<class D, class T>(D, T) { train<D, Precision<T>>(o, common); });
       });
 }

@@ -270,6 +270,11 @@ BOOST_AUTO_TEST_CASE(damaged_folders) {
   BOOST_TEST(with_json("\"class_names\": [", "\"class_names\": [3, ").find("damaged") != std::string::npos);
   BOOST_TEST(with_json("shards 1", "shards 2").find("its format is") != std::string::npos);
   BOOST_TEST(with_json("}", "").find("damaged") != std::string::npos);
+  // A manifest that promises millions is refused as quickly: only the files that are there are looked at.
+  BOOST_TEST(with_json("\"images_per_class\": 5", "\"images_per_class\": 30000000").find("chunks are missing") !=
+             std::string::npos);
+  BOOST_TEST(with_json("\"images_per_class\": 5", "\"images_per_class\": 4000000000").find("wanted 1 to 268435456") !=
+             std::string::npos);
   BOOST_TEST(with_json("\"images_per_class\": 5", "\"images_per_class\": 50").find("32 of 35 chunks are missing") !=
              std::string::npos);
   fs::remove(folder.path / "dataset.json");

@@ -34,13 +34,13 @@ Var<T, N, D> batch_norm(F tail, const Var<T, N, D>& x, const Tensor<float, 1, D>
         if (xs) grads.x = xs->destination();
         if (gs) grads.gamma = gs->destination();
         if (bs) grads.beta = bs->destination();
-        for (size_t k = 0; k < K; ++k)
+        for (size_t k = 0; k != K; ++k)
           if (es[k]) grads.extras[k] = es[k]->destination();
         batch_norm_backward(tail, ys->gradient(), in, grads);
         if (xs) xs->commit(grads.x);
         if (gs) gs->commit(grads.gamma);
         if (bs) bs->commit(grads.beta);
-        for (size_t k = 0; k < K; ++k)
+        for (size_t k = 0; k != K; ++k)
           if (es[k]) es[k]->commit(grads.extras[k]);
       });
   return y;

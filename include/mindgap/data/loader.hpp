@@ -45,10 +45,15 @@ inline LoaderOptions evaluation_options(i64 batch, const Augmentation& augmentat
   return {batch, 0, false, LastBatch::keep, augmentation, normalisation, false};
 }
 
-template <Real T>
+template <Real T, Device D = Cpu>
 struct Batch {
-  Tensor<T, 4, Cpu> images;    // [B, h, w, C]
-  Tensor<i64, 1, Cpu> labels;  // [B]
+  Tensor<T, 4, D> images;    // [B, h, w, C]
+  Tensor<i64, 1, D> labels;  // [B]
+
+  template <Device E>
+  Batch<T, E> to() const {
+    return {images.template to<E>(), labels.template to<E>()};
+  }
 };
 
 // A place in training: `step` of `epoch`, both from 0.

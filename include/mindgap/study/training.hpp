@@ -49,7 +49,7 @@ class StudentData {
   i64 steps_per_epoch() const { return loader_.steps_per_epoch(); }
   i64 size() const { return loader_.dataset().size(); }
 
-  Batch<T> batch(i64 step) const;
+  Batch<T, D> batch(i64 step) const;
 
  private:
   Loader<T> loader_;
@@ -65,7 +65,7 @@ StudentData<D, P>::StudentData(ResNet<D, P>& net, i64 first, const Dataset& data
   in_order.last = LastBatch::keep;
   const Loader<T> plain(data, in_order);
   for (i64 step = 0; step < plain.steps_per_epoch(); ++step) {
-    const Tensor<T, 4, D> part = net.run(plain.batch(0, step).images, 0, first);
+    const Tensor<T, 4, D> part = net.run(plain.batch(0, step).images.template to<D>(), 0, first);
     if (!features_.defined()) {
       Shape<4> all = part.shape();
       all[0] = data.size();
@@ -77,18 +77,19 @@ StudentData<D, P>::StudentData(ResNet<D, P>& net, i64 first, const Dataset& data
 }
 
 template <Device D, class P>
-Batch<typename P::compute> StudentData<D, P>::batch(i64 step) const {
-  if (!features_.defined()) return loader_.batch(step);
+Batch<typename P::compute, D> StudentData<D, P>::batch(i64 step) const {
+  if (!features_.defined()) return loader_.batch(step).template to<D>();
   const Position at = loader_.position(step);
   const std::vector<i64> indices = loader_.batch_indices(at.epoch, at.step);
   Shape<4> shape = features_.shape();
   shape[0] = i64(indices.size());
-  Batch<T> out{Tensor<T, 4, D>(shape), Tensor<i64, 1, D>(Shape<1>(shape[0]))};
+  const Tensor<T, 4, D> images(shape);
+  std::vector<i64> labels;
   for (i64 i = 0; i < shape[0]; ++i) {
-    out.images.slice(i, i + 1).copy_from(features_.slice(indices[size_t(i)], indices[size_t(i)] + 1));
-    out.labels.data()[i] = loader_.dataset().labels.data()[indices[size_t(i)]];
+    images.slice(i, i + 1).copy_from(features_.slice(indices[size_t(i)], indices[size_t(i)] + 1));
+    labels.push_back(loader_.dataset().labels.data()[indices[size_t(i)]]);
   }
-  return out;
+  return {images, Tensor<i64, 1, D>::from(labels, Shape<1>(shape[0]))};
 }
 
 // Replaces the statistics of the batch norms that the patterns match by the plain average over one unaugmented pass of the
@@ -111,7 +112,8 @@ void reestimate_statistics(ResNet<D, P>& net, const std::vector<std::string>& pa
   options.shuffle = options.augment = false;
   options.last = LastBatch::keep_unless_one;
   const Loader<typename P::compute> loader(data, options);
-  for (i64 step = 0; step < loader.steps_per_epoch(); ++step) net.run(loader.batch(0, step).images, 0, net.unit_count() - 1);
+  for (i64 step = 0; step < loader.steps_per_epoch(); ++step)
+    net.run(loader.batch(0, step).images.template to<D>(), 0, net.unit_count() - 1);
   each_norm([](auto& norm) { norm.cumulative = false; });
 }
 
