@@ -32,11 +32,13 @@ StudyData load_real(StudyConfig& c) {
   return out;
 }
 
-// Rows of two configurations must never meet in one table.
+std::filesystem::path configuration_of(const std::filesystem::path& out) { return out / "configuration.json"; }
+
+// What two configurations made must never meet in one folder.
 void check_same_configuration(const StudyConfig& c, const std::filesystem::path& out) {
-  const std::filesystem::path as_run = out / "configuration.json";
+  const std::filesystem::path as_run = configuration_of(out);
   const std::string now = study_config_json(c);
-  if (!std::filesystem::exists(out / "results.csv")) return write_file_atomic(as_run, now);
+  if (!std::filesystem::exists(as_run)) return;
   std::istringstream old_lines(read_file(as_run)), new_lines(now);
   for (std::string a, b; std::getline(old_lines, a) && std::getline(new_lines, b);)
     if (a != b)
@@ -68,34 +70,46 @@ JobHooks hooks(const std::string& name, const std::string& unit) {
   return out;
 }
 
+GeneratorTraining generator_training(const GeneratorConfig& g) {
+  GeneratorTraining out;
+  out.steps = g.steps, out.batch = g.batch, out.warmup = g.warmup, out.rate = g.rate, out.seed = g.seed;
+  out.channels = g.channels, out.layers_per_block = g.layers, out.groups = g.groups, out.head = g.head;
+  return out;
+}
+
 // The configured generator, or one that is trained first.
 template <Device D, class P>
-std::filesystem::path generator_folder(const StudyConfig& c, const CommonOptions& common) {
-  if (!c.generator.empty()) return c.generator;
-  const GeneratorConfig& g = c.train_generator;
-  GeneratorTraining training;
-  training.steps = g.steps, training.batch = g.batch, training.warmup = g.warmup, training.rate = g.rate, training.seed = g.seed;
-  training.channels = g.channels, training.layers_per_block = g.layers, training.groups = g.groups, training.head = g.head;
+Generator<D, P> generator_of(const StudyConfig& c, const CommonOptions& common, const Dataset& real) {
   const GeneratorOutput out{common.out / "generator", 250, 8, "study (train_generator of its configuration)",
                             name(dtype_of<typename P::compute>)};
-  if (!std::filesystem::exists(out.folder / "training.txt") &&
-      !train_generator<D, P>(training, load_dataset(c.data, "train"), out, hooks("study: generator", "steps")))
+  if (c.generator.empty() && !std::filesystem::exists(out.folder / "training.txt") &&
+      !train_generator<D, P>(generator_training(c.train_generator), real, out, hooks("study: generator", "steps")))
     stop_interrupted("the checkpoint has every step; the same command goes on from there");
-  return out.folder;
+  auto generator = load_generator<D, P>(c.generator.empty() ? out.folder.string() : c.generator, sampler_by_name(c.sampler));
+  if (generator.info.class_names != real.class_names)
+    throw Error("the generator has other classes than the real images, or the same in another order",
+                {{"generator", text(c.generator, ", ", generator.classes(), " classes")},
+                 {"real images", text(c.data, ", ", real.classes(), " classes")}});
+  return generator;
 }
 
 template <Device D, class P>
 void run(StudyConfig c, const CommonOptions& common) {
   const std::string precision = name(dtype_of<typename P::compute>);
   StudyData data = load_real(c);
+  if (c.generator.empty()) generator_training(c.train_generator).info(data.real_pool);  // throws for values that make no sense
   make_folder(common.out);
   const FileLock lock(common.out / ".lock", "runs a study in this folder");
   check_same_configuration(c, common.out);
   const std::filesystem::path synthetic = common.out / "synthetic";
   const auto start = std::chrono::steady_clock::now();
 
-  const auto generator = load_generator<D, P>(generator_folder<D, P>(c, common), sampler_by_name(c.sampler));
+  // Kept as soon as something is made of it, and not before its values are known to be good.
+  const auto keep_configuration = [&] { write_file_atomic(configuration_of(common.out), study_config_json(c)); };
+  if (c.generator.empty()) keep_configuration();
+  const auto generator = generator_of<D, P>(c, common, data.real_pool);
   const Sampler sampler(generator.info.scheduler, c.sampling_steps);
+  keep_configuration();
   const ShardManifest manifest = synthetic_manifest(generator, sampler, c.per_class, c.guidance, c.sampling_seed, precision);
   {
     const ShardWriter writer(synthetic, manifest);

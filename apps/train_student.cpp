@@ -7,6 +7,7 @@
 // DIR receives model.safetensors, student.json and loss.csv; checkpoint.safetensors holds the state of an unfinished run:
 // the same command goes on where it was stopped or killed, and ends with the same weights.
 #include <mindgap/core/file.hpp>
+#include <mindgap/data/sha256.hpp>
 #include <mindgap/data/subset.hpp>
 #include <mindgap/study/student.hpp>
 
@@ -35,18 +36,19 @@ Dataset load(const Options& o, u64 seed) {
 }
 
 // What the run must agree with to be continued.
-std::string settings(const Options& o, const CommonOptions& common, const std::string& precision) {
+std::string settings(const Options& o, const CommonOptions& common, const std::string& precision, const Dataset& data) {
   const TrainingOptions& t = o.training;
-  std::string lists;
-  for (const auto* list : {&o.data, &o.freeze, &o.reinitialise}) {
-    for (const std::string& item : *list) lists += item + "\n";
-    lists += "-\n";
-  }
-  return text(lists, "mix ", o.mix, " subset ", o.subset, " model ", o.model, " width ", o.width, " stem ", o.stem,
-              " statistics ", o.statistics, " init ", o.init, " epochs ", t.epochs, " batch ", t.batch, " rate ", t.rate,
-              " decay ", t.weight_decay, " smoothing ", t.label_smoothing, " clip ", t.gradient_clip, " warmup ", t.warmup,
-              " schedule ", o.schedule, " flip ", !o.no_flip, " shift ", o.shift, " seed ", common.seed, " precision ",
-              precision);
+  const auto joined = [](const std::vector<std::string>& list) {
+    std::string out;
+    for (const std::string& item : list) out += (out.empty() ? "" : " ") + item;
+    return out;
+  };
+  return text("data ", joined(o.data), "\nimages ", content_hash(data), "\nfreeze ", joined(o.freeze), "\nreinitialise ",
+              joined(o.reinitialise), "\nmix ", o.mix, "\nsubset ", o.subset, "\nmodel ", o.model, "\nwidth ", o.width, "\nstem ",
+              o.stem, "\nstatistics ", o.statistics, "\ninit ", o.init, o.init.empty() ? "" : " " + sha256(read_file(o.init)),
+              "\nepochs ", t.epochs, "\nbatch ", t.batch, "\nrate ", t.rate, "\nweight-decay ", t.weight_decay,
+              "\nlabel-smoothing ", t.label_smoothing, "\nclip ", t.gradient_clip, "\nwarmup ", t.warmup, "\nschedule ",
+              o.schedule, "\nflip ", !o.no_flip, "\nshift ", o.shift, "\nseed ", common.seed, "\nprecision ", precision);
 }
 
 template <Device D, class P>
@@ -63,35 +65,34 @@ void train(Options o, const CommonOptions& common) {
   TrainingOptions& t = o.training;
   const i64 first = check_flags([&] { return freeze_units(net, o.freeze, statistics_policy(o.statistics), data, t.loader()); });
   const StudentData<D, P> batches = student_data(net, first, data, t.loader(), statistics_policy(o.statistics));
-  StudentRun<D, P> run(net, batches, t);
+  auto run = check_flags([&] { return std::make_unique<StudentRun<D, P>>(net, batches, t); });
 
   // Nothing is written before everything is known to be good.
   make_folder(common.out);
   const FileLock lock(common.out / ".lock", "trains in this folder");
   const auto checkpoint = common.out / "checkpoint.safetensors", losses = common.out / "loss.csv";
-  const std::string state = settings(o, common, precision);
+  const std::string state = settings(o, common, precision, data);
   if (std::filesystem::exists(checkpoint)) {
-    if (Safetensors(checkpoint).metadata_at("settings") != state)
-      throw Error("the checkpoint is of a run with other settings",
-                  {{"file", checkpoint.string()}, {"remedy", "use the old settings to go on, or another --out for a new run"}});
-    read_state(checkpoint, run.state());
+    check_same_settings(Safetensors(checkpoint).metadata_at("settings"), state, checkpoint);
+    read_state(checkpoint, run->state());
   }
   std::cerr << "train_student: " << data.size() << " images of " << data.classes() << " classes, " << count_parameters(net)
-            << " parameters, " << precision << (run.done() ? text(", going on from step ", run.done()) : "") << std::endl;
+            << " parameters, " << precision << (run->done() ? text(", going on from step ", run->done()) : "") << std::endl;
 
-  std::string rows = first_rows(losses, "step,loss,rate\n", run.done());
+  std::string rows = first_rows(losses, "step,loss,rate\n", run->done());
   const auto save_all = [&] {
+    check_finite(net, text("lower --rate (", t.rate, ")"));
     write_file_atomic(losses, rows);
-    write_state(checkpoint, run.state(), {{"settings", state}});
+    write_state(checkpoint, run->state(), {{"settings", state}});
   };
-  Progress progress("train_student", run.steps(), run.done(), "steps");
-  while (run.done() < run.steps()) {
-    const double rate = run.rate(run.done());
-    const float loss = run.step();
-    rows += text(run.done() - 1, ",", loss, ",", rate, "\n");
-    progress.update(run.done(), text("loss ", std::round(loss * 1e3) / 1e3));
-    if (run.done() % o.save_every == 0 || interrupted() || run.done() == run.steps()) save_all();
-    if (interrupted()) stop_interrupted(text("step ", run.done(), " is saved; the same command goes on from there"));
+  Progress progress("train_student", run->steps(), run->done(), "steps");
+  while (run->done() < run->steps()) {
+    const double rate = run->rate(run->done());
+    const float loss = run->step();
+    rows += text(run->done() - 1, ",", loss, ",", rate, "\n");
+    progress.update(run->done(), text("loss ", std::round(loss * 1e3) / 1e3));
+    if (run->done() % o.save_every == 0 || interrupted() || run->done() == run->steps()) save_all();
+    if (interrupted()) stop_interrupted(text("step ", run->done(), " is saved; the same command goes on from there"));
   }
   progress.finish();
   save_student(common.out, net, StudentInfo{config, data.class_names, t.normalisation});

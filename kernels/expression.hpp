@@ -136,9 +136,9 @@ struct Negate {
   MG_HD static constexpr float value(float x) { return -x; }
   MG_HD static constexpr float slope(float) { return -1.f; }
 };
-struct Relu {  // derivative 0 at 0, as PyTorch
+struct Relu {  // derivative 0 at 0, and NaN stays NaN, as PyTorch: a student that diverges must not look healthy
   static constexpr bool linear = false;
-  MG_HD static constexpr float value(float x) { return x > 0.f ? x : 0.f; }
+  MG_HD static constexpr float value(float x) { return x < 0.f ? 0.f : x; }
   MG_HD static constexpr float slope(float x) { return x > 0.f ? 1.f : 0.f; }
 };
 struct Sigmoid {

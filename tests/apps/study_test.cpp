@@ -117,6 +117,32 @@ BOOST_AUTO_TEST_CASE(continued_with_another_configuration) {
   BOOST_TEST(r.says("\"rate\": 0.01"), r);
 }
 
+// A student whose weights are NaN is no result.
+BOOST_AUTO_TEST_CASE(a_student_that_diverges) {
+  const Folder folder;
+  make_generator(folder);
+  auto config = tiny(folder);
+  config["student"] = {{"epochs", 30}, {"batch", 8}, {"rate", 100}};
+  config["schedule"] = "constant";
+  config["warmup"] = 0;
+  config["experiments"] = {"E0"};
+  const Result r = run("study", configured(folder, config, "out"));
+  BOOST_TEST(r.code == 1, r);
+  BOOST_TEST(r.says("lower the rate"), r);
+  BOOST_TEST(!fs::exists(folder / "out" / "results.csv"));
+}
+
+// A generator of other classes than the real images' is refused before anything is sampled.
+BOOST_AUTO_TEST_CASE(a_generator_of_other_classes) {
+  const Folder folder;
+  make_generator(folder);
+  write_file_atomic(folder / "data" / "classes.txt", "one\ntwo\nthree\n");
+  const Result r = run("study", configured(folder, tiny(folder), "out"));
+  BOOST_TEST(r.code == 1, r);
+  BOOST_TEST(r.says("other classes"), r);
+  BOOST_TEST(!fs::exists(folder / "out" / "synthetic"));
+}
+
 BOOST_AUTO_TEST_CASE(own_generator_and_defaults) {
   const Folder folder;
   write_idx(folder / "data", 24, 12);
@@ -165,6 +191,12 @@ BOOST_AUTO_TEST_CASE(bad_configurations) {
   refused("/sampling_steps", 0, "steps");
   refused("/sampling_steps", 1001, "steps");
   refused("/counts", {0}, "counts");
+  refused("/counts", {6, 6}, "twice");
+  refused("/experiments", {"E1", "E0"}, "E0");
+  refused("/student/epochs", i64(1) << 62, "student.epochs");
+  refused("/width", i64(1) << 40, "width");
+  refused("/shift", i64(1) << 40, "shift");
+  refused("/guidance", -5, "guidance");
   refused("/counts", {1000000}, "1000000");
   refused("/per_class", 1000, "1000");
   refused("/test_images", 1000, "1000");

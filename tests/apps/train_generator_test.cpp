@@ -73,6 +73,18 @@ BOOST_AUTO_TEST_CASE(other_settings) {
   const Result r = run("train_generator", training(folder, "out", "10"));
   BOOST_TEST(r.code == 1);
   BOOST_TEST(r.says("steps 10"), r);
+  write_idx(folder / "data", 24, 12, 8, 9);
+  const Result other = run("train_generator", training(folder, "out", "5"));
+  BOOST_TEST(other.code == 1);
+  BOOST_TEST(other.says("images "), other);
+}
+
+// A model that predicts noise finishes too, preview included.
+BOOST_AUTO_TEST_CASE(noise_prediction) {
+  const Folder folder;
+  write_idx(folder / "data", 24, 12);
+  run_well("train_generator", training(folder, "out", "2") + Arguments{"--prediction", "epsilon"});
+  BOOST_TEST(fs::exists(folder / "out" / "samples.png"));
 }
 
 BOOST_AUTO_TEST_CASE(shapes_that_do_not_fit) {
@@ -84,7 +96,7 @@ BOOST_AUTO_TEST_CASE(shapes_that_do_not_fit) {
   Arguments groups = training(folder, "groups", "2");
   groups[11] = "3";
   const Result r = run("train_generator", groups);
-  BOOST_TEST(r.code != 0, r);
+  BOOST_TEST(r.code == 2, r);
   BOOST_TEST(r.says("group"), r);
 }
 

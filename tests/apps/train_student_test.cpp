@@ -75,6 +75,28 @@ BOOST_AUTO_TEST_CASE(other_settings_and_second_process) {
   BOOST_TEST(other.says("other settings"), other);
 }
 
+// A run goes on with the images and the weights that it began with, whatever lies under their names now.
+BOOST_AUTO_TEST_CASE(other_data_under_the_same_name) {
+  const Folder folder;
+  write_idx(folder / "data", 36, 12);
+  run_well("train_student", training(folder, "out", {"--epochs", "1"}));
+  write_idx(folder / "data", 36, 12, 8, 9);
+  const Result r = run("train_student", training(folder, "out", {"--epochs", "1"}));
+  BOOST_TEST(r.code == 1, r);
+  BOOST_TEST(r.says("images "), r);
+}
+
+// A rate at which the weights become NaN ends with an error and leaves no student.
+BOOST_AUTO_TEST_CASE(divergence) {
+  const Folder folder;
+  write_idx(folder / "data", 36, 12);
+  const Result r = run("train_student",
+                       training(folder, "out", {"--epochs", "40", "--rate", "100", "--warmup", "0", "--schedule", "constant"}));
+  BOOST_TEST(r.code == 1, r);
+  BOOST_TEST(r.says("rate"), r);
+  BOOST_TEST(!fs::exists(weights(folder, "out")));
+}
+
 // Weights of frozen layers never move; their statistics only under "live" (during training) and "reestimated" (before it).
 BOOST_AUTO_TEST_CASE(frozen_layers) {
   const Folder folder;
@@ -109,7 +131,7 @@ BOOST_AUTO_TEST_CASE(frozen_behind_trained) {
   BOOST_TEST(changed(weights(folder, "first"), weights(folder, "middle"), {"layer2.", "fc."}).empty());
   BOOST_TEST(!changed(weights(folder, "first"), weights(folder, "middle"), {"conv1.weight"}).empty());
   const Result all = run("train_student", training(folder, "all", {"--freeze", "*"}));
-  BOOST_TEST(all.code != 0);
+  BOOST_TEST(all.code == 2);
   BOOST_TEST(all.says("every parameter is frozen"), all);
 }
 
@@ -204,6 +226,8 @@ BOOST_AUTO_TEST_CASE(bad_data) {
   refused("label 7", "a label beyond the class list");
   write_file_atomic(data / "classes.txt", "a\nb\na\n");
   refused("twice", "a name that is there twice");
+  write_file_atomic(data / "classes.txt", "a\n\xff\nc\n");
+  refused("UTF-8", "a name that is no text");
   fs::remove(labels);
   refused("labels", "no labels");
   fs::remove_all(data);

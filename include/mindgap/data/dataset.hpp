@@ -40,6 +40,32 @@ Dataset load_dataset(const std::string& spec, std::string_view split);
 Dataset read_idx_folder(const std::filesystem::path& folder, std::string_view split);
 Dataset read_shard_folder(const std::filesystem::path& folder);  // body in shards.ipp
 
+// SHA-256 over images, labels and class names: two sets with the same hash train the same student.
+std::string content_hash(const Dataset& dataset);
+
+namespace detail {
+
+// Class names end in JSON, CSV and web pages, which want UTF-8.
+inline bool valid_utf8(std::string_view text) {
+  for (size_t i = 0; i < text.size();) {
+    const auto byte = [&](size_t at) { return at < text.size() ? u32(static_cast<unsigned char>(text[at])) : 0u; };
+    const u32 first = byte(i);
+    const size_t length = first < 0x80 ? 1 : first >> 5 == 6 ? 2 : first >> 4 == 14 ? 3 : first >> 3 == 30 ? 4 : 0;
+    if (length == 0) return false;
+    u32 code = length == 1 ? first : first & (0x7fu >> length);
+    for (size_t k = 1; k < length; ++k) {
+      if (byte(i + k) >> 6 != 2) return false;
+      code = code << 6 | (byte(i + k) & 0x3f);
+    }
+    constexpr u32 least[] = {0, 0, 0x80, 0x800, 0x10000};
+    if (code < least[length] || code > 0x10ffff || code >> 11 == 27) return false;  // overlong, too large, a surrogate
+    i += length;
+  }
+  return true;
+}
+
+}  // namespace detail
+
 // Throws unless every image has a label inside the class list and class names are non-empty and distinct.
 // source: the file or folder, for the message.
 inline void check_dataset(const Dataset& dataset, const std::filesystem::path& source) {
@@ -50,6 +76,7 @@ inline void check_dataset(const Dataset& dataset, const std::filesystem::path& s
   std::set<std::string> names;
   for (const std::string& name : dataset.class_names) {
     if (name.empty()) fail("a class name is empty");
+    if (!detail::valid_utf8(name)) fail(text("the name of class ", names.size(), " is not valid UTF-8"));
     if (!names.insert(name).second) fail("the class name '" + name + "' is there twice");
   }
   for (i64 i = 0; i < dataset.size(); ++i)

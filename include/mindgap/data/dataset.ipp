@@ -4,6 +4,7 @@
 #include <mindgap/core/file.hpp>
 #include <mindgap/data/dataset.hpp>
 #include <mindgap/data/idx.hpp>
+#include <mindgap/data/sha256.hpp>
 #include <mindgap/data/shards.hpp>
 
 #include <cstdlib>
@@ -77,6 +78,16 @@ inline Dataset read_fashion_mnist(std::string_view split) {
 }
 
 }  // namespace detail
+
+MINDGAP_INLINE std::string content_hash(const Dataset& dataset) {
+  const auto bytes = [](const auto& tensor) {
+    return std::string_view(reinterpret_cast<const char*>(tensor.data()), size_t(tensor.bytes()));
+  };
+  Sha256 hash;
+  hash.update(dataset.images.shape().str()).update(bytes(dataset.images)).update(bytes(dataset.labels));
+  for (const std::string& name : dataset.class_names) hash.update(name).update(std::string_view("\0", 1));
+  return hash.hex();
+}
 
 MINDGAP_INLINE Dataset read_idx_folder(const std::filesystem::path& folder, std::string_view split) {
   return detail::read_idx_split(folder, split, detail::idx_class_names(folder));

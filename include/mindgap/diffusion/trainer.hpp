@@ -59,7 +59,8 @@ class GeneratorTrainer {
         unet_(std::make_unique<UNet2DModel<D, P>>(info_.unet, options.seed)),
         parameters_(*unet_, float(options.weight_decay)),
         optimizer_(parameters_, {}),
-        average_(parameters_) {}
+        average_(parameters_),
+        settings_(options.settings() + "\nprecision " + name(dtype_of<T>) + "\nimages " + content_hash(data)) {}
 
   i64 step() const { return step_; }
   bool finished() const { return step_ >= options_.steps; }
@@ -103,12 +104,12 @@ class GeneratorTrainer {
   }
 
   void save(const std::filesystem::path& checkpoint) {
-    write_state(checkpoint, items(), {{"step", std::to_string(step_)}, {"settings", options_.settings()}});
+    write_state(checkpoint, items(), {{"step", std::to_string(step_)}, {"settings", settings_}});
   }
   // Throws for a checkpoint of a run with other settings.
   void resume(const std::filesystem::path& checkpoint) {
     const Safetensors file(checkpoint);
-    check_same_settings(file.metadata_at("settings"), options_.settings(), checkpoint);
+    check_same_settings(file.metadata_at("settings"), settings_, checkpoint);
     read_state(checkpoint, items());
     step_ = std::stoll(file.metadata_at("step"));
   }
@@ -120,16 +121,6 @@ class GeneratorTrainer {
     LoaderOptions out = training_options(options.batch, options.seed, augmentation);
     out.last = LastBatch::drop;
     return out;
-  }
-
-  static void check_same_settings(const std::string& there, const std::string& now, const std::filesystem::path& checkpoint) {
-    if (there == now) return;
-    std::vector<ErrorLine> lines{{"file", checkpoint.string()}};
-    std::istringstream a(there), b(now);
-    for (std::string x, y; std::getline(a, x) && std::getline(b, y);)
-      if (x != y) lines.push_back({"there", x}), lines.push_back({"now", y});
-    lines.push_back({"remedy", "use the old settings to go on, or another --out for a new run"});
-    throw Error("the checkpoint is of a run with other settings", lines);
   }
 
   std::vector<StateItem> items() {
@@ -146,6 +137,7 @@ class GeneratorTrainer {
   FlatParameters<D> parameters_;
   AdamW<D> optimizer_;
   Ema<D> average_;
+  std::string settings_;  // what a checkpoint must agree with
   i64 step_ = 0;
 };
 

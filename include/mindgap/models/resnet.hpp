@@ -34,8 +34,9 @@ struct ResNetConfig {
     const size_t which = size_t(std::find(all.begin(), all.end(), name) - all.begin());
     if (which == all.size())
       throw Error("there is no model '" + name + "'", {{"remedy", "use resnet18, resnet34, resnet50, resnet101 or resnet152"}});
-    if (width < 1 || channels < 1 || classes < 1)
-      throw Error(text(name, ": width ", width, ", ", channels, " channels and ", classes, " classes must be at least 1"));
+    if (width < 1 || width > 4096 || channels < 1 || channels > 4096 || classes < 1 || classes > 1'000'000)
+      throw Error(text(name, ": width ", width, ", ", channels, " channels and ", classes, " classes"),
+                  {{"wanted", "1 to 4096, 1 to 4096 and 1 to 1,000,000"}});
     constexpr std::array<i64, 4> depths[] = {{2, 2, 2, 2}, {3, 4, 6, 3}, {3, 4, 6, 3}, {3, 4, 23, 3}, {3, 8, 36, 3}};
     return {name, depths[which], which >= 2, width, channels, classes, stem};
   }

@@ -11,15 +11,24 @@ namespace mindgap {
 
 MINDGAP_INLINE void UNetConfig::check() const {
   const auto require = [](bool holds, const std::string& what) {
-    if (!holds) throw Error("U-Net: " + what, {{"remedy", "correct unet/config.json"}});
+    if (!holds) throw Error("U-Net: " + what, {{"remedy", "choose other channels, groups, heads or layers"}});
   };
   const size_t levels = block_out_channels.size();
   require(levels >= 1 && down_attention.size() == levels && up_attention.size() == levels,
           text(levels, " block_out_channels, ", down_attention.size(), " down blocks and ", up_attention.size(), " up blocks"));
-  require(in_channels > 0 && out_channels > 0 && layers_per_block > 0, "channels and layers must be at least 1");
+  const auto within = [&](const char* what, i64 value, i64 most) {
+    require(value >= 1 && value <= most, text(what, " is ", value, ", wanted 1 to ", most));
+  };
+  within("in_channels", in_channels, 4096);
+  within("out_channels", out_channels, 4096);
+  within("layers_per_block", layers_per_block, 64);
+  within("norm_num_groups", norm_num_groups, 1 << 16);
+  require(levels <= 16 && sample_size >= 0 && sample_size <= 1 << 16 && num_class_embeds >= 0 && num_class_embeds <= 1'000'000,
+          text(levels, " resolutions, a sample_size of ", sample_size, " and ", num_class_embeds, " class embeddings"));
   require(num_class_embeds != 1, "a class embedding of one row has no class beside the null class");
   for (size_t i = 0; i < levels; ++i) {
     const i64 channels = block_out_channels[i];
+    within("one of block_out_channels", channels, 1 << 16);
     require(channels > 0 && norm_num_groups > 0 && channels % norm_num_groups == 0,
             text(channels, " channels do not divide into ", norm_num_groups, " groups"));
     const bool attends = down_attention[i] || up_attention[levels - 1 - i] || (mid_attention && i + 1 == levels);

@@ -78,6 +78,20 @@ Metadata load(M& net, const std::filesystem::path& path) {
   return read_state(path, state_items(net));
 }
 
+// Throws where a parameter or a statistic is NaN or infinite, naming it.
+template <Module M>
+void check_finite(M& net, const std::string& remedy) {
+  for (const StateItem& item : state_items(net)) {
+    if (item.counter) continue;
+    for (float v : item.get())
+      if (!std::isfinite(v)) throw Error(text("training diverged: ", item.name, " is not finite"), {{"remedy", remedy}});
+  }
+}
+
+// Throws unless a run that goes on from `file` has the settings that the file was written with, one a line; names those that
+// differ.
+void check_same_settings(const std::string& there, const std::string& now, const std::filesystem::path& file);
+
 // Copies parameters, buffers and counters from one network to another of the same shape.
 template <Module M>
 void copy_state(M& from, M& to) {

@@ -148,20 +148,38 @@ inline void check_study_config(const StudyConfig& c, const std::string& file) {
   known("model", {c.model}, {"resnet18", "resnet34", "resnet50", "resnet101", "resnet152"});
   known("schedule", {c.schedule}, {"cosine", "constant", "step", "one_cycle"});
   known("sampler", {c.sampler}, {"ddpm", "ddim", "dpmpp_2m", "euler"});
-  require(c.width > 0 && c.shift >= 0, "width must be at least 1 and shift at least 0");
-  require(c.sampling_steps > 0, "sampling_steps must be at least 1");
+  const auto within = [&](const std::string& key, double value, double least, double most) {
+    require(value >= least && value <= most, text(key, " is ", value, ", wanted ", least, " to ", most));
+  };
+  constexpr double million = 1e6, billion = 1e9;
+  within("width", double(c.width), 1, 4096);
+  within("shift", double(c.shift), 0, 64);
+  within("sampling_steps", double(c.sampling_steps), 1, million);
+  within("guidance", c.guidance, 0, million);
+  within("per_class", double(c.per_class), 0, billion);
+  within("test_images", double(c.test_images), 0, billion);
+  within("mixed_real", double(c.mixed_real), 0, billion);
   require(c.weight_decay >= 0 && c.label_smoothing >= 0 && c.label_smoothing <= 1 && c.warmup >= 0 && c.warmup <= 1,
           "weight_decay must not be negative, label_smoothing and warmup are 0 to 1");
   require(!c.seeds.empty(), "seeds is empty");
-  require(!c.experiments.empty(), "experiments is empty");
-  require(c.per_class >= 0 && c.test_images >= 0 && c.mixed_real >= 0, "counts must not be negative");
-  for (i64 count : c.counts) require(count > 0, text("counts has ", count, ", wanted 1 or more"));
+  require(!c.experiments.empty() && c.experiments[0] == "E0",
+          "experiments must begin with E0, whose students the others and the report use");
+  for (i64 count : c.counts) require(count > 1, text("counts has ", count, ", wanted 2 or more"));
+  const auto distinct = [&](const std::string& key, const auto& values) {
+    for (size_t i = 0; i < values.size(); ++i)
+      for (size_t j = 0; j < i; ++j) require(values[i] != values[j], text(key, " has ", values[i], " twice"));
+  };
+  distinct("experiments", c.experiments);
+  distinct("counts", c.counts);
+  distinct("recipes", c.recipes);
   for (size_t i = 0; i < c.seeds.size(); ++i)
     for (size_t j = 0; j < i; ++j) require(c.seeds[i] != c.seeds[j], text("the seed ", c.seeds[i], " is there twice"));
   for (const auto& [key, r] : {std::pair("student", &c.student), {"finetune", &c.finetune}, {"scratch", &c.scratch}}) {
-    require(r->epochs > 0 && r->batch > 1 && r->minimum_steps >= 0,
-            std::string(key) + ": epochs must be at least 1 and batch at least 2");
-    require(r->rate > 0 && r->rate < 100, std::string(key) + text(": the rate is ", r->rate));
+    const std::string of = key + std::string(".");
+    within(of + "epochs", double(r->epochs), 1, million);
+    within(of + "batch", double(r->batch), 2, 1 << 16);
+    within(of + "minimum_steps", double(r->minimum_steps), 0, billion);
+    within(of + "rate", r->rate, 1e-9, 100);
   }
 }
 

@@ -116,6 +116,7 @@ class Study {
       work_ = before + whole * double(run.done());
       progress_(what, work_);
     }
+    check_finite(net, text("lower the rate (", o.rate, ") in the study's configuration"));
     return evaluate(net, test_data(net, 0, o.normalisation));
   }
 

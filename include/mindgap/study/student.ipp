@@ -17,12 +17,22 @@ MINDGAP_INLINE StudentInfo read_student_info(const std::filesystem::path& folder
   try {
     if (!parsed.is_object()) throw Error("student.json is no JSON object", {{"file", file.string()}});
     StudentInfo info;
+    const std::string stem = parsed.at("stem").get<std::string>();
+    for (const char* key : {"width", "channels"})
+      if (!parsed.at(key).is_number_integer())
+        throw Error(text("student.json: ", key, " is ", parsed.at(key).dump(), ", wanted a whole number"),
+                    {{"file", file.string()}});
+    if (stem != "large" && stem != "small")
+      throw Error("student.json: stem is \"" + stem + "\", wanted large or small", {{"file", file.string()}});
     info.class_names = parsed.at("classes").get<std::vector<std::string>>();
-    info.config = ResNetConfig::make(parsed.at("model").get<std::string>(), parsed.at("width").get<i64>(),
-                                     parsed.at("channels").get<i64>(), i64(info.class_names.size()),
-                                     parsed.at("stem").get<std::string>() == "large" ? Stem::large : Stem::small);
+    info.config =
+        ResNetConfig::make(parsed.at("model").get<std::string>(), parsed.at("width").get<i64>(), parsed.at("channels").get<i64>(),
+                           i64(info.class_names.size()), stem == "large" ? Stem::large : Stem::small);
     info.normalisation.mean = parsed.at("mean").get<std::vector<float>>();
     info.normalisation.deviation = parsed.at("deviation").get<std::vector<float>>();
+    for (const auto* list : {&info.normalisation.mean, &info.normalisation.deviation})
+      for (float v : *list)
+        if (!std::isfinite(v)) throw Error("student.json: mean and deviation must be finite", {{"file", file.string()}});
     return info;
   } catch (const nlohmann::json::exception& error) {
     throw Error(std::string("student.json: ") + error.what(), {{"file", file.string()}});

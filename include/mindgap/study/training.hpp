@@ -261,6 +261,8 @@ Evaluation evaluate(ResNet<D, P>& net, const StudentData<D, P>& data) {
     }
   }
   out.loss /= double(out.images);
+  if (!std::isfinite(out.loss))
+    throw Error("evaluate: the student's answers are NaN or infinite", {{"remedy", "it diverged: train it with a lower rate"}});
   out.top1 = double(first_right) / double(out.images);
   out.top5 = double(fifth_right) / double(out.images);
   return out;
