@@ -28,14 +28,14 @@ cp -a "$folder/base" "$tree"
 cp /etc/resolv.conf /etc/hosts "$tree/etc/"
 # Where this machine relaxes apt's date checks its mirror is a snapshot, and the bare tree needs the same.
 grep -shE '^Acquire::Check-' /etc/apt/apt.conf.d/* >"$tree/etc/apt/apt.conf.d/99dates" || true
-git clone -q --no-local "$project" "$tree/root/mindgap"
+git clone -q --no-local "$project" "$tree/mindgap"
 mount -t proc proc "$tree/proc"
 mount --rbind /sys "$tree/sys"
 mount --rbind /dev "$tree/dev"
 
-echo "fresh: $(git -C "$tree/root/mindgap" log -1 --format='%h %s') in a bare Debian $(cat "$tree/etc/debian_version")"
+echo "fresh: $(git -C "$tree/mindgap" log -1 --format='%h %s') in a bare Debian $(cat "$tree/etc/debian_version")"
 start=$SECONDS
 status=0
-env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 chroot "$tree" "/root/mindgap/scripts/$script" </dev/null || status=$?
+env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/ LANG=C.UTF-8 chroot "$tree" "/mindgap/scripts/$script" </dev/null || status=$?
 echo "fresh: $script ended with $status after $((SECONDS - start)) s"
 exit $status
