@@ -1,6 +1,7 @@
 // Sums over rows in a fixed order.
 #pragma once
 
+#include <mindgap/core/memory.hpp>
 #include <mindgap/kernels/block.hpp>
 
 namespace mindgap {
@@ -27,6 +28,22 @@ struct ReduceRows {
     for (i64 c = block.rank(); c < cols; c += block.size()) y[c] = TO((accumulate ? float(y[c]) : 0.f) + scale * sum[c]);
   }
 };
+
+// sum[c] = the sum of x[r, c] over the rows, in a fixed order: in chunks first, which run side by side and round less than one
+// long sum, then over the chunks.
+template <Device D, class T>
+void sum_rows(float* sum, const T* x, i64 rows, i64 cols) {
+  constexpr i64 chunk = 64;
+  const i64 whole = rows / chunk, rest = rows % chunk, chunks = whole + (rest ? 1 : 0);
+  const auto memory = Pool<D>::instance().allocate(chunks * cols * i64(sizeof(float)));
+  float* partial = static_cast<float*>(memory.get());
+  const auto add = [&]<class X>(float* to, const X* from, i64 outer, i64 count) {
+    Runtime<D>::launch(Grid{outer}, ReduceRows<float, X>{to, from, count, cols, 1.f, false});
+  };
+  if (whole) add(partial, x, whole, chunk);
+  if (rest) add(partial + whole * cols, x + whole * chunk * cols, 1, rest);
+  add(sum, static_cast<const float*>(partial), 1, chunks);
+}
 
 // out[o] = scale * sum over i < n of x[o, i]                     one block an outer index
 template <class TO, class T>

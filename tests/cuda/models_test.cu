@@ -35,10 +35,29 @@ Outputs resnet_step() {
   return one_step<D>(net, [&](Tape& tape) { return cross_entropy(net(constant(tape, images)), labels, 0.1f); });
 }
 
+template <Device D, class T>
+Outputs unet_step() {
+  UNetConfig config;
+  config.in_channels = config.out_channels = 1;
+  config.block_out_channels = {16, 32};
+  config.down_attention = {false, true};
+  config.up_attention = {true, false};
+  config.layers_per_block = 1;
+  config.norm_num_groups = 8;
+  config.num_class_embeds = 11;
+  UNet2DModel<D, Precision<T>> net(config, 1);
+  const auto images = random_on<D, T>(Shape<4>(4, 14, 14, 1), 1), goal = random_on<D, T>(images.shape(), 2);
+  const auto times = Tensor<float, 1, D>::from({10, 300, 600, 999}, Shape<1>(4));
+  const auto classes = Tensor<i64, 1, D>::from({0, 3, 9, 10}, Shape<1>(4));
+  return one_step<D>(net, [&](Tape& tape) { return mse_loss(net(constant(tape, images), times, classes), goal); });
+}
+
 template <Device D>
 std::vector<DeviceCase> model_cases() {
   return {{"resnet18 f32", 2e-4, [] { return resnet_step<D, float>(); }},
-          {"resnet18 bf16", 0.2, [] { return resnet_step<D, bf16>(); }}};
+          {"resnet18 bf16", 0.2, [] { return resnet_step<D, bf16>(); }},
+          {"unet f32", 2e-4, [] { return unet_step<D, float>(); }},
+          {"unet bf16", 0.2, [] { return unet_step<D, bf16>(); }}};
 }
 
 }  // namespace

@@ -43,7 +43,7 @@ struct Library<Cuda> {
       Runtime<Cuda>::launch(Grid{(g.weight_size() + Widen::per_block - 1) / Widen::per_block},
                             Widen{grad_w, static_cast<const T*>(narrow.get()), g.weight_size()});
     }
-    if (grad_bias) sum_rows(grad_bias, grad_y, g.y_size() / g.c_out, g.c_out);
+    if (grad_bias) sum_rows<Cuda>(grad_bias, grad_y, g.y_size() / g.c_out, g.c_out);
   }
 
   template <class TC, class T>
@@ -60,20 +60,6 @@ struct Library<Cuda> {
   static void add_bias(T* y, const float* bias, i64 rows, i64 cols, i64 stride) {
     Runtime<Cuda>::launch(Grid{(rows + bias_rows_per_block - 1) / bias_rows_per_block, 128},
                           AddBias<T>{y, bias, rows, cols, stride});
-  }
-
-  // In chunks first, which run side by side, then over the chunks; a fixed order.
-  template <class T>
-  static void sum_rows(float* sum, const T* x, i64 rows, i64 cols) {
-    constexpr i64 chunk = 64;
-    const i64 whole = rows / chunk, rest = rows % chunk, chunks = whole + (rest ? 1 : 0);
-    const auto memory = Pool<Cuda>::instance().allocate(chunks * cols * i64(sizeof(float)));
-    float* partial = static_cast<float*>(memory.get());
-    if (whole) Runtime<Cuda>::launch(Grid{whole}, ReduceRows<float, T>{partial, x, chunk, cols, 1.f, false});
-    if (rest)
-      Runtime<Cuda>::launch(Grid{1},
-                            ReduceRows<float, T>{partial + whole * cols, x + whole * chunk * cols, rest, cols, 1.f, false});
-    Runtime<Cuda>::launch(Grid{1}, ReduceRows<float, float>{sum, partial, chunks, cols, 1.f, false});
   }
 };
 

@@ -113,19 +113,10 @@ void linear_backward_weight(const Tensor<float, 2, D>& grad_w, const Tensor<T, N
   else Library<D>::matmul(g, grad_w.data(), grad_y.data(), x.data());
 }
 
-// grad_bias = sum of the rows of grad_y, in a fixed order: of chunks first, which run in parallel and round less than one long
-// sum
+// grad_bias = sum of the rows of grad_y, in a fixed order
 template <Real T, int N, Device D>
 void bias_backward(const Tensor<float, 1, D>& grad_bias, const Tensor<T, N, D>& grad_y) {
-  constexpr i64 chunk = 64;
-  const i64 rows = grad_y.rows(), cols = grad_y.cols(), whole = rows / chunk, rest = rows % chunk;
-  Tensor<float, 2, D> partial({whole + (rest ? 1 : 0), cols});
-  const auto add = [&]<class X>(float* to, const X* from, i64 outer, i64 count) {
-    Runtime<D>::launch(Grid{outer}, ReduceRows<float, X>{to, from, count, cols, 1.f, false});
-  };
-  if (whole) add(partial.data(), grad_y.data(), whole, chunk);
-  if (rest) add(partial.data() + whole * cols, grad_y.data() + whole * chunk * cols, 1, rest);
-  add(grad_bias.data(), static_cast<const float*>(partial.data()), 1, partial.extent(0));
+  sum_rows<D>(grad_bias.data(), static_cast<const T*>(grad_y.data()), grad_y.rows(), grad_y.cols());
 }
 
 }  // namespace mindgap
