@@ -32,23 +32,6 @@ StudyData load_real(StudyConfig& c) {
   return out;
 }
 
-std::filesystem::path configuration_of(const std::filesystem::path& out) { return out / "configuration.json"; }
-
-// What two configurations made must never meet in one folder.
-void check_same_configuration(const StudyConfig& c, const std::filesystem::path& out) {
-  const std::filesystem::path as_run = configuration_of(out);
-  const std::string now = study_config_json(c);
-  if (!std::filesystem::exists(as_run)) return;
-  std::istringstream old_lines(read_file(as_run)), new_lines(now);
-  for (std::string a, b; std::getline(old_lines, a) && std::getline(new_lines, b);)
-    if (a != b)
-      throw Error("this folder holds a study of another configuration",
-                  {{"file", as_run.string()},
-                   {"there", a},
-                   {"now", b},
-                   {"remedy", "use the old configuration to go on, or another --out for a new study"}});
-}
-
 template <class T>
 std::vector<std::vector<double>> as_double(const std::vector<std::vector<T>>& rows) {
   std::vector<std::vector<double>> out;
@@ -100,12 +83,15 @@ void run(StudyConfig c, const CommonOptions& common) {
   if (c.generator.empty()) generator_training(c.train_generator).info(data.real_pool);  // throws for values that make no sense
   make_folder(common.out);
   const FileLock lock(common.out / ".lock", "runs a study in this folder");
-  check_same_configuration(c, common.out);
+  // What two configurations made must never meet in one folder.
+  const std::filesystem::path as_run = common.out / "configuration.json";
+  if (std::filesystem::exists(as_run))
+    check_same_settings(read_file(as_run), study_config_json(c), as_run, "this folder holds a study of another configuration");
   const std::filesystem::path synthetic = common.out / "synthetic";
   const auto start = std::chrono::steady_clock::now();
 
   // Kept as soon as something is made of it, and not before its values are known to be good.
-  const auto keep_configuration = [&] { write_file_atomic(configuration_of(common.out), study_config_json(c)); };
+  const auto keep_configuration = [&] { write_file_atomic(as_run, study_config_json(c)); };
   if (c.generator.empty()) keep_configuration();
   const auto generator = generator_of<D, P>(c, common, data.real_pool);
   const Sampler sampler(generator.info.scheduler, c.sampling_steps);

@@ -103,9 +103,15 @@ BOOST_AUTO_TEST_CASE(damaged_students) {
   refused(info, "{", "student.json");
   refused(info, "{\"model\": 3}", "student.json");
   refused(info, "[]", "student.json");
-  std::string wider = good_info;
-  wider.replace(wider.find("\"width\": 4"), 10, "\"width\": 5");
-  write_file_atomic(info, wider);
+  // Values that no student has, or that end as one whose answers are NaN.
+  const auto with = [&](const std::string& from, const std::string& to) {
+    std::string changed = good_info;
+    return changed.replace(changed.find(from), from.size(), to);
+  };
+  refused(info, with("\"width\": 4", "\"width\": 1000000000000000000"), "1000000000000000000");
+  refused(info, with("\"width\": 4", "\"width\": 8.5"), "8.5");
+  refused(info, with("\"small\"", "\"purple\""), "purple");
+  write_file_atomic(info, with("\"width\": 4", "\"width\": 5"));
   const Result r = run("evaluate", evaluation(folder));
   BOOST_TEST(r.code == 1);
   BOOST_TEST(r.says("model.safetensors"), r);

@@ -71,6 +71,10 @@ BOOST_AUTO_TEST_CASE(configurations) {
   BOOST_TEST((middle == wanted));
 
   for (const UNetConfig& config : {small, middle}) BOOST_TEST((parse_unet_config(unet_config_json(config), "again") == config));
+  // A width that no memory holds is refused by name, not tried.
+  BOOST_CHECK_EXCEPTION(parse_unet_config(R"({"block_out_channels": [1000000000000000000, 32, 32, 32]})", "unet/config.json"),
+                        Error,
+                        [](const Error& e) { return std::string(e.what()).find("unet/config.json") != std::string::npos; });
 }
 
 BOOST_AUTO_TEST_SUITE_END()

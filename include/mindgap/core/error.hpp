@@ -51,8 +51,13 @@ class Error : public std::runtime_error {
   explicit Error(const std::string& what, std::vector<ErrorLine> lines = {},
                  std::source_location where = std::source_location::current())
       : std::runtime_error(block(what, std::move(lines), where)) {}
+  // The same error with one more line.
+  Error(const Error& error, const ErrorLine& line) : std::runtime_error(error.what() + formatted(line)) {}
 
  private:
+  static std::string formatted(const ErrorLine& line) {
+    return "\n  " + line.label + std::string(line.label.size() < 8 ? 8 - line.label.size() : 1, ' ') + line.text;
+  }
   static std::string block(const std::string& what, std::vector<ErrorLine> lines, std::source_location where) {
     if (std::string path = ModulePath::current(); !path.empty()) lines.push_back({"in", path});
     std::string_view file = where.file_name();
@@ -63,14 +68,20 @@ class Error : public std::runtime_error {
       }
     lines.push_back({"at", std::string(file) + ":" + std::to_string(where.line())});
     std::string text = "mindgap: " + what;
-    for (const ErrorLine& line : lines) {
-      text += "\n  " + line.label;
-      text.append(line.label.size() < 8 ? 8 - line.label.size() : 1, ' ');
-      text += line.text;
-    }
+    for (const ErrorLine& line : lines) text += formatted(line);
     return text;
   }
 };
+
+// f(), whose Error, if it throws one, also names the file that the values came from.
+template <class F>
+auto naming_file(const std::string& file, F&& f) {
+  try {
+    return f();
+  } catch (const Error& error) {
+    throw Error(error, {"file", file});
+  }
+}
 
 // Joins printable values: text("input has ", 64, " channels").
 template <class... Parts>

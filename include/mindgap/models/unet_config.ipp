@@ -29,8 +29,7 @@ MINDGAP_INLINE void UNetConfig::check() const {
   for (size_t i = 0; i < levels; ++i) {
     const i64 channels = block_out_channels[i];
     within("one of block_out_channels", channels, 1 << 16);
-    require(channels > 0 && norm_num_groups > 0 && channels % norm_num_groups == 0,
-            text(channels, " channels do not divide into ", norm_num_groups, " groups"));
+    require(channels % norm_num_groups == 0, text(channels, " channels do not divide into ", norm_num_groups, " groups"));
     const bool attends = down_attention[i] || up_attention[levels - 1 - i] || (mid_attention && i + 1 == levels);
     require(!attends || (attention_head_dim > 0 && channels % attention_head_dim == 0),
             text(channels, " channels do not divide into heads of ", attention_head_dim));
@@ -98,7 +97,7 @@ MINDGAP_INLINE UNetConfig parse_unet_config(const std::string& json, const std::
   } catch (const nlohmann::json::exception& error) {
     fail(error.what(), "correct the value's type");
   }
-  config.check();
+  naming_file(file, [&] { config.check(); });
   return config;
 }
 

@@ -88,9 +88,10 @@ void check_finite(M& net, const std::string& remedy) {
   }
 }
 
-// Throws unless a run that goes on from `file` has the settings that the file was written with, one a line; names those that
-// differ.
-void check_same_settings(const std::string& there, const std::string& now, const std::filesystem::path& file);
+// Throws unless a run that goes on from `file` has the settings that the file was written with, one a line; `otherwise` is what
+// it says, beside those that differ.
+void check_same_settings(const std::string& there, const std::string& now, const std::filesystem::path& file,
+                         const std::string& otherwise = "the checkpoint is of a run with other settings");
 
 // Copies parameters, buffers and counters from one network to another of the same shape.
 template <Module M>

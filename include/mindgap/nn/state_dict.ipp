@@ -48,14 +48,15 @@ MINDGAP_INLINE void write_state(const std::filesystem::path& path, const std::ve
   write_safetensors(path, std::move(sources), metadata);
 }
 
-MINDGAP_INLINE void check_same_settings(const std::string& there, const std::string& now, const std::filesystem::path& file) {
+MINDGAP_INLINE void check_same_settings(const std::string& there, const std::string& now, const std::filesystem::path& file,
+                                        const std::string& otherwise) {
   if (there == now) return;
   std::vector<ErrorLine> lines{{"file", file.string()}};
   std::istringstream a(there), b(now);
   for (std::string x, y; std::getline(a, x) && std::getline(b, y);)
     if (x != y) lines.push_back({"there", x}), lines.push_back({"now", y});
   lines.push_back({"remedy", "use the old settings to go on, or another --out for a new run"});
-  throw Error("the checkpoint is of a run with other settings", lines);
+  throw Error(otherwise, lines);
 }
 
 MINDGAP_INLINE Metadata read_state(const std::filesystem::path& path, const std::vector<StateItem>& items) {

@@ -25,9 +25,11 @@ MINDGAP_INLINE StudentInfo read_student_info(const std::filesystem::path& folder
     if (stem != "large" && stem != "small")
       throw Error("student.json: stem is \"" + stem + "\", wanted large or small", {{"file", file.string()}});
     info.class_names = parsed.at("classes").get<std::vector<std::string>>();
-    info.config =
-        ResNetConfig::make(parsed.at("model").get<std::string>(), parsed.at("width").get<i64>(), parsed.at("channels").get<i64>(),
-                           i64(info.class_names.size()), stem == "large" ? Stem::large : Stem::small);
+    info.config = naming_file(file.string(), [&] {
+      return ResNetConfig::make(parsed.at("model").get<std::string>(), parsed.at("width").get<i64>(),
+                                parsed.at("channels").get<i64>(), i64(info.class_names.size()),
+                                stem == "large" ? Stem::large : Stem::small);
+    });
     info.normalisation.mean = parsed.at("mean").get<std::vector<float>>();
     info.normalisation.deviation = parsed.at("deviation").get<std::vector<float>>();
     for (const auto* list : {&info.normalisation.mean, &info.normalisation.deviation})
