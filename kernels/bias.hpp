@@ -1,7 +1,7 @@
 // What a library that only multiplies leaves to do: add a bias to rows, and change an element type.
 #pragma once
 
-#include <mindgap/kernels/block.hpp>
+#include <mindgap/kernels/packet.hpp>
 
 namespace mindgap {
 
@@ -33,8 +33,15 @@ struct Convert {
 
   template <Block B>
   MG_HD void operator()(B& block) const {
-    const i64 begin = block.id() * per_block, end = begin + per_block < n ? begin + per_block : n;
-    for (i64 i = begin + block.rank(); i < end; i += block.size()) to[i] = To(float(from[i]));
+    const i64 begin = block.id() * per_block, left = n - begin;
+    To* y = to + begin;
+    const From* x = from + begin;
+    for_packets<packet_elements<To, From>>(block, left < per_block ? left : per_block,
+                                           is_packet_aligned(y) && is_packet_aligned(x), [=](auto width, i64 i) {
+                                             float values[width];
+                                             load<width>(values, x + i);
+                                             store<width>(y + i, values);
+                                           });
   }
 };
 

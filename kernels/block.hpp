@@ -48,6 +48,7 @@ concept Block = requires(B& block, float value) {
   { block.id() } -> std::convertible_to<i64>;         // which block of the grid
   { block.rank() } -> std::convertible_to<int>;       // which thread of the block
   { block.size() } -> std::convertible_to<int>;       // threads in the block
+  { B::packets } -> std::convertible_to<bool>;        // whether threads should move 16 bytes at a time (packet.hpp)
   block.sync();                                       // barrier; every thread of the block must reach it
   { block.reduce(value, Sum{}) } -> std::same_as<float>;     // over all threads, the result in each; includes barriers
   { block.template shared<float>(i64(1)) } -> std::same_as<float*>;  // the same pointer in each thread, uninitialised
@@ -72,6 +73,7 @@ class SerialBlock {
   MG_HD i64 id() const { return id_; }
   MG_HD static constexpr int rank() { return 0; }
   MG_HD static constexpr int size() { return 1; }
+  static constexpr bool packets = false;  // the compiler makes vectors of a plain loop
   MG_HD void sync() const {}
   template <class T, class Op>
   MG_HD T reduce(T value, Op) const {

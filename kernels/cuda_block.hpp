@@ -15,6 +15,8 @@ namespace mindgap {
 
 class CudaBlock {
  public:
+  static constexpr bool packets = true;
+
   __device__ i64 id() const { return blockIdx.x; }
   __device__ int rank() const { return int(threadIdx.x); }
   __device__ int size() const { return int(blockDim.x); }

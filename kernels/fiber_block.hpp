@@ -307,6 +307,7 @@ class FiberTeam {
 class FiberBlock {
  public:
   FiberBlock(FiberTeam& team, int rank) : team_(&team), rank_(rank) {}
+  static constexpr bool packets = true;
 
   i64 id() const { return team_->id_; }
   int rank() const { return rank_; }
