@@ -80,17 +80,22 @@ void train(Options o, const CommonOptions& common) {
             << " parameters, " << precision << (run->done() ? text(", going on from step ", run->done()) : "") << std::endl;
 
   std::string rows = first_rows(losses, "step,loss,rate\n", run->done());
+  i64 known = run->done();  // steps whose losses are in `rows`
+  std::string note;
+  const auto keep = [&](const std::vector<float>& fresh) {
+    for (float loss : fresh) rows += text(known, ",", loss, ",", run->rate(known), "\n"), ++known;
+    if (!fresh.empty()) note = text("loss ", std::round(fresh.back() * 1e3) / 1e3);
+  };
   const auto save_all = [&] {
+    keep(run->wait());
     check_finite(net, text("lower --rate (", t.rate, ")"));
     write_file_atomic(losses, rows);
     write_state(checkpoint, run->state(), {{"settings", state}});
   };
   Progress progress("train_student", run->steps(), run->done(), "steps");
   while (run->done() < run->steps()) {
-    const double rate = run->rate(run->done());
-    const float loss = run->step();
-    rows += text(run->done() - 1, ",", loss, ",", rate, "\n");
-    progress.update(run->done(), text("loss ", std::round(loss * 1e3) / 1e3));
+    keep(run->step());
+    progress.update(run->done(), note);
     if (run->done() % o.save_every == 0 || interrupted() || run->done() == run->steps()) save_all();
     if (interrupted()) stop_interrupted(text("step ", run->done(), " is saved; the same command goes on from there"));
   }

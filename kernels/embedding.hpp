@@ -9,17 +9,21 @@
 
 namespace mindgap {
 
-// y[i, c] = table[ids[i], c]                                   one block an id
+// y[i, c] = table[ids[i], c], or NaN for an id outside the table            one block an id
 template <class T>
 struct EmbeddingRows {
   T* y;            // [n, cols]
   const T* table;  // [rows, cols]
   const i64* ids;  // [n]
-  i64 cols;
+  i64 rows, cols;
 
   template <Block B>
   MG_HD void operator()(B& block) const {
-    copy_row(block, y + block.id() * cols, table + ids[block.id()] * cols, cols);
+    const i64 id = ids[block.id()];
+    T* out = y + block.id() * cols;
+    if (id >= 0 && id < rows) copy_row(block, out, table + id * cols, cols);
+    else
+      for (i64 c = block.rank(); c < cols; c += block.size()) out[c] = T(NAN);
   }
 };
 

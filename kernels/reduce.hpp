@@ -35,7 +35,7 @@ template <Device D, class T>
 void sum_rows(float* sum, const T* x, i64 rows, i64 cols) {
   constexpr i64 chunk = 64;
   const i64 whole = rows / chunk, rest = rows % chunk, chunks = whole + (rest ? 1 : 0);
-  const auto memory = Pool<D>::instance().allocate(chunks * cols * i64(sizeof(float)));
+  const auto memory = Pool<D>::current().allocate(chunks * cols * i64(sizeof(float)));
   float* partial = static_cast<float*>(memory.get());
   const auto add = [&]<class X>(float* to, const X* from, i64 outer, i64 count) {
     Runtime<D>::launch(Grid{outer}, ReduceRows<float, X>{to, from, count, cols, 1.f, false});

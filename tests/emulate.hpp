@@ -22,16 +22,73 @@
 
 namespace mindgap {
 
+// A GPU's memory is the host's, its kernels run on fibers, its products and convolutions are the CPU's. What is queued while
+// a step is captured is kept, not run, as CUDA does it: kernels with the arguments that they had then.
 template <>
-struct Runtime<Emulated> : Runtime<Cpu> {
+struct Runtime<Emulated> {
+  static constexpr bool asynchronous = true, captures = true;
   static inline int threads = 0;  // of every block; 0: what the op asks for
   static inline u64 seed = 0;
+  static inline bool serial = false;  // run kernels as the CPU does, for tests of what is queued when, not of kernels
+  static inline i64 launches = 0;     // of graphs
+
+  using Graph = std::vector<std::function<void()>>;
+
+  static void* allocate(i64 bytes) {
+    refuse_in_capture("taking memory from the system");
+    return Runtime<Cpu>::allocate(bytes);
+  }
+  static void deallocate(void* block) { Runtime<Cpu>::deallocate(block); }
+  static void copy(void* to, const void* from, i64 bytes) {
+    queue([=] { Runtime<Cpu>::copy(to, from, bytes); });
+  }
+  static void zero(void* to, i64 bytes) {
+    queue([=] { Runtime<Cpu>::zero(to, bytes); });
+  }
+  static void from_host(void* to, const void* from, i64 bytes) {
+    refuse_in_capture("a copy from the host");
+    Runtime<Cpu>::copy(to, from, bytes);
+  }
+  static void to_host(void* to, const void* from, i64 bytes) {
+    refuse_in_capture("a copy to the host");
+    Runtime<Cpu>::copy(to, from, bytes);
+  }
+  static void synchronize() { refuse_in_capture("waiting for the GPU"); }
 
   template <class Kernel>
   static void launch(Grid grid, const Kernel& kernel) {
     if (threads) grid.threads = threads;
-    run_fibers(grid, kernel, seed);
+    queue([=, order = seed] {
+      if (serial) run_serial(grid, kernel);
+      else run_fibers(grid, kernel, order);
+    });
   }
+
+  static bool capturing() { return capturing_; }
+  static void begin_capture() { captured_.clear(), capturing_ = true; }
+  static Graph end_capture() {
+    capturing_ = false;
+    return std::move(captured_);
+  }
+  static void abandon_capture() { captured_.clear(), capturing_ = false; }
+  static void launch(const Graph& graph) {
+    ++launches;
+    for (const auto& work : graph) work();
+  }
+
+  // Does the work now, or keeps it for the graph that is being captured.
+  template <class Work>
+  static void queue(Work work) {
+    if (capturing_) captured_.push_back(std::move(work));
+    else work();
+  }
+
+ private:
+  static void refuse_in_capture(const char* what) {
+    if (capturing_) throw Error(text("emulated: ", what, " while a step is captured"));
+  }
+  static inline bool capturing_ = false;
+  static inline Graph captured_;
 };
 
 // The largest difference of any output between the serial run and a run on fibers. Throws what run_fibers throws.

@@ -20,7 +20,7 @@ Outputs one_step(Net& net, const Loss& loss_of) {
   Tape tape;
   const auto loss = loss_of(tape);
   backward(loss);
-  parameters.begin_step();
+  parameters.complete_gradients();
   Outputs out = outputs(loss.value(), parameters.gradients());
   sgd.step(0.05f);
   out.push_back(doubles(parameters.values().template to<Cpu>()));

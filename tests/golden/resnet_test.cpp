@@ -55,7 +55,7 @@ void check_resnet(const Case& c) {
   if (c.eval_gradient) {
     backward(loss);
     golden.check("eval/grad/", gradients(net));
-    parameters.end_step();  // forgets the gradients
+    parameters.forget_gradients();
   }
   tape.clear();
 

@@ -62,14 +62,16 @@ BOOST_AUTO_TEST_CASE(trajectories_of_diffusers) {
 
     std::vector<Stream> noise;
     for (i64 k = 0; k < steps; ++k) noise.emplace_back(0, "golden:noise", u64(k));
-    SamplerRun<float, Cpu> run(sampler, shape, 1, {Stream(0, "golden:initial")}, noise);
+    SamplerRun<float, Cpu> run(sampler, shape, 1);
+    run.start({Stream(0, "golden:initial")}, noise);
     double error = relative_error(state(run, sampler, 0), states.data());
     for (i64 k = 0; k < steps; ++k) {
       BOOST_TEST(std::abs(sampler.timestep(k) - timesteps.data()[k]) < 1e-3, key << ": timestep " << k);
       const Tensor<float, 4> said(shape);
       for (i64 i = 0; i < said.size(); ++i)
         said.data()[i] = float(model(config.prediction_type, run.input().data()[i], sampler.timestep(k)));
-      run.step(k, said);
+      run.begin_step();
+      run.step(said);
       error = std::max(error, relative_error(state(run, sampler, k + 1), states.data() + (k + 1) * states.extent(1)));
     }
     const double bound = entry["bound"];

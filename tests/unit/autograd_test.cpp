@@ -16,7 +16,7 @@ namespace {
 using Net = ResNet<Cpu, Precision<float>>;
 const ResNetConfig config = ResNetConfig::make("resnet18", 4, 1, 3, Stem::small);
 
-i64 bytes_used() { return Pool<Cpu>::instance().bytes_used(); }
+i64 bytes_used() { return Pool<Cpu>::current().bytes_used(); }
 
 Var<float, 1> loss_of(Net& net, const Var<float, 4>& x) {
   return cross_entropy(net(x), Tensor<i64, 1>::from({0, 2}, Shape<1>(2)));

@@ -465,29 +465,36 @@ BOOST_AUTO_TEST_CASE(timesteps_are_uniform_and_labels_dropped_at_the_rate) {
 }
 
 BOOST_AUTO_TEST_CASE(kernels_on_fibers) {
-  const i64 images = 3, size = 203;
-  std::vector<Stream> streams;
-  for (i64 i = 0; i < images; ++i) streams.emplace_back(1, "test", u64(i));
-  const auto uploaded = mindgap::detail::upload<Cpu>(streams);
-  const Stream* noise = reinterpret_cast<const Stream*>(uploaded.data());
-  const Shape<2> one(images, size), two(2 * images, size);
-  const auto random = [](Shape<2> shape, u64 id) {
-    Tensor<float, 2> out(shape);
-    for (i64 i = 0; i < out.size(); ++i) out.data()[i] = Stream(2, "values", id).normal(u64(i));
-    return out;
-  };
-  const auto x = random(one, 0), previous = random(one, 1), input = random(two, 2), output = random(two, 3);
-  output.data()[size + 5] = NAN;
-  const auto bad = Tensor<i32, 1>::zeros(Shape<1>(images));
-  emulate({images}, LatentStart<float>{x.data(), input.data(), noise, images, size, 2, 1.5f}, 0, x, input);
-  const StepCoefficients c{0.4f, -0.7f, 1.f, 0.3f, 0.2f, 0.9f, -0.1f, 0.5f};
-  emulate(
-      {images},
-      SamplerStep<float>{x.data(), previous.data(), input.data(), output.data(), noise, bad.data(), images, size, 2, 1.5f, c, 4},
-      0, x, previous, input, bad);
-  const auto noisy = random(one, 4), target = random(one, 5);
-  const auto levels = random(Shape<2>(images, 4), 6);
-  emulate({images}, NoisyImages<float>{noisy.data(), target.data(), x.data(), levels.data(), noise, size}, 0, noisy, target);
+  for (i64 size : {203, 204}) {
+    const i64 images = 3;
+    std::vector<Stream> streams;
+    for (i64 i = 0; i < 2 * images; ++i) streams.emplace_back(1, "test", u64(i));  // of two steps
+    const Stream* noise = streams.data();
+    const Shape<2> one(images, size), two(2 * images, size);
+    const auto random = [](Shape<2> shape, u64 id) {
+      Tensor<float, 2> out(shape);
+      for (i64 i = 0; i < out.size(); ++i) out.data()[i] = Stream(2, "values", id).normal(u64(i));
+      return out;
+    };
+    const auto x = random(one, 0), previous = random(one, 1), input = random(two, 2), output = random(two, 3);
+    output.data()[size + 5] = NAN;
+    const auto bad = Tensor<i32, 1>::zeros(Shape<1>(images));
+    emulate({images}, LatentStart<float>{x.data(), input.data(), noise, images, size, 2, 1.5f}, 0, x, input);
+    const StepCoefficients c[] = {{}, {0.4f, -0.7f, 1.f, 0.3f, 0.2f, 0.9f, -0.1f, 0.5f}};
+    const Tensor<i32, 1> step = Tensor<i32, 1>::from({0, 1}, Shape<1>(2));
+    const Tensor<float, 1> times(Shape<1>(300)), grid = Tensor<float, 1>::from({9.f, 4.f}, Shape<1>(2));
+    emulate({1}, BeginSamplerStep{step.data(), times.data(), grid.data(), times.size()}, 0, step, times);
+    run_serial({1}, BeginSamplerStep{step.data(), times.data(), grid.data(), times.size()});
+    BOOST_TEST((step.to_vector() == std::vector<i32>{1, 2}));
+    BOOST_TEST(times.to_vector() == std::vector<float>(300, 4.f));
+    emulate({images},
+            SamplerStep<float>{x.data(), previous.data(), input.data(), output.data(), noise, bad.data(), c, step.data(), images,
+                               size, 2, 1.5f},
+            0, x, previous, input, bad);
+    const auto noisy = random(one, 4), target = random(one, 5);
+    const auto levels = random(Shape<2>(images, 4), 6);
+    emulate({images}, NoisyImages<float>{noisy.data(), target.data(), x.data(), levels.data(), noise, size}, 0, noisy, target);
+  }
 }
 
 BOOST_AUTO_TEST_SUITE_END()

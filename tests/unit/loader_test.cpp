@@ -88,7 +88,7 @@ BOOST_AUTO_TEST_SUITE_END()
 BOOST_AUTO_TEST_SUITE(augmentation)
 
 BOOST_AUTO_TEST_CASE(placement_against_plain_indexing) {
-  const i64 height = 5, width = 4;
+  const i64 height = 5, width = 4, answer = 7;
   for (i64 channels : {1, 3}) {
     std::vector<u8> image(size_t(height * width * channels));
     for (size_t i = 0; i < image.size(); ++i) image[i] = u8(i * 5 + 1);
@@ -99,9 +99,11 @@ BOOST_AUTO_TEST_CASE(placement_against_plain_indexing) {
           for (i64 left = -8; left <= 8; ++left)
             for (bool flip : {false, true}) {
               std::vector<float> out(size_t(out_height * out_width * channels), -9.f);
-              place_image(out.data(), image.data(), height, width, channels, out_height, out_width, {top, left, flip},
-                          table.data());
-              i64 wrong = 0;
+              const PlannedImage plan{0, i32(top), i32(left), flip};
+              i64 label = -1;
+              run_serial({1}, PlaceImages<float>{out.data(), &label, image.data(), &answer, &plan, table.data(), i32(height),
+                                                 i32(width), i32(channels), i32(out_height), i32(out_width)});
+              i64 wrong = label != answer;
               for (i64 y = 0; y < out_height; ++y)
                 for (i64 x = 0; x < out_width; ++x)
                   for (i64 c = 0; c < channels; ++c) {

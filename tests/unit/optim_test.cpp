@@ -92,17 +92,62 @@ BOOST_AUTO_TEST_CASE(adamw_of_torch) {
                               0.502300143f, -1.0158571f});
 }
 
-// torch.nn.utils.clip_grad_norm_([w, b], 0.5) of the gradients of k = 1
+// torch.nn.utils.clip_grad_norm_([w, b], limit) of the gradients of k = 1, whose norm is 1.69705629; then a step of rate 1.
 BOOST_AUTO_TEST_CASE(clipping_of_torch) {
-  Net net;
-  FlatParameters<Cpu> parameters(net);
-  net.backward(1);
-  BOOST_TEST(std::abs(clip_gradients(parameters, 0.5f) - 1.69705629f) < 1e-6f);
-  check_values(net.gradients(),
-               {-0.0883883014f, 0.f, 0.0883883014f, 0.176776603f, 0.265164942f, 0.353553206f, -0.0883883014f, 0.f}, 1e-7f);
-  const auto clipped = net.gradients();
-  BOOST_TEST(std::abs(clip_gradients(parameters, 1.f) - 0.5f) < 1e-6f);
-  BOOST_TEST(net.gradients() == clipped);  // below the limit: untouched
+  for (float limit : {0.5f, 2.f, 0.f}) {
+    Net net;
+    FlatParameters<Cpu> parameters(net);
+    Sgd<Cpu> sgd(parameters, {.momentum = 0.f});
+    GradientScale<Cpu> scale(parameters, {.limit = limit});
+    const auto before = net.values();
+    net.backward(1);
+    scale.measure();
+    BOOST_TEST(std::abs(scale.norm().item() - 1.69705629f) < 1e-6f);
+    const std::vector<float> clipped = {-0.0883883014f, 0.f,          0.0883883014f,  0.176776603f,
+                                        0.265164942f,   0.353553206f, -0.0883883014f, 0.f};
+    const std::vector<float> whole = net.gradients();
+    sgd.prepare(1.f);
+    sgd.step(&scale);
+    for (size_t i = 0; i < before.size(); ++i) {
+      const float wanted = limit == 0.5f ? clipped[i] : whole[i];
+      BOOST_TEST(std::abs(before[i] - net.values()[i] - wanted) < 1e-6f);
+    }
+  }
+}
+
+// The scale of torch.amp.GradScaler: gradients come multiplied by it; a step with an infinite one is left out and halves it;
+// 2,000 good steps double it. The file of a run keeps it.
+BOOST_AUTO_TEST_CASE(loss_scale) {
+  Net net, plain;
+  FlatParameters<Cpu> parameters(net), plain_parameters(plain);
+  Sgd<Cpu> sgd(parameters, {.momentum = 0.9f}), plain_sgd(plain_parameters, {.momentum = 0.9f});
+  GradientScale<Cpu> scale(parameters, {.limit = 0, .loss_scale = true});
+  BOOST_TEST(scale.seed().item() == 65536.f);
+  const auto step = [&](float times, bool apply) {
+    net.backward(1);
+    for (const auto& segment : parameters.segments())
+      for (i64 i = 0; i < segment.size; ++i) parameters.gradients().data()[segment.offset + i] *= times;
+    scale.measure();
+    sgd.prepare(0.01f);
+    sgd.step(&scale);
+    if (!apply) return;
+    plain.backward(1);
+    plain_sgd.step(0.01f);
+  };
+  step(65536.f, true);
+  BOOST_TEST(net.values() == plain.values());  // powers of two are exact
+  BOOST_TEST(std::abs(scale.norm().item() - 1.69705629f) < 1e-6f);
+  const auto before = net.values();
+  step(INFINITY, false);
+  step(NAN, false);
+  BOOST_TEST(net.values() == before);
+  BOOST_TEST((scale.loss_scale().to_vector() == std::vector<float>{16384.f, 0.f, 2.f}));
+  step(16384.f, true);
+  BOOST_TEST(net.values() == plain.values());  // the momentum was left alone too
+  for (int k = 1; k < 2000; ++k) step(16384.f, true);
+  BOOST_TEST(scale.loss_scale().to_vector()[0] == 32768.f);
+  BOOST_TEST(net.values() == plain.values());
+  BOOST_TEST(scale.items().size() == 1u);
 }
 
 BOOST_AUTO_TEST_CASE(decay_is_for_matrices_only) {
@@ -139,8 +184,9 @@ BOOST_AUTO_TEST_CASE(average_in_closed_form) {
   for (float x : net.values()) expected.push_back(x);
   for (int k = 0; k < 3; ++k) {
     net.backward(k);
-    sgd.step(0.1f);
-    ema.update(0.8f);
+    sgd.prepare(0.1f);
+    ema.prepare(0.8f);
+    sgd.step(nullptr, &ema);
     for (size_t i = 0; i < expected.size(); ++i) expected[i] = 0.8 * expected[i] + 0.2 * double(net.values()[i]);
   }
   const auto trained = net.values();
@@ -178,8 +224,9 @@ BOOST_AUTO_TEST_CASE(resumption_is_exact) {
     if (load_first) read_state(path, items);
     for (int k = from; k < to; ++k) {
       net.backward(k);
-      optimizer.step(0.01f);
-      ema.update(0.9f);
+      optimizer.prepare(0.01f);
+      ema.prepare(0.9f);
+      optimizer.step(nullptr, &ema);
     }
     if (!load_first) write_state(path, items);
     auto out = net.values();

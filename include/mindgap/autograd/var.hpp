@@ -8,6 +8,7 @@
 #pragma once
 
 #include <mindgap/autograd/tape.hpp>
+#include <mindgap/kernels/fill.hpp>
 #include <mindgap/ops/pointwise.hpp>
 
 #include <memory>
@@ -134,14 +135,18 @@ Var<T, N, D> constant(Tape& tape, Tensor<T, N, D> value) {
   return Var<T, N, D>(std::move(value), tape, false);
 }
 
-// Fills the gradients of everything that `loss` (one element) was computed from, and empties the tape.
+// Fills the gradients of everything that `loss` (one element) was computed from, and empties the tape. seed: d loss / d loss,
+// one element; 1 unless it is given.
 template <int N, Device D>
-void backward(const Var<float, N, D>& loss) {
+void backward(const Var<float, N, D>& loss, const Tensor<float, 1, D>& seed = {}) {
   if (loss.size() != 1) throw Error("backward: the loss must have exactly one element", {{"loss", loss.value().str()}});
   if (!loss.needs_gradient())
     throw Error("backward: nothing that the loss was computed from needs a gradient",
                 {{"remedy", "unfreeze a parameter, or make an input with variable(tape, value)"}});
-  loss.slot()->write([](const Tensor<float, N, D>& g) { g.copy_from(Tensor<float, N, D>::full(g.shape(), 1.f)); });
+  loss.slot()->write([&](const Tensor<float, N, D>& g) {
+    if (seed.defined()) g.copy_from(seed.reshape(g.shape()));
+    else Runtime<D>::launch(Grid{1, 32}, Fill<float>{g.data(), 1, 1.f});
+  });
   loss.tape().run();
 }
 

@@ -1,50 +1,77 @@
 // Pooled memory. A block that a tensor releases goes to a free list of its size class and serves the next tensor of
 // that class, so that a training step after the first allocates nothing from the system.
 //
-// Size classes are eighths of powers of two: at most 12.5 % is wasted. Blocks are aligned to 64 bytes on the CPU.
-// What it leaves out: blocks are never given back to the system before the program ends or trim() is called.
+// Every device has one common pool. A replay (core/replay.hpp) has a pool of its own, an arena, and makes it current while
+// its step runs: the addresses that a captured graph holds then belong to that replay alone. An arena takes its blocks from the
+// common pool and gives them back when it ends; a sealed one does not grow.
+//
+// A block may be handed out again while the device still works on it: all work of a device is queued on one stream, so what
+// the next owner does comes later. Size classes are eighths of powers of two: at most 12.5 % is wasted. Blocks are aligned to
+// 64 bytes on the CPU, 256 on a GPU.
+// What it leaves out: blocks of the common pool are never given back to the system before trim() is called.
 #pragma once
 
 #include <mindgap/core/device.hpp>
 #include <mindgap/core/dtype.hpp>
+#include <mindgap/core/error.hpp>
 
+#include <algorithm>
 #include <bit>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <utility>
 #include <vector>
 
 namespace mindgap {
 
 template <Device D>
-class Pool {
+class Pool : public std::enable_shared_from_this<Pool<D>> {
  public:
-  static Pool& instance() {
-    static Pool* pool = new Pool;  // never destroyed: tensors in static storage may outlive it
-    return *pool;
+  // name: whose arena it is, for messages.
+  static std::shared_ptr<Pool> make_arena(std::string name) {
+    return std::shared_ptr<Pool>(new Pool(std::move(name), common().shared_from_this()));
+  }
+  Pool(const Pool&) = delete;
+  Pool& operator=(const Pool&) = delete;
+  ~Pool() {
+    if (!parent_) return;
+    for (auto& [size, blocks] : free_)
+      for (void* block : blocks) parent_->give(block, size);
   }
 
-  // A block of at least `bytes` bytes, uninitialised; shared, and returned to the pool by its last owner.
+  // The pool that allocations of this thread come from: the arena of the replay whose step runs, else the common one.
+  static Pool& current() { return current_pointer() ? *current_pointer() : common(); }
+  static Pool& common() {
+    // Never destroyed: tensors in static storage may outlive it.
+    static auto* pool = new std::shared_ptr<Pool>(new Pool("common", nullptr));
+    return **pool;
+  }
+
+  // Makes a pool the current one of this thread.
+  class Use {
+   public:
+    explicit Use(Pool& pool) : before_(std::exchange(current_pointer(), &pool)) {}
+    ~Use() { current_pointer() = before_; }
+    Use(const Use&) = delete;
+    Use& operator=(const Use&) = delete;
+
+   private:
+    Pool* before_;
+  };
+
+  // A block of at least `bytes` bytes, uninitialised; shared, and returned to the pool by its last owner, who may outlive
+  // whoever made the pool.
   std::shared_ptr<void> allocate(i64 bytes) {
     const i64 size = size_class(bytes);
-    void* block = nullptr;
-    {
-      std::lock_guard lock(mutex_);
-      if (auto& free = free_[size]; !free.empty()) {
-        block = free.back();
-        free.pop_back();
-        bytes_free_ -= size;
-      }
-    }
-    if (!block) block = Runtime<D>::allocate(size);
-    {
-      std::lock_guard lock(mutex_);
-      bytes_used_ += size;
-      bytes_peak_ = std::max(bytes_peak_, bytes_used_);
-    }
-    return std::shared_ptr<void>(block, [this, size](void* released) { release(released, size); });
+    return std::shared_ptr<void>(take(size, bytes),
+                                 [pool = this->shared_from_this(), size](void* block) { pool->give(block, size); });
   }
 
+  // From now on a block that no free list has is an error.
+  void seal() { sealed_ = true; }
+
+  // Gives the free blocks of the common pool back to the system.
   void trim() {
     std::lock_guard lock(mutex_);
     for (auto& [size, blocks] : free_)
@@ -54,26 +81,58 @@ class Pool {
   }
 
   i64 bytes_used() const { return bytes_used_; }
+  i64 bytes_held() const { return bytes_used_ + bytes_free_; }  // used or free
   i64 bytes_peak() const { return bytes_peak_; }
   void reset_peak() { bytes_peak_ = bytes_used_; }
 
  private:
+  Pool(std::string name, std::shared_ptr<Pool> parent) : name_(std::move(name)), parent_(std::move(parent)) {}
+
+  static Pool*& current_pointer() {
+    thread_local Pool* current = nullptr;
+    return current;
+  }
+
   static i64 size_class(i64 bytes) {
     if (bytes <= 512) return 512;
     const i64 step = i64(std::bit_floor(u64(bytes))) / 8;
     return (bytes + step - 1) / step * step;
   }
 
-  void release(void* block, i64 size) {
+  // A block of `size` bytes, a size class; `wanted` of them are asked for.
+  void* take(i64 size, i64 wanted) {
+    std::unique_lock lock(mutex_);
+    void* block = nullptr;
+    if (auto& free = free_[size]; !free.empty()) {
+      block = free.back();
+      free.pop_back();
+      bytes_free_ -= size;
+    } else if (sealed_) {
+      throw Error(text(name_, ": its memory is sealed, and a step now wants ", wanted, " bytes more"),
+                  {{"sealed", text(bytes_used_ + bytes_free_, " bytes, ", bytes_used_, " in use")},
+                   {"remedy", "a step that is replayed takes the same memory every time: use one replay for each shape"}});
+    } else {
+      lock.unlock();
+      block = parent_ ? parent_->take(size, wanted) : Runtime<D>::allocate(size);
+      lock.lock();
+    }
+    bytes_used_ += size;
+    bytes_peak_ = std::max(bytes_peak_, bytes_used_);
+    return block;
+  }
+  void give(void* block, i64 size) {
     std::lock_guard lock(mutex_);
     free_[size].push_back(block);
     bytes_used_ -= size;
     bytes_free_ += size;
   }
 
+  std::string name_;
+  std::shared_ptr<Pool> parent_;  // null: blocks come from the system
   std::mutex mutex_;
   std::map<i64, std::vector<void*>> free_;
   i64 bytes_used_ = 0, bytes_peak_ = 0, bytes_free_ = 0;
+  bool sealed_ = false;
 };
 
 }  // namespace mindgap

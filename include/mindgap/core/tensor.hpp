@@ -24,7 +24,7 @@ class Tensor {
   explicit Tensor(Shape<N> shape) : shape_(shape) {
     for (i64 extent : shape.extents)
       if (extent < 0) throw Error("tensor: negative extent", {{"shape", shape.str()}});
-    storage_ = Pool<D>::instance().allocate(shape.size() * i64(sizeof(T)));
+    storage_ = Pool<D>::current().allocate(shape.size() * i64(sizeof(T)));
     data_ = static_cast<T*>(storage_.get());
   }
 
@@ -59,6 +59,13 @@ class Tensor {
       throw Error(text("reshape: ", size(), " elements do not fill the new shape"),
                   {{"from", shape_.str()}, {"to", shape.str()}});
     return Tensor<T, M, D>(storage_, data_, shape);
+  }
+
+  // The same bytes as elements of another type.
+  template <Element U>
+  Tensor<U, 1, D> as() const {
+    if (bytes() % i64(sizeof(U))) throw Error(text("as: ", bytes(), " bytes are no whole elements"), {{"tensor", str()}});
+    return Tensor<U, 1, D>(storage_, reinterpret_cast<U*>(data_), Shape<1>(bytes() / i64(sizeof(U))));
   }
 
   // Elements [begin, end) of the outermost axis.

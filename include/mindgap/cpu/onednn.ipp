@@ -49,7 +49,7 @@ template <class T>
 constexpr memory::data_type data_type = std::is_same_v<T, float> ? memory::data_type::f32 : memory::data_type::bf16;
 
 using Buffer = std::shared_ptr<void>;
-inline Buffer allocate(const memory::desc& desc) { return Pool<Cpu>::instance().allocate(i64(desc.get_size())); }
+inline Buffer allocate(const memory::desc& desc) { return Pool<Cpu>::current().allocate(i64(desc.get_size())); }
 
 // oneDNN never writes through the pointers of inputs.
 inline void* pointer(const void* p) { return const_cast<void*>(p); }

@@ -13,6 +13,10 @@ namespace mindgap {
 
 template <>
 struct Runtime<Cpu> {
+  // Work is done when a call returns; nothing is captured.
+  static constexpr bool asynchronous = false, captures = false;
+  struct Graph {};
+
   static void* allocate(i64 bytes) {
     if (void* block = std::aligned_alloc(64, size_t((bytes + 63) / 64 * 64))) return block;
     throw Error(text("cpu: out of memory: could not allocate ", bytes >> 20, " MiB"), {{"remedy", "use a smaller batch"}});

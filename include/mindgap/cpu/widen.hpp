@@ -13,7 +13,7 @@ namespace mindgap::cpu {
 // An f32 array from the tensor pool, a copy of a bf16 array or to be rounded into one.
 class Widened {
  public:
-  explicit Widened(i64 size) : memory_(Pool<Cpu>::instance().allocate(size * i64(sizeof(float)))), size_(size) {}
+  explicit Widened(i64 size) : memory_(Pool<Cpu>::current().allocate(size * i64(sizeof(float)))), size_(size) {}
   Widened(const bf16* source, i64 size) : Widened(size) {
     float* to = data();
 #pragma omp parallel for

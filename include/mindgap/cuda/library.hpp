@@ -37,7 +37,7 @@ struct Library<Cuda> {
     if (g.y_size() == 0) {
       Runtime<Cuda>::zero(grad_w, g.weight_size() * i64(sizeof(float)));
     } else if (!cuda::conv2d_backward_weights(stream(), g, dtype_of<T>, DType::f32, grad_w, x, grad_y)) {
-      const auto narrow = Pool<Cuda>::instance().allocate(g.weight_size() * i64(sizeof(T)));
+      const auto narrow = Pool<Cuda>::current().allocate(g.weight_size() * i64(sizeof(T)));
       cuda::conv2d_backward_weights(stream(), g, dtype_of<T>, dtype_of<T>, narrow.get(), x, grad_y);
       using Widen = Convert<float, T>;
       Runtime<Cuda>::launch(Grid{(g.weight_size() + Widen::per_block - 1) / Widen::per_block},

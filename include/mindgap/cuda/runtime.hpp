@@ -2,8 +2,12 @@
 // other than nvcc.
 //
 // Work on the stream is asynchronous: an error inside a kernel is reported by a later call, which then names the kernel
-// that was launched last. Copies from and to the host wait, so that the host's buffer may be reused at once.
-// What it leaves out: several GPUs, several streams, captured graphs.
+// that was launched last. A copy from the host goes through pinned memory (PinnedRing): the host's buffer may be reused at
+// once, and the host does not wait for the work that is queued. A copy to the host waits.
+//
+// What is queued between begin_capture() and end_capture() is not run but becomes a graph, which launch() queues as a whole
+// (core/replay.hpp). Copies from and to the host, and waiting, are errors meanwhile: they would happen once, not at every launch.
+// What it leaves out: several GPUs, several streams.
 #pragma once
 
 #include <mindgap/core/device.hpp>
@@ -13,12 +17,19 @@
 
 #if defined(__CUDACC__)
 
+#include <algorithm>
+#include <array>
+#include <cstring>
 #include <cuda_runtime.h>
+#include <utility>
 
 namespace mindgap {
 
 template <>
 struct Runtime<Cuda> {
+  // The host does not wait for what it queues, and what it queues can be captured and replayed.
+  static constexpr bool asynchronous = true, captures = true;
+
   // Whether the machine has a GPU and a driver that this build can use.
   static bool available() {
     int count = 0;
@@ -28,21 +39,25 @@ struct Runtime<Cuda> {
   }
 
   static void* allocate(i64 bytes) {
+    refuse_in_capture("taking memory from the system");
     stream();
     void* block = nullptr;
     check(cudaMalloc(&block, size_t(bytes)), [&] { return text("could not allocate ", bytes >> 20, " MiB"); });
     return block;
   }
-  static void deallocate(void* block) {
-    check(cudaFree(block), [] { return "could not free memory"; });
-  }
+  // Waits for the work that is queued. Errors are left for the next call that can report them.
+  static void deallocate(void* block) { cudaFree(block); }
 
   static void copy(void* to, const void* from, i64 bytes) { copy(to, from, bytes, cudaMemcpyDeviceToDevice); }
   static void from_host(void* to, const void* from, i64 bytes) {
-    copy(to, from, bytes, cudaMemcpyHostToDevice);
-    synchronize();
+    refuse_in_capture("a copy from the host");
+    ring().each_piece(bytes, [&](void* pinned, i64 offset, i64 size) {
+      std::memcpy(pinned, static_cast<const char*>(from) + offset, size_t(size));
+      copy(static_cast<char*>(to) + offset, pinned, size, cudaMemcpyHostToDevice);
+    });
   }
   static void to_host(void* to, const void* from, i64 bytes) {
+    refuse_in_capture("a copy to the host");
     copy(to, from, bytes, cudaMemcpyDeviceToHost);
     synchronize();
   }
@@ -74,6 +89,7 @@ struct Runtime<Cuda> {
   }
 
   static void synchronize() {
+    refuse_in_capture("waiting for the GPU");
     check(cudaStreamSynchronize(stream()), [] { return "the work on the GPU failed"; });
   }
 
@@ -86,7 +102,125 @@ struct Runtime<Cuda> {
     return stream;
   }
 
+  // A captured graph, ready to launch.
+  class Graph {
+   public:
+    explicit Graph(cudaGraphExec_t exec) : exec_(exec) {}
+    Graph(Graph&& other) noexcept : exec_(std::exchange(other.exec_, nullptr)) {}
+    Graph& operator=(Graph&& other) noexcept {
+      std::swap(exec_, other.exec_);
+      return *this;
+    }
+    ~Graph() {
+      if (!exec_) return;
+      cudaStreamSynchronize(stream());  // it may still be running
+      cudaGraphExecDestroy(exec_);
+    }
+
+   private:
+    friend Runtime;
+    cudaGraphExec_t exec_ = nullptr;
+  };
+
+  static bool capturing() { return capturing_flag(); }
+  static void begin_capture() {
+    check(cudaStreamBeginCapture(stream(), cudaStreamCaptureModeThreadLocal),
+          [] { return "could not begin to capture a graph"; });
+    capturing_flag() = true;
+  }
+  static Graph end_capture() {
+    capturing_flag() = false;
+    cudaGraph_t graph = nullptr;
+    check(cudaStreamEndCapture(stream(), &graph), [] { return "something in the step cannot be captured"; });
+    cudaGraphExec_t exec = nullptr;
+    const cudaError_t status = cudaGraphInstantiate(&exec, graph, 0);
+    cudaGraphDestroy(graph);
+    check(status, [] { return "could not make a graph of the step"; });
+    return Graph(exec);
+  }
+  // After an error between the two: forgets what was captured.
+  static void abandon_capture() {
+    capturing_flag() = false;
+    cudaGraph_t graph = nullptr;
+    cudaStreamEndCapture(stream(), &graph);
+    if (graph) cudaGraphDestroy(graph);
+    cudaGetLastError();
+  }
+  static void launch(const Graph& graph) {
+    check(cudaGraphLaunch(graph.exec_, stream()), [] { return "could not launch a captured graph"; });
+  }
+
+  // A point in the stream's time.
+  class Event {
+   public:
+    Event() {
+      check(cudaEventCreate(&event_), [] { return "could not make an event"; });
+    }
+    Event(const Event&) = delete;
+    Event& operator=(const Event&) = delete;
+    ~Event() { cudaEventDestroy(event_); }
+
+    void record() {
+      check(cudaEventRecord(event_, stream()), [] { return "could not record an event"; });
+    }
+    // Waits until the work that was queued before record() is done.
+    void wait() const {
+      check(cudaEventSynchronize(event_), [] { return "the work on the GPU failed"; });
+    }
+    // Milliseconds of the device from `begin` to this event; waits for it.
+    double since(const Event& begin) const {
+      wait();
+      float milliseconds = 0;
+      check(cudaEventElapsedTime(&milliseconds, begin.event_, event_), [] { return "could not read an event"; });
+      return double(milliseconds);
+    }
+
+   private:
+    cudaEvent_t event_ = nullptr;
+  };
+
  private:
+  // Pinned buffers that take turns: a piece is copied into one, queued, and the buffer is used again when the GPU has read it.
+  class PinnedRing {
+   public:
+    static constexpr i64 piece_bytes = i64(1) << 18;
+
+    template <class F>
+    void each_piece(i64 bytes, F&& queue) {
+      for (i64 offset = 0; offset < bytes; offset += piece_bytes) {
+        Slot& slot = slots_[next_++ % slots_.size()];
+        if (!slot.memory)
+          check(cudaMallocHost(&slot.memory, size_t(piece_bytes)), [] { return "could not allocate pinned memory"; });
+        else slot.read.wait();
+        queue(slot.memory, offset, std::min(piece_bytes, bytes - offset));
+        slot.read.record();
+      }
+    }
+
+   private:
+    struct Slot {
+      void* memory = nullptr;
+      Event read;
+    };
+    std::array<Slot, 32> slots_;
+    size_t next_ = 0;
+  };
+  static PinnedRing& ring() {
+    stream();
+    static auto* ring = new PinnedRing;  // never destroyed: the driver may be gone by then
+    return *ring;
+  }
+
+  static bool& capturing_flag() {
+    static bool capturing = false;
+    return capturing;
+  }
+  static void refuse_in_capture(const char* what) {
+    if (capturing())
+      throw Error(text("cuda: ", what, " while a step is captured"),
+                  {{"remedy", "copy inputs before the step and results after it; what a replayed step reads lives on the GPU"}});
+  }
+
   static void copy(void* to, const void* from, i64 bytes, cudaMemcpyKind kind) {
     if (bytes)
       check(cudaMemcpyAsync(to, from, size_t(bytes), kind, stream()), [&] { return text("could not copy ", bytes, " bytes"); });

@@ -1,10 +1,9 @@
-// Random flips, shifts and crops, fused with normalisation: u8 [H, W, C] of one image -> T [h, w, C].
+// Random flips, shifts and crops, fused with normalisation: u8 [H, W, C] of one image -> T [h, w, C] (kernels/augment.hpp).
 //
 //   out[y, x, c] = (in[top + y, left + x', c] / 255 - mean[c]) / deviation[c],   x' = x or, flipped, w - 1 - x
 //
 // Pixels outside the image are black (0 before normalisation). With shift p and crop (h, w) the window's corner is uniform
-// over [-p, H - h + p] x [-p, W - w + p]; without augmentation it is central. A pixel is one look-up in a table of 256
-// values a channel, so T is rounded once and bytes moved are H W C (1 + sizeof(T)).
+// over [-p, H - h + p] x [-p, W - w + p]; without augmentation it is central.
 #pragma once
 
 #include <mindgap/core/error.hpp>
@@ -67,33 +66,6 @@ std::vector<T> normalisation_table(const Normalisation& n, i64 channels) {
     for (int value = 0; value < 256; ++value) table.push_back(T((float(value) / 255.f - mean) / deviation));
   }
   return table;
-}
-
-// One image; `in` is [height, width, channels], `out` [out_height, out_width, channels].
-template <Real T>
-void place_image(T* out, const u8* in, i64 height, i64 width, i64 channels, i64 out_height, i64 out_width, Placement at,
-                 const T* table) {
-  // Columns [first, last) of the output lie inside the image, before flipping.
-  const i64 first = std::clamp<i64>(-at.left, 0, out_width), last = std::clamp<i64>(width - at.left, first, out_width);
-  for (i64 y = 0; y < out_height; ++y, out += out_width * channels) {
-    const i64 row = at.top + y;
-    const bool inside = row >= 0 && row < height;
-    const u8* source = inside ? in + row * width * channels : in;
-    const i64 begin = inside ? first : out_width, end = inside ? last : out_width;
-    const auto column = [&](i64 x) { return out + (at.flip ? out_width - 1 - x : x) * channels; };
-    for (i64 x = 0; x < out_width; ++x) {
-      if (x == begin) x = end;
-      if (x >= out_width) break;
-      for (i64 c = 0; c < channels; ++c) column(x)[c] = table[256 * c];
-    }
-    if (channels == 1 && !at.flip)
-      for (i64 x = begin; x < end; ++x) out[x] = table[source[at.left + x]];
-    else if (channels == 1)
-      for (i64 x = begin; x < end; ++x) out[out_width - 1 - x] = table[source[at.left + x]];
-    else
-      for (i64 x = begin; x < end; ++x)
-        for (i64 c = 0; c < channels; ++c) column(x)[c] = table[256 * c + source[(at.left + x) * channels + c]];
-  }
 }
 
 }  // namespace mindgap

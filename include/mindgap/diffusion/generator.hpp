@@ -15,6 +15,8 @@
 #include <mindgap/models/unet.hpp>
 #include <mindgap/nn/state_dict.hpp>
 
+#include <map>
+
 namespace mindgap {
 
 struct GeneratorFiles {
@@ -83,18 +85,40 @@ Tensor<u8, 4, Cpu> to_bytes(const Tensor<float, 4, D>& images) {
 }
 
 // Images u8 [n, h, w, c] of the given classes and indices, `batch` at a time (with guidance the network sees twice as many).
+// Keeps a sampler for each number of images that it was asked for: seed, guidance and image size are the same in all requests.
 template <Device D, class P>
-Tensor<u8, 4, Cpu> generate(const UNet2DModel<D, P>& unet, const Sampler& sampler, SampleRequest request, i64 batch) {
-  const i64 n = i64(request.labels.size());
-  const Tensor<u8, 4, Cpu> out(Shape<4>(n, request.image[0], request.image[1], request.image[2]));
-  const std::vector<i64> labels = std::move(request.labels), indices = std::move(request.indices);
-  for (i64 begin = 0; begin < n; begin += batch) {
-    const i64 end = std::min(begin + batch, n);
-    request.labels.assign(labels.begin() + begin, labels.begin() + end);
-    request.indices.assign(indices.begin() + begin, indices.begin() + end);
-    out.slice(begin, end).copy_from(to_bytes(sample<typename P::compute, D>(unet, sampler, request)));
+class GeneratedImages {
+ public:
+  GeneratedImages(const UNet2DModel<D, P>& unet, Sampler sampler, i64 batch)
+      : unet_(unet), sampler_(std::move(sampler)), batch_(batch) {}
+
+  Tensor<u8, 4, Cpu> operator()(SampleRequest request) {
+    const i64 n = i64(request.labels.size());
+    const Tensor<u8, 4, Cpu> out(Shape<4>(n, request.image[0], request.image[1], request.image[2]));
+    const std::vector<i64> labels = std::move(request.labels), indices = std::move(request.indices);
+    for (i64 begin = 0; begin < n; begin += batch_) {
+      const i64 end = std::min(begin + batch_, n);
+      request.labels.assign(labels.begin() + begin, labels.begin() + end);
+      request.indices.assign(indices.begin() + begin, indices.begin() + end);
+      auto& images = samplers_[end - begin];
+      if (!images) images = std::make_unique<OneSize>(unet_, sampler_, request);
+      out.slice(begin, end).copy_from(to_bytes((*images)(request)));
+    }
+    return out;
   }
-  return out;
+
+ private:
+  using OneSize = ImageSampler<typename P::compute, D, UNet2DModel<D, P>>;
+
+  const UNet2DModel<D, P>& unet_;
+  Sampler sampler_;
+  i64 batch_;
+  std::map<i64, std::unique_ptr<OneSize>> samplers_;  // by the number of images
+};
+
+template <Device D, class P>
+Tensor<u8, 4, Cpu> generate(const UNet2DModel<D, P>& unet, const Sampler& sampler, const SampleRequest& request, i64 batch) {
+  return GeneratedImages<D, P>(unet, sampler, batch)(request);
 }
 
 }  // namespace mindgap

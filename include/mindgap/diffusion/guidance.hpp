@@ -11,76 +11,104 @@
 // Left out: splitting a data set into batches (apps/sample.cpp), guidance rescaling.
 #pragma once
 
+#include <mindgap/core/replay.hpp>
 #include <mindgap/core/tensor.hpp>
 #include <mindgap/diffusion/samplers.hpp>
 
 namespace mindgap {
 
-namespace detail {
-
-// Streams on the device; a stream is four 32-bit words.
-template <Device D>
-Tensor<i32, 2, D> upload(const std::vector<Stream>& streams) {
-  static_assert(sizeof(Stream) == 16 && std::is_trivially_copyable_v<Stream>);
-  std::vector<i32> words(4 * streams.size());
-  if (!streams.empty()) std::memcpy(words.data(), streams.data(), 4 * words.size());
-  return Tensor<i32, 2, D>::from(words, Shape<2>(i64(streams.size()), 4));
-}
-
-}  // namespace detail
-
 // The state of a batch between the steps of a sampler. T is the model's element type; the state itself is f32.
+//
+//   run.start(latent, noise);
+//   for each step: run.begin_step(); run.step(model(run.input(), run.timesteps(), ...), guidance);
+//
+// Which step it is the device counts itself: both calls of a step are the same each time and can be replayed.
 template <Real T, Device D>
 class SamplerRun {
  public:
-  // shape: [images, h, w, c]. copies: 2 for guidance, else 1. latent: one stream an image.
-  // noise: one stream an image for every step, steps * images in all; may be empty for samplers that draw none.
-  SamplerRun(const Sampler& sampler, Shape<4> shape, i64 copies, const std::vector<Stream>& latent,
-             const std::vector<Stream>& noise = {})
+  // shape: [images, h, w, c]. copies: 2 for guidance, else 1.
+  SamplerRun(const Sampler& sampler, Shape<4> shape, i64 copies)
       : sampler_(sampler),
         images_(shape[0]),
+        copies_(copies),
         state_(shape),
         input_(Shape<4>(copies * shape[0], shape[1], shape[2], shape[3])),
-        bad_step_(Tensor<i32, 1, D>::zeros(Shape<1>(shape[0]))) {
-    if (i64(latent.size()) != images_ || (!noise.empty() && i64(noise.size()) != images_ * sampler.steps()))
-      throw Error(text("sampler: ", latent.size(), " latent and ", noise.size(), " noise streams for ", images_, " images"));
-    if (sampler_.keeps_history()) previous_ = Tensor<float, 4, D>::zeros(shape);
-    if (!noise.empty()) noise_ = detail::upload<D>(noise);
-    const Tensor<i32, 2, D> streams = detail::upload<D>(latent);
-    Runtime<D>::launch(Grid{images_},
-                       LatentStart<T>{state_.data(), input_.data(), reinterpret_cast<const Stream*>(streams.data()), images_,
-                                      image_size(), copies, float(sampler.initial_scale())});
+        timesteps_(Shape<1>(copies * shape[0])),
+        bad_step_(Shape<1>(shape[0])),
+        step_(Shape<1>(2)) {
+    std::vector<float> grid, coefficients;
+    for (i64 k = 0; k < sampler_.steps(); ++k) {
+      grid.push_back(float(sampler_.timestep(k)));
+      const StepCoefficients& c = sampler_.coefficients(k);
+      draws_ = draws_ || c.noise != 0;
+      for (float number : {c.x0_x, c.x0_m, c.clip, c.x, c.m, c.x0, c.previous, c.noise}) coefficients.push_back(number);
+    }
+    grid_ = Tensor<float, 1, D>::from(grid, Shape<1>(sampler_.steps()));
+    coefficients_ = Tensor<float, 2, D>::from(coefficients, Shape<2>(sampler_.steps(), 8));
+    latent_ = Tensor<i32, 2, D>(Shape<2>(images_, 4));
+    if (draws_) noise_ = Tensor<i32, 2, D>(Shape<2>(sampler_.steps() * images_, 4));
+    if (sampler_.keeps_history()) previous_ = Tensor<float, 4, D>(shape);
   }
 
-  // What the model is asked next: the state in each copy.
+  // Whether any step draws noise.
+  bool draws() const { return draws_; }
+
+  // latent: one stream an image. noise: where steps draw any, one stream an image for every step, steps * images in all.
+  void start(const std::vector<Stream>& latent, const std::vector<Stream>& noise = {}) {
+    if (i64(latent.size()) != images_ || (draws_ && i64(noise.size()) != images_ * sampler_.steps()))
+      throw Error(text(name(sampler_.config().sampler), ": ", latent.size(), " latent and ", noise.size(), " noise streams for ",
+                       images_, " images and ", sampler_.steps(), " steps"));
+    upload(latent_, latent);
+    if (draws_) upload(noise_, noise);
+    if (previous_.defined()) Runtime<D>::zero(previous_.data(), previous_.bytes());
+    Runtime<D>::zero(bad_step_.data(), bad_step_.bytes());
+    Runtime<D>::zero(step_.data(), step_.bytes());
+    Runtime<D>::launch(Grid{images_}, LatentStart<T>{state_.data(), input_.data(), streams(latent_), images_, image_size(),
+                                                     copies_, float(sampler_.initial_scale())});
+  }
+
+  // What the model is asked next: the state in each copy, and the timestep of each image of it.
   const Tensor<T, 4, D>& input() const { return input_; }
+  const Tensor<float, 1, D>& timesteps() const { return timesteps_; }
   const Tensor<float, 4, D>& state() const { return state_; }
 
-  // Step k, from what the model said about input(). guidance is used with two copies only.
-  void step(i64 k, const Tensor<T, 4, D>& output, double guidance = 1) {
+  // The first and every further step, at most sampler.steps() after a start.
+  void begin_step() {
+    Runtime<D>::launch(Grid{1}, BeginSamplerStep{step_.data(), timesteps_.data(), grid_.data(), timesteps_.size()});
+  }
+  // The step that was begun, from what the model said about input(). guidance is used with two copies only.
+  void step(const Tensor<T, 4, D>& output, double guidance = 1) {
     if (output.shape() != input_.shape())
       throw Error("sampler: the model's output has another shape than its input",
                   {{"input", input_.str()}, {"output", output.str()}});
-    const StepCoefficients& c = sampler_.coefficients(k);
-    if (c.noise != 0 && !noise_.defined()) throw Error(text(name(sampler_.config().sampler), ": step ", k, " needs noise"));
-    const Stream* noise = c.noise != 0 ? reinterpret_cast<const Stream*>(noise_.data()) + k * images_ : nullptr;
-    Runtime<D>::launch(Grid{images_}, SamplerStep<T>{state_.data(), previous_.data(), input_.data(), output.data(), noise,
-                                                     bad_step_.data(), images_, image_size(),
-                                                     input_.extent(0) / std::max<i64>(images_, 1), float(guidance), c, i32(k)});
+    Runtime<D>::launch(Grid{images_},
+                       SamplerStep<T>{state_.data(), previous_.data(), input_.data(), output.data(), streams(noise_),
+                                      bad_step_.data(), reinterpret_cast<const StepCoefficients*>(coefficients_.data()),
+                                      step_.data(), images_, image_size(), copies_, float(guidance)});
   }
 
   // For each image 1 + the first step at which the model's output was NaN or infinite, or 0. Waits for the device.
   std::vector<i32> bad_steps() const { return bad_step_.to_vector(); }
 
  private:
+  // A stream is four 32-bit words.
+  static void upload(const Tensor<i32, 2, D>& to, const std::vector<Stream>& streams) {
+    static_assert(sizeof(Stream) == 16 && std::is_trivially_copyable_v<Stream>);
+    Runtime<D>::from_host(to.data(), streams.data(), to.bytes());
+  }
+  static const Stream* streams(const Tensor<i32, 2, D>& words) { return reinterpret_cast<const Stream*>(words.data()); }
+
   i64 image_size() const { return images_ ? state_.size() / images_ : 0; }
 
   Sampler sampler_;
-  i64 images_;
+  i64 images_, copies_;
+  bool draws_ = false;
   Tensor<float, 4, D> state_, previous_;
   Tensor<T, 4, D> input_;
-  Tensor<i32, 2, D> noise_;
-  Tensor<i32, 1, D> bad_step_;
+  Tensor<float, 1, D> timesteps_, grid_;
+  Tensor<float, 2, D> coefficients_;  // [steps, 8], of StepCoefficients
+  Tensor<i32, 2, D> latent_, noise_;  // streams
+  Tensor<i32, 1, D> bad_step_, step_;
 };
 
 struct SampleRequest {
@@ -92,60 +120,94 @@ struct SampleRequest {
   i64 null_class = 0;  // the number of classes: the last row of the class embedding
 };
 
-// Images [n, h, w, c] in f32, nominally in [-1, 1]. model(x [b, h, w, c] T, timesteps [b] f32, classes [b] i64) returns what it
-// predicts, [b, h, w, c] T; b is n, or 2n with guidance. Throws when an image is not finite at the end; never returns one.
+// Samples batches of one size, one after the other: the steps of all of them are one replay.
+template <Real T, Device D, class Model>
+class ImageSampler {
+ public:
+  // model(x [b, h, w, c] T, timesteps [b] f32, classes [b] i64) returns what it predicts, [b, h, w, c] T; b is n, or 2n with
+  // guidance. It must live as long as this. `like`: n, the size of the images and the guidance of the requests to come.
+  ImageSampler(const Model& model, const Sampler& sampler, const SampleRequest& like)
+      : model_(model),
+        sampler_(sampler),
+        n_(i64(like.labels.size())),
+        guidance_(like.guidance),
+        run_(sampler, Shape<4>(n_, like.image[0], like.image[1], like.image[2]), guided() ? 2 : 1),
+        classes_(run_.timesteps().shape()) {
+    if (!(std::abs(guidance_) <= 1e6))
+      throw Error(text("sample: guidance ", guidance_), {{"remedy", "1.5 to 7.5 is usual; 1 is without guidance"}});
+    if (sampler.amplifies_errors())
+      throw Error(text(name(sampler.config().sampler), ": a model that predicts noise cannot start at timestep ",
+                       sampler.timestep(0), ", where 1 / ", i64(1 / sampler.level(0).alpha), " of the image is left"),
+                  {{"remedy", "use leading spacing, ddim or ddpm with clip_sample, or a model that predicts v"}});
+  }
+
+  // Images [n, h, w, c] in f32, nominally in [-1, 1]; the next call overwrites them. Throws when an image is not finite at the
+  // end; never returns one.
+  Tensor<float, 4, D> operator()(const SampleRequest& request) {
+    check(request);
+    const auto stream = [&](const char* use, i64 i, auto... step) {
+      return Stream(request.seed, use, u64(request.labels[size_t(i)]), u64(request.indices[size_t(i)]), step...);
+    };
+    std::vector<Stream> latent, noise;
+    for (i64 i = 0; i < n_; ++i) latent.push_back(stream("latent", i));
+    for (i64 k = 0; run_.draws() && k < sampler_.steps(); ++k)
+      for (i64 i = 0; i < n_; ++i) noise.push_back(stream("noise", i, u64(k)));
+    std::vector<i64> classes;
+    if (guidance_ != 1) classes.assign(size_t(n_), request.null_class);
+    if (guidance_ != 0) classes.insert(classes.end(), request.labels.begin(), request.labels.end());
+    Runtime<D>::from_host(classes_.data(), classes.data(), classes_.bytes());
+
+    run_.start(latent, noise);
+    for (i64 k = 0; k < sampler_.steps(); ++k)
+      replay_.run([this] {
+        run_.begin_step();
+        run_.step(model_(run_.input(), run_.timesteps(), classes_), guidance_);
+      });
+    check_finite(request);
+    return run_.state();
+  }
+
+ private:
+  bool guided() const { return guidance_ != 0 && guidance_ != 1; }
+
+  void check(const SampleRequest& request) const {
+    if (n_ == 0 || i64(request.labels.size()) != n_ || request.indices.size() != request.labels.size())
+      throw Error(text("sample: ", request.labels.size(), " labels and ", request.indices.size(), " indices"),
+                  {{"remedy", "give one of each for every image"}});
+    for (i64 label : request.labels)
+      if (label < 0 || label >= request.null_class)
+        throw Error(text("sample: class ", label, " is outside 0 to ", request.null_class - 1));
+  }
+  void check_finite(const SampleRequest& request) const {
+    const std::vector<i32> bad = run_.bad_steps();
+    const std::vector<float> images = run_.state().to_vector();
+    const i64 size = i64(images.size()) / n_;
+    for (i64 i = 0; i < n_; ++i) {
+      bool finite = bad[size_t(i)] == 0;
+      for (i64 j = i * size; j < (i + 1) * size; ++j) finite = finite && std::isfinite(images[size_t(j)]);
+      if (!finite)
+        throw Error(text("sample: the image of class ", request.labels[size_t(i)], " with index ", request.indices[size_t(i)],
+                         " is not finite"),
+                    {{"step", bad[size_t(i)] ? text("the model's output was NaN or infinite at step ", bad[size_t(i)] - 1, " of ",
+                                                    sampler_.steps())
+                                             : "the last"},
+                     {"remedy", text("check the weights, lower the guidance (", guidance_, ") or use --precision f32")}});
+    }
+  }
+
+  const Model& model_;
+  Sampler sampler_;
+  i64 n_;
+  double guidance_;
+  SamplerRun<T, D> run_;
+  Tensor<i64, 1, D> classes_;  // of each image of the model's input
+  Replay<D> replay_{"sampling step"};
+};
+
+// One batch.
 template <Real T, Device D, class Model>
 Tensor<float, 4, D> sample(const Model& model, const Sampler& sampler, const SampleRequest& request) {
-  const i64 n = i64(request.labels.size());
-  if (n == 0 || request.indices.size() != request.labels.size())
-    throw Error(text("sample: ", n, " labels and ", request.indices.size(), " indices"),
-                {{"remedy", "give one of each for every image"}});
-  for (i64 label : request.labels)
-    if (label < 0 || label >= request.null_class)
-      throw Error(text("sample: class ", label, " is outside 0 to ", request.null_class - 1));
-  if (!(std::abs(request.guidance) <= 1e6))
-    throw Error(text("sample: guidance ", request.guidance), {{"remedy", "1.5 to 7.5 is usual; 1 is without guidance"}});
-  if (sampler.amplifies_errors())
-    throw Error(text(name(sampler.config().sampler), ": a model that predicts noise cannot start at timestep ",
-                     sampler.timestep(0), ", where 1 / ", i64(1 / sampler.level(0).alpha), " of the image is left"),
-                {{"remedy", "use leading spacing, ddim or ddpm with clip_sample, or a model that predicts v"}});
-
-  std::vector<Stream> latent, noise;
-  bool stochastic = false;
-  for (i64 k = 0; k < sampler.steps(); ++k) stochastic |= sampler.coefficients(k).noise != 0;
-  for (i64 i = 0; i < n; ++i)
-    latent.emplace_back(request.seed, "latent", u64(request.labels[size_t(i)]), u64(request.indices[size_t(i)]));
-  for (i64 k = 0; stochastic && k < sampler.steps(); ++k)
-    for (i64 i = 0; i < n; ++i)
-      noise.emplace_back(request.seed, "noise", u64(request.labels[size_t(i)]), u64(request.indices[size_t(i)]), u64(k));
-
-  const bool guided = request.guidance != 0 && request.guidance != 1;
-  std::vector<i64> classes;
-  if (request.guidance != 1) classes.assign(size_t(n), request.null_class);
-  if (request.guidance != 0) classes.insert(classes.end(), request.labels.begin(), request.labels.end());
-  const i64 batch = i64(classes.size());
-  const auto class_ids = Tensor<i64, 1, D>::from(classes, Shape<1>(batch));
-
-  SamplerRun<T, D> run(sampler, Shape<4>(n, request.image[0], request.image[1], request.image[2]), guided ? 2 : 1, latent, noise);
-  for (i64 k = 0; k < sampler.steps(); ++k)
-    run.step(k, model(run.input(), Tensor<float, 1, D>::full(Shape<1>(batch), float(sampler.timestep(k))), class_ids),
-             request.guidance);
-
-  const std::vector<i32> bad = run.bad_steps();
-  const std::vector<float> images = run.state().to_vector();
-  const i64 size = i64(images.size()) / n;
-  for (i64 i = 0; i < n; ++i) {
-    bool finite = bad[size_t(i)] == 0;
-    for (i64 j = i * size; j < (i + 1) * size; ++j) finite = finite && std::isfinite(images[size_t(j)]);
-    if (!finite)
-      throw Error(text("sample: the image of class ", request.labels[size_t(i)], " with index ", request.indices[size_t(i)],
-                       " is not finite"),
-                  {{"step", bad[size_t(i)] ? text("the model's output was NaN or infinite at step ", bad[size_t(i)] - 1, " of ",
-                                                  sampler.steps())
-                                           : "the last"},
-                   {"remedy", text("check the weights, lower the guidance (", request.guidance, ") or use --precision f32")}});
-  }
-  return run.state();
+  return ImageSampler<T, D, Model>(model, sampler, request)(request);
 }
 
 }  // namespace mindgap

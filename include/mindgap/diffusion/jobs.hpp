@@ -56,13 +56,18 @@ bool train_generator(const GeneratorTraining& options, const Dataset& data, cons
   std::string rows = first_rows(losses, "step,loss,gradient_norm,rate\n", trainer.step());
   hooks.progress(trainer.step(), options.steps, "");
   double smooth = 0;
+  const auto keep = [&](const auto& records) {
+    for (const auto& record : records) {
+      rows += text(record.step, ",", record.loss, ",", record.gradient_norm, ",", record.rate, "\n");
+      smooth = smooth == 0 ? record.loss : 0.98 * smooth + 0.02 * record.loss;
+    }
+  };
   while (!trainer.finished()) {
-    const auto record = trainer.train_step();
-    rows += text(record.step, ",", record.loss, ",", record.gradient_norm, ",", record.rate, "\n");
-    smooth = smooth == 0 ? record.loss : 0.98 * smooth + 0.02 * record.loss;
-    hooks.progress(trainer.step(), options.steps, text("loss ", std::round(smooth * 1e4) / 1e4));
+    keep(trainer.train_step());
+    hooks.progress(trainer.step(), options.steps, smooth == 0 ? "" : text("loss ", std::round(smooth * 1e4) / 1e4));
     const bool stop = hooks.stop();
     if (trainer.step() % out.save_every == 0 || stop || trainer.finished()) {
+      keep(trainer.wait());
       write_file_atomic(losses, rows);
       trainer.save(checkpoint);
     }
@@ -107,6 +112,7 @@ bool write_synthetic_set(const Generator<D, P>& generator, const Sampler& sample
   request.guidance = manifest.guidance;
   request.image = generator.image();
   request.null_class = generator.classes();
+  GeneratedImages<D, P> generated(*generator.unet, sampler, batch);
   i64 done = writer.part_images() - writer.pending_images();
   hooks.progress(done, writer.part_images(), "");
   for (const PendingChunk& chunk : writer.pending()) {
@@ -118,7 +124,7 @@ bool write_synthetic_set(const Generator<D, P>& generator, const Sampler& sample
         request.labels.push_back(manifest.label(position));
         request.indices.push_back(manifest.index(position));
       }
-      images.slice(begin - chunk.begin, end - chunk.begin).copy_from(generate(*generator.unet, sampler, request, batch));
+      images.slice(begin - chunk.begin, end - chunk.begin).copy_from(generated(request));
       hooks.progress(done += end - begin, writer.part_images(), "");
       if (hooks.stop()) return false;
     }

@@ -5,11 +5,13 @@
 //   average += (1 - d) (weights - average), d = min(ema_decay, (1 + step) / (10 + step))
 //
 // Step s uses batch s of the loader and the random numbers of training samples s * batch, ...; a checkpoint holds weights,
-// optimizer, average and step, so a run that resumes makes the weights of a run that never stopped, bit for bit.
+// optimizer, average and step, so a run that resumes makes the weights of a run that never stopped, bit for bit. A step is
+// replayed, and on a GPU the host runs ahead of it: records are read in batches, a NaN is noticed some steps late.
 // Left out: other losses and loss weights, learned variances.
 #pragma once
 
 #include <mindgap/autograd/loss.hpp>
+#include <mindgap/core/replay.hpp>
 #include <mindgap/data/loader.hpp>
 #include <mindgap/diffusion/generator.hpp>
 #include <mindgap/diffusion/training.hpp>
@@ -55,11 +57,15 @@ class GeneratorTrainer {
       : options_(options),
         info_(options.info(data)),
         loader_(data, loader_options(options)),
-        noise_(info_.scheduler.schedule()),
+        noise_(info_.scheduler.schedule(), options.prediction, options.seed, options.batch),
+        labels_(Shape<1>(options.batch)),
         unet_(std::make_unique<UNet2DModel<D, P>>(info_.unet, options.seed)),
         parameters_(*unet_, float(options.weight_decay)),
         optimizer_(parameters_, {}),
+        scale_(parameters_, {float(options.gradient_clip), std::is_same_v<T, f16>}),
         average_(parameters_),
+        measured_(Shape<1>(2)),
+        records_(Shape<2>(steps_ahead, 2)),
         settings_(options.settings() + "\nprecision " + name(dtype_of<T>) + "\nimages " + content_hash(data)) {}
 
   i64 step() const { return step_; }
@@ -67,29 +73,36 @@ class GeneratorTrainer {
   const GeneratorInfo& info() const { return info_; }
   i64 parameters() { return count_parameters(*unet_); }
 
-  // One step. Throws when the loss is not finite; the last checkpoint is not touched.
-  Record train_step() {
-    const Batch<float> batch = loader_.batch(step_);
+  // One step. Returns the records that became known: this step's on the CPU; on a GPU, which is not waited for, none or those
+  // of the last few dozen steps. Throws when a loss is not finite; the last checkpoint is not touched.
+  std::vector<Record> train_step() {
     const i64 first = step_ * options_.batch;
-    const NoisyBatch<T, D> noisy =
-        noisy_batch<T, D>(batch.images.template to<D>(), noise_, options_.prediction, options_.seed, first);
-    const std::vector<i64> labels =
-        drop_labels(batch.labels.to_vector(), info_.unet.null_class(), options_.label_dropout, options_.seed, first);
-    Tape tape;
-    const auto said =
-        (*unet_)(constant(tape, noisy.input), noisy.timesteps, Tensor<i64, 1, D>::from(labels, batch.labels.shape()));
-    const auto loss = mse_loss(said, noisy.target);
-    const float value = loss.value().item();
-    if (!std::isfinite(value))
-      throw Error(text("training diverged: the loss is ", value, " at step ", step_),
-                  {{"remedy", text("use a lower --rate than ", options_.rate)}});
-    backward(loss);
-    const float norm = clip_gradients(parameters_, float(options_.gradient_clip));
-    const Schedule schedule{Schedule::Kind::cosine, options_.steps, options_.warmup};
-    const float rate = float(options_.rate * schedule.at(step_));
-    optimizer_.step(rate);
-    average_.update(float(std::min(options_.ema_decay, double(1 + step_) / double(10 + step_))));
-    return {step_++, value, norm, rate};
+    const Position at = loader_.position(step_);
+    loader_.prepare(at.epoch, at.step);
+    noise_.prepare(first);
+    std::vector<i64> labels;
+    for (i64 image : loader_.batch_indices(at.epoch, at.step)) labels.push_back(loader_.dataset().labels.data()[image]);
+    labels = drop_labels(std::move(labels), info_.unet.null_class(), options_.label_dropout, options_.seed, first);
+    Runtime<D>::from_host(labels_.data(), labels.data(), labels_.bytes());
+    optimizer_.prepare(rate(step_));
+    average_.prepare(float(std::min(options_.ema_decay, double(1 + step_) / double(10 + step_))));
+    replay_.run([this] { train(); });
+    records_.slice(pending_, pending_ + 1).copy_from(measured_.reshape(Shape<2>(1, 2)));
+    ++step_;
+    return ++pending_ == steps_ahead || finished() ? wait() : std::vector<Record>();
+  }
+  // The records that are not known yet; waits.
+  std::vector<Record> wait() {
+    std::vector<Record> out;
+    const std::vector<float> values = records_.slice(0, pending_).to_vector();
+    for (i64 i = 0, first = step_ - pending_; i < pending_; ++i)
+      out.push_back({first + i, values[size_t(2 * i)], values[size_t(2 * i + 1)], rate(first + i)});
+    pending_ = 0;
+    for (const Record& record : out)
+      if (!std::isfinite(record.loss))
+        throw Error(text("training diverged: the loss is ", record.loss, " at step ", record.step),
+                    {{"remedy", text("use a lower --rate than ", options_.rate)}});
+    return out;
   }
 
   // f(network with averaged weights).
@@ -115,6 +128,23 @@ class GeneratorTrainer {
   }
 
  private:
+  static constexpr i64 steps_ahead = Runtime<D>::asynchronous ? 64 : 1;  // that the host may be
+
+  float rate(i64 step) const {
+    return float(options_.rate * Schedule{Schedule::Kind::cosine, options_.steps, options_.warmup}.at(step));
+  }
+
+  // What a step does on the device.
+  void train() {
+    const NoisyBatch<T, D> noisy = noise_.read(loader_.read().images);
+    const auto loss = mse_loss((*unet_)(constant(tape_, noisy.input), noisy.timesteps, labels_), noisy.target);
+    measured_.slice(0, 1).copy_from(loss.value());
+    backward(loss, scale_.seed());
+    scale_.measure();
+    measured_.slice(1, 2).copy_from(scale_.norm());
+    optimizer_.step(&scale_, &average_);
+  }
+
   static LoaderOptions loader_options(const GeneratorTraining& options) {
     Augmentation augmentation;
     augmentation.flip = options.flip;
@@ -125,18 +155,25 @@ class GeneratorTrainer {
 
   std::vector<StateItem> items() {
     std::vector<StateItem> out = state_items(*unet_, "model.");
-    for (auto& more : {optimizer_.items(), average_.items()}) out.insert(out.end(), more.begin(), more.end());
+    for (auto& more : {optimizer_.items(), average_.items(), scale_.items()}) out.insert(out.end(), more.begin(), more.end());
     return out;
   }
 
   GeneratorTraining options_;
   GeneratorInfo info_;
-  Loader<float> loader_;
-  NoiseSchedule noise_;
+  Loader<float, D> loader_;
+  NoisyBatches<T, D> noise_;
+  Tensor<i64, 1, D> labels_;
   std::unique_ptr<UNet2DModel<D, P>> unet_;
   FlatParameters<D> parameters_;
   AdamW<D> optimizer_;
+  GradientScale<D> scale_;
   Ema<D> average_;
+  Tape tape_;
+  Tensor<float, 1, D> measured_;  // loss and norm of the step
+  Tensor<float, 2, D> records_;   // the same of the last `pending_` steps
+  i64 pending_ = 0;               // steps whose records are not known
+  Replay<D> replay_{"training step"};
   std::string settings_;  // what a checkpoint must agree with
   i64 step_ = 0;
 };

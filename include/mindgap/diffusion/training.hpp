@@ -18,32 +18,65 @@ struct NoisyBatch {
   Tensor<float, 1, D> timesteps;  // [n]
 };
 
-// x0: [n, h, w, c] in [-1, 1]. first: the number of the batch's first sample among all that this run has drawn.
+// The draws of a batch of n samples: prepare() by the host, read() by the device, so that a captured step reads today's.
+template <Real T, Device D>
+class NoisyBatches {
+ public:
+  NoisyBatches(NoiseSchedule schedule, Prediction prediction, u64 seed, i64 n)
+      : schedule_(std::move(schedule)),
+        prediction_(prediction),
+        seed_(seed),
+        timesteps_(Shape<1>(n)),
+        levels_(Shape<2>(n, 4)),
+        noise_(Shape<2>(n, 4)) {}
+
+  // first: the number of the batch's first sample among all that this run has drawn.
+  void prepare(i64 first) const {
+    std::vector<float> timesteps, levels;
+    std::vector<Stream> noise;
+    for (i64 i = 0; i < timesteps_.size(); ++i) {
+      const u64 number = u64(first + i);
+      const i64 t = Stream(seed_, "timestep", number).below(0, u32(schedule_.train_steps()));
+      const NoiseLevel level = schedule_.level(t);
+      const LinearInModel target = prediction_ == Prediction::epsilon  ? LinearInModel{0, 1}
+                                   : prediction_ == Prediction::sample ? LinearInModel{1, 0}
+                                                                       : LinearInModel{-level.sigma, level.alpha};
+      timesteps.push_back(float(t));
+      for (double c : {level.alpha, level.sigma, target.x, target.m}) levels.push_back(float(c));
+      noise.emplace_back(seed_, "training noise", number);
+    }
+    Runtime<D>::from_host(timesteps_.data(), timesteps.data(), timesteps_.bytes());
+    Runtime<D>::from_host(levels_.data(), levels.data(), levels_.bytes());
+    Runtime<D>::from_host(noise_.data(), noise.data(), noise_.bytes());
+  }
+
+  // x0: [n, h, w, c] in [-1, 1].
+  NoisyBatch<T, D> read(const Tensor<float, 4, D>& x0) const {
+    const i64 n = timesteps_.size();
+    if (x0.extent(0) != n) throw Error(text("noisy batch: ", x0.extent(0), " images for ", n, " draws"), {{"images", x0.str()}});
+    NoisyBatch<T, D> out{Tensor<T, 4, D>(x0.shape()), Tensor<T, 4, D>(x0.shape()), timesteps_};
+    if (n)
+      Runtime<D>::launch(Grid{n}, NoisyImages<T>{out.input.data(), out.target.data(), x0.data(), levels_.data(),
+                                                 reinterpret_cast<const Stream*>(noise_.data()), x0.size() / n});
+    return out;
+  }
+
+ private:
+  NoiseSchedule schedule_;
+  Prediction prediction_;
+  u64 seed_;
+  Tensor<float, 1, D> timesteps_;
+  Tensor<float, 2, D> levels_;  // [n, 4]: alpha, sigma, what the target takes of the image and of the noise
+  Tensor<i32, 2, D> noise_;     // [n, 4], streams
+};
+
+// The noisy batch of the samples first, first + 1, ...
 template <Real T, Device D>
 NoisyBatch<T, D> noisy_batch(const Tensor<float, 4, D>& x0, const NoiseSchedule& schedule, Prediction prediction, u64 seed,
                              i64 first) {
-  const i64 n = x0.extent(0);
-  std::vector<float> timesteps, coefficients;
-  std::vector<Stream> noise;
-  for (i64 i = 0; i < n; ++i) {
-    const u64 number = u64(first + i);
-    const i64 t = Stream(seed, "timestep", number).below(0, u32(schedule.train_steps()));
-    const NoiseLevel level = schedule.level(t);
-    const LinearInModel target = prediction == Prediction::epsilon  ? LinearInModel{0, 1}
-                                 : prediction == Prediction::sample ? LinearInModel{1, 0}
-                                                                    : LinearInModel{-level.sigma, level.alpha};
-    timesteps.push_back(float(t));
-    for (double c : {level.alpha, level.sigma, target.x, target.m}) coefficients.push_back(float(c));
-    noise.emplace_back(seed, "training noise", number);
-  }
-  NoisyBatch<T, D> out{Tensor<T, 4, D>(x0.shape()), Tensor<T, 4, D>(x0.shape()),
-                       Tensor<float, 1, D>::from(timesteps, Shape<1>(n))};
-  if (n == 0) return out;
-  const auto levels = Tensor<float, 2, D>::from(coefficients, Shape<2>(n, 4));
-  const auto streams = detail::upload<D>(noise);
-  Runtime<D>::launch(Grid{n}, NoisyImages<T>{out.input.data(), out.target.data(), x0.data(), levels.data(),
-                                             reinterpret_cast<const Stream*>(streams.data()), x0.size() / n});
-  return out;
+  const NoisyBatches<T, D> batches(schedule, prediction, seed, x0.extent(0));
+  batches.prepare(first);
+  return batches.read(x0);
 }
 
 // The labels with each replaced by null_class with probability `rate`: what teaches the model its unconditional half.

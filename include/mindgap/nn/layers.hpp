@@ -7,6 +7,7 @@
 #include <mindgap/autograd/embedding.hpp>
 #include <mindgap/autograd/linear.hpp>
 #include <mindgap/autograd/norm.hpp>
+#include <mindgap/core/replay.hpp>
 #include <mindgap/nn/init.hpp>
 #include <mindgap/nn/module.hpp>
 
@@ -94,7 +95,8 @@ struct BatchNorm2d {
   size_t active = 0;
   float eps = 1e-5f, momentum = 0.1f;
   bool training = true, frozen_statistics = false;
-  // Instead of the usual momentum: the plain average over all batches since reset_statistics() (torch's momentum=None).
+  // Instead of the usual momentum: the plain average over all batches since reset_statistics() (torch's momentum=None). Not in a
+  // step that is replayed: the momentum of its first run would stay.
   bool cumulative = false;
   std::string path;
 
@@ -131,7 +133,7 @@ struct BatchNorm2d {
     const bool from_batch = training && !frozen_statistics;
     BatchNormStatistics<D> n;
     if (from_batch) {
-      ++s.num_batches_tracked.value;
+      each_run([this, set = active] { ++sets[set].num_batches_tracked.value; });
       const float step = cumulative ? 1.f / float(s.num_batches_tracked.value) : momentum;
       n = batch_statistics(value_of(x), eps, RunningAverages<D>{s.running_mean.value, s.running_var.value, step});
     } else {

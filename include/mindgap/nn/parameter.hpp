@@ -45,14 +45,17 @@ struct Parameter {
   bool defined() const { return master.defined(); }
   const Shape<N>& shape() const { return master.shape(); }
 
-  // Takes `storage` as the master, elements included.
-  void bind(Tensor<float, N, D> storage) {
+  static constexpr bool has_working_copy = !std::is_same_v<element, float>;
+
+  // Takes `storage` as the master, elements included; and, where it is given, `working` for the working copy.
+  void bind(Tensor<float, N, D> storage, Tensor<element, N, D> working = {}) {
     master = std::move(storage);
+    if (working.defined()) value = std::move(working);
     refresh();
   }
   // Brings the working copy up to date after the master changed.
   void refresh() {
-    if constexpr (std::is_same_v<element, float>) {
+    if constexpr (!has_working_copy) {
       value = master;
     } else {
       if (!value.defined()) value = Tensor<element, N, D>(master.shape());

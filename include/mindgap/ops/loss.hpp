@@ -20,9 +20,10 @@ template <class T, Device D>
 ClassTargets<T> class_targets(const Tensor<T, 2, D>& logits, const Tensor<i64, 1, D>& labels, float smoothing) {
   if (labels.size() != logits.extent(0))
     throw Error(text("cross entropy: ", labels.size(), " labels for ", logits.extent(0), " rows"), {{"logits", logits.str()}});
-  for (i64 label : labels.to_vector())
-    if (label < 0 || label >= logits.extent(1))
-      throw Error(text("cross entropy: label ", label, " is outside 0 to ", logits.extent(1) - 1), {{"logits", logits.str()}});
+  if constexpr (std::same_as<D, Cpu>)
+    for (i64 r = 0; r < labels.size(); ++r)
+      if (const i64 label = labels.data()[r]; label < 0 || label >= logits.extent(1))
+        throw Error(text("cross entropy: label ", label, " is outside 0 to ", logits.extent(1) - 1), {{"logits", logits.str()}});
   return {labels.data(), nullptr, smoothing};
 }
 template <class T, Device D>

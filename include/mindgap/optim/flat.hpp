@@ -1,13 +1,15 @@
-// All trained parameters of a network in one flat buffer, and their gradients in another: one fused update, one norm,
-// one average; and one all-reduce when there are several devices.
+// All trained parameters of a network in one flat buffer, their gradients in another and, in bf16 and f16, the working copies of
+// matrices in a third: one fused update, one norm, one average; and one all-reduce when there are several devices.
 //
-// Making a FlatParameters moves the parameters that require a gradient into the buffer (their tensors become views of
-// it), so freeze first. Weight decay applies to matrices (rank 2 and above) only, as is usual for norms and biases.
+// Making a FlatParameters moves the parameters that require a gradient into the buffers (their tensors become views of
+// them), so freeze first. Weight decay applies to matrices (rank 2 and above) only, as is usual for norms and biases.
 #pragma once
 
+#include <mindgap/kernels/bias.hpp>
 #include <mindgap/kernels/optimizer.hpp>
 #include <mindgap/nn/state_dict.hpp>
 
+#include <cmath>
 #include <functional>
 
 namespace mindgap {
@@ -23,7 +25,7 @@ class FlatParameters {
     std::vector<i64> extents;  // ours
     Layout layout;
     std::function<bool()> written;
-    std::function<void()> forget, refresh;
+    std::function<void()> forget;
   };
 
   template <Module M>
@@ -39,8 +41,8 @@ class FlatParameters {
                              {p.shape().extents.begin(), p.shape().extents.end()},
                              p.layout,
                              [&p] { return p.slot->written(); },
-                             [&p] { p.slot->forget(); },
-                             [&p] { p.refresh(); }});
+                             [&p] { p.slot->forget(); }});
+        if constexpr (Parameter<N, D, P>::has_working_copy) working_type_ = dtype_of<typename P::compute>;
         size_ += (p.shape().size() + optimizer_group - 1) / optimizer_group * optimizer_group;
       }
     });
@@ -48,16 +50,16 @@ class FlatParameters {
       throw Error("nothing to train: every parameter is frozen", {{"remedy", "unfreeze at least one layer"}});
     values_ = make();
     gradients_ = make();
+    if (working_type_ != DType::f32) working_ = Tensor<u8, 1, D>::zeros(Shape<1>(size_ * bytes(working_type_)));
     size_t next = 0;
     for_each_parameter(net, [&]<int N, class P>(const std::string&, Parameter<N, D, P>& p) {
       if (!p.requires_grad) return;
       const Segment& s = segments_[next++];
-      const auto view = [&](const Tensor<float, 1, D>& flat) {
-        return flat.slice(s.offset, s.offset + s.size).reshape(p.shape());
-      };
+      const auto view = [&](const auto& flat) { return flat.slice(s.offset, s.offset + s.size).reshape(p.shape()); };
       const auto place = view(values_);
       place.copy_from(p.master);
-      p.bind(place);
+      if constexpr (Parameter<N, D, P>::has_working_copy) p.bind(place, view(working_.template as<typename P::compute>()));
+      else p.bind(place);
       p.slot = std::make_shared<typename Parameter<N, D, P>::Slot>(view(gradients_));
     });
     std::vector<float> rate(size_t(size_ / optimizer_group), 1.f), decay(rate.size(), 0.f);
@@ -73,9 +75,19 @@ class FlatParameters {
   const Tensor<float, 1, D>& gradients() const { return gradients_; }
   const std::vector<Segment>& segments() const { return segments_; }
   FlatGroups groups() const { return {rate_.data(), decay_.data(), size_ / optimizer_group}; }
-  Grid grid() const {
-    const i64 chunk = optimizer_group * optimizer_groups_per_block;
-    return {(size_ + chunk - 1) / chunk, 64};
+  Grid grid() const { return {(size_ + optimizer_chunk - 1) / optimizer_chunk}; }
+
+  // f(working): the working copies, as the pointer of their type; null, a float*, where the values are what is computed with.
+  template <class F>
+  void with_working_copies(F&& f) const {
+    switch (working_type_) {
+      case DType::bf16:
+        return f(working_.template as<bf16>().data());
+      case DType::f16:
+        return f(working_.template as<f16>().data());
+      default:
+        return f(static_cast<float*>(nullptr));
+    }
   }
   // A zeroed buffer of the same division, for an optimizer's state.
   Tensor<float, 1, D> make() const { return Tensor<float, 1, D>::zeros(Shape<1>(size_)); }
@@ -93,16 +105,22 @@ class FlatParameters {
     rate_ = Tensor<float, 1, D>::from(rate, rate_.shape());
   }
 
-  // Before a step: gradients that no backward wrote are zero. After it: working copies follow, gradients start afresh.
-  void begin_step() {
+  // Before gradients are read: those that no backward wrote are zero. After a step: gradients start afresh.
+  void complete_gradients() {
     for (const Segment& s : segments_)
       if (!s.written()) Runtime<D>::zero(gradients_.data() + s.offset, s.size * i64(sizeof(float)));
   }
-  void end_step() {
-    for (const Segment& s : segments_) {
-      s.refresh();
-      s.forget();
-    }
+  void forget_gradients() {
+    for (const Segment& s : segments_) s.forget();
+  }
+  // Brings the working copies up to date after the values were changed by something else than an optimizer.
+  void refresh() {
+    with_working_copies([&]<class T>(T* working) {
+      if constexpr (!std::is_same_v<T, float>) {
+        using Round = Convert<T, float>;
+        Runtime<D>::launch(Grid{(size_ + Round::per_block - 1) / Round::per_block}, Round{working, values_.data(), size_});
+      }
+    });
   }
 
   // The entries of a flat buffer under the parameters' names, for a state dict.
@@ -122,24 +140,59 @@ class FlatParameters {
 
   std::vector<Segment> segments_;
   i64 size_ = 0;
+  DType working_type_ = DType::f32;
+  Tensor<u8, 1, D> working_;
   Tensor<float, 1, D> values_, gradients_, rate_, decay_;
 };
 
-// Scales all gradients so that their joint L2 norm is at most `limit` (torch.nn.utils.clip_grad_norm_). Returns the norm before.
+// What gradients are multiplied by before a step, decided on the device: clipping to a joint norm, and the loss scale of f16.
+//
+//   GradientScale<D> scale(parameters, {.limit = 1, .loss_scale = true});
+//   backward(loss, scale.seed());
+//   scale.measure();
+//   optimizer.step(&scale);             left out, and the loss scale halved, where a gradient is not finite
 template <Device D>
-float clip_gradients(FlatParameters<D>& parameters, float limit) {
-  parameters.begin_step();
-  const Grid grid = parameters.grid();
-  Tensor<float, 1, D> partial{Shape<1>(grid.blocks)};
-  Runtime<D>::launch(grid, SquareSums{partial.data(), parameters.gradients().data(), parameters.size()});
-  double square = 0;
-  for (float part : partial.to_vector()) square += double(part);
-  const float norm = float(std::sqrt(square));
-  if (norm > limit) {
-    constexpr auto scale = [](auto g, auto factor) { return g * factor; };
-    pointwise_into(parameters.gradients(), scale, parameters.gradients(), value(limit / (norm + 1e-6f)));
+class GradientScale {
+ public:
+  struct Options {
+    float limit = 0;          // of the joint L2 norm; 0: no clipping
+    bool loss_scale = false;  // keep one: for f16
+  };
+  GradientScale(FlatParameters<D>& parameters, Options options)
+      : parameters_(parameters),
+        options_(options),
+        factor_(Shape<1>(1)),
+        norm_(Tensor<float, 1, D>::zeros(Shape<1>(1))),
+        loss_scale_(options.loss_scale ? Tensor<float, 1, D>::from({65536.f, 0.f, 0.f}, Shape<1>(3)) : Tensor<float, 1, D>()) {}
+
+  // What backward starts from; undefined (1) without a loss scale.
+  Tensor<float, 1, D> seed() const { return loss_scale_.defined() ? loss_scale_.slice(0, 1) : loss_scale_; }
+
+  // After backward: the norm of the gradients, and the factor of the next step. One pass over the gradients.
+  void measure() {
+    parameters_.complete_gradients();
+    const Grid grid = parameters_.grid();
+    const Tensor<float, 1, D> partial{Shape<1>(grid.blocks)};
+    Runtime<D>::launch(grid, SquareSums{partial.data(), parameters_.gradients().data(), parameters_.size()});
+    Runtime<D>::launch(
+        Grid{1}, GradientFactor{factor_.data(), norm_.data(), loss_scale_.data(), partial.data(), grid.blocks, options_.limit});
   }
-  return norm;
-}
+
+  // One element each: the joint norm before clipping, without the loss scale; the factor.
+  const Tensor<float, 1, D>& norm() const { return norm_; }
+  const Tensor<float, 1, D>& factor() const { return factor_; }
+  // [3]: the scale, steps since it changed, steps left out; undefined without one.
+  const Tensor<float, 1, D>& loss_scale() const { return loss_scale_; }
+
+  std::vector<StateItem> items() const {
+    if (!loss_scale_.defined()) return {};
+    return {state_item("loss_scale", loss_scale_)};
+  }
+
+ private:
+  FlatParameters<D>& parameters_;
+  Options options_;
+  Tensor<float, 1, D> factor_, norm_, loss_scale_;
+};
 
 }  // namespace mindgap

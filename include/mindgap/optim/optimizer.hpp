@@ -5,12 +5,55 @@
 //   backward(loss);
 //   sgd.step(rate);                  updates the network in place and starts fresh gradients
 //
+// In a step that is replayed the numbers of the host go to the device before it: sgd.prepare(rate) outside, sgd.step() inside.
 // items() are the optimizer's entries of a state dict: saved and loaded with the network, training goes on exactly.
 #pragma once
 
 #include <mindgap/optim/flat.hpp>
 
 namespace mindgap {
+
+// Exponential moving average of the parameters: average += (1 - decay) (value - average), in the optimizer's own pass.
+// swap() exchanges the averages and the network's values, for evaluation or saving, and back.
+template <Device D>
+class Ema {
+ public:
+  explicit Ema(FlatParameters<D>& parameters)
+      : parameters_(parameters), average_(parameters.values().clone()), step_(Tensor<float, 1, D>::zeros(Shape<1>(1))) {}
+
+  // The decay of the steps that follow.
+  void prepare(float decay) {
+    const float step = 1.f - decay;
+    Runtime<D>::from_host(step_.data(), &step, sizeof step);
+  }
+  void swap() {
+    const Tensor<float, 1, D> values = parameters_.values().clone();
+    parameters_.values().copy_from(average_);
+    average_.copy_from(values);
+    parameters_.refresh();
+  }
+  std::vector<StateItem> items() const { return parameters_.items(average_, "ema."); }
+
+  float* average() const { return average_.data(); }
+  const float* step() const { return step_.data(); }
+
+ private:
+  FlatParameters<D>& parameters_;
+  Tensor<float, 1, D> average_, step_;  // step_: 1 - decay
+};
+
+namespace detail {
+
+template <class T, Device D>
+Updated<T> updated(const FlatParameters<D>& parameters, T* working, const Ema<D>* average) {
+  return {parameters.values().data(), working, average ? average->average() : nullptr, average ? average->step() : nullptr};
+}
+template <Device D>
+ScaledGradient scaled_gradient(const FlatParameters<D>& parameters, const GradientScale<D>* scale) {
+  return {parameters.gradients().data(), scale ? scale->factor().data() : nullptr};
+}
+
+}  // namespace detail
 
 // Stochastic gradient descent with (Nesterov) momentum, as torch.optim.SGD.
 template <Device D>
@@ -21,23 +64,37 @@ class Sgd {
     bool nesterov = false;
   };
   Sgd(FlatParameters<D>& parameters, Options options)
-      : parameters_(parameters), options_(options), velocity_(parameters.make()) {}
+      : parameters_(parameters),
+        options_(options),
+        velocity_(parameters.make()),
+        rate_(Tensor<float, 1, D>::zeros(Shape<1>(1))) {}
 
+  // The learning rate of the next step.
+  void prepare(float learning_rate) { Runtime<D>::from_host(rate_.data(), &learning_rate, sizeof learning_rate); }
+
+  // scale: what the gradients are multiplied by, measured before. average: what follows the values.
+  void step(const GradientScale<D>* scale = nullptr, const Ema<D>* average = nullptr) {
+    parameters_.complete_gradients();
+    parameters_.with_working_copies([&]<class T>(T* working) {
+      Runtime<D>::launch(parameters_.grid(), SgdStep<T>{detail::updated(parameters_, working, average), velocity_.data(),
+                                                        detail::scaled_gradient(parameters_, scale), rate_.data(),
+                                                        parameters_.groups(), options_.momentum, options_.nesterov});
+    });
+    parameters_.forget_gradients();
+  }
   void step(float learning_rate) {
-    parameters_.begin_step();
-    Runtime<D>::launch(parameters_.grid(), SgdStep{parameters_.values().data(), velocity_.data(), parameters_.gradients().data(),
-                                                   parameters_.groups(), learning_rate, options_.momentum, options_.nesterov});
-    parameters_.end_step();
+    prepare(learning_rate);
+    step();
   }
   std::vector<StateItem> items() const { return parameters_.items(velocity_, "momentum."); }
 
  private:
   FlatParameters<D>& parameters_;
   Options options_;
-  Tensor<float, 1, D> velocity_;
+  Tensor<float, 1, D> velocity_, rate_;
 };
 
-// Adam with decoupled weight decay, as torch.optim.AdamW.
+// Adam with decoupled weight decay, as torch.optim.AdamW. A step that a loss scale leaves out counts as a step.
 template <Device D>
 class AdamW {
  public:
@@ -45,17 +102,32 @@ class AdamW {
     float beta1 = 0.9f, beta2 = 0.999f, epsilon = 1e-8f;
   };
   AdamW(FlatParameters<D>& parameters, Options options)
-      : parameters_(parameters), options_(options), first_(parameters.make()), second_(parameters.make()) {}
+      : parameters_(parameters),
+        options_(options),
+        first_(parameters.make()),
+        second_(parameters.make()),
+        schedule_(Tensor<float, 1, D>::zeros(Shape<1>(3))) {}
 
-  void step(float learning_rate) {
-    parameters_.begin_step();
+  // The learning rate of the next step, and that it is one step later.
+  void prepare(float learning_rate) {
     ++steps_.value;
     const auto correction = [this](float beta) { return float(1. - std::pow(double(beta), double(steps_.value))); };
-    Runtime<D>::launch(parameters_.grid(),
-                       AdamWStep{parameters_.values().data(), first_.data(), second_.data(), parameters_.gradients().data(),
-                                 parameters_.groups(), learning_rate, options_.beta1, options_.beta2, options_.epsilon,
-                                 correction(options_.beta1), correction(options_.beta2)});
-    parameters_.end_step();
+    const float schedule[] = {learning_rate, correction(options_.beta1), correction(options_.beta2)};
+    Runtime<D>::from_host(schedule_.data(), schedule, sizeof schedule);
+  }
+  void step(const GradientScale<D>* scale = nullptr, const Ema<D>* average = nullptr) {
+    parameters_.complete_gradients();
+    parameters_.with_working_copies([&]<class T>(T* working) {
+      Runtime<D>::launch(parameters_.grid(),
+                         AdamWStep<T>{detail::updated(parameters_, working, average), first_.data(), second_.data(),
+                                      detail::scaled_gradient(parameters_, scale), schedule_.data(), parameters_.groups(),
+                                      options_.beta1, options_.beta2, options_.epsilon});
+    });
+    parameters_.forget_gradients();
+  }
+  void step(float learning_rate) {
+    prepare(learning_rate);
+    step();
   }
   std::vector<StateItem> items() {
     std::vector<StateItem> out = parameters_.items(first_, "exp_avg.");
@@ -67,31 +139,8 @@ class AdamW {
  private:
   FlatParameters<D>& parameters_;
   Options options_;
-  Tensor<float, 1, D> first_, second_;
+  Tensor<float, 1, D> first_, second_, schedule_;
   Counter steps_;
-};
-
-// Exponential moving average of the parameters: average += (1 - decay) (value - average). swap() exchanges the averages
-// and the network's values, for evaluation or saving, and back.
-template <Device D>
-class Ema {
- public:
-  explicit Ema(FlatParameters<D>& parameters) : parameters_(parameters), average_(parameters.values().clone()) {}
-
-  void update(float decay) {
-    Runtime<D>::launch(parameters_.grid(), EmaStep{average_.data(), parameters_.values().data(), parameters_.size(), decay});
-  }
-  void swap() {
-    const Tensor<float, 1, D> values = parameters_.values().clone();
-    parameters_.values().copy_from(average_);
-    average_.copy_from(values);
-    parameters_.end_step();
-  }
-  std::vector<StateItem> items() const { return parameters_.items(average_, "ema."); }
-
- private:
-  FlatParameters<D>& parameters_;
-  Tensor<float, 1, D> average_;
 };
 
 }  // namespace mindgap

@@ -5,14 +5,18 @@
 // frozen part costs one forward pass in all. The numbers are the same either way.
 //
 // A run is a function of (data, options): step s uses batch s of the loader, which knows nothing of earlier steps, so that
-// a run can go on from a saved state at any step.
+// a run can go on from a saved state at any step. A step is replayed (core/replay.hpp), and on a GPU the host runs ahead of it:
+// losses are read in batches, a NaN is noticed some steps late.
 #pragma once
 
 #include <mindgap/autograd/loss.hpp>
+#include <mindgap/core/replay.hpp>
 #include <mindgap/data/loader.hpp>
 #include <mindgap/optim/optimizer.hpp>
 #include <mindgap/optim/schedule.hpp>
 #include <mindgap/study/units.hpp>
+
+#include <map>
 
 namespace mindgap {
 
@@ -49,10 +53,20 @@ class StudentData {
   i64 steps_per_epoch() const { return loader_.steps_per_epoch(); }
   i64 size() const { return loader_.dataset().size(); }
 
-  Batch<T, D> batch(i64 step) const;
+  // The batch of a step: prepare() by the host, read() by the device.
+  void prepare(i64 step) const {
+    const Position at = loader_.position(step);
+    loader_.prepare(at.epoch, at.step);
+  }
+  i64 count() const { return loader_.count(); }
+  Batch<T, D> read() const { return features_.defined() ? loader_.read(features_) : loader_.read(); }
+  Batch<T, D> batch(i64 step) const {
+    prepare(step);
+    return read();
+  }
 
  private:
-  Loader<T> loader_;
+  Loader<T, D> loader_;
   i64 first_ = 0;
   Tensor<T, 4, D> features_;
 };
@@ -63,9 +77,9 @@ StudentData<D, P>::StudentData(ResNet<D, P>& net, i64 first, const Dataset& data
   LoaderOptions in_order = options;
   in_order.shuffle = in_order.augment = false;
   in_order.last = LastBatch::keep;
-  const Loader<T> plain(data, in_order);
+  const Loader<T, D> plain(data, in_order);
   for (i64 step = 0; step < plain.steps_per_epoch(); ++step) {
-    const Tensor<T, 4, D> part = net.run(plain.batch(0, step).images.template to<D>(), 0, first);
+    const Tensor<T, 4, D> part = net.run(plain.batch(0, step).images, 0, first);
     if (!features_.defined()) {
       Shape<4> all = part.shape();
       all[0] = data.size();
@@ -74,22 +88,6 @@ StudentData<D, P>::StudentData(ResNet<D, P>& net, i64 first, const Dataset& data
     const i64 begin = step * options.batch;
     features_.slice(begin, begin + part.extent(0)).copy_from(part);
   }
-}
-
-template <Device D, class P>
-Batch<typename P::compute, D> StudentData<D, P>::batch(i64 step) const {
-  if (!features_.defined()) return loader_.batch(step).template to<D>();
-  const Position at = loader_.position(step);
-  const std::vector<i64> indices = loader_.batch_indices(at.epoch, at.step);
-  Shape<4> shape = features_.shape();
-  shape[0] = i64(indices.size());
-  const Tensor<T, 4, D> images(shape);
-  std::vector<i64> labels;
-  for (i64 i = 0; i < shape[0]; ++i) {
-    images.slice(i, i + 1).copy_from(features_.slice(indices[size_t(i)], indices[size_t(i)] + 1));
-    labels.push_back(loader_.dataset().labels.data()[indices[size_t(i)]]);
-  }
-  return {images, Tensor<i64, 1, D>::from(labels, Shape<1>(shape[0]))};
 }
 
 // Replaces the statistics of the batch norms that the patterns match by the plain average over one unaugmented pass of the
@@ -111,9 +109,8 @@ void reestimate_statistics(ResNet<D, P>& net, const std::vector<std::string>& pa
   });
   options.shuffle = options.augment = false;
   options.last = LastBatch::keep_unless_one;
-  const Loader<typename P::compute> loader(data, options);
-  for (i64 step = 0; step < loader.steps_per_epoch(); ++step)
-    net.run(loader.batch(0, step).images.template to<D>(), 0, net.unit_count() - 1);
+  const Loader<typename P::compute, D> loader(data, options);
+  for (i64 step = 0; step < loader.steps_per_epoch(); ++step) net.run(loader.batch(0, step).images, 0, net.unit_count() - 1);
   each_norm([](auto& norm) { norm.cumulative = false; });
 }
 
@@ -175,13 +172,22 @@ class StudentRun {
   i64 done() const { return done_.value; }
   double rate(i64 step) const { return options_.rate * schedule_.at(step); }
 
-  // One step; returns the loss before it. Throws when the loss is NaN or infinite.
-  float step();
+  // One step. Returns the losses, each before its step, that became known: this step's on the CPU; on a GPU, which is not waited
+  // for, none or those of the last few dozen steps. Throws when a loss is NaN or infinite.
+  std::vector<float> step();
+  // The losses that are not known yet; waits.
+  std::vector<float> wait();
 
   // The network, the momentum and the position, for write_state and read_state.
   std::vector<StateItem> state();
 
  private:
+  using T = typename P::compute;
+  static constexpr i64 steps_ahead = Runtime<D>::asynchronous ? 64 : 1;  // that the host may be
+  static constexpr bool has_loss_scale = std::is_same_v<T, f16>;
+
+  void train();
+
   ResNet<D, P>& net_;
   const StudentData<D, P>& data_;
   TrainingOptions options_;
@@ -189,8 +195,12 @@ class StudentRun {
   Schedule schedule_;
   FlatParameters<D> parameters_;
   Sgd<D> optimizer_;
+  GradientScale<D> scale_;
   Tape tape_;
   Counter done_;
+  Tensor<float, 1, D> loss_, losses_;  // of the step, and of the last `pending_` ones
+  i64 pending_ = 0;                    // steps whose losses are not known
+  std::map<i64, Replay<D>> replays_;   // by the images of a batch
 };
 
 template <Device D, class P>
@@ -201,32 +211,51 @@ StudentRun<D, P>::StudentRun(ResNet<D, P>& net, const StudentData<D, P>& data, c
       steps_(std::max(options.epochs * data.steps_per_epoch(), options.minimum_steps)),
       schedule_{options.schedule, steps_, i64(options.warmup * double(steps_)), 0.0, 0.1},
       parameters_(net, float(options.weight_decay)),
-      optimizer_(parameters_, {float(options.momentum), true}) {
+      optimizer_(parameters_, {float(options.momentum), true}),
+      scale_(parameters_, {float(options.gradient_clip), has_loss_scale}),
+      loss_(Shape<1>(1)),
+      losses_(Shape<1>(steps_ahead)) {
   set_training(net_, true);
 }
 
 template <Device D, class P>
-float StudentRun<D, P>::step() {
-  const i64 now = done_.value;
-  const auto batch = data_.batch(now);
-  const i64 last = net_.unit_count() - 1;
-  const auto logits = net_.classify(net_.run(constant(tape_, batch.images), data_.first(), last));
-  const auto loss = cross_entropy(logits, batch.labels, float(options_.label_smoothing));
-  const float value = loss.value().item();
-  if (!std::isfinite(value))
-    throw Error(text("training: the loss is ", value, " at step ", now, " of ", steps_),
-                {{"remedy", text("lower the rate (", options_.rate, ")")}});
-  backward(loss);
-  if (options_.gradient_clip > 0) clip_gradients(parameters_, float(options_.gradient_clip));
-  optimizer_.step(float(rate(now)));
+std::vector<float> StudentRun<D, P>::step() {
+  data_.prepare(done_.value);
+  optimizer_.prepare(float(rate(done_.value)));
+  replays_.try_emplace(data_.count(), "training step").first->second.run([this] { train(); });
+  losses_.slice(pending_, pending_ + 1).copy_from(loss_);
   ++done_.value;
-  return value;
+  return ++pending_ == steps_ahead || done_.value == steps_ ? wait() : std::vector<float>();
+}
+
+// What a step does on the device.
+template <Device D, class P>
+void StudentRun<D, P>::train() {
+  const auto batch = data_.read();
+  const auto logits = net_.classify(net_.run(constant(tape_, batch.images), data_.first(), net_.unit_count() - 1));
+  const auto loss = cross_entropy(logits, batch.labels, float(options_.label_smoothing));
+  loss_.copy_from(loss.value());
+  backward(loss, scale_.seed());
+  const bool scales = has_loss_scale || options_.gradient_clip > 0;
+  if (scales) scale_.measure();
+  optimizer_.step(scales ? &scale_ : nullptr);
+}
+
+template <Device D, class P>
+std::vector<float> StudentRun<D, P>::wait() {
+  const i64 first = done_.value - pending_;
+  std::vector<float> losses = losses_.slice(0, std::exchange(pending_, 0)).to_vector();
+  for (size_t i = 0; i < losses.size(); ++i)
+    if (!std::isfinite(losses[i]))
+      throw Error(text("training: the loss is ", losses[i], " at step ", first + i64(i), " of ", steps_),
+                  {{"remedy", text("lower the rate (", options_.rate, ")")}});
+  return losses;
 }
 
 template <Device D, class P>
 std::vector<StateItem> StudentRun<D, P>::state() {
   std::vector<StateItem> items = state_items(net_, "model.");
-  for (StateItem& item : optimizer_.items()) items.push_back(std::move(item));
+  for (const auto& more : {optimizer_.items(), scale_.items()}) items.insert(items.end(), more.begin(), more.end());
   items.push_back(state_item("done", done_));
   return items;
 }

@@ -1,0 +1,160 @@
+// What runs: ops say their name and the tensors that they move while they run.
+//
+//   const Op<D> op("conv2d", x, w, y);      at the head of an op; the tensors it reads or writes, each once
+//   op.computes(g.flops());                 additions and multiplications, where they matter
+//
+// That costs nothing to speak of unless somebody listens: a range of NVTX on a GPU (for Nsight Systems), the name in the message of
+// an arena that is full, and, while Profile<D>::start() has been called, one line of a table for each op and shape:
+//
+//   op            shape               plan   calls   ms/call   GB/s   TFLOP/s   of floor
+//
+// The floor of a call is the larger of its bytes over the copy bandwidth and its arithmetic over the rate of a large product, both
+// measured on this machine by whoever prints the table. While a profile is taken steps are not replayed but run op by op, each
+// timed by events of the device; the time of launches that a replay hides shows in the gaps between ops, not in these figures.
+// Ops inside an op belong to the outer one.
+#pragma once
+
+#include <mindgap/core/device.hpp>
+#include <mindgap/core/dtype.hpp>
+#include <mindgap/core/error.hpp>
+
+#include <algorithm>
+#include <cstdio>
+#include <map>
+#include <memory>
+#include <string>
+#include <tuple>
+#include <vector>
+
+namespace mindgap {
+
+// One line of a profile.
+struct ProfileLine {
+  std::string op, shape, plan;
+  i64 calls = 0;
+  double milliseconds = 0;  // of all calls
+  double bytes = 0, flops = 0;  // of all calls
+};
+
+// Rates of the machine: bytes and additions or multiplications a second.
+struct MachineRates {
+  double bytes, flops;
+};
+
+template <Device D>
+class Profile {
+ public:
+  static bool running() { return state().running; }
+  static void start() { state() = State{.running = true}; }
+  // Ends the profile; the lines, the most expensive first. Waits for the device.
+  static std::vector<ProfileLine> stop() {
+    State s = std::exchange(state(), State{});
+    std::map<std::tuple<std::string, std::string, std::string>, ProfileLine> lines;
+    for (Call& call : s.calls) {
+      ProfileLine& line = lines[{call.op, call.shape, call.plan}];
+      line.op = call.op, line.shape = call.shape, line.plan = call.plan;
+      ++line.calls;
+      line.milliseconds += call.end->since(*call.begin);
+      line.bytes += double(call.bytes);
+      line.flops += call.flops;
+    }
+    std::vector<ProfileLine> out;
+    for (auto& [key, line] : lines) out.push_back(line);
+    std::stable_sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.milliseconds > b.milliseconds; });
+    return out;
+  }
+  // What the library chose for the op that runs ("engine 12"), for the table.
+  static void note_plan(const std::string& plan) {
+    if (running() && state().depth > 0) state().plan = plan;
+  }
+
+ private:
+  template <Device>
+  friend class Op;
+  using Event = typename Runtime<D>::Event;
+
+  struct Call {
+    const char* op;
+    std::string shape, plan;
+    i64 bytes;
+    double flops;
+    std::unique_ptr<Event> begin, end;
+  };
+  struct State {
+    bool running = false;
+    int depth = 0;  // ops that run inside one another
+    std::string plan;
+    std::vector<Call> calls;
+  };
+  static State& state() {
+    static State s;
+    return s;
+  }
+};
+
+template <Device D>
+class Op {
+ public:
+  // name: the op's, a literal. tensors: what it reads or writes; undefined ones count nothing.
+  template <class... Tensors>
+  explicit Op(const char* name, const Tensors&... tensors) : outer_(std::exchange(current_op(), name)) {
+    Runtime<D>::begin_range(name);
+    if (!Profile<D>::running() || ++Profile<D>::state().depth > 1) return;
+    std::string shape;
+    i64 bytes = 0;
+    const auto add = [&](const auto& tensor) {
+      if (!tensor.defined()) return;
+      bytes += tensor.bytes();
+      shape += (shape.empty() ? "" : " ") + tensor.shape().str();
+      if (shape.size() == tensor.shape().str().size()) shape = std::string(mindgap::name(dtype_of<typename Tensors_t<decltype(tensor)>::element>)) + " " + shape;
+    };
+    (add(tensors), ...);
+    call_ = {name, std::move(shape), "", bytes, 0, std::make_unique<typename Runtime<D>::Event>(),
+             std::make_unique<typename Runtime<D>::Event>()};
+    call_.begin->record();
+  }
+  ~Op() {
+    Runtime<D>::end_range();
+    current_op() = outer_;
+    if (!Profile<D>::running()) return;
+    auto& state = Profile<D>::state();
+    --state.depth;
+    if (!call_.begin) return;
+    call_.end->record();
+    call_.plan = std::exchange(state.plan, "");
+    state.calls.push_back(std::move(call_));
+  }
+  Op(const Op&) = delete;
+  Op& operator=(const Op&) = delete;
+
+  void computes(double flops) const { call_.flops = flops; }
+
+ private:
+  template <class T>
+  using Tensors_t = std::remove_cvref_t<T>;
+
+  const char* outer_;
+  mutable typename Profile<D>::Call call_{};
+};
+
+// The lines as a table, with the share of the floor; `rates` of this machine.
+inline std::string profile_table(const std::vector<ProfileLine>& lines, const MachineRates& rates) {
+  double total = 0;
+  for (const ProfileLine& line : lines) total += line.milliseconds;
+  std::string out = text("machine: copies ", i64(rates.bytes / 1e9), " GB/s, products ", i64(rates.flops / 1e9), " GFLOP/s\n");
+  char row[512];
+  std::snprintf(row, sizeof row, "%-28s %7s %9s %6s %9s %9s %9s  %-12s %s\n", "op", "calls", "ms", "%", "GB/s", "GFLOP/s", "of floor",
+                "plan", "shape");
+  out += row;
+  for (const ProfileLine& line : lines) {
+    const double seconds = line.milliseconds / 1e3, floor = std::max(line.bytes / rates.bytes, line.flops / rates.flops);
+    std::snprintf(row, sizeof row, "%-28s %7lld %9.3f %6.1f %9.0f %9.0f %8.0f%%  %-12s %s\n", line.op.c_str(), (long long)line.calls,
+                  line.milliseconds, 100 * line.milliseconds / total, line.bytes / seconds / 1e9, line.flops / seconds / 1e9,
+                  100 * floor / seconds, line.plan.empty() ? "-" : line.plan.c_str(), line.shape.c_str());
+    out += row;
+  }
+  std::snprintf(row, sizeof row, "%-28s %7s %9.3f\n", "all ops", "", total);
+  return out + row;
+}
+
+}  // namespace mindgap

@@ -1,0 +1,103 @@
+// Whole jobs that are replayed on a GPU: training a student, training a generator, sampling with one. For the comparison of
+// devices.
+#pragma once
+
+#include <mindgap/diffusion/generator.hpp>
+#include <mindgap/diffusion/trainer.hpp>
+#include <mindgap/study/training.hpp>
+
+#include "tests/device_cases/case.hpp"
+
+namespace mindgap::test {
+
+// Grey images of 8 x 8, ten classes.
+Dataset small_set(i64 images) {
+  Dataset out;
+  out.images = Tensor<u8, 4>(Shape<4>(images, 8, 8, 1));
+  for (i64 i = 0; i < out.images.size(); ++i) out.images.data()[i] = u8(Stream(1, "pixels").below(u64(i), 256));
+  std::vector<i64> labels;
+  for (i64 i = 0; i < images; ++i) labels.push_back(i % 10);
+  out.labels = Tensor<i64, 1>::from(labels, Shape<1>(images));
+  for (int k = 0; k < 10; ++k) out.class_names.push_back(std::to_string(k));
+  out.name = "small";
+  return out;
+}
+
+struct Trained {
+  std::vector<float> losses;
+  Outputs state;
+  std::vector<double> loss_scale;
+};
+
+// Three epochs of 26 images, 8 a batch: the last batch of each has 2, so two replays live side by side.
+template <Device D, class T>
+Trained train_student(TrainingOptions options = {}, const std::string& freeze_pattern = "") {
+  const Dataset data = small_set(26);
+  options.epochs = 5, options.batch = 8, options.rate = 0.02, options.augmentation = {true, 1, 0, 0};
+  ResNet<D, Precision<T>> net(ResNetConfig::make("resnet18", 4, 1, 10, Stem::small), 3);
+  if (!freeze_pattern.empty()) freeze(net, {freeze_pattern});
+  const StudentData<D, Precision<T>> batches(data, options.loader());
+  Trained out;
+  {
+    StudentRun<D, Precision<T>> run(net, batches, options);
+    const auto keep = [&](const std::vector<float>& fresh) { out.losses.insert(out.losses.end(), fresh.begin(), fresh.end()); };
+    while (run.done() < run.steps()) keep(run.step());
+    for (const StateItem& item : run.state()) {
+      if (item.counter) out.state.push_back({double(*item.counter)});
+      else {
+        const std::vector<float> values = item.get();
+        out.state.emplace_back(values.begin(), values.end());
+        if (item.name == "loss_scale") out.loss_scale = out.state.back();
+      }
+    }
+  }
+  return out;
+}
+
+// The generator's step: noise, timesteps and labels of the step, clipping, AdamW, the average.
+template <Device D>
+std::vector<double> train_generator() {
+  GeneratorTraining options;
+  options.steps = 6, options.batch = 4, options.warmup = 2, options.channels = {8, 16}, options.groups = 4, options.head = 8;
+  GeneratorTrainer<D, Precision<float>> trainer(options, small_set(12));
+  std::vector<double> out;
+  const auto keep = [&](const auto& records) {
+    for (const auto& r : records)
+      out.insert(out.end(), {double(r.step), double(r.loss), double(r.gradient_norm), double(r.rate)});
+  };
+  while (!trainer.finished()) keep(trainer.train_step());
+  trainer.with_average([&](auto& unet) {
+    for (const StateItem& item : state_items(unet))
+      for (float v : item.get()) out.push_back(double(v));
+  });
+  return out;
+}
+
+// Sampling: the step counts itself, and every batch after the first is launches alone. Two sizes of batch.
+template <Device D>
+Outputs sample_images(SamplerKind kind, double guidance) {
+  UNetConfig config;
+  config.sample_size = 8;
+  config.in_channels = config.out_channels = 1;
+  config.block_out_channels = {8, 16};
+  config.down_attention = {false, true}, config.up_attention = {true, false};
+  config.layers_per_block = 1, config.norm_num_groups = 4, config.attention_head_dim = 8, config.num_class_embeds = 11;
+  const UNet2DModel<D, Precision<float>> unet(config, 5);
+  SchedulerConfig scheduler;
+  scheduler.beta_schedule = BetaSchedule::squaredcos_cap_v2, scheduler.prediction_type = Prediction::v_prediction;
+  scheduler.timestep_spacing = TimestepSpacing::trailing, scheduler.sampler = kind;
+  const Sampler sampler(scheduler, 4, kind == SamplerKind::ddim ? 0.5 : 0.);
+  SampleRequest request;
+  request.guidance = guidance, request.image = Shape<3>(8, 8, 1), request.null_class = 10, request.seed = 4;
+  Outputs out;
+  std::map<size_t, std::unique_ptr<ImageSampler<float, D, UNet2DModel<D, Precision<float>>>>> samplers;
+  for (const std::vector<i64>& labels : {std::vector<i64>{1, 2, 3}, {4, 5}, {6, 7, 8}, {9, 0}}) {
+    request.labels = labels, request.indices = std::vector<i64>(labels.size(), labels[0]);
+    auto& one = samplers[labels.size()];
+    if (!one) one = std::make_unique<ImageSampler<float, D, UNet2DModel<D, Precision<float>>>>(unet, sampler, request);
+    out.push_back(doubles((*one)(request).template to<Cpu>()));
+  }
+  return out;
+}
+
+}  // namespace mindgap::test

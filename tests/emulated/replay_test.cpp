@@ -1,0 +1,159 @@
+// Replays: what a captured step computes, launch after launch, against the same steps run eagerly on the CPU; and what it
+// refuses.
+//
+// The device Emulated keeps kernels with the arguments they were captured with, as a CUDA graph does: a number of the host that
+// slipped into a step, a temporary that moved, or a copy that happens once shows as a wrong result here, without a GPU. Its
+// kernels run serially in these tests, so that every bit must be the CPU's.
+// Both devices are compiled here: the glue's instances are compiled with other flags, and contract products and sums elsewhere.
+#define MINDGAP_NO_INSTANCES
+#include "tests/device_cases/replay.hpp"
+
+#include "tests/emulated_library.hpp"
+#include "tests/files.hpp"
+
+using namespace mindgap;
+using namespace mindgap::test;
+
+namespace {
+
+struct SerialKernels {
+  SerialKernels() { Runtime<Emulated>::serial = true, Runtime<Emulated>::launches = 0; }
+  ~SerialKernels() { Runtime<Emulated>::serial = false; }
+};
+
+template <class T>
+void compare(const TrainingOptions& options = {}, const std::string& freeze_pattern = "") {
+  const SerialKernels serial;
+  const Trained cpu = train_student<Cpu, T>(options, freeze_pattern),
+                emulated = train_student<Emulated, T>(options, freeze_pattern);
+  // Two batch sizes: 15 and 5 steps, of which the first two of each are eager.
+  BOOST_TEST(Runtime<Emulated>::launches == 13 + 3);
+  BOOST_TEST(cpu.losses.size() == 20u);
+  BOOST_TEST(emulated.losses == cpu.losses);
+  BOOST_TEST(largest_difference(emulated.state, cpu.state) == 0);
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(replay)
+
+// A number of the host is read once, when the step is captured; what lies on the device is read at every launch.
+BOOST_AUTO_TEST_CASE(what_a_step_reads) {
+  constexpr auto plus = [](auto x, auto y, auto z) { return x + y + z; };
+  const auto sum = Tensor<float, 1, Emulated>::zeros(Shape<1>(1)), device_number = Tensor<float, 1, Emulated>::zeros(Shape<1>(1));
+  Replay<Emulated> replay("test");
+  i64 counted = 0;
+  std::vector<float> seen;
+  for (int k = 1; k <= 5; ++k) {
+    const float number = float(k);
+    Runtime<Emulated>::from_host(device_number.data(), &number, sizeof number);
+    replay.run([&] {
+      pointwise_into(sum, plus, sum, scalar(device_number), value(100 * number));
+      each_run([&counted] { ++counted; });
+    });
+    seen.push_back(sum.item());
+  }
+  // 101, 202, 303 eager or captured; then the host's 300 stays while the device's number moves on.
+  BOOST_TEST((seen == std::vector<float>{101, 303, 606, 910, 1215}));
+  BOOST_TEST(counted == 5);
+  BOOST_TEST(replay.recorded());
+  BOOST_TEST(!Replay<Cpu>("test").recorded());
+}
+
+// Tensors of a step lie in its arena, which gives its memory back to the common pool.
+BOOST_AUTO_TEST_CASE(arenas) {
+  Pool<Emulated>& common = Pool<Emulated>::common();
+  const i64 before = common.bytes_used();
+  const float* address = nullptr;
+  std::set<const float*> places;
+  Tensor<float, 1, Emulated> survivor;
+  {
+    Replay<Emulated> first("first"), second("second");
+    for (int k = 0; k < 4; ++k)
+      for (Replay<Emulated>* replay : {&first, &second})
+        replay->run([&] {
+          const Tensor<float, 1, Emulated> x(Shape<1>(1000)), y(Shape<1>(2000));
+          Runtime<Emulated>::zero(x.data(), x.bytes());
+          if (k >= 1) places.insert(x.data());
+        });
+    BOOST_TEST(places.size() == 2u);  // one in each arena, the same when captured
+    BOOST_TEST(first.bytes() >= 12000);
+    BOOST_TEST(common.bytes_used() - before == first.bytes() + second.bytes());
+    const auto outside = Tensor<float, 1, Emulated>::zeros(Shape<1>(1000));
+    address = outside.data();
+    BOOST_TEST(places.count(address) == 0u);
+    first.run([] {});
+    // A tensor may outlive the arena that it came from.
+    Replay<Emulated> third("third");
+    third.run([] {});
+    third.run([&] { survivor = Tensor<float, 1, Emulated>::zeros(Shape<1>(10)); });
+  }
+  BOOST_TEST(survivor.to_vector() == std::vector<float>(10, 0.f));
+  survivor = {};
+  BOOST_TEST(common.bytes_used() == before);
+}
+
+BOOST_AUTO_TEST_CASE(refusals) {
+  const auto x = Tensor<float, 1, Emulated>::zeros(Shape<1>(4));
+  const auto third_run = [&](auto step) {
+    Replay<Emulated> replay("a step");
+    replay.run([] {});
+    replay.run([] {});
+    const std::string said = error_of([&] { replay.run(step); });
+    BOOST_TEST(!Runtime<Emulated>::capturing());
+    // It starts over.
+    int runs = 0;
+    for (int k = 0; k < 4; ++k) replay.run([&] { ++runs; });
+    BOOST_TEST(runs == 3);
+    return said;
+  };
+  BOOST_TEST(third_run([&] { x.to_vector(); }).find("a copy to the host while a step is captured") != std::string::npos);
+  BOOST_TEST(third_run([&] { Tensor<float, 1, Emulated>::full(Shape<1>(4), 1.f); }).find("its memory is sealed") !=
+             std::string::npos);
+  BOOST_TEST(third_run([&] { Runtime<Emulated>::synchronize(); }).find("waiting for the GPU") != std::string::npos);
+  const std::string said = third_run([&] {
+    const ModulePath in("layer1.0");
+    const Tensor<float, 1, Emulated> more(Shape<1>(100000));
+  });
+  BOOST_TEST(said.find("a step: its memory is sealed, and a step now wants 400000 bytes more") != std::string::npos);
+  BOOST_TEST(said.find("layer1.0") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(students_in_f32) { compare<float>(); }
+BOOST_AUTO_TEST_CASE(students_with_clipped_gradients) {
+  TrainingOptions options;
+  options.gradient_clip = 0.5;
+  compare<float>(options);
+}
+BOOST_AUTO_TEST_CASE(students_with_a_frozen_prefix) { compare<float>({}, "layer1"); }
+
+// f16 starts from the same weights, and its loss scale settles.
+BOOST_AUTO_TEST_CASE(students_in_f16) {
+  const SerialKernels serial;
+  const Trained cpu = train_student<Cpu, float>(), emulated = train_student<Emulated, f16>();
+  BOOST_TEST(std::abs(emulated.losses[0] - cpu.losses[0]) < 0.02);
+  for (float loss : emulated.losses) BOOST_TEST(std::isfinite(loss));
+  const std::vector<double>& scale = emulated.loss_scale;
+  BOOST_TEST_REQUIRE(scale.size() == 3u);
+  BOOST_TEST(scale[0] == std::ldexp(65536., -int(scale[2])));  // halved at each step left out
+  BOOST_TEST(scale[2] < 20);
+}
+
+BOOST_AUTO_TEST_CASE(generators) {
+  const SerialKernels serial;
+  const Outputs cpu{train_generator<Cpu>()}, emulated{train_generator<Emulated>()};
+  BOOST_TEST(Runtime<Emulated>::launches == 4);
+  BOOST_TEST(largest_difference(emulated, cpu) == 0);
+}
+
+BOOST_AUTO_TEST_CASE(samplers) {
+  for (SamplerKind kind : {SamplerKind::ddpm, SamplerKind::ddim, SamplerKind::dpmpp_2m, SamplerKind::euler})
+    for (double guidance : {1., 2.}) BOOST_TEST_CONTEXT(name(kind) << ", guidance " << guidance) {
+        const SerialKernels serial;
+        const Outputs cpu = sample_images<Cpu>(kind, guidance), emulated = sample_images<Emulated>(kind, guidance);
+        BOOST_TEST(Runtime<Emulated>::launches == 2 * (2 + 4));
+        BOOST_TEST(largest_difference(emulated, cpu) == 0);
+      }
+}
+
+BOOST_AUTO_TEST_SUITE_END()
