@@ -75,15 +75,17 @@ make_pack() {
 
   local stage=$pack/stage
   rm -rf "$stage"
-  mkdir -p "$stage/bin/lib" "$stage/datasets"
+  mkdir -p "$stage/bin" "$stage/datasets"
   (cd build/hopper && install -s -t "../../$stage/bin" "${programs[@]}")
-  libraries_of "$stage"/bin/* 2>/dev/null | xargs -r install -m 644 -t "$stage/bin/lib"
+  local libraries
+  mapfile -t libraries < <(libraries_of "$stage"/bin/*)
+  install -D -m 644 -t "$stage/bin/lib" "${libraries[@]}"
   cp -r "$data" "$stage/datasets/"
   git describe --always --dirty --abbrev=12 >"$stage/version"
   tar -C "$stage" --owner=0 --group=0 -czf "$pack/pack.tar.gz" .
 
   local glibc
-  glibc=$(objdump -T "$stage"/bin/* "$stage"/bin/lib/* 2>/dev/null | grep -oE 'GLIBC_2\.[0-9]+' | sort -uV | tail -1)
+  glibc=$(find "$stage/bin" -type f -exec objdump -T {} + | grep -oE 'GLIBC_2\.[0-9]+' | sort -uV | tail -1)
   printf '\npacked %s, for glibc %s and newer\n' "$(cat "$stage/version")" "${glibc#GLIBC_}"
   (cd "$stage" && du -h --apparent-size bin/* bin/lib/* datasets/* | grep -v 'bin/lib$' | sort -k2)
   rm -rf "$stage"
