@@ -130,12 +130,16 @@ constexpr Part parts[] = {{"machine", machine},
 
 int main(int argc, char** argv) {
   const std::vector<std::string> which(argv + 1, argv + argc);
-  bool failed = false;
+  if (!Runtime<Cuda>::available()) {
+    std::fprintf(stderr, "gpu_anchors: no GPU that this build can use; run it on a machine with one and a driver for CUDA 13\n");
+    return 1;
+  }
   for (const std::string& name : which)
     if (std::none_of(std::begin(parts), std::end(parts), [&](const Part& part) { return name == part.name; })) {
       std::fprintf(stderr, "gpu_anchors: there is no part \"%s\"\n", name.c_str());
       return 2;
     }
+  bool failed = false;
   for (const Part& part : parts) {
     if (!which.empty() && std::find(which.begin(), which.end(), part.name) == which.end()) continue;
     try {

@@ -10,15 +10,15 @@
 #   --sanitize   compute-sanitizer over our kernels in those programs: memcheck, then racecheck
 #   --time       bench/gpu_anchors, bench/gpu_kernels, and a PyTorch script with the same work, build/gpu/gpu_anchors.py, where it is
 #   --bin DIR    programs to run, instead of those of the pack
-#   --out DIR    receives results.jsonl (all that was found, a line each) and a log a part; default build/gpu/out
+#   --out DIR    receives results.jsonl (all that was found, a line each), a log a part, and the plans that were timed; default build/gpu/out
 #
-# All parts take about five minutes. The first three check results and share the GPU; --time has it alone. What hangs is stopped and costs
-# its own part only. Without a pack it builds, as --pack does. The network is not used. Exit code 0: all parts passed.
+# All parts are meant to take under six minutes. The first three check results and share the GPU; --time has it alone. What hangs is stopped
+# and costs its own part only. Without a pack it builds, as --pack does. The network is not used. Exit code 0: all parts passed.
 set -euo pipefail
 export LC_ALL=C
 pack=build/gpu
 bin=''
-out=$pack/out
+out=''
 parts=()
 
 fail() {
@@ -44,6 +44,7 @@ while [[ $# -gt 0 ]]; do
 done
 has() { [[ " ${parts[*]} " == *" $1 "* ]]; }
 cd "$(dirname "$0")/.."
+out=${out:-$PWD/$pack/out}
 
 # --- packing ---------------------------------------------------------------------------------------------------------------------
 
@@ -70,6 +71,7 @@ make_pack() {
     name=$(basename "$source" .cu)
     programs+=("bench/$name") targets+=("bench_$name")
   done
+  if [[ -e tests/plans/describe_card.cpp ]]; then programs+=(tests/plans/describe_card) targets+=(describe_card); fi
   cmake --preset hopper
   cmake --build --preset hopper -j "$(nproc)" --target "${targets[@]}"
 
@@ -87,7 +89,7 @@ make_pack() {
   local glibc
   glibc=$(find "$stage/bin" -type f -exec objdump -T {} + | grep -oE 'GLIBC_2\.[0-9]+' | sort -uV | tail -1)
   printf '\npacked %s, for glibc %s and newer\n' "$(cat "$stage/version")" "${glibc#GLIBC_}"
-  (cd "$stage" && du -h --apparent-size bin/* bin/lib/* datasets/* | grep -v 'bin/lib$' | sort -k2)
+  (cd "$stage" && find bin datasets -type f -printf '%s %p\n') | sort -k2 | awk '{ printf "%7.1f MiB  %s\n", $1 / 1048576, $2 }'
   rm -rf "$stage"
   printf '%s: %s MiB; the files of the project: %s MiB\n' "$pack/pack.tar.gz" "$(mebibytes "$pack/pack.tar.gz")" \
     "$(git ls-files -z | mebibytes --files0-from=-)"
@@ -117,6 +119,9 @@ compgen -G "$bin/cuda_*_test" >/dev/null || fail "no cuda_*_test in $bin: give -
 [[ -d $pack/datasets ]] && export MINDGAP_DATASETS=$PWD/$pack/datasets
 mkdir -p "$out"
 rm -f "$out"/*.log "$out"/results.jsonl
+# A program finds the plans that an earlier one has timed; a copy of this file in build/gpu spares the next run the same.
+export MINDGAP_PLANS=$out/plans
+[[ ! -e $pack/plans ]] || cp "$pack/plans" "$MINDGAP_PLANS"
 work=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT
 
@@ -133,15 +138,19 @@ $missing
 install these, add their folder to LD_LIBRARY_PATH, or remove $pack/pack.tar.gz to build here"
 
 record() { printf '%s\n' "$1" >>"$out/results.jsonl"; }
-# What a program printed as JSON lines.
-record_lines() { sed -n "/}$/s/^{/{\"part\": \"$1\", \"program\": \"$2\", /p" "$3" >>"$out/results.jsonl"; }
+# record_lines PROGRAM FILE: what a program of --time printed, JSON or text.
+record_lines() {
+  awk -v head="{\"part\": \"time\", \"program\": \"$1\", " '
+    substr($0, 1, 1) == "{" { if (/}$/) print head substr($0, 2); next }
+    NF { gsub(/[\\"]/, "\\\\&"); gsub(/[[:cntrl:]]/, " "); print head "\"text\": \"" $0 "\"}" }' "$2" >>"$out/results.jsonl"
+}
 
 # limited SECONDS COMMAND...: with CUDA's libraries; 124 or 137 where it had to be stopped.
 limited() { timeout -k 5 "$1" env LD_LIBRARY_PATH="$cuda_libraries" "${@:2}"; }
 outcome() {
   case $1 in
     0) echo passed ;;
-    124 | 137) echo "STOPPED, it hung" ;;
+    124 | 137) echo "OUT OF TIME" ;;
     *) echo "FAILED ($1)" ;;
   esac
 }
@@ -155,7 +164,9 @@ check() {
   printf '  %-28s %-18s %6s s\n' "$name" "$(outcome $code)" "$took"
   record "{\"part\": \"$part\", \"name\": \"$name\", \"code\": $code, \"seconds\": $took}"
   [[ $code -eq 0 ]] && return
-  { printf -- '-- %s\n' "$name" && tail -25 "$work/$part.output"; } | cut -c1-300 >>"$work/$part.failures"
+  printf -- '-- %s\n' "$name" >>"$work/$part.failures"
+  awk -v lines="$(wc -l <"$work/$part.output")" 'NR <= 9 || NR > lines - 3; NR == 10 && lines > 12 { print "..." }' \
+    "$work/$part.output" | cut -c1-300 >>"$work/$part.failures"
   return 1
 }
 failures() { [[ ! -s $work/$1.failures ]] || sed 's/^/    /' "$work/$1.failures"; }
@@ -185,20 +196,26 @@ study() {
   python3 scripts/gpu_report.py study "$work/study-cpu" "$work/study-cuda" "$out/results.jsonl"
 }
 
-# Only our kernels are instrumented: cuDNN's and cuBLAS's are theirs, and many. The models repeat the kernels of the other programs.
+# Only our kernels are instrumented: cuDNN's and cuBLAS's are theirs, and many. The programs that call those come last: they repeat kernels
+# of the others, and are slow here even so.
 sanitize() {
-  local tool program name sanitizer passed=true
+  local sanitizer program run tool left deadline=$((SECONDS + 200)) memory=() races=() last=() passed=true
   sanitizer=$(PATH=$PATH:${CUDA_HOME:-/usr/local/cuda}/bin command -v compute-sanitizer) || {
     echo "  no compute-sanitizer: it is part of the CUDA toolkit (package cuda-sanitizer)"
     return 1
   }
-  for tool in memcheck racecheck; do
-    for program in "$bin"/cuda_*_test; do
-      name=$(basename "$program" _test)
-      [[ $tool == racecheck && $name == cuda_models ]] && continue
-      check sanitize "$tool ${name#cuda_}" "$out/sanitize.log" 60 "$sanitizer" --tool $tool --error-exitcode 99 --print-limit 10 --report-api-errors no \
-        --kernel-name kernel_substring=cuda_entry "$program" --color_output=no --catch_system_errors=no || passed=false
-    done
+  for program in "$bin"/cuda_*_test; do
+    case $(basename "$program") in
+      cuda_linear_test | cuda_models_test) last+=("memcheck $program") ;;
+      *) memory+=("memcheck $program") races+=("racecheck $program") ;;
+    esac
+  done
+  for run in "${memory[@]}" "${races[@]}" "${last[@]}"; do
+    read -r tool program <<<"$run"
+    left=$((deadline - SECONDS))
+    check sanitize "$tool $(basename "$program" _test)" "$out/sanitize.log" $((left < 1 ? 1 : left < 80 ? left : 80)) \
+      "$sanitizer" --tool "$tool" --error-exitcode 99 --print-limit 10 --report-api-errors no \
+      --kernel-name kernel_substring=cuda_entry "$program" --color_output=no --catch_system_errors=no || passed=false
   done
   failures sanitize
   $passed
@@ -206,21 +223,24 @@ sanitize() {
 
 # Ours must pass; PyTorch's script is there for comparison, and what it could not do is left out of the table.
 time_all() {
-  local program passed=true peer=$pack/gpu_anchors.py arguments
-  for program in gpu_anchors gpu_kernels; do
-    [[ -x $bin/$program ]] || continue
-    check time $program "$out/time.log" 100 "$bin/$program" || passed=false
-    record_lines time $program "$work/time.output"
+  local part passed=true peer=$pack/gpu_anchors.py
+  for part in machine r50 r18 infer student unet; do
+    check time "gpu_anchors $part" "$out/time.log" 120 "$bin/gpu_anchors" $part || passed=false
+    record_lines gpu_anchors "$work/time.output"
   done
+  if [[ -x $bin/gpu_kernels ]]; then
+    check time gpu_kernels "$out/time.log" 60 "$bin/gpu_kernels" || passed=false
+    record_lines gpu_kernels "$work/time.output"
+  fi
   if [[ ! -e $peer ]]; then
     echo "  no $peer: nothing to compare with"
   elif ! python3 -c 'import importlib.util as u, sys; sys.exit(u.find_spec("torch") is None)'; then
     echo "  this python3 has no PyTorch: nothing to compare with"
   else
-    for arguments in resnet infer; do
-      timeout -k 5 160 python3 "$peer" $arguments >"$work/peer.output" 2>"$work/peer.errors" || echo "  PyTorch $arguments: $(outcome $?)"
-      cat "$work/peer.output" "$work/peer.errors" >>"$out/peer.log"
-      record_lines time pytorch "$work/peer.output"
+    for part in resnet infer; do
+      timeout -k 5 160 python3 "$peer" $part >"$work/peer.output" 2>"$work/peer.errors" || echo "  PyTorch $part: $(outcome $?)"
+      { printf '\n== PyTorch %s\n' $part && cat "$work/peer.output" "$work/peer.errors"; } >>"$out/time.log"
+      record_lines pytorch <(grep '^{' "$work/peer.output")
     done
   fi
   failures time
@@ -230,6 +250,7 @@ time_all() {
 version=$(cat "$pack/version" 2>/dev/null || echo unknown)
 printf 'gpu_check: %s; programs of %s\n' "$gpu" "$version"
 record "{\"gpu\": \"$gpu\", \"version\": \"$version\"}"
+[[ ! -x $bin/describe_card ]] || limited 20 "$bin/describe_card" >"$out/card.json" || true
 
 # Three parts side by side: threads that wait for each other must not spin, nor each take all cores.
 declare -A job
@@ -253,7 +274,7 @@ done
 if has time; then
   if time_all >"$work/time.txt" 2>&1; then verdict time passed; else verdict time FAILED; fi
   cat "$work/time.txt"
-  python3 scripts/gpu_report.py table "$out/results.jsonl" | tee "$out/table.txt"
+  python3 scripts/gpu_report.py table "$out/results.jsonl"
 fi
 if ! $all_passed; then
   echo "gpu_check: not all parts passed; logs in $out"
