@@ -1,19 +1,22 @@
 #!/usr/bin/env bash
 # What only a GPU can show: parity with the CPU, memory errors and races in our kernels, speed beside PyTorch.
 #
-#   scripts/gpu_check.sh --pack                 where nvcc is, no GPU needed: builds for H100 and H200 and leaves build/gpu/pack.tar.gz, with
-#                                               the programs, the libraries that another machine may lack, and Fashion-MNIST
-#   scripts/gpu_check.sh [PART...] [--bin DIR] [--out DIR]      where the GPU is, from a copy of the project with build/gpu; no part: all four
+#   scripts/gpu_check.sh --pack                             where nvcc is; needs no GPU
+#   scripts/gpu_check.sh [PART...] [--bin DIR] [--out DIR]  where the GPU is; no part: all four
 #
+#   --pack       builds for H100 and H200 and leaves build/gpu/pack.tar.gz: the programs, the libraries that another machine may
+#                lack, Fashion-MNIST. Copy the project with build/gpu to the GPU; without a pack it builds there
 #   --parity     every program of tests/cuda
 #   --study      data/studies/parity.json on CUDA and on the CPU: the same images, accuracies within the spread of the seeds
-#   --sanitize   compute-sanitizer over our kernels in those programs: memcheck, then racecheck
-#   --time       bench/gpu_anchors, bench/gpu_kernels, and a PyTorch script with the same work, build/gpu/gpu_anchors.py, where it is
+#   --sanitize   compute-sanitizer over our kernels in the programs of tests/cuda: memcheck, then racecheck
+#   --time       bench/gpu_anchors, bench/gpu_kernels, and a PyTorch script with the same work, build/gpu/gpu_anchors.py, if it
+#                is there
 #   --bin DIR    programs to run, instead of those of the pack
-#   --out DIR    receives results.jsonl (all that was found, a line each), a log a part, and the plans that were timed; default build/gpu/out
+#   --out DIR    receives results.jsonl (all that was found, a line each), a log a part and the plans that were timed; default
+#                build/gpu/out
 #
-# All parts are meant to take under six minutes. The first three check results and share the GPU; --time has it alone. What hangs is stopped
-# and costs its own part only. Without a pack it builds, as --pack does. The network is not used. Exit code 0: all parts passed.
+# All parts are meant to take under six minutes. The first three check results and share the GPU; --time has it alone. What
+# hangs is stopped and costs its own part only. The network is not used. Exit code 0: all parts passed.
 set -euo pipefail
 export LC_ALL=C
 pack=build/gpu
@@ -196,8 +199,8 @@ study() {
   python3 scripts/gpu_report.py study "$work/study-cpu" "$work/study-cuda" "$out/results.jsonl"
 }
 
-# Only our kernels are instrumented: cuDNN's and cuBLAS's are theirs, and many. The programs that call those come last: they repeat kernels
-# of the others, and are slow here even so.
+# Only our kernels are instrumented: cuDNN's and cuBLAS's are theirs, and many. The programs that call those come last: they
+# repeat kernels of the others, and are slow here even so.
 sanitize() {
   local sanitizer program run tool left deadline=$((SECONDS + 200)) memory=() races=() last=() passed=true
   sanitizer=$(PATH=$PATH:${CUDA_HOME:-/usr/local/cuda}/bin command -v compute-sanitizer) || {
