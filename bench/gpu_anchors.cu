@@ -1,0 +1,156 @@
+// The figures of a PyTorch reference on one GPU, from mindgap: the machine's ceilings, ResNet training and inference, the student
+// and the U-Net of the study. One JSON line a figure: the median, least and greatest of 12 steps after 6 warm ones, between two
+// events around each step, as the reference measures; `first_s` is the first step, in which plans are timed and memory is taken;
+// `mem_GiB` is the most that tensors held.
+//
+//   bench/gpu_anchors [machine] [r50] [r18] [infer] [student] [unet]      without arguments all of them
+//
+// Exit code 1 where a part failed; the others run all the same. Left out: f16.
+#include <mindgap/cuda/library.hpp>
+
+#include "anchors.hpp"
+
+using namespace mindgap;
+using namespace mindgap::bench;
+
+namespace {
+
+// How a step is run and timed.
+template <class F>
+Times time_step(F&& step) {
+  return time_it<Cuda>(step, 6, 12);
+}
+
+struct Result {
+  Times times;
+  double first;  // seconds
+};
+
+template <class F>
+Result measure(F&& step) {
+  Pool<Cuda>::instance().reset_peak();
+  Stopwatch<Cuda> watch;
+  watch.start();
+  step();
+  const double first = watch.stop();
+  return {time_step(step), first};
+}
+
+void print(const char* what, DType type, i64 batch, i64 pixels, const Result& r) {
+  std::printf(
+      "{\"what\": \"%s\", \"dt\": \"%s\", \"bs\": %lld, \"res\": %lld, \"img_s\": %.1f, \"ms\": %.3f, \"lo\": %.3f, \"hi\": "
+      "%.3f, "
+      "\"first_s\": %.2f, \"mem_GiB\": %.2f}\n",
+      what, name(type), static_cast<long long>(batch), static_cast<long long>(pixels), double(batch) / r.times.median,
+      1e3 * r.times.median, 1e3 * r.times.least, 1e3 * r.times.greatest, r.first,
+      double(Pool<Cuda>::instance().bytes_peak()) / double(i64(1) << 30));
+  std::fflush(stdout);
+}
+
+void machine() {
+  cudaDeviceProp card{};
+  int driver = 0, runtime = 0;
+  cudaGetDeviceProperties(&card, 0);
+  cudaDriverGetVersion(&driver);
+  cudaRuntimeGetVersion(&runtime);
+  std::printf(
+      "{\"gpu\": \"%s\", \"sm\": %d, \"multiprocessors\": %d, \"memory_GiB\": %.1f, \"l2_MiB\": %d, \"driver\": %d, \"runtime\": "
+      "%d, "
+      "\"cudnn\": \"%s\"}\n",
+      card.name, 10 * card.major + card.minor, card.multiProcessorCount, double(card.totalGlobalMem) / double(i64(1) << 30),
+      card.l2CacheSize >> 20, driver, runtime, cuda::cudnn_version().c_str());
+
+  const i64 bytes = i64(1) << 30;
+  const auto from = normals<float, Cuda>(Shape<1>(bytes / i64(sizeof(float)))), to = from.clone();
+  std::printf("{\"copy_TBps\": %.3f}\n", 2e-12 * double(bytes) / time_it<Cuda>([&] { to.copy_from(from); }, 6, 12).median);
+
+  const i64 n = 8192;
+  const auto a = normals<bf16, Cuda>(Shape<3>(1, n, n)), b = normals<bf16, Cuda>(Shape<3>(1, n, n));
+  std::printf("{\"matmul_bf16_TFLOPs\": %.1f}\n",
+              2e-12 * std::pow(double(n), 3) / time_it<Cuda>([&] { matmul(a, b); }, 6, 12).median);
+  std::fflush(stdout);
+}
+
+template <class P>
+void train(const char* what, const ResNetConfig& config, Shape<4> shape) {
+  ResNetTraining<Cuda, P> step(config, shape, 0.1f);
+  print(what, dtype_of<typename P::compute>, shape[0], shape[1], measure(step));
+}
+
+template <class P>
+void train_resnet50() {
+  train<P>("resnet50 train", ResNetConfig::make("resnet50", 64, 3, 1000, Stem::large), Shape<4>(256, 224, 224, 3));
+}
+
+template <class P>
+void train_resnet18() {
+  train<P>("resnet18 train", ResNetConfig::make("resnet18", 64, 3, 10, Stem::small), Shape<4>(512, 32, 32, 3));
+}
+
+template <class P>
+void train_student() {
+  train<P>("resnet18-w32 train", ResNetConfig::make("resnet18", 32, 1, 10, Stem::small), Shape<4>(128, 28, 28, 1));
+}
+
+template <class P>
+void classify() {
+  ResNet50Inference<Cuda, P> step(256);
+  print("resnet50 infer", dtype_of<typename P::compute>, 256, 224, measure(step));
+}
+
+// Forward with two copies of 64 images, as guided sampling runs it; training with the batch of data/studies/full.json.
+template <class P>
+void unet() {
+  {
+    DemoUNet<Cuda, P> model(128);
+    print("small unet fwd", dtype_of<typename P::compute>, 128, 28, measure([&] { model.forward(); }));
+  }
+  DemoUNet<Cuda, P> model(512);
+  FlatParameters<Cuda> parameters(model.net);
+  AdamW<Cuda> adam(parameters, {});
+  print("small unet train", dtype_of<typename P::compute>, 512, 28, measure([&] {
+          model.forward_and_backward();
+          adam.step(1e-3f);
+        }));
+}
+
+struct Part {
+  const char* name;
+  void (*run)();
+};
+
+constexpr Part parts[] = {{"machine", machine},
+                          {"r50", train_resnet50<Precision<bf16>>},
+                          {"r18", train_resnet18<Precision<bf16>>},
+                          {"infer", classify<Precision<bf16>>},
+                          {"student", train_student<Precision<bf16>>},
+                          {"unet", unet<Precision<bf16>>}};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::vector<std::string> which(argv + 1, argv + argc);
+  if (!Runtime<Cuda>::available()) {
+    std::fprintf(stderr, "gpu_anchors: no GPU that this build can use; run it on a machine with one and a driver for CUDA 13\n");
+    return 1;
+  }
+  for (const std::string& name : which)
+    if (std::none_of(std::begin(parts), std::end(parts), [&](const Part& part) { return name == part.name; })) {
+      std::fprintf(stderr, "gpu_anchors: there is no part \"%s\"\n", name.c_str());
+      return 2;
+    }
+  bool failed = false;
+  for (const Part& part : parts) {
+    if (!which.empty() && std::find(which.begin(), which.end(), part.name) == which.end()) continue;
+    try {
+      part.run();
+      Pool<Cuda>::instance().trim();
+    } catch (const std::exception& error) {
+      std::printf("{\"error\": \"%s\"}\n", part.name);
+      std::fflush(stdout);
+      std::fprintf(stderr, "%s: %s\n", part.name, error.what());
+      failed = true;
+    }
+  }
+  return failed ? 1 : 0;
+}

@@ -1,0 +1,166 @@
+#!/usr/bin/env python3
+"""The least time that a ResNet training step can take on an H100, counted layer by layer: the tables of bench/README.md.
+
+A pass over memory takes its bytes over the copy rate; a convolution the longer of its bytes and its operations; a tensor
+is read once and written once by each kernel that touches it (bf16, 2 bytes an element); kernels follow one another.
+The passes are those that the headers in kernels/ describe. Nothing here was measured but the two rates and the efficiencies.
+"""
+
+COPY = 2.90e12  # bytes/s, read plus written, of a device copy
+PEAK = 787e12  # FLOP/s of a bf16 product of 8192 cubed
+LAUNCH = 2e-6  # s between two kernels of a graph
+
+
+def efficiency(c_in, c_out, kernel):
+    """Of PEAK. cuDNN's 3x3 at 64 channels ran at 377 TFLOP/s, at 256 channels at 664; three channels fill 3 of the 8 that a
+    tensor core takes at once."""
+    if c_in < 8:
+        return 0.48 * c_in / 8
+    return 0.48 if kernel == 3 and min(c_in, c_out) <= 64 else 0.80
+
+
+def resnet(depths, bottleneck, pixels, large_stem, classes, width=64, channels=3):
+    """Convolutions (name, pixels in, c_in, c_out, kernel, stride), norms (pixels, channels, tail), block inputs, classifier."""
+    convs, norms, inputs = [], [], []
+
+    def add(name, size, c_in, c_out, kernel, stride, tail):
+        convs.append((name, size, c_in, c_out, kernel, stride))
+        norms.append((size // stride, c_out, tail))
+        return size // stride
+
+    size = add("stem", pixels, channels, width, 7 if large_stem else 3, 2 if large_stem else 1, "relu")
+    if large_stem:
+        size //= 2
+    c_in = width
+    for stage, depth in enumerate(depths):
+        planes = width << stage
+        c_out = 4 * planes if bottleneck else planes
+        for block in range(depth):
+            stride = 2 if stage and not block else 1
+            name = f"layer{stage + 1}"
+            inputs.append((size, c_in))
+            if stride != 1 or c_in != c_out:
+                add(name + " shortcut", size, c_in, c_out, 1, stride, "none")
+            if bottleneck:
+                add(name, size, c_in, planes, 1, 1, "relu")
+                out = add(name, size, planes, planes, 3, stride, "relu")
+                add(name, out, planes, c_out, 1, 1, "relu_add")
+            else:
+                out = add(name, size, c_in, planes, 3, stride, "relu")
+                add(name, out, planes, planes, 3, 1, "relu_add")
+            size, c_in = out, c_out
+    return convs, norms, inputs, (size, c_in, classes)
+
+
+def convolutions(convs, batch):
+    """Per direction: FLOP, bytes, seconds; and the seconds of layers that memory bounds."""
+    rows = {"forward": [0, 0, 0, 0], "gradient of data": [0, 0, 0, 0], "gradient of weights": [0, 0, 0, 0]}
+    for name, size, c_in, c_out, kernel, stride in convs:
+        out = size // stride
+        flop = 2 * batch * out * out * kernel * kernel * c_in * c_out
+        # A 1x1 of stride 2 reads every fourth pixel; its gradient writes all.
+        x_read = 2 * batch * c_in * (out * out if kernel == 1 else size * size)
+        x = 2 * batch * c_in * size * size
+        y = 2 * batch * c_out * out * out
+        weights = c_in * c_out * kernel * kernel
+        compute = flop / (PEAK * efficiency(c_in, c_out, kernel))
+        for direction, moved in (("forward", x_read + y + 2 * weights), ("gradient of data", y + x + 2 * weights),
+                                 ("gradient of weights", x_read + y + 4 * weights)):
+            if direction == "gradient of data" and name == "stem":
+                continue  # images want no gradient
+            row = rows[direction]
+            row[0] += flop
+            row[1] += moved
+            row[2] += max(compute, moved / COPY)
+            row[3] += moved / COPY if moved / COPY > compute else 0
+    return rows
+
+
+def bytes_of_passes(norms, inputs, batch, classifier, large_stem):
+    """Bytes by pass, in the order of a step."""
+    elements = lambda tails: sum(batch * n * n * c for n, c, tail in norms if tail in tails)
+    every, residual = elements({"relu", "relu_add", "none"}), elements({"relu_add"})
+    passes = {
+        "norms: statistics (read x)": 2 * every,
+        "norms: apply (read x and the shortcut, write y)": 4 * every + 2 * residual,
+        "norms: backward reduce (read grad y and x; at a shortcut also y, write its gradient)": 4 * every + 4 * residual,
+        "norms: backward apply (read dz and x, write grad x)": 6 * every,
+        "gradients of blocks' inputs added (read two, write one)": sum(6 * batch * n * n * c for n, c in inputs),
+    }
+    if large_stem:
+        stem = batch * norms[0][0] ** 2 * norms[0][1]
+        passes["max pool, both directions (index of 4 bytes)"] = 2 * stem + 6 * stem // 4 + 6 * stem // 4 + 2 * stem
+    n, c, classes = classifier
+    passes["average pool, classifier, loss"] = 2 * 2 * batch * n * n * c + 8 * 2 * batch * classes + 3 * 2 * classes * c
+    return passes, every, residual
+
+
+def report(title, model, batch, large_stem, bars):
+    convs, norms, inputs, classifier = model
+    weights = sum(c_in * c_out * kernel * kernel for _, _, c_in, c_out, kernel, _ in convs) + classifier[1] * classifier[2]
+    print(f"\n### {title}\n")
+    print("| term | FLOP | GB | ms | of it bound by memory |\n|---|---|---|---|---|")
+    total = 0
+    for direction, (flop, moved, seconds, bound) in convolutions(convs, batch).items():
+        print(f"| convolutions, {direction} | {flop / 1e12:.2f} T | {moved / 1e9:.2f} | {1e3 * seconds:.2f} | {1e3 * bound:.2f} |")
+        total += seconds
+    passes, every, residual = bytes_of_passes(norms, inputs, batch, classifier, large_stem)
+    # Value, gradient and velocity read, value and velocity written, f32; then the bf16 copy of every matrix.
+    passes["optimizer (20 bytes an element) and working copies (6)"] = 26 * weights
+    for what, moved in passes.items():
+        print(f"| {what} | | {moved / 1e9:.2f} | {1e3 * moved / COPY:.2f} | |")
+        total += moved / COPY
+    # Forward: convolution, three of the norm. Backward: two convolutions, three of the norm. A working copy a matrix; an
+    # addition a block; pools, classifier, loss, optimizer.
+    launches = len(convs) * 10 + len(inputs) + 20
+    print(f"| launches, about {launches} of 2 us | | | {1e3 * launches * LAUNCH:.2f} | |")
+    total += launches * LAUNCH
+    print(f"| **floor** | | | **{1e3 * total:.1f}** = {batch / total:,.0f} images/s | |")
+    for name, bar in bars:
+        print(f"| {name}: {bar:,} images/s | | | {1e3 * batch / bar:.1f} | |")
+
+    ms = lambda moved: f"{1e3 * moved / COPY:.2f}"
+    relu = sum(batch * n * n * c for n, c, tail in norms if tail == "relu")
+    three = lambda kernel: sum(batch * (size // stride) ** 2 * c_out for _, size, _, c_out, k, stride in convs if k == kernel)
+    print("\n| idea | bytes an element that it saves | ms |\n|---|---|---|")
+    print(f"| statistics gathered by the kernel that writes x, all layers | 2 | {ms(2 * every)} |")
+    if three(1):
+        print(f"| the same for 1x1 layers alone, as products of ours with an epilogue | 2 | {ms(2 * three(1))} |")
+        print(f"| the same for the others, if cuDNN has it in f16 | 2 | {ms(2 * (every - three(1)))} |")
+    print(f"| a bit mask of ReLU at shortcuts: y is not read again, 1/8 byte written and read | 2 - 1/4 | {ms(1.75 * residual)} |")
+    print(f"| with the mask, the shortcut's gradient is grad y under the mask: not written, 1/8 byte read twice | 2 - 1/4 | "
+          f"{ms(1.75 * residual)} |")
+    print(f"| the reduction of a norm in the kernel that writes its grad y, where the next layer alone makes it | 2 | {ms(2 * relu)} |")
+    print(f"| gradients of blocks' inputs added by the kernel that writes the second: one written and one read less | 4 | "
+          f"{ms(sum(4 * batch * n * n * c for n, c in inputs))} |")
+    narrow = sum(2 * batch * (size // stride) ** 2 * 9 * c_in * c_out for _, size, c_in, c_out, k, stride in convs
+                 if k == 3 and c_in >= 8 and min(c_in, c_out) <= 64)
+    print(f"| 3x3 convolutions of 64 channels at 0.80 of the peak, not 0.48, in all three directions | | "
+          f"{1e3 * 3 * narrow / PEAK * (1 / 0.48 - 1 / 0.80):.2f} |")
+    print(f"| the optimizer writes the working copies: no launch for each, weights are not read again | 4, of a weight | "
+          f"{1e3 * (4 * weights / COPY + (len(convs) - 1) * LAUNCH):.2f} |")
+
+
+def inference(model, batch, bar):
+    """Batch norm folded into weights and bias, bias, ReLU and addition in epilogues: convolutions alone, shortcuts read."""
+    convs, norms, _, _ = model
+    _, moved, seconds, _ = convolutions(convs, batch)["forward"]
+    shortcut = sum(2 * batch * n * n * c for n, c, tail in norms if tail == "relu_add")
+    tail = sum(2 * batch * n * n * c for n, c, _ in norms)
+    pool = 2.5 * batch * norms[0][0] ** 2 * norms[0][1]
+    folded = seconds + (shortcut + pool) / COPY + (len(convs) + 4) * LAUNCH
+    apart = folded + 2 * tail / COPY + len(norms) * LAUNCH
+    print("\n### ResNet-50 inference, 224 px, batch 256, bf16\n\n| | ms | images/s |\n|---|---|---|")
+    print(f"| convolutions ({moved / 1e9:.1f} GB) | {1e3 * seconds:.2f} | |")
+    print(f"| shortcuts read, max pool | {1e3 * (shortcut + pool) / COPY:.2f} | |")
+    print(f"| **floor, norms folded into the convolutions** | **{1e3 * folded:.2f}** | {batch / folded:,.0f} |")
+    print(f"| floor with a pass of its own for each norm (read and written again) | {1e3 * apart:.2f} | {batch / apart:,.0f} |")
+    print(f"| bar | {1e3 * batch / bar:.2f} | {bar:,} |")
+
+
+if __name__ == "__main__":
+    r50 = resnet([3, 4, 6, 3], True, 224, True, 1000)
+    report("ResNet-50 training, 224 px, batch 256, bf16", r50, 256, True, (("bar", 6700), ("dream", 7500)))
+    report("ResNet-18 training, 32 px, batch 512, bf16", resnet([2, 2, 2, 2], False, 32, False, 10), 512, False,
+           (("bar", 93000), ("dream", 105000)))
+    inference(r50, 256, 30000)
