@@ -86,6 +86,19 @@ inline Places read_plan_file(const std::filesystem::path& path) {
                {"remedy", "set MINDGAP_PLANS to a file that does not exist yet, or unset it"}});
 }
 
+// Waits until no other process holds the lock.
+class Turn {
+ public:
+  explicit Turn(std::filesystem::path path) : path_(std::move(path)), file_(mindgap::detail::open_locked(path_, true)) {}
+  ~Turn() { ::unlink(path_.c_str()); }
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+
+ private:
+  std::filesystem::path path_;
+  mindgap::detail::Descriptor file_;
+};
+
 // With the mutex held.
 inline void read_once(PlanTable& t) {
   if (t.read) return;
@@ -140,12 +153,10 @@ MINDGAP_INLINE void save_plans() {
   const std::filesystem::path path = plan_file();
   if (!t.changed || path.empty()) return;
   if (path.has_parent_path()) make_folder(path.parent_path());
-  const std::filesystem::path guard = path.string() + ".lock";
-  const mindgap::detail::Descriptor turn = mindgap::detail::open_locked(guard, true);
+  const detail::Turn turn(path.string() + ".lock");
   detail::Places all = detail::read_plan_file(path);  // another process may have written since this one read
   all.insert(t.places.begin(), t.places.end());
   write_file_atomic(path, detail::table_text(all));
-  std::filesystem::remove(guard);
   t.changed = false;
 }
 
