@@ -29,6 +29,18 @@ Outputs convolution(Shape<4> x_shape, i64 c_out, i64 kernel, i64 stride) {
   return outputs(y, grad_x, grad_w, grad_bias);
 }
 
+// A convolution with a folded norm, alone and at the end of a residual block.
+template <Device D, class T>
+Outputs folded_convolution(Shape<4> x_shape, i64 c_out, i64 kernel, i64 stride) {
+  const ConvOptions options{stride, kernel / 2};
+  const float deviation = 1.f / std::sqrt(float(kernel * kernel * x_shape[3]));
+  const auto x = rounded_on<D, T>(x_shape, 1);
+  const auto w = rounded_on<D, T>(Shape<4>(c_out, kernel, kernel, x_shape[3]), 2, 0.f, deviation);
+  const auto bias = rounded_on<D, T>(Shape<1>(c_out), 3);
+  const auto y = conv2d_bias_relu(x, w, bias, options);
+  return outputs(y, conv2d_bias_relu(x, w, bias, options, rounded_on<D, T>(y.shape(), 4)));
+}
+
 template <Device D, class T>
 Outputs linear_both_ways(i64 rows, i64 in, i64 out) {
   using C = Computed<D, T>;
@@ -82,6 +94,10 @@ std::vector<DeviceCase> linear_cases() {
     one("conv of one channel", [] { return convolution<D, T>(Shape(2, 28, 28, 1), 16, 3, 1); });
     one("conv to one channel", [] { return convolution<D, T>(Shape(2, 28, 28, 32), 1, 3, 1); });
     one("conv 7x7 stride 2", [] { return convolution<D, T>(Shape(2, 32, 32, 3), 64, 7, 2); });
+    one("folded conv 3x3", [] { return folded_convolution<D, T>(Shape(4, 14, 14, 32), 64, 3, 1); });
+    one("folded conv 1x1", [] { return folded_convolution<D, T>(Shape(3, 14, 14, 64), 32, 1, 1); });
+    one("folded conv 3x3 stride 2", [] { return folded_convolution<D, T>(Shape(3, 7, 7, 24), 40, 3, 2); });
+    one("folded conv of one channel", [] { return folded_convolution<D, T>(Shape(2, 28, 28, 1), 16, 3, 1); });
     one("linear", [] { return linear_both_ways<D, T>(37, 128, 10); });
     for (const AttentionGeometry& g :
          {AttentionGeometry{3, 8, 49, 49, 8}, AttentionGeometry{2, 2, 16, 7, 32}, AttentionGeometry{2, 8, 100, 77, 40},

@@ -9,6 +9,8 @@
 
 #include "tests/plans/recording.hpp"
 #include <boost/test/unit_test.hpp>
+#include <tuple>
+#include <vector>
 
 using namespace mindgap;
 
@@ -53,14 +55,23 @@ void check_attention(const AttentionGeometry& g, DType type, bool backward) {
                                      << " heads of " << g.d << ", " << g.l << " x " << g.m);
 }
 
+// Each as the models call it; each forward one also with the tails that it may have.
 void check_plans(const test::Recorded& calls) {
   BOOST_TEST(!calls.convolutions.empty());
-  for (const auto& [g, direction] : calls.convolutions)
+  std::vector<std::tuple<ConvGeometry, cuda::ConvDirection, cuda::ConvTail>> convolutions;
+  for (const auto& [g, direction] : calls.convolutions) {
+    convolutions.push_back({g, direction, {}});
+    if (direction == cuda::ConvDirection::forward)
+      for (const cuda::ConvTail& tail : {cuda::ConvTail{false, true, false}, {false, true, true}, {true, true, true}})
+        convolutions.push_back({g, direction, tail});
+  }
+  for (const auto& [g, direction, tail] : convolutions)
     for (const DType type : {DType::bf16, DType::f16, DType::f32})
-      BOOST_TEST(cuda::conv2d_plan_on(h100(), g, type, direction).has_value(),
-                 "no plan for direction " << int(direction) << ", " << name(type) << ", x [" << g.n << ", " << g.h << ", " << g.w
-                                          << ", " << g.c_in << "], w [" << g.c_out << ", " << g.kh << ", " << g.kw << "], stride "
-                                          << g.stride_h);
+      BOOST_TEST(cuda::conv2d_plan_on(h100(), g, type, direction, tail).has_value(),
+                 "no plan for direction " << int(direction) << (tail.residual ? ", residual" : "") << (tail.bias ? ", bias" : "")
+                                          << (tail.relu ? ", relu, " : ", ") << name(type) << ", x [" << g.n << ", " << g.h
+                                          << ", " << g.w << ", " << g.c_in << "], w [" << g.c_out << ", " << g.kh << ", " << g.kw
+                                          << "], stride " << g.stride_h);
   for (const AttentionGeometry& g : calls.attention)
     for (const bool backward : {false, true}) check_attention(g, DType::bf16, backward);
 }

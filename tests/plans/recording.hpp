@@ -56,6 +56,11 @@ struct Library<Emulated> {
     test::recorded().convolutions.insert({g, cuda::ConvDirection::forward});
   }
   template <class T>
+  static bool conv2d_bias_relu(const ConvGeometry& g, T*, const T*, const T*, const T*, const T*) {
+    test::recorded().convolutions.insert({g, cuda::ConvDirection::forward});
+    return true;
+  }
+  template <class T>
   static void conv2d_backward_data(const ConvGeometry& g, T*, const T*, const T*) {
     test::recorded().convolutions.insert({g, cuda::ConvDirection::backward_data});
   }

@@ -17,8 +17,19 @@
 
 namespace mindgap::cuda {
 
-// y = conv(x, w); the bias is the caller's to add.
+// What a forward convolution does to its sums before they are rounded: add a residual shaped like y, add a bias [c_out], both of
+// y's type, take the maximum with 0. cuDNN's convolutions do this as quickly as nothing, which saves a pass over y.
+struct ConvTail {
+  bool residual = false, bias = false, relu = false;
+
+  auto operator<=>(const ConvTail&) const = default;
+};
+
+// y = conv(x, w)
 void conv2d_forward(Stream stream, Scratch scratch, const ConvGeometry& g, DType type, void* y, const void* x, const void* w);
+// y = tail(conv(x, w)); bias and residual are read if the tail names them. False where cuDNN has no plan.
+bool conv2d_forward(Stream stream, Scratch scratch, const ConvGeometry& g, DType type, ConvTail tail, void* y, const void* x,
+                    const void* w, const void* bias, const void* residual);
 void conv2d_backward_data(Stream stream, Scratch scratch, const ConvGeometry& g, DType type, void* grad_x, const void* grad_y,
                           const void* w);
 // The gradient has the type of x: for f32 from bf16 or f16, cuDNN only has kernels that it compiles when they are asked for,
@@ -38,7 +49,7 @@ struct PlanOnCard {
 };
 // The first plan of a card for a convolution, without a GPU.
 std::optional<PlanOnCard> conv2d_plan_on(const std::string& description, const ConvGeometry& g, DType type,
-                                         ConvDirection direction);
+                                         ConvDirection direction, ConvTail tail = {});
 
 }  // namespace mindgap::cuda
 

@@ -1,4 +1,4 @@
-// Bodies of cudnn.hpp. A convolution is a graph of one operation.
+// Bodies of cudnn.hpp. A convolution is a graph of one operation, and of one more for each part of its tail.
 #pragma once
 
 #include <mindgap/cuda/cudnn.hpp>
@@ -12,15 +12,17 @@ struct ConvKey {
   DType type;
   ConvDirection direction;
   bool tf32;
+  ConvTail tail;  // forward only
 
   auto operator<=>(const ConvKey&) const = default;
 
-  enum Id : i64 { id_x = 1, id_w = 2, id_y = 3 };
+  enum Id : i64 { id_x = 1, id_w, id_y, id_residual, id_bias };
 
   std::string str() const {
     constexpr const char* directions[] = {"forward", "backward_data", "backward_weights"};
-    return text(directions[int(direction)], " ", name(type), tf32 ? " tf32" : " full", " ", g.n, " ", g.h, " ", g.w, " ", g.c_in,
-                " ", g.c_out, " ", g.kh, " ", g.kw, " ", g.stride_h, " ", g.stride_w, " ", g.pad_h, " ", g.pad_w);
+    return text(directions[int(direction)], tail.residual ? " residual" : "", tail.bias ? " bias" : "", tail.relu ? " relu" : "",
+                " ", name(type), tf32 ? " tf32" : " full", " ", g.n, " ", g.h, " ", g.w, " ", g.c_in, " ", g.c_out, " ", g.kh,
+                " ", g.kw, " ", g.stride_h, " ", g.stride_w, " ", g.pad_h, " ", g.pad_w);
   }
 
   Rules rules() const { return {type != DType::f32 || tf32, i64(1) << 30}; }
@@ -28,12 +30,17 @@ struct ConvKey {
   OperationGraph graph() const {
     OperationGraph out;
     // cuDNN counts extents as NCHW and KCRS whatever the layout; the strides say channels-last.
-    const auto tensor = [&](Id id, i64 n, i64 c, i64 h, i64 w) -> const Descriptor& {
-      return out.tensor(id, type, {n, c, h, w}, {c * h * w, 1, c * w, c});
+    struct Layout {
+      Extents extents, strides;
     };
-    const Descriptor& x = tensor(id_x, g.n, g.c_in, g.h, g.w);
-    const Descriptor& w = tensor(id_w, g.c_out, g.c_in, g.kh, g.kw);
-    const Descriptor& y = tensor(id_y, g.n, g.c_out, g.out_h(), g.out_w());
+    const auto layout = [](i64 n, i64 c, i64 h, i64 w) { return Layout{{n, c, h, w}, {c * h * w, 1, c * w, c}}; };
+    const auto tensor = [&](Id id, const Layout& a) -> const Descriptor& { return out.tensor(id, type, a.extents, a.strides); };
+    const Layout output = layout(g.n, g.c_out, g.out_h(), g.out_w());
+    const auto sums = [&]() -> const Descriptor& { return out.between(DType::f32, output.extents, output.strides); };
+    const Descriptor& x = tensor(id_x, layout(g.n, g.c_in, g.h, g.w));
+    const Descriptor& w = tensor(id_w, layout(g.c_out, g.c_in, g.kh, g.kw));
+    const Descriptor& y = tensor(id_y, output);
+    const Descriptor& result = tail == ConvTail{} ? y : sums();
     const Extents padding{g.pad_h, g.pad_w};
     const Descriptor& how = out.make(CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR)
                                 .set(CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, CUDNN_TYPE_INT64, i64(2))
@@ -66,22 +73,32 @@ struct ConvKey {
     out.operation(n.operation)
         .set(n.x, x)
         .set(n.w, w)
-        .set(n.y, y)
+        .set(n.y, result)
         .set(n.how, how)
         .set(n.alpha, CUDNN_TYPE_FLOAT, 1.f)
         .set(n.beta, CUDNN_TYPE_FLOAT, 0.f)
         .finalize();
+    const Descriptor* last = &result;
+    const auto then = [&](cudnnPointwiseMode_t mode, const Descriptor* b, bool more) {
+      const Descriptor& next = more ? sums() : y;
+      out.pointwise(mode, next, *last, b);
+      last = &next;
+    };
+    if (tail.residual) then(CUDNN_POINTWISE_ADD, &tensor(id_residual, output), tail.bias || tail.relu);
+    if (tail.bias) then(CUDNN_POINTWISE_ADD, &tensor(id_bias, layout(1, g.c_out, 1, 1)), tail.relu);
+    if (tail.relu) then(CUDNN_POINTWISE_RELU_FWD, nullptr, false);
     return out;
   }
 };
 
-inline ConvKey conv_key(const ConvGeometry& g, DType type, ConvDirection direction) {
-  return {g, type, direction, type == DType::f32 && allow_tf32()};
+inline ConvKey conv_key(const ConvGeometry& g, DType type, ConvDirection direction, ConvTail tail = {}) {
+  return {g, type, direction, type == DType::f32 && allow_tf32(), tail};
 }
 
 inline void convolve(Stream stream, Scratch scratch, const ConvKey& key, void* x, void* w, void* y) {
   require_aligned("conv2d", {x, w, y});
-  if (run_plan(stream, scratch, key, {{ConvKey::id_x, x}, {ConvKey::id_w, w}, {ConvKey::id_y, y}})) return;
+  const Pointer pointers[] = {{ConvKey::id_x, x}, {ConvKey::id_w, w}, {ConvKey::id_y, y}};
+  if (run_plan(stream, scratch, key, pointers)) return;
   throw Error("conv2d: cuDNN has no plan for this geometry",
               {{"geometry", key.str()},
                {"rules", "the same bits in every run, at most 1 GiB of workspace, TF32 only where it is allowed"},
@@ -111,8 +128,8 @@ MINDGAP_INLINE std::string card_description() {
 }
 
 MINDGAP_INLINE std::optional<PlanOnCard> conv2d_plan_on(const std::string& description, const ConvGeometry& g, DType type,
-                                                        ConvDirection direction) {
-  const auto plan = detail::plan_on_card(description, detail::conv_key(g, type, direction));
+                                                        ConvDirection direction, ConvTail tail) {
+  const auto plan = detail::plan_on_card(description, detail::conv_key(g, type, direction, tail));
   return plan ? std::optional(PlanOnCard{plan->place, plan->workspace_bytes}) : std::nullopt;
 }
 
@@ -120,6 +137,17 @@ MINDGAP_INLINE void conv2d_forward(Stream stream, Scratch scratch, const ConvGeo
                                    const void* w) {
   using namespace detail;
   convolve(stream, scratch, conv_key(g, type, ConvDirection::forward), writable(x), writable(w), y);
+}
+
+MINDGAP_INLINE bool conv2d_forward(Stream stream, Scratch scratch, const ConvGeometry& g, DType type, ConvTail tail, void* y,
+                                   const void* x, const void* w, const void* bias, const void* residual) {
+  using namespace detail;
+  require_aligned("conv2d", {x, w, y, tail.bias ? bias : nullptr, tail.residual ? residual : nullptr});
+  const ConvKey key = conv_key(g, type, ConvDirection::forward, tail);
+  std::vector<Pointer> pointers{{ConvKey::id_x, writable(x)}, {ConvKey::id_w, writable(w)}, {ConvKey::id_y, y}};
+  if (tail.bias) pointers.push_back({ConvKey::id_bias, writable(bias)});
+  if (tail.residual) pointers.push_back({ConvKey::id_residual, writable(residual)});
+  return run_plan(stream, scratch, key, pointers);
 }
 
 MINDGAP_INLINE void conv2d_backward_data(Stream stream, Scratch scratch, const ConvGeometry& g, DType type, void* grad_x,

@@ -142,13 +142,10 @@ MINDGAP_INLINE bool attention_forward(Stream stream, Scratch scratch, const Atte
   if (!may_attend(g, type)) return false;
   require_aligned("attention", {q, k, v, y, statistics});
   float scale = 1.f / std::sqrt(float(g.d));
-  return run_plan(stream, scratch, AttentionKey{g, type, false},
-                  {{AttentionKey::id_q, writable(q)},
-                   {AttentionKey::id_k, writable(k)},
-                   {AttentionKey::id_v, writable(v)},
-                   {AttentionKey::id_y, y},
-                   {AttentionKey::id_statistics, statistics},
-                   {AttentionKey::id_scale, &scale}});
+  const Pointer pointers[] = {{AttentionKey::id_q, writable(q)},         {AttentionKey::id_k, writable(k)},
+                              {AttentionKey::id_v, writable(v)},         {AttentionKey::id_y, y},
+                              {AttentionKey::id_statistics, statistics}, {AttentionKey::id_scale, &scale}};
+  return run_plan(stream, scratch, AttentionKey{g, type, false}, pointers);
 }
 
 MINDGAP_INLINE bool attention_backward(Stream stream, Scratch scratch, const AttentionGeometry& g, DType type, void* grad_q,
@@ -158,19 +155,19 @@ MINDGAP_INLINE bool attention_backward(Stream stream, Scratch scratch, const Att
   if (!may_attend(g, type)) return false;
   require_aligned("attention_backward", {grad_q, grad_k, grad_v, sums, grad_y, y, statistics, q, k, v});
   float scale = 1.f / std::sqrt(float(g.d)), one = 1.f;
-  return run_plan(stream, scratch, AttentionKey{g, type, true},
-                  {{AttentionKey::id_q, writable(q)},
-                   {AttentionKey::id_k, writable(k)},
-                   {AttentionKey::id_v, writable(v)},
-                   {AttentionKey::id_y, writable(y)},
-                   {AttentionKey::id_statistics, writable(statistics)},
-                   {AttentionKey::id_grad_q, grad_q},
-                   {AttentionKey::id_grad_k, grad_k},
-                   {AttentionKey::id_grad_v, grad_v},
-                   {AttentionKey::id_grad_y, writable(grad_y)},
-                   {AttentionKey::id_sums, sums},
-                   {AttentionKey::id_scale, &scale},
-                   {AttentionKey::id_one, &one}});
+  const Pointer pointers[] = {{AttentionKey::id_q, writable(q)},
+                              {AttentionKey::id_k, writable(k)},
+                              {AttentionKey::id_v, writable(v)},
+                              {AttentionKey::id_y, writable(y)},
+                              {AttentionKey::id_statistics, writable(statistics)},
+                              {AttentionKey::id_grad_q, grad_q},
+                              {AttentionKey::id_grad_k, grad_k},
+                              {AttentionKey::id_grad_v, grad_v},
+                              {AttentionKey::id_grad_y, writable(grad_y)},
+                              {AttentionKey::id_sums, sums},
+                              {AttentionKey::id_scale, &scale},
+                              {AttentionKey::id_one, &one}};
+  return run_plan(stream, scratch, AttentionKey{g, type, true}, pointers);
 }
 
 MINDGAP_INLINE std::optional<PlanOnCard> attention_plan_on(const std::string& description, const AttentionGeometry& g, DType type,

@@ -27,6 +27,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -218,7 +219,7 @@ struct Plan {
   i64 workspace_bytes = 0;
   int place = 0;  // in cuDNN's list
 
-  void run(cudnnHandle_t handle, void* workspace, std::initializer_list<Pointer> pointers) const {
+  void run(cudnnHandle_t handle, void* workspace, std::span<const Pointer> pointers) const {
     std::vector<i64> ids;
     std::vector<void*> to;
     for (const Pointer& p : pointers) ids.push_back(p.id), to.push_back(p.to);
@@ -366,7 +367,7 @@ inline std::mutex& cudnn_mutex() {
 // The plan of a key: the one that is kept, or that the table names, or the quickest of the first sixteen that can be made. Null,
 // and remembered as such, where there is none. The pointers are for timing; what they write is overwritten.
 template <class Key>
-const Plan* plan_for(cudnnHandle_t handle, Stream stream, const Key& key, std::initializer_list<Pointer> pointers) {
+const Plan* plan_for(cudnnHandle_t handle, Stream stream, const Key& key, std::span<const Pointer> pointers) {
   constexpr int most_tried = 16;
   static std::map<Key, std::unique_ptr<Plan>> made;
   if (auto found = made.find(key); found != made.end()) return found->second.get();
@@ -401,7 +402,7 @@ const Plan* plan_for(cudnnHandle_t handle, Stream stream, const Key& key, std::i
 
 // Queues the call of a key; false where there is no plan.
 template <class Key>
-bool run_plan(Stream stream, Scratch scratch, const Key& key, std::initializer_list<Pointer> pointers) {
+bool run_plan(Stream stream, Scratch scratch, const Key& key, std::span<const Pointer> pointers) {
   std::lock_guard lock(cudnn_mutex());
   const cudnnHandle_t handle = cudnn(stream);
   const Plan* plan = plan_for(handle, stream, key, pointers);

@@ -1,7 +1,8 @@
 // Library<Cuda>: the ops that cuDNN and cuBLAS compute, over raw device pointers, for the ops in ops/. Empty to a compiler other
 // than nvcc.
 //
-// cuDNN and cuBLAS multiply; what they leave (a bias, its gradient, f32 gradients of 16-bit operands) are kernels of ours.
+// cuDNN and cuBLAS multiply; what they leave (a product's bias, its gradient, f32 gradients of 16-bit operands) are kernels of
+// ours. A convolution adds its bias, rounded to its own type, before it rounds its sums.
 #pragma once
 
 #include <mindgap/cuda/runtime.hpp>
@@ -25,9 +26,25 @@ struct Library<Cuda> {
 
   template <class T>
   static void conv2d(const ConvGeometry& g, T* y, const T* x, const T* w, const float* bias) {
-    PoolScratch scratch;
+    PoolScratch scratch, rounded;
+    if (bias) {
+      const void* own = bias;
+      if constexpr (!std::is_same_v<T, float>) {
+        T* to = static_cast<T*>(cuda::Scratch(rounded)(g.c_out * i64(sizeof(T))));
+        convert(to, bias, g.c_out);
+        own = to;
+      }
+      if (cuda::conv2d_forward(stream(), scratch, g, dtype_of<T>, {false, true, false}, y, x, w, own, nullptr)) return;
+    }
     cuda::conv2d_forward(stream(), scratch, g, dtype_of<T>, y, x, w);
     if (bias) add_bias(y, bias, g.y_size() / g.c_out, g.c_out, g.c_out);
+  }
+
+  // y = relu(conv(x, w) + bias (+ residual)); false where there is no such convolution.
+  template <class T>
+  static bool conv2d_bias_relu(const ConvGeometry& g, T* y, const T* x, const T* w, const T* bias, const T* residual) {
+    PoolScratch scratch;
+    return cuda::conv2d_forward(stream(), scratch, g, dtype_of<T>, {residual != nullptr, true, true}, y, x, w, bias, residual);
   }
 
   template <class T>
@@ -46,9 +63,7 @@ struct Library<Cuda> {
     } else {
       const auto narrow = Pool<Cuda>::instance().allocate(g.weight_size() * i64(sizeof(T)));
       cuda::conv2d_backward_weights(stream(), scratch, g, dtype_of<T>, narrow.get(), x, grad_y);
-      using Widen = Convert<float, T>;
-      Runtime<Cuda>::launch(Grid{(g.weight_size() + Widen::per_block - 1) / Widen::per_block},
-                            Widen{grad_w, static_cast<const T*>(narrow.get()), g.weight_size()});
+      convert(grad_w, static_cast<const T*>(narrow.get()), g.weight_size());
     }
     if (grad_bias) sum_rows<Cuda>(grad_bias, grad_y, g.y_size() / g.c_out, g.c_out);
   }
@@ -102,6 +117,12 @@ struct Library<Cuda> {
   };
 
   static cuda::Stream stream() { return Runtime<Cuda>::stream(); }
+
+  template <class To, class From>
+  static void convert(To* to, const From* from, i64 n) {
+    using Kernel = Convert<To, From>;
+    Runtime<Cuda>::launch(Grid{(n + Kernel::per_block - 1) / Kernel::per_block}, Kernel{to, from, n});
+  }
 
   template <class T>
   static void add_bias(T* y, const float* bias, i64 rows, i64 cols, i64 stride) {
