@@ -24,6 +24,12 @@ if(MINDGAP_CUDA)
     message(FATAL_ERROR "MINDGAP_CUDA is ON but cuDNN 9 was not found. Install it beside the CUDA toolkit, or with pip as "
                         "nvidia-cudnn-cu13; or pass -DMINDGAP_CUDNN_INCLUDE and -DMINDGAP_CUDNN_LIBRARY.")
   endif()
+  file(STRINGS ${MINDGAP_CUDNN_INCLUDE}/cudnn_version.h cudnn_version REGEX "define CUDNN_(MAJOR|MINOR) ")
+  string(REGEX REPLACE "[^0-9]*([0-9]+)[^0-9]*([0-9]+).*" "\\1.\\2" cudnn_version "${cudnn_version}")
+  if(cudnn_version VERSION_LESS 9.8)
+    message(FATAL_ERROR "cuDNN ${cudnn_version} in ${MINDGAP_CUDNN_INCLUDE} is too old: 9.8 is the first that makes plans for a GPU "
+                        "that it is only told of.")
+  endif()
 endif()
 
 # mindgap_sources_language(source...): an app's or a test's source is C++ in a CPU build and CUDA in a CUDA build.

@@ -31,6 +31,24 @@ Tensor<T, N, D> random_on(Shape<N> shape, u64 id, float mean = 0.f, float deviat
   return random_tensor<T>(shape, id, mean, deviation).template to<D>();
 }
 
+// The type that device D computes T's case in. The CPU stands for exact arithmetic: it takes the same rounded numbers in f32,
+// which also lets it check f16, in which it has no products.
+template <Device D, class T>
+using Computed = std::conditional_t<std::is_same_v<D, Cpu>, float, T>;
+
+// random_on<D, T>, in the type that D computes in.
+template <Device D, class T, int N>
+Tensor<Computed<D, T>, N, D> rounded_on(Shape<N> shape, u64 id, float mean = 0.f, float deviation = 1.f) {
+  const Tensor<T, N> rounded = random_tensor<T>(shape, id, mean, deviation);
+  if constexpr (std::is_same_v<D, Cpu>) {
+    std::vector<float> values;
+    for (T value : rounded.to_vector()) values.push_back(float(value));
+    return Tensor<float, N>::from(values, shape);
+  } else {
+    return rounded.template to<D>();
+  }
+}
+
 // The largest |a - b| / max(1, |b|) over all outputs; infinite where one is NaN and the other is not.
 inline double largest_difference(const Outputs& a, const Outputs& b) {
   if (a.size() != b.size()) return INFINITY;

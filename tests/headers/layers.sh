@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fails on an include that goes up the layers, on a backend's header in core or kernels, and on a heavy header outside a .ipp:
 #   core < kernels < {cpu, cuda} < {ops, interop} < autograd < nn < {optim, models} < {diffusion, data} < study < apps
-# data/safetensors, the file format of weights and data alike, stands with cpu.
+# data/safetensors, the file format of weights and data alike, and data/sha256 stand with cpu.
 # layers.sh PROJECT_FOLDER, or layers.sh --self-test: a made-up tree with one upward include must fail.
 set -euo pipefail
 
@@ -9,7 +9,7 @@ check() {
   find "$1/include/mindgap" "$1/kernels" "$1/apps" -type f \( -name '*.hpp' -o -name '*.ipp' -o -name '*.cpp' \) -print0 |
     sort -z | xargs -0 -r awk -v root="$1/" '
     function layer_of(path) {
-      if (path ~ /^data\/safetensors\./) return "cpu"
+      if (path ~ /^data\/(safetensors|sha256)\./) return "cpu"
       sub(/\/.*/, "", path)
       return path
     }

@@ -87,7 +87,7 @@ Var<T, 3, D> matmul(const Var<T, 3, D>& a, const Var<T, 3, D>& b) {
   return c;
 }
 
-// The attended values alone; attention() on tensors gives the probabilities too.
+// The attended values alone; attention() on tensors gives what the backward reads too.
 template <Real T, Device D>
 Tensor<T, 3, D> attend(const Tensor<T, 3, D>& q, const Tensor<T, 3, D>& k, const Tensor<T, 3, D>& v, i64 heads) {
   return attention(q, k, v, heads).y;
@@ -95,19 +95,19 @@ Tensor<T, 3, D> attend(const Tensor<T, 3, D>& q, const Tensor<T, 3, D>& k, const
 template <Real T, Device D>
 Var<T, 3, D> attend(const Var<T, 3, D>& q, const Var<T, 3, D>& k, const Var<T, 3, D>& v, i64 heads) {
   const bool needed = q.needs_gradient() || k.needs_gradient() || v.needs_gradient();
-  const auto [y_value, p] = attention(q.value(), k.value(), v.value(), heads);
-  Var<T, 3, D> y(y_value, q.tape(), needed);
+  const Attention<T, D> attended = attention(q.value(), k.value(), v.value(), heads);
+  Var<T, 3, D> y(attended.y, q.tape(), needed);
   if (needed)
-    q.tape().record(
-        [p = p, qs = q.slot(), ks = k.slot(), vs = v.slot(), ys = y.slot(), q = q.value(), k = k.value(), v = v.value()] {
-          if (!ys->written()) return;
-          const auto destination = [](const auto& slot) { return slot ? slot->destination() : Tensor<T, 3, D>(); };
-          const auto grad_q = destination(qs), grad_k = destination(ks), grad_v = destination(vs);
-          attention_backward(grad_q, grad_k, grad_v, ys->gradient(), q, k, v, p);
-          if (qs) qs->commit(grad_q);
-          if (ks) ks->commit(grad_k);
-          if (vs) vs->commit(grad_v);
-        });
+    q.tape().record([saved = attended.saved(), qs = q.slot(), ks = k.slot(), vs = v.slot(), ys = y.slot(), q = q.value(),
+                     k = k.value(), v = v.value()] {
+      if (!ys->written()) return;
+      const auto destination = [](const auto& slot) { return slot ? slot->destination() : Tensor<T, 3, D>(); };
+      const auto grad_q = destination(qs), grad_k = destination(ks), grad_v = destination(vs);
+      attention_backward(grad_q, grad_k, grad_v, ys->gradient(), q, k, v, saved);
+      if (qs) qs->commit(grad_q);
+      if (ks) ks->commit(grad_k);
+      if (vs) vs->commit(grad_v);
+    });
   return y;
 }
 

@@ -1,4 +1,4 @@
-// The extents of a convolution and of a (batched) matrix product, as plain numbers that every backend shares.
+// The extents of a convolution, of a (batched) matrix product and of attention, as plain numbers that every backend shares.
 // Nothing is checked here: ops check shapes and speak of names; backends trust what they are given.
 #pragma once
 
@@ -53,6 +53,17 @@ struct MatmulGeometry {
   constexpr double flops() const { return 2.0 * double(batch()) * double(m) * double(n) * double(k); }
 
   auto operator<=>(const MatmulGeometry&) const = default;
+};
+
+// y = softmax(q k^T / sqrt(d)) v for n * heads pairs of q [l, d] and k, v [m, d], which lie in q and y [n, l, heads * d] and in
+// k and v [n, m, heads * d].
+struct AttentionGeometry {
+  i64 n, heads, l, m, d;
+
+  // Multiplications and additions of both products, forward.
+  constexpr double flops() const { return 4.0 * double(n * heads) * double(l) * double(m) * double(d); }
+
+  auto operator<=>(const AttentionGeometry&) const = default;
 };
 
 }  // namespace mindgap

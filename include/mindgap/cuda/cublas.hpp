@@ -5,12 +5,9 @@
 #pragma once
 
 #include <mindgap/core/conv_geometry.hpp>
-
-struct CUstream_st;
+#include <mindgap/cuda/scratch.hpp>
 
 namespace mindgap::cuda {
-
-using Stream = CUstream_st*;
 
 // Whether f32 products and convolutions may round their inputs to TF32 (10 bits of mantissa). Off by default.
 bool& allow_tf32();

@@ -6,6 +6,7 @@
 
 #include <mindgap/core/error.hpp>
 #include <mindgap/cuda/cublas.hpp>
+#include <mindgap/cuda/plan_table.hpp>
 
 #include <cublas_v2.h>
 #include <cuda_runtime_api.h>
@@ -26,14 +27,16 @@ inline void check(cublasStatus_t status, const MatmulGeometry& g, DType type) {
        {"remedy", status == CUBLAS_STATUS_ALLOC_FAILED ? "use a smaller batch" : "check the shapes and types"}});
 }
 
-// One handle a program, with memory of its own, so that products can be captured in a graph.
+// One handle a program, with memory of its own that is never freed, so that products can be captured in a graph.
 inline cublasHandle_t handle(Stream stream) {
   constexpr size_t bytes = size_t(32) << 20;
   static void* workspace = nullptr;
-  static const cublasHandle_t created = [] {
+  static const cublasHandle_t created = [&] {
+    refuse_while_capturing(stream, "cuBLAS cannot be started");
     cublasHandle_t h = nullptr;
     if (cublasCreate(&h) != CUBLAS_STATUS_SUCCESS || cudaMalloc(&workspace, bytes) != cudaSuccess)
       throw Error("cuda: cuBLAS did not start", {{"remedy", "is the GPU's memory taken? is there a driver for CUDA 13?"}});
+    cublasSetMathMode(h, CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION);  // sums stay f32 where a product is split
     return h;
   }();
   static Stream of = nullptr;

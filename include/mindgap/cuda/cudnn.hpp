@@ -1,35 +1,55 @@
 // Convolutions of the GPU, over raw device pointers, on cuDNN's graph interface. The stream is the caller's; nothing waits, but
-// for the first call of a geometry, which times the plans that cuDNN proposes and keeps the quickest.
+// for the first call of a geometry, which chooses a plan (plan_table.hpp) and is refused while a graph is captured.
 //
-// Activations are [n, h, w, c] and weights [c_out, kh, kw, c_in] of one type, f32, bf16 or f16, dense. All sums are f32; f32
-// inputs are rounded to TF32 only where allow_tf32 (cublas.hpp) says so. Plans whose result may differ from run to run are passed
-// over.
+// Activations are [n, h, w, c] and weights [c_out, kh, kw, c_in] of one type, f32, bf16 or f16, dense, and begin at a multiple
+// of 16 bytes. All sums are f32; f32 inputs are rounded to TF32 only where allow_tf32 (cublas.hpp) says so. Plans whose result
+// may differ from run to run are passed over.
 //
-// Plans are kept in a table: from geometry, type and direction to the place in cuDNN's list. plan_table() is its text, for one
-// card and one version of cuDNN; read_plan_table takes it back, so that another process times nothing and gets the same bits.
 // Errors: mindgap::Error where cuDNN has no plan for a geometry.
 #pragma once
 
 #include <mindgap/core/conv_geometry.hpp>
 #include <mindgap/cuda/cublas.hpp>
+#include <mindgap/cuda/scratch.hpp>
 
+#include <optional>
 #include <string>
 
 namespace mindgap::cuda {
 
-// y = conv(x, w); the bias is the caller's to add.
-void conv2d_forward(Stream stream, const ConvGeometry& g, DType type, void* y, const void* x, const void* w);
-void conv2d_backward_data(Stream stream, const ConvGeometry& g, DType type, void* grad_x, const void* grad_y, const void* w);
-// The gradient is f32 or has the type of x. False where cuDNN has no plan for f32 from x of another type: ask for x's type then.
-bool conv2d_backward_weights(Stream stream, const ConvGeometry& g, DType type, DType grad_type, void* grad_w, const void* x,
+// What a forward convolution does to its sums before they are rounded: add a residual shaped like y, add a bias [c_out], both of
+// y's type, take the maximum with 0. cuDNN's convolutions do this as quickly as nothing, which saves a pass over y.
+struct ConvTail {
+  bool residual = false, bias = false, relu = false;
+
+  auto operator<=>(const ConvTail&) const = default;
+};
+
+// y = conv(x, w)
+void conv2d_forward(Stream stream, Scratch scratch, const ConvGeometry& g, DType type, void* y, const void* x, const void* w);
+// y = tail(conv(x, w)); bias and residual are read if the tail names them. False where cuDNN has no plan.
+bool conv2d_forward(Stream stream, Scratch scratch, const ConvGeometry& g, DType type, ConvTail tail, void* y, const void* x,
+                    const void* w, const void* bias, const void* residual);
+void conv2d_backward_data(Stream stream, Scratch scratch, const ConvGeometry& g, DType type, void* grad_x, const void* grad_y,
+                          const void* w);
+// The gradient has the type of x: for f32 from bf16 or f16, cuDNN only has kernels that it compiles when they are asked for,
+// seconds a geometry.
+void conv2d_backward_weights(Stream stream, Scratch scratch, const ConvGeometry& g, DType type, void* grad_w, const void* x,
                              const void* grad_y);
 
-// "9.19.0"
-std::string cudnn_version();
-// One line a plan, sorted; the first line names the card and cuDNN's version.
-std::string plan_table();
-// Takes the plans of a table that was made on this card with this version; of another one nothing. Returns how many.
-i64 read_plan_table(const std::string& table);
+// The properties of this machine's GPU as cuDNN writes them down (JSON), from which another machine can make its plans.
+std::string card_description();
+
+enum class ConvDirection : u8 { forward, backward_data, backward_weights };
+
+// A plan that a described card may take: its place in cuDNN's list, and what it needs.
+struct PlanOnCard {
+  int place;
+  i64 workspace_bytes;
+};
+// The first plan of a card for a convolution, without a GPU.
+std::optional<PlanOnCard> conv2d_plan_on(const std::string& description, const ConvGeometry& g, DType type,
+                                         ConvDirection direction, ConvTail tail = {});
 
 }  // namespace mindgap::cuda
 

@@ -1,7 +1,8 @@
 // Library<Cuda>: the ops that cuDNN and cuBLAS compute, over raw device pointers, for the ops in ops/. Empty to a compiler other
 // than nvcc.
 //
-// cuDNN and cuBLAS multiply; what they leave (a bias, its gradient, f32 gradients where cuDNN has none) are kernels of ours.
+// cuDNN and cuBLAS multiply; what they leave (a product's bias, its gradient, f32 gradients of 16-bit operands) are kernels of
+// ours. A convolution adds its bias, rounded to its own type, before it rounds its sums.
 #pragma once
 
 #include <mindgap/cuda/runtime.hpp>
@@ -11,6 +12,8 @@
 #include <mindgap/core/memory.hpp>
 #include <mindgap/cuda/cublas.hpp>
 #include <mindgap/cuda/cudnn.hpp>
+#include <mindgap/cuda/cudnn_attention.hpp>
+#include <mindgap/cuda/plan_table.hpp>
 #include <mindgap/kernels/bias.hpp>
 #include <mindgap/kernels/reduce.hpp>
 
@@ -23,27 +26,70 @@ struct Library<Cuda> {
 
   template <class T>
   static void conv2d(const ConvGeometry& g, T* y, const T* x, const T* w, const float* bias) {
-    cuda::conv2d_forward(stream(), g, dtype_of<T>, y, x, w);
+    PoolScratch scratch, rounded;
+    if (bias) {
+      const void* own = bias;
+      if constexpr (!std::is_same_v<T, float>) {
+        T* to = static_cast<T*>(cuda::Scratch(rounded)(g.c_out * i64(sizeof(T))));
+        convert(to, bias, g.c_out);
+        own = to;
+      }
+      if (cuda::conv2d_forward(stream(), scratch, g, dtype_of<T>, {false, true, false}, y, x, w, own, nullptr)) return;
+    }
+    cuda::conv2d_forward(stream(), scratch, g, dtype_of<T>, y, x, w);
     if (bias) add_bias(y, bias, g.y_size() / g.c_out, g.c_out, g.c_out);
+  }
+
+  // y = relu(conv(x, w) + bias (+ residual)); false where there is no such convolution.
+  template <class T>
+  static bool conv2d_bias_relu(const ConvGeometry& g, T* y, const T* x, const T* w, const T* bias, const T* residual) {
+    PoolScratch scratch;
+    return cuda::conv2d_forward(stream(), scratch, g, dtype_of<T>, {residual != nullptr, true, true}, y, x, w, bias, residual);
   }
 
   template <class T>
   static void conv2d_backward_data(const ConvGeometry& g, T* grad_x, const T* grad_y, const T* w) {
-    cuda::conv2d_backward_data(stream(), g, dtype_of<T>, grad_x, grad_y, w);
+    PoolScratch scratch;
+    cuda::conv2d_backward_data(stream(), scratch, g, dtype_of<T>, grad_x, grad_y, w);
   }
 
   template <class T>
   static void conv2d_backward_weights(const ConvGeometry& g, float* grad_w, float* grad_bias, const T* x, const T* grad_y) {
+    PoolScratch scratch;
     if (g.y_size() == 0) {
       Runtime<Cuda>::zero(grad_w, g.weight_size() * i64(sizeof(float)));
-    } else if (!cuda::conv2d_backward_weights(stream(), g, dtype_of<T>, DType::f32, grad_w, x, grad_y)) {
+    } else if constexpr (std::is_same_v<T, float>) {
+      cuda::conv2d_backward_weights(stream(), scratch, g, DType::f32, grad_w, x, grad_y);
+    } else {
       const auto narrow = Pool<Cuda>::current().allocate(g.weight_size() * i64(sizeof(T)));
-      cuda::conv2d_backward_weights(stream(), g, dtype_of<T>, dtype_of<T>, narrow.get(), x, grad_y);
-      using Widen = Convert<float, T>;
-      Runtime<Cuda>::launch(Grid{(g.weight_size() + Widen::per_block - 1) / Widen::per_block},
-                            Widen{grad_w, static_cast<const T*>(narrow.get()), g.weight_size()});
+      cuda::conv2d_backward_weights(stream(), scratch, g, dtype_of<T>, narrow.get(), x, grad_y);
+      convert(grad_w, static_cast<const T*>(narrow.get()), g.weight_size());
     }
     if (grad_bias) sum_rows<Cuda>(grad_bias, grad_y, g.y_size() / g.c_out, g.c_out);
+  }
+
+  template <class T>
+  static constexpr bool fuses_attention = !std::is_same_v<T, float>;
+
+  template <class T>
+  static bool attention(const AttentionGeometry& g, T* y, float* statistics, const T* q, const T* k, const T* v) {
+    PoolScratch scratch;
+    return cuda::attention_forward(stream(), scratch, g, dtype_of<T>, y, statistics, q, k, v);
+  }
+
+  // A gradient that is null is not wanted; cuDNN writes it all the same.
+  template <class T>
+  static bool attention_backward(const AttentionGeometry& g, T* grad_q, T* grad_k, T* grad_v, const T* grad_y, const T* y,
+                                 const float* statistics, const T* q, const T* k, const T* v) {
+    PoolScratch scratch;
+    std::vector<std::shared_ptr<void>> held;
+    const auto memory = [&](i64 bytes) { return held.emplace_back(Pool<Cuda>::current().allocate(bytes)).get(); };
+    const auto wanted = [&](T* grad, i64 length) {
+      return grad ? grad : static_cast<T*>(memory(g.n * length * g.heads * g.d * i64(sizeof(T))));
+    };
+    return cuda::attention_backward(stream(), scratch, g, dtype_of<T>, wanted(grad_q, g.l), wanted(grad_k, g.m),
+                                    wanted(grad_v, g.m), static_cast<float*>(memory(g.n * g.heads * g.l * i64(sizeof(float)))),
+                                    grad_y, y, statistics, q, k, v);
   }
 
   template <class TC, class T>
@@ -54,7 +100,29 @@ struct Library<Cuda> {
   }
 
  private:
+  // A block of the pool for one call. Given back once the call has been queued: later work on the stream may have it.
+  class PoolScratch {
+   public:
+    operator cuda::Scratch() {
+      return {[](void* self, i64 bytes) {
+                auto& block = static_cast<PoolScratch*>(self)->block_;
+                block = Pool<Cuda>::current().allocate(bytes);
+                return block.get();
+              },
+              this};
+    }
+
+   private:
+    std::shared_ptr<void> block_;
+  };
+
   static cuda::Stream stream() { return Runtime<Cuda>::stream(); }
+
+  template <class To, class From>
+  static void convert(To* to, const From* from, i64 n) {
+    using Kernel = Convert<To, From>;
+    Runtime<Cuda>::launch(Grid{(n + Kernel::per_block - 1) / Kernel::per_block}, Kernel{to, from, n});
+  }
 
   template <class T>
   static void add_bias(T* y, const float* bias, i64 rows, i64 cols, i64 stride) {

@@ -8,6 +8,7 @@
 #include <mindgap/core/conv_geometry.hpp>
 #include <mindgap/core/tensor.hpp>
 #include <mindgap/cpu/library.hpp>
+#include <mindgap/ops/pointwise.hpp>
 
 namespace mindgap {
 
@@ -28,8 +29,8 @@ inline ConvGeometry conv_geometry(const Shape<4>& x, const Shape<4>& w, ConvOpti
 }
 
 // Throws unless x, w and bias fit each other.
-template <class T, Device D>
-ConvGeometry checked_conv(const Tensor<T, 4, D>& x, const Tensor<T, 4, D>& w, const Tensor<float, 1, D>& bias, ConvOptions o) {
+template <class T, class TB, Device D>
+ConvGeometry checked_conv(const Tensor<T, 4, D>& x, const Tensor<T, 4, D>& w, const Tensor<TB, 1, D>& bias, ConvOptions o) {
   const auto lines = [&] { return std::vector<ErrorLine>{{"input", x.str()}, {"weight", w.str()}}; };
   if (x.extent(3) != w.extent(3))
     throw Error(text("conv2d: input has ", x.extent(3), " channels, weight wants ", w.extent(3)), lines());
@@ -52,6 +53,27 @@ Tensor<T, 4, D> conv2d(const Tensor<T, 4, D>& x, const Tensor<T, 4, D>& w, const
   const ConvGeometry g = detail::checked_conv(x, w, bias, options);
   Tensor<T, 4, D> y({g.n, g.out_h(), g.out_w(), g.c_out});
   if (y.size()) Library<D>::conv2d(g, y.data(), x.data(), w.data(), bias.data());
+  return y;
+}
+
+// relu(conv2d(x, w) + bias (+ residual)), for inference: a convolution whose batch norm was folded into w and bias, and the end
+// of a residual block. residual [N, OH, OW, O] or undefined. Where the device's library can, y is written once and not read.
+template <Real T, Device D>
+Tensor<T, 4, D> conv2d_bias_relu(const Tensor<T, 4, D>& x, const Tensor<T, 4, D>& w, const Tensor<T, 1, D>& bias,
+                                 ConvOptions options = {}, const Tensor<T, 4, D>& residual = {}) {
+  detail::assert_computes<D, T>();
+  const ConvGeometry g = detail::checked_conv(x, w, bias, options);
+  const Tensor<T, 4, D> y({g.n, g.out_h(), g.out_w(), g.c_out});
+  if (residual.defined() && residual.shape() != y.shape())
+    throw Error("conv2d: the residual is not shaped like the result", {{"residual", residual.str()}, {"result", y.str()}});
+  if (!y.size() || Library<D>::conv2d_bias_relu(g, y.data(), x.data(), w.data(), bias.data(), residual.data())) return y;
+  Library<D>::conv2d(g, y.data(), x.data(), w.data(), nullptr);
+  if (residual.defined())
+    pointwise_into(
+        y, [](auto sum, auto b, auto r) { return relu(sum + b + r); }, y, row(bias), residual);
+  else
+    pointwise_into(
+        y, [](auto sum, auto b) { return relu(sum + b); }, y, row(bias));
   return y;
 }
 

@@ -1,0 +1,444 @@
+// cuDNN's graph interface, for the files that describe one call each (cudnn.ipp, cudnn_attention.ipp): descriptors, a graph of
+// operations, the plans that cuDNN proposes for it, and the choice among them.
+//
+// A graph is described by finalized descriptors; heuristics propose engine configurations; a configuration makes a plan; a
+// variant pack gives a plan its pointers. A call of ours is a key: a struct of its extents and types with
+//
+//   operator<=>, str()       its name in the table of plans
+//   graph()                  the OperationGraph
+//   rules()                  which plans may be taken
+//
+// The first call of a key makes its plan: the one that the table names, else the quickest of those that cuDNN proposes. This
+// allocates and waits; later calls only queue. Includes cuDNN: for .ipp files alone.
+#pragma once
+
+#include <mindgap/core/error.hpp>
+#include <mindgap/cuda/plan_table.hpp>
+
+#include <algorithm>
+#include <cstdint>
+#include <cuda_runtime_api.h>
+#include <cudnn.h>
+#include <deque>
+#include <initializer_list>
+#include <iterator>
+#include <limits>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace mindgap::cuda::detail {
+
+// A failure inside cuDNN; caught where a plan is looked for, where another one may do.
+struct CudnnFailure {
+  cudnnStatus_t status;
+};
+inline void check(cudnnStatus_t status) {
+  if (status != CUDNN_STATUS_SUCCESS) throw CudnnFailure{status};
+}
+
+class Descriptor {
+ public:
+  explicit Descriptor(cudnnBackendDescriptorType_t type) { check(cudnnBackendCreateDescriptor(type, &handle_)); }
+  ~Descriptor() {
+    if (handle_) cudnnBackendDestroyDescriptor(handle_);
+  }
+  Descriptor(Descriptor&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
+  Descriptor& operator=(Descriptor&& other) noexcept {
+    std::swap(handle_, other.handle_);
+    return *this;
+  }
+
+  template <class T>
+  Descriptor& set(cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type, const std::vector<T>& values) {
+    check(cudnnBackendSetAttribute(handle_, name, type, i64(values.size()), values.data()));
+    return *this;
+  }
+  template <class T>
+  Descriptor& set(cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type, const T& value) {
+    check(cudnnBackendSetAttribute(handle_, name, type, 1, &value));
+    return *this;
+  }
+  Descriptor& set(cudnnBackendAttributeName_t name, const Descriptor& value) {
+    return set(name, CUDNN_TYPE_BACKEND_DESCRIPTOR, value.handle_);
+  }
+  Descriptor& set(cudnnBackendAttributeName_t name, const std::string& value) {
+    check(cudnnBackendSetAttribute(handle_, name, CUDNN_TYPE_CHAR, i64(value.size()), value.data()));
+    return *this;
+  }
+  Descriptor& finalize() {
+    check(cudnnBackendFinalize(handle_));
+    return *this;
+  }
+  cudnnBackendDescriptor_t get() const { return handle_; }
+
+ private:
+  cudnnBackendDescriptor_t handle_ = nullptr;
+};
+
+inline cudnnDataType_t cudnn_type(DType type) {
+  return type == DType::f32 ? CUDNN_DATA_FLOAT : type == DType::bf16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_HALF;
+}
+
+// What plans are made for: the GPU of a handle, or a card that is only described.
+class Card {
+ public:
+  explicit Card(cudnnHandle_t handle) : handle_(handle) {}
+  explicit Card(const std::string& description) : described_(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR) {
+    described_->set(CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, description).finalize();
+  }
+
+  void name_in_graph(Descriptor& graph) const {
+    if (!described_) graph.set(CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, handle_);
+  }
+  void name_in_heuristics(Descriptor& heuristics) const {
+    if (described_) heuristics.set(CUDNN_ATTR_ENGINEHEUR_DEVICEPROP, *described_);
+  }
+  void name_in_plan(Descriptor& plan) const {
+    if (described_) plan.set(CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP, *described_);
+    else plan.set(CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, handle_);
+  }
+
+ private:
+  cudnnHandle_t handle_ = nullptr;
+  std::optional<Descriptor> described_;
+};
+
+using Extents = std::vector<i64>;
+
+// Operations, and the tensors that they read and write. cuDNN knows tensors by numbers: those in the caller's memory have a
+// number of the caller's, which their pointers are given under; those inside the graph are numbered here.
+class OperationGraph {
+ public:
+  // A tensor in the caller's memory, which begins at a multiple of 16 bytes.
+  const Descriptor& tensor(i64 id, DType type, const Extents& extents, const Extents& strides) {
+    return filled(id, type, extents, strides).finalize();
+  }
+  // A tensor that exists inside the plan only.
+  const Descriptor& between(DType type, const Extents& extents, const Extents& strides) {
+    return filled(next_++, type, extents, strides).set(CUDNN_ATTR_TENSOR_IS_VIRTUAL, CUDNN_TYPE_BOOLEAN, true).finalize();
+  }
+  // An f32 in the host's memory, for operations on tensors of `rank` axes.
+  const Descriptor& scalar(i64 id, int rank) {
+    const Extents ones(size_t(rank), 1);
+    return filled(id, DType::f32, ones, ones).set(CUDNN_ATTR_TENSOR_IS_BY_VALUE, CUDNN_TYPE_BOOLEAN, true).finalize();
+  }
+
+  // c = a b, over the last two axes
+  void matmul(const Descriptor& c, const Descriptor& a, const Descriptor& b) {
+    Descriptor& how = make(CUDNN_BACKEND_MATMUL_DESCRIPTOR);
+    how.set(CUDNN_ATTR_MATMUL_COMP_TYPE, CUDNN_TYPE_DATA_TYPE, CUDNN_DATA_FLOAT).finalize();
+    operation(CUDNN_BACKEND_OPERATION_MATMUL_DESCRIPTOR)
+        .set(CUDNN_ATTR_OPERATION_MATMUL_DESC, how)
+        .set(CUDNN_ATTR_OPERATION_MATMUL_ADESC, a)
+        .set(CUDNN_ATTR_OPERATION_MATMUL_BDESC, b)
+        .set(CUDNN_ATTR_OPERATION_MATMUL_CDESC, c)
+        .finalize();
+  }
+  // y = mode(x) or mode(x, b); extents of one in b are repeated
+  void pointwise(cudnnPointwiseMode_t mode, const Descriptor& y, const Descriptor& x, const Descriptor* b = nullptr) {
+    Descriptor& how = make(CUDNN_BACKEND_POINTWISE_DESCRIPTOR);
+    how.set(CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE, mode)
+        .set(CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_TYPE_DATA_TYPE, CUDNN_DATA_FLOAT)
+        .finalize();
+    Descriptor& out = operation(CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR);
+    out.set(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, how)
+        .set(CUDNN_ATTR_OPERATION_POINTWISE_XDESC, x)
+        .set(CUDNN_ATTR_OPERATION_POINTWISE_YDESC, y);
+    if (b) out.set(CUDNN_ATTR_OPERATION_POINTWISE_BDESC, *b);
+    out.finalize();
+  }
+  // y = x reduced over the axes where y has an extent of one
+  void reduce(cudnnReduceTensorOp_t op, const Descriptor& y, const Descriptor& x) {
+    Descriptor& how = make(CUDNN_BACKEND_REDUCTION_DESCRIPTOR);
+    how.set(CUDNN_ATTR_REDUCTION_OPERATOR, CUDNN_TYPE_REDUCTION_OPERATOR_TYPE, op)
+        .set(CUDNN_ATTR_REDUCTION_COMP_TYPE, CUDNN_TYPE_DATA_TYPE, CUDNN_DATA_FLOAT)
+        .finalize();
+    operation(CUDNN_BACKEND_OPERATION_REDUCTION_DESCRIPTOR)
+        .set(CUDNN_ATTR_OPERATION_REDUCTION_DESC, how)
+        .set(CUDNN_ATTR_OPERATION_REDUCTION_XDESC, x)
+        .set(CUDNN_ATTR_OPERATION_REDUCTION_YDESC, y)
+        .finalize();
+  }
+  // y = the elements of x under y's extents and strides: a transpose
+  void reshape(const Descriptor& y, const Descriptor& x) {
+    operation(CUDNN_BACKEND_OPERATION_RESHAPE_DESCRIPTOR)
+        .set(CUDNN_ATTR_OPERATION_RESHAPE_XDESC, x)
+        .set(CUDNN_ATTR_OPERATION_RESHAPE_YDESC, y)
+        .finalize();
+  }
+
+  // A descriptor that the graph keeps; an operation besides takes part in it. The caller fills and finalizes them.
+  Descriptor& make(cudnnBackendDescriptorType_t type) { return kept_.emplace_back(type); }
+  Descriptor& operation(cudnnBackendDescriptorType_t type) {
+    Descriptor& out = make(type);
+    operations_.push_back(out.get());
+    return out;
+  }
+
+  Descriptor finalized(const Card& card) const {
+    Descriptor out(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
+    card.name_in_graph(out);
+    out.set(CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR, operations_).finalize();
+    return out;
+  }
+
+ private:
+  Descriptor& filled(i64 id, DType type, const Extents& extents, const Extents& strides) {
+    return make(CUDNN_BACKEND_TENSOR_DESCRIPTOR)
+        .set(CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, cudnn_type(type))
+        .set(CUDNN_ATTR_TENSOR_DIMENSIONS, CUDNN_TYPE_INT64, extents)
+        .set(CUDNN_ATTR_TENSOR_STRIDES, CUDNN_TYPE_INT64, strides)
+        .set(CUDNN_ATTR_TENSOR_UNIQUE_ID, CUDNN_TYPE_INT64, id)
+        .set(CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, CUDNN_TYPE_INT64, i64(16));
+  }
+
+  std::deque<Descriptor> kept_;
+  std::vector<cudnnBackendDescriptor_t> operations_;
+  i64 next_ = 100;
+};
+
+// Which plans may be taken. Always: the same bits in every run, and no sums in less than f32.
+struct Rules {
+  bool tensor_cores;  // for f32 they round the inputs to TF32
+  i64 most_workspace;
+};
+
+struct Pointer {
+  i64 id;
+  void* to;
+};
+
+struct Plan {
+  Descriptor configuration, plan;
+  i64 workspace_bytes = 0;
+  int place = 0;  // in cuDNN's list
+
+  void run(cudnnHandle_t handle, void* workspace, std::span<const Pointer> pointers) const {
+    std::vector<i64> ids;
+    std::vector<void*> to;
+    for (const Pointer& p : pointers) ids.push_back(p.id), to.push_back(p.to);
+    Descriptor pack(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR);
+    pack.set(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, ids)
+        .set(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, to)
+        .set(CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, workspace)
+        .finalize();
+    check(cudnnBackendExecute(handle, plan.get(), pack.get()));
+  }
+};
+
+// What cuDNN says of the numbers that the engine of a configuration computes.
+inline std::vector<cudnnBackendNumericalNote_t> notes_of(const Descriptor& configuration) {
+  Descriptor engine(CUDNN_BACKEND_ENGINE_DESCRIPTOR);
+  cudnnBackendDescriptor_t handle = engine.get();
+  i64 count = 0;
+  check(cudnnBackendGetAttribute(configuration.get(), CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &count,
+                                 &handle));
+  std::vector<cudnnBackendNumericalNote_t> notes(CUDNN_NUMERICAL_NOTE_TYPE_COUNT);
+  check(cudnnBackendGetAttribute(handle, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE, i64(notes.size()), &count,
+                                 notes.data()));
+  notes.resize(size_t(std::min<i64>(count, i64(notes.size()))));
+  return notes;
+}
+
+inline bool allowed(const Descriptor& configuration, const Rules& rules) {
+  for (const cudnnBackendNumericalNote_t note : notes_of(configuration)) {
+    if (note == CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC || note == CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION) return false;
+    if (!rules.tensor_cores && (note == CUDNN_NUMERICAL_NOTE_TENSOR_CORE || note == CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS))
+      return false;
+  }
+  return true;
+}
+
+// The configurations that cuDNN proposes, the one it thinks best first, then those that it falls back on.
+inline std::vector<Descriptor> proposals(const Descriptor& graph, const Card& card) {
+  std::vector<Descriptor> out;
+  for (const cudnnBackendHeurMode_t mode : {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK}) {
+    Descriptor heuristics(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
+    heuristics.set(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, graph).set(CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, mode);
+    card.name_in_heuristics(heuristics);
+    heuristics.finalize();
+    i64 count = 0;
+    check(cudnnBackendGetAttribute(heuristics.get(), CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, 0, &count,
+                                   nullptr));
+    std::vector<Descriptor> found;
+    std::vector<cudnnBackendDescriptor_t> handles;
+    for (i64 i = 0; i < count; ++i) handles.push_back(found.emplace_back(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR).get());
+    check(cudnnBackendGetAttribute(heuristics.get(), CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, count, &count,
+                                   handles.data()));
+    std::move(found.begin(), found.begin() + count, std::back_inserter(out));
+  }
+  return out;
+}
+
+// The plan of one configuration, or nothing where cuDNN cannot make it or it breaks the rules.
+inline std::unique_ptr<Plan> make_plan(const Card& card, Descriptor configuration, int place, const Rules& rules) {
+  try {
+    if (!allowed(configuration, rules)) return nullptr;
+    Descriptor plan(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
+    plan.set(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, configuration);
+    card.name_in_plan(plan);
+    plan.finalize();
+    i64 bytes = 0, count = 0;
+    check(cudnnBackendGetAttribute(plan.get(), CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &count, &bytes));
+    if (bytes > rules.most_workspace) return nullptr;
+    return std::make_unique<Plan>(Plan{std::move(configuration), std::move(plan), bytes, place});
+  } catch (const CudnnFailure&) {
+    return nullptr;
+  }
+}
+
+// Workspaces while plans are timed: not the caller's, who would keep that of every plan tried.
+class TimingMemory {
+ public:
+  TimingMemory() = default;
+  TimingMemory(const TimingMemory&) = delete;
+  TimingMemory& operator=(const TimingMemory&) = delete;
+  ~TimingMemory() { cudaFree(memory_); }
+
+  // Whether `bytes` could be had.
+  bool grow(i64 bytes) {
+    if (bytes <= bytes_) return true;
+    cudaFree(memory_);
+    memory_ = nullptr, bytes_ = 0;
+    if (cudaMalloc(&memory_, size_t(bytes)) != cudaSuccess) {
+      cudaGetLastError();
+      return false;
+    }
+    bytes_ = bytes;
+    return true;
+  }
+  void* get() const { return memory_; }
+
+ private:
+  void* memory_ = nullptr;
+  i64 bytes_ = 0;
+};
+
+// Milliseconds of run(): the least of five after two that warm up; infinite where it fails.
+template <class Run>
+float least_time(Stream stream, const Run& run) {
+  cudaEvent_t begin, end;
+  cudaEventCreate(&begin);
+  cudaEventCreate(&end);
+  float least = std::numeric_limits<float>::infinity();
+  try {
+    for (int i = 0; i < 7; ++i) {
+      cudaEventRecord(begin, stream);
+      run();
+      cudaEventRecord(end, stream);
+      float ms = 0;
+      if (cudaEventSynchronize(end) != cudaSuccess || cudaEventElapsedTime(&ms, begin, end) != cudaSuccess) break;
+      if (i >= 2) least = std::min(least, ms);
+    }
+  } catch (const CudnnFailure&) {
+  }
+  cudaGetLastError();
+  cudaEventDestroy(begin);
+  cudaEventDestroy(end);
+  return least;
+}
+
+inline cudnnHandle_t cudnn(Stream stream) {
+  static const cudnnHandle_t created = [&] {
+    refuse_while_capturing(stream, "cuDNN cannot be started");
+    cudnnHandle_t h = nullptr;
+    const cudnnStatus_t status = cudnnCreate(&h);
+    if (status != CUDNN_STATUS_SUCCESS)
+      throw Error("cuda: cuDNN did not start",
+                  {{"cudnn", cudnnGetErrorString(status)}, {"remedy", "is there a GPU with a driver for CUDA 13?"}});
+    return h;
+  }();
+  cudnnSetStream(created, stream);
+  return created;
+}
+
+// One call at a time: handle, stream and plans are shared.
+inline std::mutex& cudnn_mutex() {
+  static std::mutex mutex;
+  return mutex;
+}
+
+// The plan of a key: the one that is kept, or that the table names, or the quickest of the first sixteen that can be made. Null,
+// and remembered as such, where there is none. The pointers are for timing; what they write is overwritten.
+template <class Key>
+const Plan* plan_for(cudnnHandle_t handle, Stream stream, const Key& key, std::span<const Pointer> pointers) {
+  constexpr int most_tried = 16;
+  static std::map<Key, std::unique_ptr<Plan>> made;
+  if (auto found = made.find(key); found != made.end()) return found->second.get();
+  refuse_while_capturing(stream, "no plan can be made for " + key.str());
+  const std::string name = key.str();
+  const Card card(handle);
+  std::unique_ptr<Plan> best;
+  try {
+    const OperationGraph operations = key.graph();
+    const Descriptor graph = operations.finalized(card);
+    std::vector<Descriptor> proposed = proposals(graph, card);
+    const auto plan_at = [&](int place) { return make_plan(card, std::move(proposed[size_t(place)]), place, key.rules()); };
+    const int known = known_place(name).value_or(-1);
+    if (known >= 0 && known < int(proposed.size())) best = plan_at(known);
+    if (!best) {
+      TimingMemory memory;
+      float least = std::numeric_limits<float>::infinity();
+      int tried = 0;
+      for (int place = 0; place < int(proposed.size()) && tried < most_tried; ++place) {
+        auto candidate = place == known ? nullptr : plan_at(place);
+        if (!candidate || !memory.grow(candidate->workspace_bytes)) continue;
+        ++tried;
+        const float ms = least_time(stream, [&] { candidate->run(handle, memory.get(), pointers); });
+        if (ms < least) least = ms, best = std::move(candidate);
+      }
+      if (best) keep_place(name, best->place);
+    }
+  } catch (const CudnnFailure&) {  // cuDNN knows no such graph
+  }
+  return (made[key] = std::move(best)).get();
+}
+
+// Queues the call of a key; false where there is no plan.
+template <class Key>
+bool run_plan(Stream stream, Scratch scratch, const Key& key, std::span<const Pointer> pointers) {
+  std::lock_guard lock(cudnn_mutex());
+  const cudnnHandle_t handle = cudnn(stream);
+  const Plan* plan = plan_for(handle, stream, key, pointers);
+  if (!plan) return false;
+  try {
+    plan->run(handle, scratch(plan->workspace_bytes), pointers);
+  } catch (const CudnnFailure& failure) {
+    throw Error("cuda: cuDNN could not run its plan", {{"call", key.str()},
+                                                       {"cudnn", cudnnGetErrorString(failure.status)},
+                                                       {"remedy", "delete the table of plans if it is of another GPU"}});
+  }
+  return true;
+}
+
+// The first plan that a described card may take for a key, made without a GPU; nothing where it has none.
+template <class Key>
+std::unique_ptr<Plan> plan_on_card(const std::string& description, const Key& key) {
+  try {
+    const Card card(description);
+    const OperationGraph operations = key.graph();
+    const Descriptor graph = operations.finalized(card);
+    std::vector<Descriptor> proposed = proposals(graph, card);
+    for (int place = 0; place < int(proposed.size()); ++place)
+      if (auto plan = make_plan(card, std::move(proposed[size_t(place)]), place, key.rules())) return plan;
+  } catch (const CudnnFailure&) {
+  }
+  return nullptr;
+}
+
+// Plans read and write 16 bytes at a time.
+inline void require_aligned(const char* op, std::initializer_list<const void*> pointers) {
+  for (const void* p : pointers)
+    if (reinterpret_cast<std::uintptr_t>(p) % 16)
+      throw Error(text(op, ": a tensor does not begin at a multiple of 16 bytes"), {{"remedy", "clone() the slice that it is"}});
+}
+
+inline void* writable(const void* p) { return const_cast<void*>(p); }
+
+}  // namespace mindgap::cuda::detail

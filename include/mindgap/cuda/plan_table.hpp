@@ -1,0 +1,58 @@
+// The table of plans: which of the ways that a library proposes for a call this card runs quickest. A plan is chosen once, by
+// timing, and is then the same in every later run, which makes runs equal bit by bit and their starts quick.
+//
+// An entry is a key (call, types and extents as text) and a place in the library's list, which depends on nothing but the
+// versions and the card. So the text of a table begins with these, and a table of others is refused:
+//
+//   card NVIDIA H100 80GB HBM3, cudnn 9.19.0, cublas 13.1.0
+//   3 forward bf16 bf16 full 256 56 56 64 64 3 3 1 1 1 1
+//
+// A program finds its table in plan_file(), read before the first plan is looked for; save_plans() puts what was added there.
+#pragma once
+
+#include <mindgap/core/config.hpp>
+#include <mindgap/core/dtype.hpp>
+#include <mindgap/cuda/scratch.hpp>
+
+#include <filesystem>
+#include <optional>
+#include <string>
+
+namespace mindgap::cuda {
+
+// Of the libraries that this program runs with: "9.19.0", "13.1.0".
+std::string cudnn_version();
+std::string cublas_version();
+
+// $MINDGAP_PLANS, else a file for this card and these versions in $XDG_CACHE_HOME/mindgap/plans or ~/.cache/mindgap/plans.
+// Empty where none of the three is set.
+std::filesystem::path plan_file();
+// Adds the plans that this process chose to plan_file(), under a lock; of two processes that chose for one key, the first to
+// save is right. Writes nothing if nothing was chosen. An app calls it after its first step and before it ends.
+void save_plans();
+
+// The known plans, sorted, under the line that names card and versions.
+std::string plan_table();
+// Takes the plans of a table that was made on this card with these versions; of another one nothing. Returns how many.
+i64 read_plan_table(const std::string& table);
+
+// The first 16 digits of the SHA-256 of the plans that this process has used; they and its inputs determine its bits. Empty
+// where it has used none. For manifests and rows of results, once the work is done.
+std::string plan_hash();
+
+namespace detail {
+
+// Where in the library's list the plan of this key is, if that is known; it then counts as used.
+std::optional<int> known_place(const std::string& key);
+// A choice by timing.
+void keep_place(const std::string& key, int place);
+
+// Throws while a graph is captured, since `what` (making a plan, say) waits and allocates.
+void refuse_while_capturing(Stream stream, const std::string& what);
+
+}  // namespace detail
+}  // namespace mindgap::cuda
+
+#if !defined(MINDGAP_GLUE)
+#include <mindgap/cuda/plan_table.ipp>
+#endif

@@ -1,0 +1,185 @@
+// Bodies of plan_table.hpp.
+#pragma once
+
+#include <mindgap/core/file.hpp>
+#include <mindgap/cuda/plan_table.hpp>
+#include <mindgap/data/sha256.hpp>
+
+#include <cctype>
+#include <cstdlib>
+#include <cublas_v2.h>
+#include <cuda_runtime_api.h>
+#include <cudnn.h>
+#include <map>
+#include <mutex>
+#include <set>
+#include <sstream>
+
+namespace mindgap::cuda {
+
+MINDGAP_INLINE std::string cudnn_version() {
+  const size_t v = cudnnGetVersion();
+  return text(v / 10000, ".", v / 100 % 100, ".", v % 100);
+}
+
+MINDGAP_INLINE std::string cublas_version() {
+  int major = 0, minor = 0, patch = 0;
+  cublasGetProperty(MAJOR_VERSION, &major);
+  cublasGetProperty(MINOR_VERSION, &minor);
+  cublasGetProperty(PATCH_LEVEL, &patch);
+  return text(major, ".", minor, ".", patch);
+}
+
+namespace detail {
+
+using Places = std::map<std::string, int>;
+
+struct PlanTable {
+  std::mutex mutex;
+  Places places;
+  std::set<std::string> used;
+  bool read = false, changed = false;
+};
+inline PlanTable& table() {
+  static auto* t = new PlanTable;
+  return *t;
+}
+
+inline std::string card() {
+  cudaDeviceProp properties{};
+  const bool found = cudaGetDeviceProperties(&properties, 0) == cudaSuccess;
+  cudaGetLastError();
+  return found ? properties.name : "no GPU";
+}
+
+// What the places depend on.
+inline std::string table_header() { return text("card ", card(), ", cudnn ", cudnn_version(), ", cublas ", cublas_version()); }
+
+inline std::string table_text(const Places& places) {
+  std::string out = table_header() + "\n";
+  for (const auto& [key, place] : places) out += text(place, " ", key, "\n");
+  return out;
+}
+
+// The entries of a table; nothing if it was made on another card or with other versions. Lines of no sense are passed over.
+inline std::optional<Places> parse_table(const std::string& table) {
+  std::istringstream lines(table);
+  std::string line;
+  if (!std::getline(lines, line) || line != table_header()) return std::nullopt;
+  Places places;
+  while (std::getline(lines, line)) {
+    const size_t space = line.find(' ');
+    if (space == line.npos || space == 0 || space > 4 || line.find_first_not_of("0123456789") != space) continue;
+    places[line.substr(space + 1)] = std::stoi(line.substr(0, space));
+  }
+  return places;
+}
+
+inline Places read_plan_file(const std::filesystem::path& path) {
+  if (path.empty() || !std::filesystem::exists(path)) return {};
+  const std::string table = read_file(path);
+  if (auto places = parse_table(table)) return *places;
+  throw Error("cuda: the table of plans is of another card or of other versions",
+              {{"file", path.string()},
+               {"it is of", table.substr(0, table.find('\n'))},
+               {"here is", table_header()},
+               {"remedy", "set MINDGAP_PLANS to a file that does not exist yet, or unset it"}});
+}
+
+// Waits until no other process holds the lock.
+class Turn {
+ public:
+  explicit Turn(std::filesystem::path path) : path_(std::move(path)), file_(mindgap::detail::open_locked(path_, true)) {}
+  ~Turn() { ::unlink(path_.c_str()); }
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+
+ private:
+  std::filesystem::path path_;
+  mindgap::detail::Descriptor file_;
+};
+
+// With the mutex held.
+inline void read_once(PlanTable& t) {
+  if (t.read) return;
+  t.places.merge(read_plan_file(plan_file()));
+  t.read = true;
+}
+
+MINDGAP_INLINE std::optional<int> known_place(const std::string& key) {
+  PlanTable& t = table();
+  std::lock_guard lock(t.mutex);
+  read_once(t);
+  const auto found = t.places.find(key);
+  if (found == t.places.end()) return std::nullopt;
+  t.used.insert(key);
+  return found->second;
+}
+
+MINDGAP_INLINE void keep_place(const std::string& key, int place) {
+  PlanTable& t = table();
+  std::lock_guard lock(t.mutex);
+  t.places[key] = place;
+  t.used.insert(key);
+  t.changed = true;
+}
+
+MINDGAP_INLINE void refuse_while_capturing(Stream stream, const std::string& what) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  if (cudaStreamIsCapturing(stream, &status) != cudaSuccess || status == cudaStreamCaptureStatusNone) return;
+  throw Error("cuda: " + what + " while a graph is captured", {{"remedy", "run the step once before it is captured"}});
+}
+
+}  // namespace detail
+
+MINDGAP_INLINE std::filesystem::path plan_file() {
+  const auto variable = [](const char* name) -> std::string {
+    const char* value = std::getenv(name);
+    return value ? value : "";
+  };
+  if (const std::string given = variable("MINDGAP_PLANS"); !given.empty()) return given;
+  std::filesystem::path cache = variable("XDG_CACHE_HOME");
+  if (const std::string home = variable("HOME"); cache.empty() && !home.empty()) cache = std::filesystem::path(home) / ".cache";
+  if (cache.empty()) return {};
+  std::string name = text(detail::card(), " cudnn ", cudnn_version(), " cublas ", cublas_version());
+  for (char& c : name)
+    if (!std::isalnum(static_cast<unsigned char>(c)) && c != '.') c = '-';
+  return cache / "mindgap" / "plans" / (name + ".txt");
+}
+
+MINDGAP_INLINE void save_plans() {
+  detail::PlanTable& t = detail::table();
+  std::lock_guard lock(t.mutex);
+  const std::filesystem::path path = plan_file();
+  if (!t.changed || path.empty()) return;
+  if (path.has_parent_path()) make_folder(path.parent_path());
+  const detail::Turn turn(path.string() + ".lock");
+  detail::Places all = detail::read_plan_file(path);  // another process may have written since this one read
+  all.insert(t.places.begin(), t.places.end());
+  write_file_atomic(path, detail::table_text(all));
+  t.changed = false;
+}
+
+MINDGAP_INLINE std::string plan_table() {
+  std::lock_guard lock(detail::table().mutex);
+  return detail::table_text(detail::table().places);
+}
+
+MINDGAP_INLINE i64 read_plan_table(const std::string& table) {
+  const auto places = detail::parse_table(table);
+  if (!places) return 0;
+  std::lock_guard lock(detail::table().mutex);
+  for (const auto& [key, place] : *places) detail::table().places[key] = place;
+  return i64(places->size());
+}
+
+MINDGAP_INLINE std::string plan_hash() {
+  detail::PlanTable& t = detail::table();
+  std::lock_guard lock(t.mutex);
+  if (t.used.empty()) return "";
+  detail::Places used;
+  for (const std::string& key : t.used) used[key] = t.places.at(key);
+  return sha256(detail::table_text(used)).substr(0, 16);
+}
+
+}  // namespace mindgap::cuda
