@@ -151,14 +151,16 @@ int run_app(int argc, char** argv, const std::string& name, const std::string& d
     Flags flags(name, description);
     define(flags);
     flags.add("device", &common.device, "cpu, cuda or auto");
-    flags.add("precision", &common.precision, "f32 or bf16: activations and working copies of matrices");
+    flags.add("precision", &common.precision, "f32, bf16, and on a GPU tf32 or f16: activations and working copies of matrices");
     flags.add("seed", &common.seed, "all random numbers follow from it");
     flags.add("threads", &common.threads, "0 uses all cores", {0, 1024});
     flags.add("out", &common.out, "where results go");
     if (!flags.parse(argc, argv)) return 0;
     if (common.device != "cpu" && common.device != "cuda" && common.device != "auto")
       bad_value("device", common.device, "cpu, cuda or auto");
-    if (common.precision != "f32" && common.precision != "bf16") bad_value("precision", common.precision, "f32 or bf16");
+    if (common.precision != "f32" && common.precision != "bf16" && common.precision != "tf32" && common.precision != "f16")
+      bad_value("precision", common.precision, "f32, tf32, bf16 or f16");
+    if (common.device == "cpu") precision_of(common, true);  // refuses what it does not have
     if (common.threads) Runtime<Cpu>::set_threads(int(common.threads));
     struct sigaction action {};
     action.sa_handler = on_signal;
@@ -183,12 +185,17 @@ int run_app(int argc, char** argv, const std::string& name, const std::string& d
 bool interrupted() { return signalled != 0; }
 void stop_interrupted(const std::string& how_to_go_on) { throw Interrupted{how_to_go_on}; }
 
-bool computes_in_bf16(const CommonOptions& common, bool on_cpu) {
-  if (common.precision != "bf16" || !on_cpu || cpu::has_bf16()) return common.precision == "bf16";
+std::string precision_of(const CommonOptions& common, bool on_cpu) {
+  const std::string& wanted = common.precision;
+  if (!on_cpu || wanted == "f32") return wanted;
+  if (wanted != "bf16")
+    throw UsageError("the CPU does not compute in " + wanted,
+                     {{"flag", "--precision " + wanted}, {"remedy", "use f32 or bf16, or --device cuda"}});
+  if (cpu::has_bf16()) return wanted;
   static bool told = false;
   if (!told) std::cerr << "mindgap: this CPU has no bf16 instructions; running in f32" << std::endl;
   told = true;
-  return false;
+  return "f32";
 }
 
 // --- progress -------------------------------------------------------------------------------------------------------

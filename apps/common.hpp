@@ -111,15 +111,39 @@ auto with_device(const CommonOptions& common, F&& f) {
   return f(Cpu{});
 }
 
-// Whether a run computes in bf16: where --precision asks for it and the CPU can; where it cannot it says so once.
-bool computes_in_bf16(const CommonOptions& common, bool on_cpu);
+// --precision, where the device has it: the CPU has f32 and bf16, and where it has no instructions for bf16 it says so once and
+// takes f32; a GPU has tf32 (f32 with products rounded to 10 bits of mantissa) and f16 too.
+std::string precision_of(const CommonOptions& common, bool on_cpu);
 
-// f(device, element): Cpu{} or Cuda{}, and float{} or bf16{}, as --device and --precision ask.
+// Puts the plans that a GPU chose where the next program finds them, also after an interruption.
+template <Device D>
+struct KeepPlans {
+  ~KeepPlans() {
+#if defined(__CUDACC__)
+    try {
+      if constexpr (std::is_same_v<D, Cuda>) cuda::save_plans();
+    } catch (const std::exception& error) {  // the work is done; the next program chooses again
+      std::cerr << error.what() << std::endl;
+    }
+#endif
+  }
+};
+
+// f(device, element): Cpu{} or Cuda{}, and float{}, bf16{} or f16{}, as --device and --precision ask.
 template <class F>
 void with_types(const CommonOptions& common, F&& f) {
   with_device(common, [&]<class D>(D device) {
-    if (computes_in_bf16(common, std::is_same_v<D, Cpu>)) f(device, bf16{});
-    else f(device, float{});
+    const KeepPlans<D> keep;
+    const std::string precision = precision_of(common, std::is_same_v<D, Cpu>);
+    if (precision == "bf16") f(device, bf16{});
+    else if constexpr (std::is_same_v<D, Cpu>) f(device, float{});
+#if defined(__CUDACC__)
+    else if (precision == "f16") f(device, f16{});
+    else {
+      cuda::allow_tf32() = precision == "tf32";
+      f(device, float{});
+    }
+#endif
   });
 }
 

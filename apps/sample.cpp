@@ -41,7 +41,7 @@ void write_set(const Options& o, const CommonOptions& common) {
   const Generator<D, P> generator = load_generator<D, P>(o.model, kind);
   const Sampler sampler = check_flags([&] { return Sampler(generator.info.scheduler, o.steps, o.eta); });
 
-  const std::string precision = name(dtype_of<typename P::compute>);
+  const std::string precision = precision_name<D, P>();
   const ShardWriter writer(common.out, synthetic_manifest(generator, sampler, o.per_class, o.guidance, common.seed, precision),
                            part, parts);
   Progress progress("sample", writer.part_images(), writer.part_images() - writer.pending_images(), "images");

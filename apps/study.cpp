@@ -64,7 +64,7 @@ GeneratorTraining generator_training(const GeneratorConfig& g) {
 template <Device D, class P>
 Generator<D, P> generator_of(const StudyConfig& c, const CommonOptions& common, const Dataset& real) {
   const GeneratorOutput out{common.out / "generator", 250, 8, "study (train_generator of its configuration)",
-                            name(dtype_of<typename P::compute>)};
+                            precision_name<D, P>()};
   if (c.generator.empty() && !std::filesystem::exists(out.folder / "training.txt") &&
       !train_generator<D, P>(generator_training(c.train_generator), real, out, hooks("study: generator", "steps")))
     stop_interrupted("the checkpoint has every step; the same command goes on from there");
@@ -78,7 +78,7 @@ Generator<D, P> generator_of(const StudyConfig& c, const CommonOptions& common, 
 
 template <Device D, class P>
 void run(StudyConfig c, const CommonOptions& common) {
-  const std::string precision = name(dtype_of<typename P::compute>);
+  const std::string precision = precision_name<D, P>();
   StudyData data = load_real(c);
   if (c.generator.empty()) generator_training(c.train_generator).info(data.real_pool);  // throws for values that make no sense
   make_folder(common.out);

@@ -45,7 +45,7 @@ std::vector<i64> parse_channels(const std::string& given) {
 
 template <Device D, class P>
 void train(const Options& o, const CommonOptions& common) {
-  const std::string precision = name(dtype_of<typename P::compute>);
+  const std::string precision = precision_name<D, P>();
   const Dataset data = load_dataset(o.data, "train");
   const bool square = data.images.extent(1) == data.images.extent(2);  // if not, the data are at fault, not the flags
   if (square) check_flags([&] { return o.training.info(data); });

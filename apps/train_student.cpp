@@ -53,7 +53,8 @@ std::string settings(const Options& o, const CommonOptions& common, const std::s
 
 template <Device D, class P>
 void train(Options o, const CommonOptions& common) {
-  const std::string precision = name(dtype_of<typename P::compute>);
+  const std::string precision = precision_name<D, P>();
+  Library<D>::begin_plan_use();
   const Dataset data = load(o, common.seed);
   const Stem stem = o.stem == "large" ? Stem::large : Stem::small;
   const auto config =
@@ -100,7 +101,7 @@ void train(Options o, const CommonOptions& common) {
     if (interrupted()) stop_interrupted(text("step ", run->done(), " is saved; the same command goes on from there"));
   }
   progress.finish();
-  save_student(common.out, net, StudentInfo{config, data.class_names, t.normalisation});
+  save_student(common.out, net, StudentInfo{config, data.class_names, t.normalisation, Library<D>::plan_hash()});
   std::cout << common.out.string() << std::endl;
 }
 

@@ -3,11 +3,10 @@
 #pragma once
 
 #include <mindgap/autograd/loss.hpp>
-#include <mindgap/models/resnet.hpp>
+#include <mindgap/models/resnet_folded.hpp>
 #include <mindgap/models/unet.hpp>
 #include <mindgap/optim/optimizer.hpp>
 
-#include <chrono>
 #include <cstdio>
 
 namespace mindgap::bench {
@@ -17,52 +16,21 @@ struct Times {
   double median, least, greatest;
 };
 
-// Seconds between start and stop: of the host's clock, or between two events around what was queued on the GPU.
-template <Device D>
-struct Stopwatch {
-  std::chrono::steady_clock::time_point begin;
-
-  void start() { begin = std::chrono::steady_clock::now(); }
-  double stop() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count(); }
-};
-
-#if defined(__CUDACC__)
-template <>
-struct Stopwatch<Cuda> {
-  cudaEvent_t begin{}, end{};
-
-  Stopwatch() {
-    cudaEventCreate(&begin);
-    cudaEventCreate(&end);
-  }
-  ~Stopwatch() {
-    cudaEventDestroy(begin);
-    cudaEventDestroy(end);
-  }
-  Stopwatch(const Stopwatch&) = delete;
-  Stopwatch& operator=(const Stopwatch&) = delete;
-
-  void start() { cudaEventRecord(begin, Runtime<Cuda>::stream()); }
-  double stop() const {
-    cudaEventRecord(end, Runtime<Cuda>::stream());
-    Runtime<Cuda>::synchronize();
-    float milliseconds = 0;
-    cudaEventElapsedTime(&milliseconds, begin, end);
-    return 1e-3 * double(milliseconds);
-  }
-};
-#endif
+// Seconds of one call: of the host's clock, or between two events around what was queued on the GPU.
+template <Device D, class F>
+double seconds_of(F&& f) {
+  typename Runtime<D>::Event begin, end;
+  begin.record();
+  f();
+  end.record();
+  return 1e-3 * end.since(begin);
+}
 
 template <Device D, class F>
 Times time_it(F&& f, int warm, int count) {
   for (int i = 0; i < warm; ++i) f();
-  Stopwatch<D> watch;
   std::vector<double> seconds;
-  for (int i = 0; i < count; ++i) {
-    watch.start();
-    f();
-    seconds.push_back(watch.stop());
-  }
+  for (int i = 0; i < count; ++i) seconds.push_back(seconds_of<D>(f));
   std::sort(seconds.begin(), seconds.end());
   return {seconds[seconds.size() / 2], seconds.front(), seconds.back()};
 }
@@ -95,14 +63,17 @@ Tensor<T, N, D> normals(Shape<N> shape) {
   return x;
 }
 
-// A training step of a ResNet on one batch of noise: forward, loss, backward, SGD with momentum 0.9 and weight decay 1e-4.
+// A training step of a ResNet on one batch of noise: forward, loss, backward, SGD with momentum 0.9 and weight decay 1e-4; in f16
+// with a loss scale.
 template <Device D, class P>
 struct ResNetTraining {
   using T = typename P::compute;
+  static constexpr bool scaled = std::is_same_v<T, f16>;
 
   ResNet<D, P> net;
   FlatParameters<D> parameters;
   Sgd<D> sgd;
+  GradientScale<D> scale;
   Tensor<T, 4, D> images;
   Tensor<i64, 1, D> labels;
   Tape tape;
@@ -112,31 +83,35 @@ struct ResNetTraining {
       : net(config, 1),
         parameters(net, 1e-4f),
         sgd(parameters, {0.9f, false}),
+        scale(parameters, {0, scaled}),
         images(normals<T, D>(shape)),
         smoothing(label_smoothing) {
     std::vector<i64> classes;
     for (i64 i = 0; i < shape[0]; ++i) classes.push_back(i % config.classes);
     labels = Tensor<i64, 1, D>::from(classes, Shape<1>(shape[0]));
+    sgd.prepare(0.01f);
   }
 
   void operator()() {
-    backward(cross_entropy(net(constant(tape, images)), labels, smoothing));
-    sgd.step(0.01f);
+    backward(cross_entropy(net(constant(tape, images)), labels, smoothing), scale.seed());
+    if (scaled) scale.measure();
+    sgd.step(scaled ? &scale : nullptr);
   }
 };
 
-// The classifier of published ResNet-50 weights in evaluation mode.
+// The classifier of published ResNet-50 weights, batch norms folded away.
 template <Device D, class P>
 struct ResNet50Inference {
   using T = typename P::compute;
 
-  ResNet<D, P> net;
+  ResNet<D, P> trained;
+  FoldedResNet<D, P> net;
   Tensor<T, 4, D> images;
 
   explicit ResNet50Inference(i64 batch)
-      : net(ResNetConfig::make("resnet50", 64, 3, 1000, Stem::large), 1), images(normals<T, D>(Shape<4>(batch, 224, 224, 3))) {
-    set_training(net, false);
-  }
+      : trained(ResNetConfig::make("resnet50", 64, 3, 1000, Stem::large), 1),
+        net(trained),
+        images(normals<T, D>(Shape<4>(batch, 224, 224, 3))) {}
 
   void operator()() { net(images); }
 };

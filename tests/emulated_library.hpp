@@ -12,6 +12,9 @@ template <>
 struct Library<Emulated> {
   template <class T>
   static constexpr bool computes = Real<T>;
+  template <class T>
+  static constexpr bool fuses_attention = false;
+  static constexpr const char* f32_products() { return "f32"; }
 
   template <class T>
   static void conv2d(const ConvGeometry& g, T* y, const T* x, const T* w, const float* bias) {

@@ -48,7 +48,8 @@ BOOST_AUTO_TEST_CASE(bad_flags_and_values) {
       {{"--seed", " 1"}, "\" 1\""},
       {{"--seed", "18446744073709551616"}, "18446744073709551616"},
       {{"--device", "tpu"}, "cpu, cuda or auto"},
-      {{"--precision", "f64"}, "f32 or bf16"},
+      {{"--precision", "f64"}, "f32, tf32, bf16 or f16"},
+      {{"--precision", "f16", "--device", "cpu"}, "the CPU does not compute in f16"},
   };
   for (const std::string& app : apps)
     for (const auto& [more, part] : cases) {

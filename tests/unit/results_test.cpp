@@ -49,8 +49,8 @@ BOOST_AUTO_TEST_CASE(csv_is_readable_and_exact) {
   BOOST_TEST(
       csv ==
       "experiment,direction,split,frozen_units,policy,suffix_start,real_count,synthetic_count,seed,epochs,top1,top5,loss,seconds,"
-      "device,precision,version\n"
-      "E1,S->R,layer1,3,frozen,reinitialise,6000,6000,7,8,0.934600,0.990000,0.400000,1.2,cpu,f32," +
+      "device,precision,plans,version\n"
+      "E1,S->R,layer1,3,frozen,reinitialise,6000,6000,7,8,0.934600,0.990000,0.400000,1.2,cpu,f32,," +
           std::string(version) + "\n");
 }
 

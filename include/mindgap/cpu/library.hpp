@@ -15,6 +15,11 @@ struct Library<Cpu> {
   template <class T>
   static constexpr bool computes = std::is_same_v<T, float> || std::is_same_v<T, bf16>;
 
+  // What results depend on besides their inputs: how f32 is multiplied, and which plans were chosen. Here nothing varies.
+  static constexpr const char* f32_products() { return "f32"; }
+  static void begin_plan_use() {}
+  static std::string plan_hash() { return ""; }
+
   template <class T>
   static void conv2d(const ConvGeometry& g, T* y, const T* x, const T* w, const float* bias) {
     cpu::conv2d_forward(g, y, x, w, bias);

@@ -6,6 +6,7 @@
 #include <mindgap/core/error.hpp>
 #include <mindgap/kernels/block.hpp>
 
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 
@@ -37,6 +38,21 @@ struct Runtime<Cpu> {
     run_serial(grid, kernel);
   }
   static void synchronize() {}
+
+  // A point in time.
+  class Event {
+   public:
+    void record() { time_ = Clock::now(); }
+    // Milliseconds from `begin` to this event.
+    double since(const Event& begin) const { return std::chrono::duration<double, std::milli>(time_ - begin.time_).count(); }
+
+   private:
+    using Clock = std::chrono::steady_clock;
+    Clock::time_point time_;
+  };
+  // A range of a profiler's timeline: there is none.
+  static void begin_range(const char*) {}
+  static void end_range() {}
 
   static int threads() { return omp_get_max_threads(); }
   static void set_threads(int count) { omp_set_num_threads(count); }

@@ -369,8 +369,15 @@ inline std::mutex& cudnn_mutex() {
 template <class Key>
 const Plan* plan_for(cudnnHandle_t handle, Stream stream, const Key& key, std::span<const Pointer> pointers) {
   constexpr int most_tried = 16;
-  static std::map<Key, std::unique_ptr<Plan>> made;
-  if (auto found = made.find(key); found != made.end()) return found->second.get();
+  struct Made {
+    std::unique_ptr<Plan> plan;
+    std::string name;
+  };
+  static std::map<Key, Made> made;
+  if (auto found = made.find(key); found != made.end()) {
+    if (found->second.plan) count_use(found->second.name);
+    return found->second.plan.get();
+  }
   refuse_while_capturing(stream, "no plan can be made for " + key.str());
   const std::string name = key.str();
   const Card card(handle);
@@ -397,7 +404,8 @@ const Plan* plan_for(cudnnHandle_t handle, Stream stream, const Key& key, std::s
     }
   } catch (const CudnnFailure&) {  // cuDNN knows no such graph
   }
-  return (made[key] = std::move(best)).get();
+  if (best) count_use(name);
+  return (made[key] = Made{std::move(best), name}).plan.get();
 }
 
 // Queues the call of a key; false where there is no plan.

@@ -24,6 +24,11 @@ struct Library<Cuda> {
   template <class T>
   static constexpr bool computes = Real<T>;
 
+  // What results depend on besides their inputs: how f32 is multiplied, and the plans used since begin_plan_use().
+  static const char* f32_products() { return cuda::allow_tf32() ? "tf32" : "f32"; }
+  static void begin_plan_use() { cuda::begin_plan_use(); }
+  static std::string plan_hash() { return cuda::plan_hash(); }
+
   template <class T>
   static void conv2d(const ConvGeometry& g, T* y, const T* x, const T* w, const float* bias) {
     PoolScratch scratch, rounded;

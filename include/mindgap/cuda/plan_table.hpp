@@ -36,16 +36,20 @@ std::string plan_table();
 // Takes the plans of a table that was made on this card with these versions; of another one nothing. Returns how many.
 i64 read_plan_table(const std::string& table);
 
-// The first 16 digits of the SHA-256 of the plans that this process has used; they and its inputs determine its bits. Empty
-// where it has used none. For manifests and rows of results, once the work is done.
+// The first 16 digits of the SHA-256 of the plans used since begin_plan_use(), or since the program began; they and the inputs
+// determine the bits of what was done since. Empty where none was used. A captured step counts when it is captured. For
+// manifests and rows of results, once the work is done.
+void begin_plan_use();
 std::string plan_hash();
 
 namespace detail {
 
-// Where in the library's list the plan of this key is, if that is known; it then counts as used.
+// Where in the library's list the plan of this key is, if that is known.
 std::optional<int> known_place(const std::string& key);
 // A choice by timing.
 void keep_place(const std::string& key, int place);
+// The plan of this key is used.
+void count_use(const std::string& key);
 
 // Throws while a graph is captured, since `what` (making a plan, say) waits and allocates.
 void refuse_while_capturing(Stream stream, const std::string& what);

@@ -112,7 +112,6 @@ MINDGAP_INLINE std::optional<int> known_place(const std::string& key) {
   read_once(t);
   const auto found = t.places.find(key);
   if (found == t.places.end()) return std::nullopt;
-  t.used.insert(key);
   return found->second;
 }
 
@@ -120,8 +119,13 @@ MINDGAP_INLINE void keep_place(const std::string& key, int place) {
   PlanTable& t = table();
   std::lock_guard lock(t.mutex);
   t.places[key] = place;
-  t.used.insert(key);
   t.changed = true;
+}
+
+MINDGAP_INLINE void count_use(const std::string& key) {
+  PlanTable& t = table();
+  std::lock_guard lock(t.mutex);
+  t.used.insert(key);
 }
 
 MINDGAP_INLINE void refuse_while_capturing(Stream stream, const std::string& what) {
@@ -171,6 +175,12 @@ MINDGAP_INLINE i64 read_plan_table(const std::string& table) {
   std::lock_guard lock(detail::table().mutex);
   for (const auto& [key, place] : *places) detail::table().places[key] = place;
   return i64(places->size());
+}
+
+MINDGAP_INLINE void begin_plan_use() {
+  detail::PlanTable& t = detail::table();
+  std::lock_guard lock(t.mutex);
+  t.used.clear();
 }
 
 MINDGAP_INLINE std::string plan_hash() {

@@ -57,8 +57,9 @@ class ShardWriter {
   i64 part_images() const { return part_images_; }                       // of this part, written or not
   i64 pending_images() const;
 
-  // Writes the chunk atomically; images [end - begin, H, W, C] are those of the positions begin, ..., end - 1.
-  void write(const PendingChunk& chunk, const Tensor<u8, 4, Cpu>& images) const;
+  // Writes the chunk atomically; images [end - begin, H, W, C] are those of the positions begin, ..., end - 1. plans: the hash of
+  // the plans that they were made with on a GPU, kept in the file.
+  void write(const PendingChunk& chunk, const Tensor<u8, 4, Cpu>& images, const std::string& plans = "") const;
 
  private:
   std::filesystem::path folder_;

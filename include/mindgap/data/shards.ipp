@@ -247,7 +247,8 @@ MINDGAP_INLINE i64 ShardWriter::pending_images() const {
   return count;
 }
 
-MINDGAP_INLINE void ShardWriter::write(const PendingChunk& chunk, const Tensor<u8, 4, Cpu>& images) const {
+MINDGAP_INLINE void ShardWriter::write(const PendingChunk& chunk, const Tensor<u8, 4, Cpu>& images,
+                                       const std::string& plans) const {
   const ShardManifest& m = manifest_;
   if (images.shape() != Shape(chunk.end - chunk.begin, m.height, m.width, m.channels))
     throw Error(text("shard folder: chunk ", chunk.chunk, " wants ", chunk.end - chunk.begin, " images"),
@@ -260,10 +261,12 @@ MINDGAP_INLINE void ShardWriter::write(const PendingChunk& chunk, const Tensor<u
   for (i64 i = 0; i < count; ++i) labels.data()[i] = m.label(first + i), indices.data()[i] = m.index(first + i);
   const std::string hash =
       Sha256().update(detail::bytes_of(all)).update(detail::bytes_of(labels)).update(detail::bytes_of(indices)).hex();
+  Metadata metadata{{"sha256", hash}, {"settings", settings_}};
+  if (!plans.empty()) metadata["plans"] = plans;
   write_safetensors(
       detail::chunk_path(folder_, chunk.chunk),
       {safetensors_source("images", all), safetensors_source("labels", labels), safetensors_source("indices", indices)},
-      {{"sha256", hash}, {"settings", settings_}});
+      metadata);
 }
 
 MINDGAP_INLINE Dataset read_shard_folder(const std::filesystem::path& folder) {

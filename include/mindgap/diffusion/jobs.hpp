@@ -48,6 +48,7 @@ Tensor<u8, 3, Cpu> sample_grid(const UNet2DModel<D, P>& unet, const GeneratorInf
 template <Device D, class P>
 bool train_generator(const GeneratorTraining& options, const Dataset& data, const GeneratorOutput& out,
                      const JobHooks& hooks = {}) {
+  Library<D>::begin_plan_use();
   GeneratorTrainer<D, P> trainer(options, data);  // refuses bad options before anything is written
   make_folder(out.folder);
   const FileLock lock(out.folder / ".lock", "trains in this folder");
@@ -79,8 +80,10 @@ bool train_generator(const GeneratorTraining& options, const Dataset& data, cons
     if (out.preview)
       write_file_atomic(out.folder / "samples.png", encode_png(sample_grid(unet, trainer.info(), options.seed, out.preview)));
   });
-  write_file_atomic(out.folder / "training.txt", text("command ", out.command, "\nversion ", version, "\ndata ", data.provenance,
-                                                      "\nprecision ", out.precision, "\n", options.settings(), "\n"));
+  const std::string plans = Library<D>::plan_hash();
+  write_file_atomic(out.folder / "training.txt",
+                    text("command ", out.command, "\nversion ", version, "\ndata ", data.provenance, "\nprecision ",
+                         out.precision, "\n", options.settings(), "\n", plans.empty() ? "" : "plans " + plans + "\n"));
   return true;
 }
 
@@ -112,6 +115,7 @@ bool write_synthetic_set(const Generator<D, P>& generator, const Sampler& sample
   request.guidance = manifest.guidance;
   request.image = generator.image();
   request.null_class = generator.classes();
+  Library<D>::begin_plan_use();
   GeneratedImages<D, P> generated(*generator.unet, sampler, batch);
   i64 done = writer.part_images() - writer.pending_images();
   hooks.progress(done, writer.part_images(), "");
@@ -128,7 +132,7 @@ bool write_synthetic_set(const Generator<D, P>& generator, const Sampler& sample
       hooks.progress(done += end - begin, writer.part_images(), "");
       if (hooks.stop()) return false;
     }
-    writer.write(chunk, images);
+    writer.write(chunk, images, Library<D>::plan_hash());
   }
   return true;
 }

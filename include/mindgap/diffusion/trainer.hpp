@@ -66,7 +66,7 @@ class GeneratorTrainer {
         average_(parameters_),
         measured_(Shape<1>(2)),
         records_(Shape<2>(steps_ahead, 2)),
-        settings_(options.settings() + "\nprecision " + name(dtype_of<T>) + "\nimages " + content_hash(data)) {}
+        settings_(options.settings() + "\nprecision " + precision_name<D, P>() + "\nimages " + content_hash(data)) {}
 
   i64 step() const { return step_; }
   bool finished() const { return step_ >= options_.steps; }

@@ -19,6 +19,14 @@ struct Precision {
   using master = Master;
 };
 
+// The precision's name in settings, manifests and rows: "f32", "tf32", "bf16", "f16".
+template <Device D, class P>
+std::string precision_name() {
+  using T = typename P::compute;
+  if constexpr (std::is_same_v<T, float>) return Library<D>::f32_products();
+  else return name(dtype_of<T>);
+}
+
 // How the published layout of a parameter differs from ours.
 enum class Layout {
   plain,  // the same

@@ -124,7 +124,7 @@ class Study {
   template <class Compute>
   void once(Row row, const RecipeConfig& recipe, i64 images, Compute&& compute) {
     row.device = D::name;
-    row.precision = name(dtype_of<typename P::compute>);
+    row.precision = precision_name<D, P>();
     if (results_.find(row)) return;
     if (counting_) {
       const i64 steps = std::max(recipe.epochs * ((images + recipe.batch - 1) / recipe.batch), recipe.minimum_steps);
@@ -132,7 +132,9 @@ class Study {
       return;
     }
     const auto start = std::chrono::steady_clock::now();
+    Library<D>::begin_plan_use();
     const Evaluation e = compute(label(row));
+    row.plans = Library<D>::plan_hash();
     row.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     row.top1 = e.top1, row.top5 = e.top5, row.loss = e.loss;
     results_.append(row);

@@ -37,6 +37,7 @@ void visit_columns(Visit&& visit) {
   visit("seconds", &Row::seconds);
   visit("device", &Row::device);
   visit("precision", &Row::precision);
+  visit("plans", &Row::plans);
   visit("version", &Row::version);
 }
 

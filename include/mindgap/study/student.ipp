@@ -35,6 +35,7 @@ MINDGAP_INLINE StudentInfo read_student_info(const std::filesystem::path& folder
     for (const auto* list : {&info.normalisation.mean, &info.normalisation.deviation})
       for (float v : *list)
         if (!std::isfinite(v)) throw Error("student.json: mean and deviation must be finite", {{"file", file.string()}});
+    info.plans = parsed.value("plans", "");
     return info;
   } catch (const nlohmann::json::exception& error) {
     throw Error(std::string("student.json: ") + error.what(), {{"file", file.string()}});
@@ -50,6 +51,7 @@ MINDGAP_INLINE void write_student_info(const std::filesystem::path& folder, cons
   j["classes"] = info.class_names;
   j["mean"] = info.normalisation.mean;
   j["deviation"] = info.normalisation.deviation;
+  if (!info.plans.empty()) j["plans"] = info.plans;
   write_file_atomic(folder / "student.json", j.dump(2) + "\n");
 }
 
