@@ -1,16 +1,93 @@
-// Softmax of rows, y = exp(x - max) / sum, and its gradient; one block does a few rows.
+// Softmax of rows, y = exp(x - max) / sum, and its gradient, grad_x = y (g - sum(g y)); and how rows are spread over threads.
 //
-//   forward    reads x, writes y                                       grad_x = y (g - sum(g y))
-//   backward   reads y and g, writes grad_x
+//   Softmax            reads x, writes y                     2 sizeof(T) bytes an element
+//   SoftmaxBackward    reads y and g, writes grad_x          3 sizeof(T)
 //
-// On the CPU a reduction over the row would not vectorise (g++ does not reassociate floats), so each thread keeps `lanes`
-// partial results side by side; they are combined in a fixed order. A GPU's threads have one lane each.
+// On a GPU a row belongs to a team of threads: 1 to 32 lanes of a warp for up to 512 columns, which need no barrier, a whole
+// block for more. The team loads its row once, all packets before the first use, and holds it in registers; a row that is too
+// long for that (over 4,096 columns, over 256 where rows do not begin at multiples of 16 bytes) takes the passes of the CPU.
+//
+// On the CPU a reduction over the row would not vectorise (g++ does not reassociate floats), so the one thread keeps `lanes`
+// partial results side by side; they are combined in a fixed order.
 #pragma once
 
 #include <mindgap/core/math.hpp>
-#include <mindgap/kernels/block.hpp>
+#include <mindgap/kernels/packet.hpp>
+
+#include <utility>
 
 namespace mindgap {
+
+inline constexpr int held_elements = 16;  // of a row that a thread keeps in registers: few enough for many threads a core
+
+// How teams of threads share rows. Depends on the shape alone.
+struct RowTeams {
+  i64 rows, cols;
+  i64 rows_per_block;
+  int lanes;    // threads of a team, 1, 2, ... 32; 0: the whole block
+  int threads;  // of a block
+
+  Grid grid() const { return {(rows + rows_per_block - 1) / rows_per_block, threads}; }
+  // The same rows, each by its whole block.
+  MG_HD RowTeams whole_blocks() const { return {rows, cols, rows_per_block, 0, threads}; }
+};
+
+template <class T>
+RowTeams row_teams(i64 rows, i64 cols) {
+  if (cols > 32 * held_elements) {
+    const i64 packets = (cols + packet_elements<T> - 1) / packet_elements<T>;
+    return {rows, cols, 1, 0, int(std::clamp<i64>((packets + 31) / 32 * 32, 64, 256))};
+  }
+  int lanes = 1;  // a thread gets about eight elements
+  while (lanes < 32 && 8 * lanes < cols) lanes *= 2;
+  return {rows, cols, 128 / lanes, lanes, 128};
+}
+
+// The threads that do a row together: a Block without shared memory.
+template <class B>
+class RowTeam {
+ public:
+  static constexpr bool packets = B::packets;
+
+  MG_HD RowTeam(B& block, int lanes)
+      : block_(block),
+        whole_(lanes == 0),
+        size_(whole_ ? block.size() : lanes),
+        rank_(whole_ ? block.rank() : block.rank() % lanes) {}
+
+  MG_HD int rank() const { return rank_; }
+  MG_HD int size() const { return size_; }
+  // Which of the block's teams this is, of how many.
+  MG_HD int index() const { return whole_ ? 0 : block_.rank() / size_; }
+  MG_HD int count() const { return whole_ ? 1 : block_.size() / size_; }
+  template <class T, class Op>
+  MG_HD T reduce(T value, Op op) {
+    return whole_ ? block_.reduce(value, op) : block_.reduce(value, op, size_);
+  }
+
+ private:
+  B& block_;
+  bool whole_;
+  int size_, rank_;
+};
+
+// f(team, r, n) for the rows of this block. n is the number of columns, or 0 in a team that has run out of rows: it only takes
+// part in reductions, and r is some valid row. On the CPU the block is the team.
+template <class B, class F>
+MG_HD void for_block_rows(B& block, const RowTeams& teams, F f) {
+  const i64 begin = block.id() * teams.rows_per_block, left = teams.rows - begin;
+  const i64 count = left < teams.rows_per_block ? left : teams.rows_per_block;
+  if constexpr (B::packets) {
+    RowTeam<B> team(block, teams.lanes);
+    for (i64 i = 0; i < count; i += team.count()) {
+      const bool mine = i + team.index() < count;
+      f(team, begin + (mine ? i + team.index() : 0), mine ? teams.cols : 0);
+    }
+  } else {
+    for (i64 r = begin; r < begin + count; ++r) f(block, r, teams.cols);
+  }
+}
+
 namespace detail {
 
 // op over f(i), i < n, by one thread in 16 interleaved lanes.
@@ -28,47 +105,115 @@ MG_HD float lane_reduce(i64 n, float start, Op op, F f) {
   return result;
 }
 
-// op over the row in the block: lanes where a block is one thread, strided and combined where it is many.
-template <class B, class Op, class F>
-MG_HD float row_reduce(B& block, i64 n, float start, Op op, F f) {
-  if (block.size() == 1) return lane_reduce(n, start, op, f);
-  float result = start;
-  for (i64 i = block.rank(); i < n; i += block.size()) result = op(result, f(i));
-  return block.reduce(result, op);
+// op over the row in the team: lanes where it is one thread of a CPU, strided and combined where it is many.
+template <class Team, class Op, class F>
+MG_HD float row_reduce(Team& team, i64 n, float start, Op op, F f) {
+  if constexpr (Team::packets) {
+    float result = start;
+    for (i64 i = team.rank(); i < n; i += team.size()) result = op(result, f(i));
+    return team.reduce(result, op);
+  } else {
+    return lane_reduce(n, start, op, f);
+  }
 }
 
 }  // namespace detail
 
-// Rows that one block does.
-inline constexpr i64 softmax_rows_per_block = 8;
-inline Grid softmax_grid(i64 rows) { return {(rows + softmax_rows_per_block - 1) / softmax_rows_per_block, 128}; }
+// f(k), k = 0, Step, 2 Step, ... below N, as compile-time constants: arrays that only such k index stay in registers.
+template <int N, int Step, class F>
+MG_HD void unrolled(F&& f) {
+  [&]<int... K>(std::integer_sequence<int, K...>) { (f(std::integral_constant<int, K * Step>{}), ...); }
+  (std::make_integer_sequence<int, N / Step>{});
+}
 
-// f(r) for the rows of this block.
-template <class B, class F>
-MG_HD void for_block_rows(B& block, i64 rows, F f) {
-  const i64 begin = block.id() * softmax_rows_per_block, end = begin + softmax_rows_per_block;
-  for (i64 r = begin; r < end && r < rows; ++r) f(r);
+// A thread's share of a row of T in registers: up to `Held` elements, in packets of V. Elements beyond the row do not exist.
+template <class T, int V, int Held>
+class HeldRow {
+ public:
+  template <class Team>
+  MG_HD HeldRow(const Team& team, const T* row, i64 n) : first_(team.rank() * V), step_(team.size() * V), n_(int(n)) {
+    unrolled<Held, V>([&](auto k) {
+      if (at(k) < n_) packet_[k / V] = *reinterpret_cast<const Packet<T, V>*>(row + at(k));
+    });
+  }
+  // f(k, i): the thread's elements k, ... k + V - 1 are i, ... i + V - 1 of the row.
+  template <class F>
+  MG_HD void each(F f) const {
+    unrolled<Held, V>([&](auto k) {
+      if (at(k) < n_) f(k, at(k));
+    });
+  }
+  MG_HD float operator[](int k) const { return float(packet_[k / V].element[k % V]); }
+
+ private:
+  MG_HD int at(int k) const { return first_ + k / V * step_; }
+
+  Packet<T, V> packet_[Held / V];
+  int first_, step_, n_;
+};
+
+// for_block_rows on a GPU with f(width, held, team, r, n), if the teams can hold their rows: in packets, or a few elements one by
+// one where rows do not begin at packets. False, and nothing done, if they cannot. The choice is made here, outside the loop over
+// rows, so that the registers of one way are free for the other.
+template <class T, class B, class F>
+MG_HD bool for_held_rows(B& block, const RowTeams& teams, bool aligned, F f) {
+  constexpr int V = packet_elements<T>, few = 8;  // more single elements would take more registers for addresses than for values
+  const i64 threads = teams.lanes ? teams.lanes : block.size();
+  const auto run = [&](auto width, auto held) {
+    for_block_rows(block, teams, [&](auto& team, i64 r, i64 n) { f(width, held, team, r, n); });
+  };
+  using std::integral_constant;
+  if (aligned && teams.cols % V == 0 && teams.cols <= held_elements * threads)
+    run(integral_constant<int, V>{}, integral_constant<int, held_elements>{});
+  else if (teams.cols <= few * threads) run(integral_constant<int, 1>{}, integral_constant<int, few>{});
+  else return false;
+  return true;
 }
 
 template <class T>
 struct Softmax {
   T* y;        // [rows, cols]; may be x
   const T* x;  // [rows, cols]
-  i64 rows, cols;
+  RowTeams teams;
 
-  MG_HD i64 shared_bytes() const { return shared_size(cols * i64(sizeof(float))); }
+  MG_HD i64 shared_bytes() const { return shared_size(teams.cols * i64(sizeof(float))); }
 
   template <Block B>
   MG_HD void operator()(B& block) const {
+    const i64 cols = teams.cols;
+    if constexpr (B::packets)
+      if (for_held_rows<T>(
+              block, teams, is_packet_aligned(x) && is_packet_aligned(y),
+              [&](auto width, auto held, auto& team, i64 r, i64 n) { row<width, held>(team, y + r * cols, x + r * cols, n); }))
+        return;
     float* e = block.template shared<float>(cols);  // each thread owns its columns
-    for_block_rows(block, rows, [&](i64 r) {
+    for_block_rows(block, teams.whole_blocks(), [&](auto& team, i64 r, i64 n) {
       const T* in = x + r * cols;
       T* out = y + r * cols;
-      const float top = detail::row_reduce(block, cols, -INFINITY, Max{}, [=](i64 c) { return float(in[c]); });
-      for (i64 c = block.rank(); c < cols; c += block.size()) e[c] = exp_f32(float(in[c]) - top);
-      const float sum = detail::row_reduce(block, cols, 0.f, Sum{}, [=](i64 c) { return e[c]; });
+      const float top = detail::row_reduce(team, n, -INFINITY, Max{}, [=](i64 c) { return float(in[c]); });
+      for (i64 c = team.rank(); c < n; c += team.size()) e[c] = exp_f32(float(in[c]) - top);
+      const float sum = detail::row_reduce(team, n, 0.f, Sum{}, [=](i64 c) { return e[c]; });
       const float scale = 1.f / sum;
-      for (i64 c = block.rank(); c < cols; c += block.size()) out[c] = T(e[c] * scale);
+      for (i64 c = team.rank(); c < n; c += team.size()) out[c] = T(e[c] * scale);
+    });
+  }
+
+ private:
+  template <int V, int Held, class Team>
+  MG_HD static void row(Team& team, T* out, const T* in, i64 n) {
+    const HeldRow<T, V, Held> row(team, in, n);
+    float e[Held], top = -INFINITY, sum = 0.f;
+    row.each([&](auto k, int) {
+      for (int j = 0; j < V; ++j) top = Max{}(top, row[k + j]);
+    });
+    top = team.reduce(top, Max{});
+    row.each([&](auto k, int) {
+      for (int j = 0; j < V; ++j) sum += e[k + j] = exp_f32(row[k + j] - top);
+    });
+    const float scale = 1.f / team.reduce(sum, Sum{});
+    row.each([&](auto k, int i) {
+      for (int j = 0; j < V; ++j) e[k + j] *= scale;
+      store<V>(out + i, e + k);
     });
   }
 };
@@ -78,16 +223,41 @@ struct SoftmaxBackward {
   T* grad_x;        // [rows, cols]; may be grad_y
   const T* grad_y;  // [rows, cols]
   const T* y;       // [rows, cols]
-  i64 rows, cols;
+  RowTeams teams;
 
   template <Block B>
   MG_HD void operator()(B& block) const {
-    for_block_rows(block, rows, [&](i64 r) {
+    const i64 cols = teams.cols;
+    if constexpr (B::packets)
+      if (for_held_rows<T>(block, teams, is_packet_aligned(y) && is_packet_aligned(grad_y) && is_packet_aligned(grad_x),
+                           [&](auto width, auto held, auto& team, i64 r, i64 n) {
+                             row<width, held>(team, grad_x + r * cols, grad_y + r * cols, y + r * cols, n);
+                           }))
+        return;
+    for_block_rows(block, teams, [&](auto& team, i64 r, i64 n) {
       const T *g = grad_y + r * cols, *p = y + r * cols;
       T* out = grad_x + r * cols;
-      const float dot = detail::row_reduce(block, cols, 0.f, Sum{}, [=](i64 c) { return float(g[c]) * float(p[c]); });
+      const float dot = detail::row_reduce(team, n, 0.f, Sum{}, [=](i64 c) { return float(g[c]) * float(p[c]); });
 #pragma GCC ivdep
-      for (i64 c = block.rank(); c < cols; c += block.size()) out[c] = T(float(p[c]) * (float(g[c]) - dot));
+      for (i64 c = team.rank(); c < n; c += team.size()) out[c] = T(value(float(p[c]), float(g[c]), dot));
+    });
+  }
+
+ private:
+  MG_HD static float value(float p, float g, float dot) { return p * (g - dot); }
+
+  template <int V, int Held, class Team>
+  MG_HD static void row(Team& team, T* out, const T* grad, const T* probability, i64 n) {
+    const HeldRow<T, V, Held> g(team, grad, n), p(team, probability, n);
+    float dot = 0.f;
+    g.each([&](auto k, int) {
+      for (int j = 0; j < V; ++j) dot += g[k + j] * p[k + j];
+    });
+    dot = team.reduce(dot, Sum{});
+    g.each([&](auto k, int i) {
+      float d[V];
+      for (int j = 0; j < V; ++j) d[j] = value(p[k + j], g[k + j], dot);
+      store<V>(out + i, d);
     });
   }
 };
