@@ -5,7 +5,7 @@
 //
 // On a GPU a row belongs to a team of threads: 1 to 32 lanes of a warp for up to 512 columns, which need no barrier, a whole
 // block for more. The team loads its row once, all packets before the first use, and holds it in registers; a row that is too
-// long for that (over 4,096 columns, over 256 where rows do not begin at multiples of 16 bytes) takes the passes of the CPU.
+// long for that (over 4,096 columns, over 128 where rows do not begin at multiples of 16 bytes) takes the passes of the CPU.
 //
 // On the CPU a reduction over the row would not vectorise (g++ does not reassociate floats), so the one thread keeps `lanes`
 // partial results side by side; they are combined in a fixed order.
@@ -38,8 +38,8 @@ RowTeams row_teams(i64 rows, i64 cols) {
     const i64 packets = (cols + packet_elements<T> - 1) / packet_elements<T>;
     return {rows, cols, 1, 0, int(std::clamp<i64>((packets + 31) / 32 * 32, 64, 256))};
   }
-  int lanes = 1;  // a thread gets about eight elements
-  while (lanes < 32 && 8 * lanes < cols) lanes *= 2;
+  int lanes = 1;  // a thread gets about four elements
+  while (lanes < 32 && 4 * lanes < cols) lanes *= 2;
   return {rows, cols, 128 / lanes, lanes, 128};
 }
 
@@ -126,46 +126,40 @@ MG_HD void unrolled(F&& f) {
   (std::make_integer_sequence<int, N / Step>{});
 }
 
-// A thread's share of a row of T in registers: up to `Held` elements, in packets of V. Elements beyond the row do not exist.
+// A thread's share of a row of n elements: f(k, i) says that its elements k, ... k + V - 1 are i, ... i + V - 1 of the row.
+template <int V, int Held, class Team, class F>
+MG_HD void for_held(const Team& team, i64 n, F&& f) {
+  const int first = team.rank() * V, step = team.size() * V;
+  unrolled<Held, V>([&](auto k) {
+    if (const int i = first + k / V * step; i < int(n)) f(k, i);
+  });
+}
+
+// That share of a row of T in registers. Elements beyond the row do not exist.
 template <class T, int V, int Held>
 class HeldRow {
  public:
   template <class Team>
-  MG_HD HeldRow(const Team& team, const T* row, i64 n) : first_(team.rank() * V), step_(team.size() * V), n_(int(n)) {
-    unrolled<Held, V>([&](auto k) {
-      if (at(k) < n_) packet_[k / V] = *reinterpret_cast<const Packet<T, V>*>(row + at(k));
-    });
-  }
-  // f(k, i): the thread's elements k, ... k + V - 1 are i, ... i + V - 1 of the row.
-  template <class F>
-  MG_HD void each(F f) const {
-    unrolled<Held, V>([&](auto k) {
-      if (at(k) < n_) f(k, at(k));
-    });
+  MG_HD HeldRow(const Team& team, const T* row, i64 n) {
+    for_held<V, Held>(team, n, [&](auto k, int i) { packet_[k / V] = *reinterpret_cast<const Packet<T, V>*>(row + i); });
   }
   MG_HD float operator[](int k) const { return float(packet_[k / V].element[k % V]); }
 
  private:
-  MG_HD int at(int k) const { return first_ + k / V * step_; }
-
   Packet<T, V> packet_[Held / V];
-  int first_, step_, n_;
 };
 
-// for_block_rows on a GPU with f(width, held, team, r, n), if the teams can hold their rows: in packets, or a few elements one by
-// one where rows do not begin at packets. False, and nothing done, if they cannot. The choice is made here, outside the loop over
-// rows, so that the registers of one way are free for the other.
+// f(width, held) if a block's teams can hold their rows: in packets, or a few elements one by one where rows do not begin at
+// packets. False, and nothing done, if they cannot. f has the loop over rows, so that the registers of one way are free for the
+// other.
 template <class T, class B, class F>
-MG_HD bool for_held_rows(B& block, const RowTeams& teams, bool aligned, F f) {
-  constexpr int V = packet_elements<T>, few = 8;  // more single elements would take more registers for addresses than for values
+MG_HD bool with_held_rows(B& block, const RowTeams& teams, bool aligned, F f) {
+  constexpr int V = packet_elements<T>, few = 4;  // single elements take more registers for addresses than for values
   const i64 threads = teams.lanes ? teams.lanes : block.size();
-  const auto run = [&](auto width, auto held) {
-    for_block_rows(block, teams, [&](auto& team, i64 r, i64 n) { f(width, held, team, r, n); });
-  };
   using std::integral_constant;
   if (aligned && teams.cols % V == 0 && teams.cols <= held_elements * threads)
-    run(integral_constant<int, V>{}, integral_constant<int, held_elements>{});
-  else if (teams.cols <= few * threads) run(integral_constant<int, 1>{}, integral_constant<int, few>{});
+    f(integral_constant<int, V>{}, integral_constant<int, held_elements>{});
+  else if (teams.cols <= few * threads) f(integral_constant<int, 1>{}, integral_constant<int, few>{});
   else return false;
   return true;
 }
@@ -182,9 +176,8 @@ struct Softmax {
   MG_HD void operator()(B& block) const {
     const i64 cols = teams.cols;
     if constexpr (B::packets)
-      if (for_held_rows<T>(
-              block, teams, is_packet_aligned(x) && is_packet_aligned(y),
-              [&](auto width, auto held, auto& team, i64 r, i64 n) { row<width, held>(team, y + r * cols, x + r * cols, n); }))
+      if (with_held_rows<T>(block, teams, is_packet_aligned(x) && is_packet_aligned(y),
+                            [&](auto width, auto held) { held_rows<width, held>(block); }))
         return;
     float* e = block.template shared<float>(cols);  // each thread owns its columns
     for_block_rows(block, teams.whole_blocks(), [&](auto& team, i64 r, i64 n) {
@@ -199,21 +192,23 @@ struct Softmax {
   }
 
  private:
-  template <int V, int Held, class Team>
-  MG_HD static void row(Team& team, T* out, const T* in, i64 n) {
-    const HeldRow<T, V, Held> row(team, in, n);
-    float e[Held], top = -INFINITY, sum = 0.f;
-    row.each([&](auto k, int) {
-      for (int j = 0; j < V; ++j) top = Max{}(top, row[k + j]);
-    });
-    top = team.reduce(top, Max{});
-    row.each([&](auto k, int) {
-      for (int j = 0; j < V; ++j) sum += e[k + j] = exp_f32(row[k + j] - top);
-    });
-    const float scale = 1.f / team.reduce(sum, Sum{});
-    row.each([&](auto k, int i) {
-      for (int j = 0; j < V; ++j) e[k + j] *= scale;
-      store<V>(out + i, e + k);
+  template <int V, int Held, class B>
+  MG_HD void held_rows(B& block) const {
+    for_block_rows(block, teams, [&](auto& team, i64 r, i64 n) {
+      const HeldRow<T, V, Held> in(team, x + r * teams.cols, n);
+      float e[Held], top = -INFINITY, sum = 0.f;
+      for_held<V, Held>(team, n, [&](auto k, int) {
+        for (int j = 0; j < V; ++j) top = Max{}(top, in[k + j]);
+      });
+      top = team.reduce(top, Max{});
+      for_held<V, Held>(team, n, [&](auto k, int) {
+        for (int j = 0; j < V; ++j) sum += e[k + j] = exp_f32(in[k + j] - top);
+      });
+      const float scale = 1.f / team.reduce(sum, Sum{});
+      for_held<V, Held>(team, n, [&](auto k, int c) {
+        for (int j = 0; j < V; ++j) e[k + j] *= scale;
+        store<V>(y + r * teams.cols + c, e + k);
+      });
     });
   }
 };
@@ -229,10 +224,8 @@ struct SoftmaxBackward {
   MG_HD void operator()(B& block) const {
     const i64 cols = teams.cols;
     if constexpr (B::packets)
-      if (for_held_rows<T>(block, teams, is_packet_aligned(y) && is_packet_aligned(grad_y) && is_packet_aligned(grad_x),
-                           [&](auto width, auto held, auto& team, i64 r, i64 n) {
-                             row<width, held>(team, grad_x + r * cols, grad_y + r * cols, y + r * cols, n);
-                           }))
+      if (with_held_rows<T>(block, teams, is_packet_aligned(y) && is_packet_aligned(grad_y) && is_packet_aligned(grad_x),
+                            [&](auto width, auto held) { held_rows<width, held>(block); }))
         return;
     for_block_rows(block, teams, [&](auto& team, i64 r, i64 n) {
       const T *g = grad_y + r * cols, *p = y + r * cols;
@@ -246,18 +239,20 @@ struct SoftmaxBackward {
  private:
   MG_HD static float value(float p, float g, float dot) { return p * (g - dot); }
 
-  template <int V, int Held, class Team>
-  MG_HD static void row(Team& team, T* out, const T* grad, const T* probability, i64 n) {
-    const HeldRow<T, V, Held> g(team, grad, n), p(team, probability, n);
-    float dot = 0.f;
-    g.each([&](auto k, int) {
-      for (int j = 0; j < V; ++j) dot += g[k + j] * p[k + j];
-    });
-    dot = team.reduce(dot, Sum{});
-    g.each([&](auto k, int i) {
-      float d[V];
-      for (int j = 0; j < V; ++j) d[j] = value(p[k + j], g[k + j], dot);
-      store<V>(out + i, d);
+  template <int V, int Held, class B>
+  MG_HD void held_rows(B& block) const {
+    for_block_rows(block, teams, [&](auto& team, i64 r, i64 n) {
+      const HeldRow<T, V, Held> g(team, grad_y + r * teams.cols, n), p(team, y + r * teams.cols, n);
+      float dot = 0.f;
+      for_held<V, Held>(team, n, [&](auto k, int) {
+        for (int j = 0; j < V; ++j) dot += g[k + j] * p[k + j];
+      });
+      dot = team.reduce(dot, Sum{});
+      for_held<V, Held>(team, n, [&](auto k, int c) {
+        float d[V];
+        for (int j = 0; j < V; ++j) d[j] = value(p[k + j], g[k + j], dot);
+        store<V>(grad_x + r * teams.cols + c, d);
+      });
     });
   }
 };

@@ -75,6 +75,18 @@ std::vector<DeviceCase> group_norm_cases() {
        [] {
          return layer_norm_both_ways<D, float>({9, 320}, false);
        }},
+      {"layer norm, 301 channels", 2e-5,
+       [] {
+         return layer_norm_both_ways<D, float>({70, 301}, true);
+       }},
+      {"layer norm, 1,280 channels", 2e-5,
+       [] {
+         return layer_norm_both_ways<D, float>({3, 1280}, true);
+       }},
+      {"layer norm, 520 channels, bf16", 0.05,
+       [] {
+         return layer_norm_both_ways<D, bf16>({5, 520}, true);
+       }},
       {"layer norm, bf16", 0.05,
        [] {
          return layer_norm_both_ways<D, bf16>({10, 64}, true);
