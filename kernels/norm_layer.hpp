@@ -129,13 +129,6 @@ struct LayerNormBackward {
   }
 
  private:
-  struct Pair {
-    float level, slope;
-  };
-  struct AddPairs {
-    MG_HD Pair operator()(Pair a, Pair b) const { return {a.level + b.level, a.slope + b.slope}; }
-  };
-
   template <int V, int Held, class B>
   MG_HD void held_rows(B& block, float* for_gamma, float* for_beta) const {
     const i64 cols = teams.cols;
@@ -143,7 +136,7 @@ struct LayerNormBackward {
     for_block_rows(block, teams, [&](auto& team, i64 r, i64 n) {
       const HeldRow<T, V, Held> g(team, grad_y + r * cols, n), in(team, x + r * cols, n);
       const float m = mean[r], s = rstd[r], scale = 1.f / float(cols);
-      Pair sums{0.f, 0.f};
+      detail::Pair sums{0.f, 0.f};
       for_held<V, Held>(team, n, [&](auto k, int c) {
         float weight[V];
         load<V>(weight, gamma + c);
@@ -151,13 +144,13 @@ struct LayerNormBackward {
           const float h = (in[k + j] - m) * s;
           of_gamma[k + j] += g[k + j] * h;
           of_beta[k + j] += g[k + j];
-          sums.level += g[k + j] * weight[j];
-          sums.slope += g[k + j] * weight[j] * h;
+          sums.first += g[k + j] * weight[j];
+          sums.second += g[k + j] * weight[j] * h;
         }
       });
       if (!grad_x) return;
-      sums = team.reduce(sums, AddPairs{});
-      const float level = scale * sums.level, slope = scale * sums.slope;
+      sums = team.reduce(sums, detail::AddPairs{});
+      const float level = scale * sums.first, slope = scale * sums.second;
       for_held<V, Held>(team, n, [&](auto k, int c) {
         float weight[V], d[V];
         load<V>(weight, gamma + c);

@@ -117,6 +117,14 @@ MG_HD float row_reduce(Team& team, i64 n, float start, Op op, F f) {
   }
 }
 
+// Two sums in one reduction.
+struct Pair {
+  float first, second;
+};
+struct AddPairs {
+  MG_HD Pair operator()(Pair a, Pair b) const { return {a.first + b.first, a.second + b.second}; }
+};
+
 }  // namespace detail
 
 // f(k), k = 0, Step, 2 Step, ... below N, as compile-time constants: arrays that only such k index stay in registers.
