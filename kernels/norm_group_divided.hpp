@@ -50,9 +50,11 @@ struct GroupTiles {
     i64 sums;            // first element in [samples, chunks, channels]
   };
   MG_HD Place place(i64 id) const {
-    const i64 per_chunk = tiles[0] + tiles[1], tile_id = id % per_chunk, chunk = id / per_chunk % chunks;
+    // 32 bits, as many as a launch has blocks: a division of 64 takes a GPU a hundred cycles.
+    const u32 per_chunk = u32(tiles[0] + tiles[1]), all_chunks = u32(id) / per_chunk;
+    const i64 tile_id = u32(id) % per_chunk, chunk = all_chunks % u32(chunks);
     Place at;
-    at.sample = id / per_chunk / chunks;
+    at.sample = all_chunks / u32(chunks);
     at.chunk = chunk;
     at.rows = chunk_rows(chunk);
     at.part = tile_id < tiles[0] ? 0 : 1;
@@ -163,13 +165,14 @@ struct ChannelParameters {
   float center[V], scale[V], shift[V];
 };
 
-// f(j, g) for the channels column + j, j < V, with their group.
-template <int V, class F>
-MG_HD void for_channel_groups(i64 column, i64 per_group, F f) {
+// use(j, load(g)) for the channels column + j, j < V, of group g. A group is loaded once, not once a channel.
+template <int V, class Load, class Use>
+MG_HD void for_channel_groups(i64 column, i64 per_group, Load load, Use use) {
   int g = int(column) / int(per_group), left = int(per_group) - int(column) % int(per_group);
+  Pair of_group = load(g);
   for (int j = 0; j < V; ++j) {
-    f(j, g);
-    if (--left == 0) left = int(per_group), ++g;
+    use(j, of_group);
+    if (--left == 0 && j + 1 < V) left = int(per_group), of_group = load(++g);
   }
 }
 
@@ -241,7 +244,7 @@ struct GroupStatistics {
     const i64 channels = tiles.grid.channels;
     const int per_group = int(tiles.grid.group_channels());
     for_block_rows(block, teams, [&](auto& team, i64 group, i64 n) {
-      const i64 sample = group / tiles.grid.groups, first = group % tiles.grid.groups * per_group;
+      const i64 sample = u32(group) / u32(tiles.grid.groups), first = u32(group) % u32(tiles.grid.groups) * per_group;
       Moments all{0.f, 0.f, 0.f};
       for (int i = team.rank(); i < n; i += team.size()) {
         const i64 chunk = i / per_group, c = first + i % per_group, at = (sample * tiles.chunks + chunk) * channels + c;
@@ -277,16 +280,26 @@ struct GroupParameters {
   const float* gamma;  // [channels]
   const float* beta;   // [channels]
 
+  MG_HD bool is_packet_aligned() const {
+    return mindgap::is_packet_aligned(row) && mindgap::is_packet_aligned(gamma) && mindgap::is_packet_aligned(beta);
+  }
   // Of the channels column ... column + V - 1.
   template <int V>
   MG_HD detail::ChannelParameters<V> of(const GroupGrid& grid, i64 sample, i64 column) const {
     detail::ChannelParameters<V> p;
-    detail::for_channel_groups<V>(column, grid.group_channels(), [&](int j, int g) {
-      const float added = row ? float(row[sample * grid.channels + column + j]) : 0.f;
-      p.center[j] = mean[sample * grid.groups + g] - added;
-      p.scale[j] = rstd[sample * grid.groups + g] * gamma[column + j];
-      p.shift[j] = beta[column + j];
-    });
+    float added[V] = {}, weight[V];
+    if (row) load<V>(added, row + sample * grid.channels + column);
+    load<V>(weight, gamma + column);
+    load<V>(p.shift, beta + column);
+    detail::for_channel_groups<V>(
+        column, grid.group_channels(),
+        [=, this](int g) {
+          return detail::Pair{mean[sample * grid.groups + g], rstd[sample * grid.groups + g]};
+        },
+        [&](int j, detail::Pair of_group) {
+          p.center[j] = of_group.first - added[j];
+          p.scale[j] = of_group.second * weight[j];
+        });
     return p;
   }
 };
@@ -300,7 +313,9 @@ struct GroupApply {
 
   template <Block B>
   MG_HD void operator()(B& block) const {
-    detail::with_width<T>(block, tiles.packed<T>() && is_packet_aligned(x[0]) && is_packet_aligned(x[1]) && is_packet_aligned(y),
+    detail::with_width<T>(block,
+                          tiles.packed<T>() && is_packet_aligned(x[0]) && is_packet_aligned(x[1]) && is_packet_aligned(y) &&
+                              parameters.is_packet_aligned(),
                           [&](auto width) { run<width>(block); });
   }
 
@@ -343,9 +358,10 @@ struct GroupReduce {
   template <Block B>
   MG_HD void operator()(B& block) const {
     // Four channels a thread: with eight, parameters and sums take so many registers that too few threads are left.
-    detail::with_width<float>(
-        block, tiles.packed<T>() && is_packet_aligned(x[0]) && is_packet_aligned(x[1]) && is_packet_aligned(grad_y),
-        [&](auto width) { run<width>(block); });
+    detail::with_width<float>(block,
+                              tiles.packed<T>() && is_packet_aligned(x[0]) && is_packet_aligned(x[1]) &&
+                                  is_packet_aligned(grad_y) && parameters.is_packet_aligned(),
+                              [&](auto width) { run<width>(block); });
   }
 
  private:
@@ -409,7 +425,7 @@ struct GroupSlopes {
   MG_HD void operator()(B& block) const {
     const i64 channels = tiles.grid.channels, per_group = tiles.grid.group_channels();
     for_block_rows(block, teams, [&](auto& team, i64 group, i64 n) {
-      const i64 sample = group / tiles.grid.groups, first = group % tiles.grid.groups * per_group;
+      const i64 sample = u32(group) / u32(tiles.grid.groups), first = u32(group) % u32(tiles.grid.groups) * per_group;
       const float s = rstd[group], m = float(per_group * tiles.grid.rows);
       detail::Pair all{0.f, 0.f};
       for (i64 i = team.rank(); i < n; i += team.size()) {
@@ -455,7 +471,7 @@ struct GroupBackward {
   MG_HD void operator()(B& block) const {
     detail::with_width<T>(block,
                           tiles.packed<T>() && is_packet_aligned(x[0]) && is_packet_aligned(x[1]) && is_packet_aligned(grad_y) &&
-                              is_packet_aligned(grad_x[0]) && is_packet_aligned(grad_x[1]),
+                              parameters.is_packet_aligned() && is_packet_aligned(grad_x[0]) && is_packet_aligned(grad_x[1]),
                           [&](auto width) { run<width>(block); });
   }
 
@@ -474,10 +490,13 @@ struct GroupBackward {
     detail::for_tile_columns<V>(block, at.channels, [&](int c, int lane, int lanes) {
       const auto p = parameters.template of<V>(grid, at.sample, at.column + c);
       float l[V], k[V];
-      detail::for_channel_groups<V>(at.column + c, grid.group_channels(), [&](int j, int g) {
-        l[j] = level[at.sample * grid.groups + g];
-        k[j] = slope[at.sample * grid.groups + g];
-      });
+      detail::for_channel_groups<V>(
+          at.column + c, grid.group_channels(),
+          [=, this](int g) {
+            const i64 i = at.sample * tiles.grid.groups + g;
+            return detail::Pair{level[i], slope[i]};
+          },
+          [&](int j, detail::Pair of_group) { l[j] = of_group.first, k[j] = of_group.second; });
       detail::for_rows_ahead<Values, 2>(
           lane, at.rows, lanes,
           [&](i64 r, Values& v) {
