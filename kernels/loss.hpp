@@ -6,15 +6,14 @@
 // The target of a row is a class (labels) or a distribution (targets). A label that is no class makes the row's loss and gradient
 // NaN, so that the check of the loss that every training has finds it; no kernel reads beyond a row because of it.
 //
-//   CrossEntropy            reads x            sizeof(T) bytes an element, and again two times from the first-level cache: rows
-//   of
-//                                              classes are short (RowTeams in softmax.hpp)
+//   CrossEntropy            reads x                     sizeof(T) bytes an element; twice more from the first-level cache
 //   CrossEntropyBackward    reads x, writes grad_x      2 sizeof(T)
 //   SquaredError            reads x and y               2 sizeof(T)
 //   ArgMax, LabelRank       read x                      sizeof(T)
 #pragma once
 
-#include <mindgap/kernels/softmax.hpp>
+#include <mindgap/core/math.hpp>
+#include <mindgap/kernels/rows.hpp>
 
 namespace mindgap {
 

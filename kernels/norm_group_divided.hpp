@@ -21,8 +21,7 @@
 #pragma once
 
 #include <mindgap/kernels/norm_group.hpp>
-#include <mindgap/kernels/packet.hpp>
-#include <mindgap/kernels/softmax.hpp>
+#include <mindgap/kernels/rows.hpp>
 
 namespace mindgap {
 
@@ -104,7 +103,8 @@ namespace detail {
 // f(width) with the elements of a packet, or 1 where rows do not begin at multiples of 16 bytes.
 template <class T, class B, class F>
 MG_HD void with_width(B&, bool aligned, F f) {
-  if (B::packets && aligned) f(std::integral_constant < int, B::packets ? packet_elements<T> : 1 > {});
+  constexpr int V = B::packets ? packet_elements<T> : 1;
+  if (aligned) f(std::integral_constant<int, V>{});
   else f(std::integral_constant<int, 1>{});
 }
 

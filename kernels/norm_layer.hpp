@@ -7,12 +7,13 @@
 // With h = (x - mean) * rstd and means over the row:
 //   grad_x = rstd (g gamma - mean(g gamma) - h mean(g gamma h))      grad_gamma = sum over rows of g h, grad_beta of g
 //
-// On a GPU a team of threads (softmax.hpp) holds a row in registers between its passes; in the backward the threads' sums for
+// On a GPU a team of threads (rows.hpp) holds a row in registers between its passes; in the backward the threads' sums for
 // gamma and beta stay in registers over all rows of a block as well. On the CPU, and for rows too long for that, a row stays in
 // the first-level cache over its passes.
 #pragma once
 
-#include <mindgap/kernels/softmax.hpp>
+#include <mindgap/core/math.hpp>
+#include <mindgap/kernels/rows.hpp>
 
 namespace mindgap {
 
