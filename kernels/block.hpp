@@ -51,6 +51,8 @@ concept Block = requires(B& block, float value) {
   { B::packets } -> std::convertible_to<bool>;        // whether threads should move 16 bytes at a time (packet.hpp)
   block.sync();                                       // barrier; every thread of the block must reach it
   { block.reduce(value, Sum{}) } -> std::same_as<float>;     // over all threads, the result in each; includes barriers
+  { block.reduce(value, Sum{}, 8) } -> std::same_as<float>;  // over groups of 1, 2, 4, ... 32 neighbouring threads; every
+                                                             // thread of the block must reach it, but it is no barrier
   { block.template shared<float>(i64(1)) } -> std::same_as<float*>;  // the same pointer in each thread, uninitialised
 };
 // clang-format on
@@ -76,7 +78,7 @@ class SerialBlock {
   static constexpr bool packets = false;  // the compiler makes vectors of a plain loop
   MG_HD void sync() const {}
   template <class T, class Op>
-  MG_HD T reduce(T value, Op) const {
+  MG_HD T reduce(T value, Op, int /*lanes*/ = 1) const {
     return value;
   }
   template <class T>

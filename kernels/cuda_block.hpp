@@ -2,7 +2,8 @@
 //
 // reduce: a tree of shuffles inside each warp, then every thread combines the warps' values in order, so the result has
 // the same bits in each thread and in each run. One barrier a reduction: two sets of slots take turns, and the barrier
-// of the next reduction frees the set of this one.
+// of the next reduction frees the set of this one. Over groups of lanes: a butterfly of shuffles that combines neighbours,
+// the lower one's value first, so that all lanes get the same bits.
 //
 // shared: pieces of the dynamic shared memory, one after the other, each aligned to shared_alignment.
 #pragma once
@@ -25,7 +26,8 @@ class CudaBlock {
   // T is any plain struct of whole 32-bit words.
   template <class T, class Op>
   __device__ T reduce(T value, Op op) {
-    for (int offset = 16; offset > 0; offset /= 2) value = op(value, shuffle_down(value, offset));
+    for (int offset = 16; offset > 0; offset /= 2)
+      value = op(value, shuffle(value, [=](u32 word) { return __shfl_down_sync(all_lanes, word, unsigned(offset)); }));
     __shared__ alignas(T) unsigned char slots[2][32 * sizeof(T)];
     T* warp_values = reinterpret_cast<T*>(slots[turn_]);
     turn_ ^= 1;
@@ -33,6 +35,15 @@ class CudaBlock {
     __syncthreads();
     value = warp_values[0];
     for (int warp = 1; warp < size() / 32; ++warp) value = op(value, warp_values[warp]);
+    return value;
+  }
+
+  template <class T, class Op>
+  __device__ T reduce(T value, Op op, int lanes) {
+    for (int offset = 1; offset < lanes; offset *= 2) {
+      const T other = shuffle(value, [=](u32 word) { return __shfl_xor_sync(all_lanes, word, offset); });
+      value = rank() & offset ? op(other, value) : op(value, other);
+    }
     return value;
   }
 
@@ -45,13 +56,16 @@ class CudaBlock {
   }
 
  private:
-  template <class T>
-  __device__ static T shuffle_down(T value, int offset) {
+  static constexpr u32 all_lanes = 0xffffffffu;
+
+  // The value of another lane; f exchanges one word.
+  template <class T, class F>
+  __device__ static T shuffle(T value, F f) {
     static_assert(sizeof(T) % 4 == 0, "mindgap: reduce takes values of whole 32-bit words; widen to float or i32 first");
     struct Words {
       u32 word[sizeof(T) / 4];
     } words = bit_cast<Words>(value);
-    for (u32& word : words.word) word = __shfl_down_sync(0xffffffffu, word, unsigned(offset));
+    for (u32& word : words.word) word = f(word);
     return bit_cast<T>(words);
   }
 

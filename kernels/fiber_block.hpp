@@ -10,7 +10,8 @@
 //
 // A missing barrier shows as a wrong result: shared memory is poisoned (NaN, or huge values of either sign, by the seed)
 // before each block, and another order of threads reads other stale values. So a test runs several seeds and block sizes
-// and compares with the serial executor (tests/emulate.hpp). A reduction combines in the order of CudaBlock.
+// and compares with the serial executor (tests/emulate.hpp). A reduction combines in the order of CudaBlock; one over groups
+// of lanes is a barrier here, where CUDA lets the groups go on by themselves.
 //
 // What it leaves out: memory ordering, bank conflicts, warps in lockstep. About 40 ns a switch.
 #pragma once
@@ -156,23 +157,44 @@ class FiberTeam {
     if (failure_) throw Abandoned{};
   }
 
-  template <class T, class Op>
-  T reduce(int rank, T value, Op op, std::source_location where) {
+  // combine(values) replaces the values of all threads by their results.
+  template <class T, class Combine>
+  T exchange(int rank, T value, std::source_location where, Combine combine) {
     threads_[size_t(rank)].value = &value;
     wait(rank, "reduce", where);
     if (!reduced_) {  // the first to go on; all others still wait with their values in place
       reduced_ = true;
+      std::vector<T> values;
+      for (Thread& thread : threads_) values.push_back(*static_cast<T*>(thread.value));
+      combine(values);
+      for (size_t i = 0; i < values.size(); ++i) *static_cast<T*>(threads_[i].value) = values[i];
+    }
+    return value;
+  }
+
+  template <class T, class Op>
+  T reduce(int rank, T value, Op op, std::source_location where) {
+    return exchange(rank, value, where, [&](std::vector<T>& tree) {
       const int size = grid_.threads;
-      std::vector<T> tree;
-      for (Thread& thread : threads_) tree.push_back(*static_cast<T*>(thread.value));
       for (int warp = 0; warp < size; warp += 32)
         for (int offset = 16; offset > 0; offset /= 2)
           for (int lane = 0; lane < offset && warp + lane + offset < size; ++lane)
             tree[size_t(warp + lane)] = op(tree[size_t(warp + lane)], tree[size_t(warp + lane + offset)]);
       for (int warp = 32; warp < size; warp += 32) tree[0] = op(tree[0], tree[size_t(warp)]);
-      for (Thread& thread : threads_) *static_cast<T*>(thread.value) = tree[0];
-    }
-    return value;
+      std::fill(tree.begin() + 1, tree.end(), tree[0]);
+    });
+  }
+
+  template <class T, class Op>
+  T reduce_groups(int rank, T value, Op op, int lanes, std::source_location where) {
+    if (lanes < 1 || lanes > 32 || 32 % lanes || grid_.threads % lanes)
+      throw Error(text("fibers: a reduction over groups of ", lanes, " threads"),
+                  lines({{"remedy", "use 1, 2, 4, 8, 16 or 32, which divide the threads of a block"}}), where);
+    return exchange(rank, value, where, [&](std::vector<T>& values) {
+      for (int offset = 1; offset < lanes; offset *= 2)
+        for (size_t i = 0; i < values.size(); ++i)
+          if (const size_t other = i ^ size_t(offset); i < other) values[i] = values[other] = op(values[i], values[other]);
+    });
   }
 
   std::byte* shared(int rank, i64 bytes, std::source_location where) {
@@ -316,6 +338,10 @@ class FiberBlock {
   template <class T, class Op>
   T reduce(T value, Op op, std::source_location where = std::source_location::current()) const {
     return team_->reduce(rank_, value, op, where);
+  }
+  template <class T, class Op>
+  T reduce(T value, Op op, int lanes, std::source_location where = std::source_location::current()) const {
+    return team_->reduce_groups(rank_, value, op, lanes, where);
   }
   template <class T>
   T* shared(i64 count, std::source_location where = std::source_location::current()) const {

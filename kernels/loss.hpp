@@ -3,10 +3,17 @@
 // Cross-entropy with label smoothing (Szegedy et al., "Rethinking the Inception architecture", 2016, section 7), as torch:
 //   q = (1 - smoothing) target + smoothing / K,    loss = -sum_k q_k log p_k,    log p_k = x_k - log sum_j exp x_j
 //   d loss / d x_k = p_k sum_j q_j - q_k
-// The target of a row is a class (labels) or a distribution (targets).
+// The target of a row is a class (labels) or a distribution (targets). A label that is no class makes the row's loss and gradient
+// NaN, so that the check of the loss that every training has finds it; no kernel reads beyond a row because of it.
+//
+//   CrossEntropy            reads x                     sizeof(T) bytes an element; twice more from the first-level cache
+//   CrossEntropyBackward    reads x, writes grad_x      2 sizeof(T)
+//   SquaredError            reads x and y               2 sizeof(T)
+//   ArgMax, LabelRank       read x                      sizeof(T)
 #pragma once
 
-#include <mindgap/kernels/softmax.hpp>
+#include <mindgap/core/math.hpp>
+#include <mindgap/kernels/rows.hpp>
 
 namespace mindgap {
 
@@ -22,6 +29,7 @@ struct ClassTargets {
     const float target = labels ? (labels[r] == k ? 1.f : 0.f) : float(targets[r * classes + k]);
     return (1.f - smoothing) * target + smoothing / float(classes);
   }
+  MG_HD bool has_class(i64 r, i64 classes) const { return !labels || (labels[r] >= 0 && labels[r] < classes); }
 };
 
 // loss[r] and normaliser[r] = (max x, log sum_j exp(x[r, j] - max x)), with log p_k = (x_k - max) - log: kept apart, for their
@@ -32,21 +40,22 @@ struct CrossEntropy {
   float* normaliser;  // [rows, 2]
   const T* x;         // [rows, classes]
   ClassTargets<T> q;
-  i64 rows, classes;
+  RowTeams teams;  // of [rows, classes]
 
   template <Block B>
   MG_HD void operator()(B& block) const {
-    for_block_rows(block, rows, [&](i64 r) {
+    const i64 classes = teams.cols;
+    for_block_rows(block, teams, [&](auto& team, i64 r, i64 n) {
       const T* in = x + r * classes;
-      const float top = detail::row_reduce(block, classes, -INFINITY, Max{}, [=](i64 k) { return float(in[k]); });
-      const float sum = detail::row_reduce(block, classes, 0.f, Sum{}, [=](i64 k) { return exp_f32(float(in[k]) - top); });
+      const float top = detail::row_reduce(team, n, -INFINITY, Max{}, [=](i64 k) { return float(in[k]); });
+      const float sum = detail::row_reduce(team, n, 0.f, Sum{}, [=](i64 k) { return exp_f32(float(in[k]) - top); });
       const float log_total = log_f32(sum);
-      const float value = detail::row_reduce(block, classes, 0.f, Sum{}, [=, this](i64 k) {
+      const float value = detail::row_reduce(team, n, 0.f, Sum{}, [=, this](i64 k) {
         const float weight = q.at(r, k, classes);
         return weight > 0.f ? weight * (log_total - (float(in[k]) - top)) : 0.f;  // 0 * infinity is 0 here
       });
-      if (block.rank() == 0) {
-        loss[r] = value;
+      if (team.rank() == 0 && n) {
+        loss[r] = q.has_class(r, classes) ? value : NAN;
         normaliser[2 * r] = top;
         normaliser[2 * r + 1] = log_total;
       }
@@ -62,16 +71,18 @@ struct CrossEntropyBackward {
   const float* normaliser;  // [rows, 2]
   const T* x;               // [rows, classes]
   ClassTargets<T> q;
-  i64 rows, classes;
+  RowTeams teams;  // of [rows, classes]
   float scale;
 
   template <Block B>
   MG_HD void operator()(B& block) const {
-    const float g = scale * grad_loss[0];
-    for_block_rows(block, rows, [&](i64 r) {
-      const float mass = detail::row_reduce(block, classes, 0.f, Sum{}, [=, this](i64 k) { return q.at(r, k, classes); });
+    const i64 classes = teams.cols;
+    const float slope = scale * grad_loss[0];
+    for_block_rows(block, teams, [&](auto& team, i64 r, i64 n) {
+      const float mass = detail::row_reduce(team, n, 0.f, Sum{}, [=, this](i64 k) { return q.at(r, k, classes); });
       const float top = normaliser[2 * r], log_total = normaliser[2 * r + 1];
-      for (i64 k = block.rank(); k < classes; k += block.size()) {
+      const float g = q.has_class(r, classes) ? slope : NAN;
+      for (i64 k = team.rank(); k < n; k += team.size()) {
         const float p = exp_f32((float(x[r * classes + k]) - top) - log_total);
         grad_x[r * classes + k] = T(g * (p * mass - q.at(r, k, classes)));
       }
@@ -93,10 +104,20 @@ struct SquaredError {
   MG_HD void operator()(B& block) const {
     const i64 begin = block.id() * elements_per_block, left = n - begin;
     const T *a = x + begin, *b = y + begin;
-    const float sum = detail::row_reduce(block, left < elements_per_block ? left : elements_per_block, 0.f, Sum{}, [=](i64 i) {
-      const float d = float(a[i]) - float(b[i]);
-      return d * d;
-    });
+    const i64 count = left < elements_per_block ? left : elements_per_block;
+    const auto square = [](float u, float v) { return (u - v) * (u - v); };
+    float sum = 0.f;
+    if constexpr (B::packets) {
+      for_packets<packet_elements<T>>(block, count, is_packet_aligned(a) && is_packet_aligned(b), [&](auto width, i64 i) {
+        float u[width], v[width];
+        load<width>(u, a + i);
+        load<width>(v, b + i);
+        for (int j = 0; j < width; ++j) sum += square(u[j], v[j]);
+      });
+      sum = block.reduce(sum, Sum{});
+    } else {
+      sum = detail::lane_reduce(count, 0.f, Sum{}, [=](i64 i) { return square(float(a[i]), float(b[i])); });
+    }
     if (block.rank() == 0) partial[block.id()] = sum;
   }
 };
@@ -104,43 +125,46 @@ struct SquaredError {
 // index[r] = the first largest of x[r]
 template <class T>
 struct ArgMax {
-  i64* index;  // [rows]
-  const T* x;  // [rows, classes], below 2^24 of them
-  i64 rows, classes;
+  i64* index;      // [rows]
+  const T* x;      // [rows, classes], below 2^24 of them
+  RowTeams teams;  // of [rows, classes]
 
   template <Block B>
   MG_HD void operator()(B& block) const {
-    for_block_rows(block, rows, [&](i64 r) {
+    const i64 classes = teams.cols;
+    for_block_rows(block, teams, [&](auto& team, i64 r, i64 n) {
       const T* in = x + r * classes;
-      const float top = detail::row_reduce(block, classes, -INFINITY, Max{}, [=](i64 k) { return float(in[k]); });
+      const float top = detail::row_reduce(team, n, -INFINITY, Max{}, [=](i64 k) { return float(in[k]); });
       const float none = -float(classes);  // the first index is the largest negative one
-      const float first =
-          detail::row_reduce(block, classes, none, Max{}, [=](i64 k) { return float(in[k]) == top ? -float(k) : none; });
-      if (block.rank() == 0) index[r] = first > none ? i64(-first) : 0;
+      const float first = detail::row_reduce(team, n, none, Max{}, [=](i64 k) { return float(in[k]) == top ? -float(k) : none; });
+      if (team.rank() == 0 && n) index[r] = first > none ? i64(-first) : 0;
     });
   }
 };
 
 // rank[r] = how many classes come before the label's when x[r] is sorted downwards: 0 is right, below 5 is among the top 5.
-// Equal values count in the order of their classes; a NaN comes before everything, so that it is never counted as right.
+// Equal values count in the order of their classes; a NaN comes before everything, so that it is never counted as right. A label
+// that is no class comes after all of them: its rank is the number of classes.
 template <class T>
 struct LabelRank {
   i32* rank;          // [rows]
   const T* x;         // [rows, classes], below 2^24 of them
   const i64* labels;  // [rows]
-  i64 rows, classes;
+  RowTeams teams;     // of [rows, classes]
 
   template <Block B>
   MG_HD void operator()(B& block) const {
-    for_block_rows(block, rows, [&](i64 r) {
+    const i64 classes = teams.cols;
+    for_block_rows(block, teams, [&](auto& team, i64 r, i64 n) {
       const T* in = x + r * classes;
-      const i64 label = labels[r];
+      const bool is_class = labels[r] >= 0 && labels[r] < classes;
+      const i64 label = is_class ? labels[r] : 0;
       const float mine = float(in[label]);
-      const float before = detail::row_reduce(block, classes, 0.f, Sum{}, [=](i64 k) {
+      const float before = detail::row_reduce(team, n, 0.f, Sum{}, [=](i64 k) {
         const bool behind = k < label ? float(in[k]) < mine : float(in[k]) <= mine;
         return behind ? 0.f : 1.f;
       });
-      if (block.rank() == 0) rank[r] = before < float(classes) ? i32(before) : i32(classes - 1);
+      if (team.rank() == 0 && n) rank[r] = !is_class ? i32(classes) : before < float(classes) ? i32(before) : i32(classes - 1);
     });
   }
 };

@@ -1,5 +1,6 @@
 // Group norm of x [samples, rows, channels]: y = tail((x - mean) * rstd * gamma + beta) with mean and rstd of each sample
-// and group of channels, and gradients. One block a sample: a sample stays in the cache, so memory sees each pass's tensors once.
+// and group of channels, and gradients. One block a sample: the path of the CPU, where a sample stays in the cache, so memory sees
+// each pass's tensors once. norm_group_divided.hpp is the path of a GPU.
 //
 // x may come in two parts, concatenated along the channels (a U-Net skip); a group may straddle the border. A row
 // [samples, channels] may be added to x before the norm (the time embedding of a residual block); it only shifts the
@@ -11,7 +12,7 @@
 // With m = rows * channels / groups elements in a group, and sums over it:
 //   grad_beta = sum over rows of dz       grad_gamma = rstd * sum over rows of dz (x - mean)
 //   grad_x = rstd gamma dz - rstd sum(gamma dz) / m - (x - mean) rstd^3 sum(gamma dz (x - mean)) / m
-// What it leaves out: a sample is never divided, so a batch smaller than the machine leaves cores idle.
+// What it leaves out: a sample is never divided, so a batch smaller than the number of cores leaves some idle.
 #pragma once
 
 #include <mindgap/kernels/columns.hpp>

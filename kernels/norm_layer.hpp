@@ -1,45 +1,81 @@
 // Layer norm of rows, y = (x - mean) * rstd * gamma + beta with mean and rstd of each row, and gradients.
 //
-//   LayerNorm            reads x, writes y; a row stays in the first-level cache over its three passes
+//   LayerNorm            reads x, writes y                2 sizeof(T) bytes an element
 //   LayerNormBackward    reads grad_y and x, writes grad_x, and the sums of its rows for gamma and beta
+//                                                         3 sizeof(T), and 8 / rows_per_block for the sums
 //
 // With h = (x - mean) * rstd and means over the row:
 //   grad_x = rstd (g gamma - mean(g gamma) - h mean(g gamma h))      grad_gamma = sum over rows of g h, grad_beta of g
+//
+// On a GPU a team of threads (rows.hpp) holds a row in registers between its passes; in the backward the threads' sums for
+// gamma and beta stay in registers over all rows of a block as well. On the CPU, and for rows too long for that, a row stays in
+// the first-level cache over its passes.
 #pragma once
 
-#include <mindgap/kernels/softmax.hpp>
+#include <mindgap/core/math.hpp>
+#include <mindgap/kernels/rows.hpp>
 
 namespace mindgap {
 
 template <class T>
 struct LayerNorm {
-  static constexpr i64 rows_per_block = 8;
-
   T* y;                // [rows, cols]; may be x
   float* mean;         // [rows]
   float* rstd;         // [rows]
   const T* x;          // [rows, cols]
   const float* gamma;  // [cols]
   const float* beta;   // [cols]
-  i64 rows, cols;
+  RowTeams teams;
   float eps;
 
   template <Block B>
   MG_HD void operator()(B& block) const {
-    const i64 begin = block.id() * rows_per_block;
-    for (i64 r = begin; r < begin + rows_per_block && r < rows; ++r) {
+    const i64 cols = teams.cols;
+    if constexpr (B::packets)
+      if (with_held_rows<T>(block, teams,
+                            is_packet_aligned(x) && is_packet_aligned(y) && is_packet_aligned(gamma) && is_packet_aligned(beta),
+                            [&](auto width, auto held) { held_rows<width, held>(block); }))
+        return;
+    for_block_rows(block, teams.whole_blocks(), [&](auto& team, i64 r, i64 n) {
       const T* in = x + r * cols;
       T* out = y + r * cols;
-      const float m = detail::row_reduce(block, cols, 0.f, Sum{}, [=](i64 c) { return float(in[c]); }) / float(cols);
-      const float square = detail::row_reduce(block, cols, 0.f, Sum{}, [=](i64 c) {
+      const float m = detail::row_reduce(team, n, 0.f, Sum{}, [=](i64 c) { return float(in[c]); }) / float(cols);
+      const float square = detail::row_reduce(team, n, 0.f, Sum{}, [=](i64 c) {
         const float d = float(in[c]) - m;
         return d * d;
       });
-      const float s = 1.f / sqrtf(square / float(cols) + eps);
+      const float s = reciprocal_deviation(square);
 #pragma GCC ivdep
-      for (i64 c = block.rank(); c < cols; c += block.size()) out[c] = T((float(in[c]) - m) * (s * gamma[c]) + beta[c]);
-      if (block.rank() == 0) mean[r] = m, rstd[r] = s;
-    }
+      for (i64 c = team.rank(); c < n; c += team.size()) out[c] = T((float(in[c]) - m) * (s * gamma[c]) + beta[c]);
+      if (team.rank() == 0) mean[r] = m, rstd[r] = s;
+    });
+  }
+
+ private:
+  MG_HD float reciprocal_deviation(float square) const { return 1.f / sqrtf(square / float(teams.cols) + eps); }
+
+  template <int V, int Held, class B>
+  MG_HD void held_rows(B& block) const {
+    for_block_rows(block, teams, [&](auto& team, i64 r, i64 n) {
+      const HeldRow<T, V, Held> in(team, x + r * teams.cols, n);
+      float sum = 0.f, square = 0.f;
+      for_held<V, Held>(team, n, [&](auto k, int) {
+        for (int j = 0; j < V; ++j) sum += in[k + j];
+      });
+      const float m = team.reduce(sum, Sum{}) / float(teams.cols);
+      for_held<V, Held>(team, n, [&](auto k, int) {
+        for (int j = 0; j < V; ++j) square += (in[k + j] - m) * (in[k + j] - m);
+      });
+      const float s = reciprocal_deviation(team.reduce(square, Sum{}));
+      for_held<V, Held>(team, n, [&](auto k, int c) {
+        float weight[V], bias[V], out[V];
+        load<V>(weight, gamma + c);
+        load<V>(bias, beta + c);
+        for (int j = 0; j < V; ++j) out[j] = (in[k + j] - m) * (s * weight[j]) + bias[j];
+        store<V>(y + r * teams.cols + c, out);
+      });
+      if (team.rank() == 0 && n) mean[r] = m, rstd[r] = s;
+    });
   }
 };
 
@@ -53,33 +89,87 @@ struct LayerNormBackward {
   const float* mean;   // [rows]
   const float* rstd;   // [rows]
   const float* gamma;  // [cols]
-  i64 rows, cols, rows_per_block;
+  RowTeams teams;
 
-  MG_HD i64 shared_bytes() const { return 2 * shared_size(cols * i64(sizeof(float))); }
+  MG_HD i64 shared_bytes() const { return 2 * shared_size(teams.cols * i64(sizeof(float))); }
 
   template <Block B>
   MG_HD void operator()(B& block) const {
+    const i64 cols = teams.cols;
     float* __restrict__ for_gamma = block.template shared<float>(cols);  // each thread owns its columns
     float* __restrict__ for_beta = block.template shared<float>(cols);
+    if constexpr (B::packets)
+      if (with_held_rows<T>(
+              block, teams,
+              is_packet_aligned(x) && is_packet_aligned(grad_y) && is_packet_aligned(grad_x) && is_packet_aligned(gamma),
+              [&](auto width, auto held) { held_rows<width, held>(block, for_gamma, for_beta); }))
+        return;
     for (i64 c = block.rank(); c < cols; c += block.size()) for_gamma[c] = for_beta[c] = 0.f;
-    const i64 begin = block.id() * rows_per_block;
-    for (i64 r = begin; r < begin + rows_per_block && r < rows; ++r) {
+    for_block_rows(block, teams.whole_blocks(), [&](auto& team, i64 r, i64 n) {
       const T *g = grad_y + r * cols, *in = x + r * cols;
       const float m = mean[r], s = rstd[r];
 #pragma GCC ivdep
-      for (i64 c = block.rank(); c < cols; c += block.size()) {
+      for (i64 c = team.rank(); c < n; c += team.size()) {
         for_gamma[c] += float(g[c]) * ((float(in[c]) - m) * s);
         for_beta[c] += float(g[c]);
       }
-      if (!grad_x) continue;
+      if (!grad_x) return;
       const float *weight = gamma, scale = 1.f / float(cols);
-      const float level = scale * detail::row_reduce(block, cols, 0.f, Sum{}, [=](i64 c) { return float(g[c]) * weight[c]; });
-      const float slope = scale * detail::row_reduce(block, cols, 0.f, Sum{},
+      const float level = scale * detail::row_reduce(team, n, 0.f, Sum{}, [=](i64 c) { return float(g[c]) * weight[c]; });
+      const float slope = scale * detail::row_reduce(team, n, 0.f, Sum{},
                                                      [=](i64 c) { return float(g[c]) * weight[c] * ((float(in[c]) - m) * s); });
       T* out = grad_x + r * cols;
 #pragma GCC ivdep
-      for (i64 c = block.rank(); c < cols; c += block.size())
+      for (i64 c = team.rank(); c < n; c += team.size())
         out[c] = T(s * (float(g[c]) * weight[c] - level - (float(in[c]) - m) * s * slope));
+    });
+    for (i64 c = block.rank(); c < cols; c += block.size()) {
+      sum_gamma[block.id() * cols + c] = for_gamma[c];
+      sum_beta[block.id() * cols + c] = for_beta[c];
+    }
+  }
+
+ private:
+  template <int V, int Held, class B>
+  MG_HD void held_rows(B& block, float* for_gamma, float* for_beta) const {
+    const i64 cols = teams.cols;
+    float of_gamma[Held] = {}, of_beta[Held] = {};  // of the thread's columns, over the rows of its team
+    for_block_rows(block, teams, [&](auto& team, i64 r, i64 n) {
+      const HeldRow<T, V, Held> g(team, grad_y + r * cols, n), in(team, x + r * cols, n);
+      const float m = mean[r], s = rstd[r], scale = 1.f / float(cols);
+      detail::Pair sums{0.f, 0.f};
+      for_held<V, Held>(team, n, [&](auto k, int c) {
+        float weight[V];
+        load<V>(weight, gamma + c);
+        for (int j = 0; j < V; ++j) {
+          const float h = (in[k + j] - m) * s;
+          of_gamma[k + j] += g[k + j] * h;
+          of_beta[k + j] += g[k + j];
+          sums.first += g[k + j] * weight[j];
+          sums.second += g[k + j] * weight[j] * h;
+        }
+      });
+      if (!grad_x) return;
+      sums = team.reduce(sums, detail::AddPairs{});
+      const float level = scale * sums.first, slope = scale * sums.second;
+      for_held<V, Held>(team, n, [&](auto k, int c) {
+        float weight[V], d[V];
+        load<V>(weight, gamma + c);
+        for (int j = 0; j < V; ++j) d[j] = s * (g[k + j] * weight[j] - level - (in[k + j] - m) * s * slope);
+        store<V>(grad_x + r * cols + c, d);
+      });
+    });
+    // The teams add their sums one after the other.
+    const RowTeam<B> team(block, teams.lanes);
+    for (int turn = 0; turn < team.count(); ++turn) {
+      if (team.index() == turn)
+        for_held<V, Held>(team, cols, [&](auto k, int c) {
+          for (int j = 0; j < V; ++j) {
+            for_gamma[c + j] = (turn ? for_gamma[c + j] : 0.f) + of_gamma[k + j];
+            for_beta[c + j] = (turn ? for_beta[c + j] : 0.f) + of_beta[k + j];
+          }
+        });
+      block.sync();
     }
     for (i64 c = block.rank(); c < cols; c += block.size()) {
       sum_gamma[block.id() * cols + c] = for_gamma[c];

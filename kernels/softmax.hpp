@@ -1,74 +1,61 @@
-// Softmax of rows, y = exp(x - max) / sum, and its gradient; one block does a few rows.
+// Softmax of rows, y = exp(x - max) / sum, and its gradient, grad_x = y (g - sum(g y)).
 //
-//   forward    reads x, writes y                                       grad_x = y (g - sum(g y))
-//   backward   reads y and g, writes grad_x
+//   Softmax            reads x, writes y                     2 sizeof(T) bytes an element
+//   SoftmaxBackward    reads y and g, writes grad_x          3 sizeof(T)
 //
-// On the CPU a reduction over the row would not vectorise (g++ does not reassociate floats), so each thread keeps `lanes`
-// partial results side by side; they are combined in a fixed order. A GPU's threads have one lane each.
+// Rows that a team of threads can hold in registers (rows.hpp) are read once; longer ones are read again, from a cache.
 #pragma once
 
 #include <mindgap/core/math.hpp>
-#include <mindgap/kernels/block.hpp>
+#include <mindgap/kernels/rows.hpp>
 
 namespace mindgap {
-namespace detail {
-
-// op over f(i), i < n, by one thread in 16 interleaved lanes.
-template <class Op, class F>
-MG_HD float lane_reduce(i64 n, float start, Op op, F f) {
-  constexpr int lanes = 16;
-  float part[lanes];
-  for (int j = 0; j < lanes; ++j) part[j] = start;
-  i64 i = 0;
-  for (; i + lanes <= n; i += lanes)
-    for (int j = 0; j < lanes; ++j) part[j] = op(part[j], f(i + j));
-  for (; i < n; ++i) part[0] = op(part[0], f(i));
-  float result = part[0];
-  for (int j = 1; j < lanes; ++j) result = op(result, part[j]);
-  return result;
-}
-
-// op over the row in the block: lanes where a block is one thread, strided and combined where it is many.
-template <class B, class Op, class F>
-MG_HD float row_reduce(B& block, i64 n, float start, Op op, F f) {
-  if (block.size() == 1) return lane_reduce(n, start, op, f);
-  float result = start;
-  for (i64 i = block.rank(); i < n; i += block.size()) result = op(result, f(i));
-  return block.reduce(result, op);
-}
-
-}  // namespace detail
-
-// Rows that one block does.
-inline constexpr i64 softmax_rows_per_block = 8;
-inline Grid softmax_grid(i64 rows) { return {(rows + softmax_rows_per_block - 1) / softmax_rows_per_block, 128}; }
-
-// f(r) for the rows of this block.
-template <class B, class F>
-MG_HD void for_block_rows(B& block, i64 rows, F f) {
-  const i64 begin = block.id() * softmax_rows_per_block, end = begin + softmax_rows_per_block;
-  for (i64 r = begin; r < end && r < rows; ++r) f(r);
-}
 
 template <class T>
 struct Softmax {
   T* y;        // [rows, cols]; may be x
   const T* x;  // [rows, cols]
-  i64 rows, cols;
+  RowTeams teams;
 
-  MG_HD i64 shared_bytes() const { return shared_size(cols * i64(sizeof(float))); }
+  MG_HD i64 shared_bytes() const { return shared_size(teams.cols * i64(sizeof(float))); }
 
   template <Block B>
   MG_HD void operator()(B& block) const {
+    const i64 cols = teams.cols;
+    if constexpr (B::packets)
+      if (with_held_rows<T>(block, teams, is_packet_aligned(x) && is_packet_aligned(y),
+                            [&](auto width, auto held) { held_rows<width, held>(block); }))
+        return;
     float* e = block.template shared<float>(cols);  // each thread owns its columns
-    for_block_rows(block, rows, [&](i64 r) {
+    for_block_rows(block, teams.whole_blocks(), [&](auto& team, i64 r, i64 n) {
       const T* in = x + r * cols;
       T* out = y + r * cols;
-      const float top = detail::row_reduce(block, cols, -INFINITY, Max{}, [=](i64 c) { return float(in[c]); });
-      for (i64 c = block.rank(); c < cols; c += block.size()) e[c] = exp_f32(float(in[c]) - top);
-      const float sum = detail::row_reduce(block, cols, 0.f, Sum{}, [=](i64 c) { return e[c]; });
+      const float top = detail::row_reduce(team, n, -INFINITY, Max{}, [=](i64 c) { return float(in[c]); });
+      for (i64 c = team.rank(); c < n; c += team.size()) e[c] = exp_f32(float(in[c]) - top);
+      const float sum = detail::row_reduce(team, n, 0.f, Sum{}, [=](i64 c) { return e[c]; });
       const float scale = 1.f / sum;
-      for (i64 c = block.rank(); c < cols; c += block.size()) out[c] = T(e[c] * scale);
+      for (i64 c = team.rank(); c < n; c += team.size()) out[c] = T(e[c] * scale);
+    });
+  }
+
+ private:
+  template <int V, int Held, class B>
+  MG_HD void held_rows(B& block) const {
+    for_block_rows(block, teams, [&](auto& team, i64 r, i64 n) {
+      const HeldRow<T, V, Held> in(team, x + r * teams.cols, n);
+      float e[Held], top = -INFINITY, sum = 0.f;
+      for_held<V, Held>(team, n, [&](auto k, int) {
+        for (int j = 0; j < V; ++j) top = Max{}(top, in[k + j]);
+      });
+      top = team.reduce(top, Max{});
+      for_held<V, Held>(team, n, [&](auto k, int) {
+        for (int j = 0; j < V; ++j) sum += e[k + j] = exp_f32(in[k + j] - top);
+      });
+      const float scale = 1.f / team.reduce(sum, Sum{});
+      for_held<V, Held>(team, n, [&](auto k, int c) {
+        for (int j = 0; j < V; ++j) e[k + j] *= scale;
+        store<V>(y + r * teams.cols + c, e + k);
+      });
     });
   }
 };
@@ -78,16 +65,41 @@ struct SoftmaxBackward {
   T* grad_x;        // [rows, cols]; may be grad_y
   const T* grad_y;  // [rows, cols]
   const T* y;       // [rows, cols]
-  i64 rows, cols;
+  RowTeams teams;
 
   template <Block B>
   MG_HD void operator()(B& block) const {
-    for_block_rows(block, rows, [&](i64 r) {
+    const i64 cols = teams.cols;
+    if constexpr (B::packets)
+      if (with_held_rows<T>(block, teams, is_packet_aligned(y) && is_packet_aligned(grad_y) && is_packet_aligned(grad_x),
+                            [&](auto width, auto held) { held_rows<width, held>(block); }))
+        return;
+    for_block_rows(block, teams, [&](auto& team, i64 r, i64 n) {
       const T *g = grad_y + r * cols, *p = y + r * cols;
       T* out = grad_x + r * cols;
-      const float dot = detail::row_reduce(block, cols, 0.f, Sum{}, [=](i64 c) { return float(g[c]) * float(p[c]); });
+      const float dot = detail::row_reduce(team, n, 0.f, Sum{}, [=](i64 c) { return float(g[c]) * float(p[c]); });
 #pragma GCC ivdep
-      for (i64 c = block.rank(); c < cols; c += block.size()) out[c] = T(float(p[c]) * (float(g[c]) - dot));
+      for (i64 c = team.rank(); c < n; c += team.size()) out[c] = T(value(float(p[c]), float(g[c]), dot));
+    });
+  }
+
+ private:
+  MG_HD static float value(float p, float g, float dot) { return p * (g - dot); }
+
+  template <int V, int Held, class B>
+  MG_HD void held_rows(B& block) const {
+    for_block_rows(block, teams, [&](auto& team, i64 r, i64 n) {
+      const HeldRow<T, V, Held> g(team, grad_y + r * teams.cols, n), p(team, y + r * teams.cols, n);
+      float dot = 0.f;
+      for_held<V, Held>(team, n, [&](auto k, int) {
+        for (int j = 0; j < V; ++j) dot += g[k + j] * p[k + j];
+      });
+      dot = team.reduce(dot, Sum{});
+      for_held<V, Held>(team, n, [&](auto k, int c) {
+        float d[V];
+        for (int j = 0; j < V; ++j) d[j] = value(p[k + j], g[k + j], dot);
+        store<V>(grad_x + r * teams.cols + c, d);
+      });
     });
   }
 };

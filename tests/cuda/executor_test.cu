@@ -5,6 +5,7 @@
 #include <mindgap/cpu/runtime.hpp>
 #include <mindgap/cuda/runtime.hpp>
 
+#include "tests/device_cases/executor.hpp"
 #include <boost/test/unit_test.hpp>
 
 using namespace mindgap;
@@ -85,6 +86,18 @@ BOOST_AUTO_TEST_CASE(agrees_with_serial) {
     compare<f16>(5, 333, threads, 1e-4f);
   }
   compare<float>(3, 20'000, 256, 1e-6f);  // more than 48 KiB of shared memory
+}
+
+BOOST_AUTO_TEST_CASE(groups_of_lanes_reduce_in_order) {
+  Tensor<float, 1, Cuda> first(Shape<1>{96}), last(Shape<1>{96});
+  for (int lanes : {1, 2, 8, 32}) {
+    Runtime<Cuda>::launch({1, 96}, test::Groups{first.data(), last.data(), lanes});
+    const auto from = first.to_vector(), to = last.to_vector();
+    for (int rank = 0; rank < 96; ++rank) {
+      BOOST_TEST(from[size_t(rank)] == float(rank / lanes * lanes));
+      BOOST_TEST(to[size_t(rank)] == float(rank / lanes * lanes + lanes - 1));
+    }
+  }
 }
 
 BOOST_AUTO_TEST_CASE(same_normals_on_both_devices) {

@@ -1,4 +1,6 @@
 // The fiber executor: it agrees with the serial one on a correct kernel, and it catches each mistake it promises to.
+#include "tests/device_cases/executor.hpp"
+
 #include "tests/emulate.hpp"
 #include <boost/test/unit_test.hpp>
 #include <set>
@@ -125,6 +127,18 @@ BOOST_AUTO_TEST_CASE(reduction_covers_all_threads) {
       BOOST_TEST(ranks.data()[block] == float(threads * (threads - 1) / 2));
     }
   }
+}
+
+BOOST_AUTO_TEST_CASE(groups_of_lanes_reduce_in_order) {
+  Tensor<float, 1> first(Shape<1>{96}), last(Shape<1>{96});
+  for (int lanes : {1, 2, 8, 32}) {
+    run_fibers({1, 96}, test::Groups{first.data(), last.data(), lanes});
+    for (int rank = 0; rank < 96; ++rank) {
+      BOOST_TEST(first.data()[rank] == float(rank / lanes * lanes));
+      BOOST_TEST(last.data()[rank] == float(rank / lanes * lanes + lanes - 1));
+    }
+  }
+  for (int lanes : {0, 3, 64}) BOOST_CHECK_THROW(run_fibers({1, 96}, test::Groups{first.data(), last.data(), lanes}), Error);
 }
 
 BOOST_AUTO_TEST_CASE(order_is_random_and_follows_the_seed) {

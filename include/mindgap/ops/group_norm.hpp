@@ -4,12 +4,13 @@
 //   group_norm(tails::silu, {x, skip}, ...)         x and skip side by side along the channels, never concatenated
 //   group_norm(tails::silu, {x, {}, row}, ...)      row [N, C] is added to each row of its sample before the norm
 //
-// Formulas and bytes moved: kernels/norm_group.hpp. Semantics as torch.nn.functional.group_norm.
+// Formulas and bytes moved: kernels/norm_group.hpp; kernels/norm_group_divided.hpp for a GPU, whose blocks share a sample.
+// Semantics as torch.nn.functional.group_norm.
 #pragma once
 
 #include <mindgap/core/tensor.hpp>
 #include <mindgap/cpu/runtime.hpp>
-#include <mindgap/kernels/norm_group.hpp>
+#include <mindgap/kernels/norm_group_divided.hpp>
 #include <mindgap/kernels/reduce.hpp>
 
 namespace mindgap {
@@ -69,15 +70,23 @@ GroupNormResult<T, N, D> group_norm(F, const GroupNormInput<T, N, D>& in, i64 gr
   shape[N - 1] = grid.channels;
   const Shape<2> statistics(grid.samples, groups);
   GroupNormResult<T, N, D> out{Tensor<T, N, D>(shape), Tensor<float, 2, D>(statistics), Tensor<float, 2, D>(statistics)};
-  Runtime<D>::launch(Grid{grid.samples}, GroupNorm<Traced<F, 1>, T>{out.y.data(),
-                                                                    out.mean.data(),
-                                                                    out.rstd.data(),
-                                                                    {in.x.data(), in.skip.data()},
-                                                                    in.row.data(),
-                                                                    gamma.data(),
-                                                                    beta.data(),
-                                                                    eps,
-                                                                    grid});
+  const T* const x[2] = {in.x.data(), in.skip.data()};
+  if constexpr (std::same_as<D, Cpu>) {
+    Runtime<D>::launch(
+        Grid{grid.samples},
+        GroupNorm<Traced<F, 1>, T>{
+            out.y.data(), out.mean.data(), out.rstd.data(), {x[0], x[1]}, in.row.data(), gamma.data(), beta.data(), eps, grid});
+  } else {
+    const GroupTiles tiles = group_tiles(grid);
+    const Grid blocks{tiles.blocks(), GroupTiles::threads};
+    const Tensor<float, 2, D> mean({grid.samples * tiles.chunks, grid.channels}), square(mean.shape());
+    Runtime<D>::launch(blocks, GroupMoments<T>{mean.data(), square.data(), {x[0], x[1]}, tiles});
+    const RowTeams teams = row_teams<float>(grid.samples * groups, tiles.chunks * grid.group_channels());
+    Runtime<D>::launch(teams.grid(), GroupStatistics<T>{out.mean.data(), out.rstd.data(), mean.data(), square.data(),
+                                                        in.row.data(), eps, tiles, teams});
+    const GroupParameters<T> parameters{in.row.data(), out.mean.data(), out.rstd.data(), gamma.data(), beta.data()};
+    Runtime<D>::launch(blocks, GroupApply<Traced<F, 1>, T>{out.y.data(), {x[0], x[1]}, parameters, tiles});
+  }
   return out;
 }
 
@@ -99,29 +108,51 @@ void group_norm_backward(F, const Tensor<T, N, D>& grad_y, const GroupNormInput<
   const bool want_parameters = grads.gamma.defined() || grads.beta.defined();
   if (!want_x && !want_parameters) return;
   Tensor<float, 2, D> grad_gamma({grid.samples, grid.channels}), grad_beta({grid.samples, grid.channels});
-  // The kernel keeps dz where grad_x goes, so a part that nobody wants still needs its place.
-  Tensor<T, N, D> grad_x = grads.x, grad_skip = grads.skip;
-  if (want_x && !grad_x.defined()) grad_x = Tensor<T, N, D>(in.x.shape());
-  if (want_x && in.skip.defined() && !grad_skip.defined()) grad_skip = Tensor<T, N, D>(in.skip.shape());
-  const auto launch = [&]<bool WriteX>() {
-    Runtime<D>::launch(Grid{grid.samples}, GroupNormBackward<Traced<F, 1>, T, WriteX>{{grad_x.data(), grad_skip.data()},
-                                                                                      grads.row.data(),
-                                                                                      grad_gamma.data(),
-                                                                                      grad_beta.data(),
-                                                                                      grad_y.data(),
-                                                                                      {in.x.data(), in.skip.data()},
-                                                                                      in.row.data(),
-                                                                                      mean.data(),
-                                                                                      rstd.data(),
-                                                                                      gamma.data(),
-                                                                                      beta.data(),
-                                                                                      grid});
-  };
-  if (want_x) launch.template operator()<true>();
-  else launch.template operator()<false>();
+  const T* const x[2] = {in.x.data(), in.skip.data()};
+  if constexpr (std::same_as<D, Cpu>) {
+    // The kernel keeps dz where grad_x goes, so a part that nobody wants still needs its place.
+    Tensor<T, N, D> grad_x = grads.x, grad_skip = grads.skip;
+    if (want_x && !grad_x.defined()) grad_x = Tensor<T, N, D>(in.x.shape());
+    if (want_x && in.skip.defined() && !grad_skip.defined()) grad_skip = Tensor<T, N, D>(in.skip.shape());
+    const auto launch = [&]<bool WriteX>() {
+      Runtime<D>::launch(Grid{grid.samples}, GroupNormBackward<Traced<F, 1>, T, WriteX>{{grad_x.data(), grad_skip.data()},
+                                                                                        grads.row.data(),
+                                                                                        grad_gamma.data(),
+                                                                                        grad_beta.data(),
+                                                                                        grad_y.data(),
+                                                                                        {x[0], x[1]},
+                                                                                        in.row.data(),
+                                                                                        mean.data(),
+                                                                                        rstd.data(),
+                                                                                        gamma.data(),
+                                                                                        beta.data(),
+                                                                                        grid});
+    };
+    if (want_x) launch.template operator()<true>();
+    else launch.template operator()<false>();
+  } else {
+    const GroupTiles tiles = group_tiles(grid);
+    const Grid blocks{tiles.blocks(), GroupTiles::threads};
+    const GroupParameters<T> parameters{in.row.data(), mean.data(), rstd.data(), gamma.data(), beta.data()};
+    const Tensor<float, 2, D> sum({grid.samples * tiles.chunks, grid.channels}), product(sum.shape()), deviation(sum.shape());
+    const Tensor<float, 2, D> level(mean.shape()), slope(mean.shape());
+    Runtime<D>::launch(blocks, GroupReduce<Traced<F, 1>, T>{
+                                   sum.data(), product.data(), deviation.data(), grad_y.data(), {x[0], x[1]}, parameters, tiles});
+    const RowTeams teams = row_teams<float>(grid.samples * grid.groups, grid.group_channels());
+    Runtime<D>::launch(teams.grid(),
+                       GroupSlopes<T>{grad_gamma.data(), grad_beta.data(), grads.row.data(), level.data(), slope.data(),
+                                      sum.data(), product.data(), deviation.data(), rstd.data(), gamma.data(), tiles, teams});
+    if (grads.x.defined() || grads.skip.defined())
+      Runtime<D>::launch(
+          blocks,
+          GroupBackward<Traced<F, 1>, T>{
+              {grads.x.data(), grads.skip.data()}, level.data(), slope.data(), grad_y.data(), {x[0], x[1]}, parameters, tiles});
+  }
   const auto sum_samples = [&](const Tensor<float, 1, D>& to, const Tensor<float, 2, D>& from) {
-    if (to.defined())
+    if (!to.defined()) return;
+    if constexpr (std::same_as<D, Cpu>)
       Runtime<D>::launch(Grid{1}, ReduceRows<float, float>{to.data(), from.data(), grid.samples, grid.channels, 1.f, false});
+    else sum_rows<D>(to.data(), from.data(), grid.samples, grid.channels);
   };
   sum_samples(grads.gamma, grad_gamma);
   sum_samples(grads.beta, grad_beta);

@@ -25,9 +25,9 @@ LayerNormResult<T, N, D> layer_norm(const Tensor<T, N, D>& x, const Tensor<float
   const i64 rows = x.rows();
   LayerNormResult<T, N, D> out{Tensor<T, N, D>(x.shape()), Tensor<float, 1, D>(Shape<1>(rows)),
                                Tensor<float, 1, D>(Shape<1>(rows))};
-  Runtime<D>::launch(
-      Grid{(rows + LayerNorm<T>::rows_per_block - 1) / LayerNorm<T>::rows_per_block, 128},
-      LayerNorm<T>{out.y.data(), out.mean.data(), out.rstd.data(), x.data(), gamma.data(), beta.data(), rows, x.cols(), eps});
+  const RowTeams teams = row_teams<T>(rows, x.cols());
+  Runtime<D>::launch(teams.grid(), LayerNorm<T>{out.y.data(), out.mean.data(), out.rstd.data(), x.data(), gamma.data(),
+                                                beta.data(), teams, eps});
   return out;
 }
 
@@ -42,14 +42,19 @@ template <Real T, int N, Device D>
 void layer_norm_backward(const Tensor<T, N, D>& grad_y, const Tensor<T, N, D>& x, const Tensor<float, 1, D>& mean,
                          const Tensor<float, 1, D>& rstd, const Tensor<float, 1, D>& gamma,
                          const LayerNormGradients<T, N, D>& grads) {
-  const i64 rows = x.rows(), rows_per_block = std::clamp<i64>(rows / 64, 8, 256);
-  const i64 blocks = (rows + rows_per_block - 1) / rows_per_block;
+  RowTeams teams = row_teams<T>(x.rows(), x.cols());
+  // Many rows a block, since each leaves a row of sums; and many blocks for the cores of a GPU.
+  constexpr bool cpu = std::same_as<D, Cpu>;
+  teams.rows_per_block = std::clamp<i64>(teams.rows / (cpu ? 64 : 1024), cpu ? 8 : 32, 256);
+  const i64 blocks = teams.grid().blocks;
   Tensor<float, 2, D> sum_gamma({blocks, x.cols()}), sum_beta({blocks, x.cols()});
-  Runtime<D>::launch(Grid{blocks, 128},
-                     LayerNormBackward<T>{grads.x.data(), sum_gamma.data(), sum_beta.data(), grad_y.data(), x.data(), mean.data(),
-                                          rstd.data(), gamma.data(), rows, x.cols(), rows_per_block});
+  Runtime<D>::launch(teams.grid(), LayerNormBackward<T>{grads.x.data(), sum_gamma.data(), sum_beta.data(), grad_y.data(),
+                                                        x.data(), mean.data(), rstd.data(), gamma.data(), teams});
   const auto add_blocks = [&](const Tensor<float, 1, D>& to, const Tensor<float, 2, D>& from) {
-    if (to.defined()) Runtime<D>::launch(Grid{1}, ReduceRows<float, float>{to.data(), from.data(), blocks, x.cols(), 1.f, false});
+    if (!to.defined()) return;
+    if constexpr (cpu)
+      Runtime<D>::launch(Grid{1}, ReduceRows<float, float>{to.data(), from.data(), blocks, x.cols(), 1.f, false});
+    else sum_rows<D>(to.data(), from.data(), blocks, x.cols());
   };
   add_blocks(grads.gamma, sum_gamma);
   add_blocks(grads.beta, sum_beta);

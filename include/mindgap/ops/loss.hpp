@@ -16,6 +16,8 @@ struct CrossEntropyResult {
 
 namespace detail {
 
+// A label outside the classes is an error where the host can see the labels; a GPU's kernels make NaN of its loss instead, since
+// reading labels back would wait for the GPU at every step.
 template <class T, Device D>
 ClassTargets<T> class_targets(const Tensor<T, 2, D>& logits, const Tensor<i64, 1, D>& labels, float smoothing) {
   if (labels.size() != logits.extent(0))
@@ -35,7 +37,8 @@ ClassTargets<T> class_targets(const Tensor<T, 2, D>& logits, const Tensor<T, 2, 
 
 }  // namespace detail
 
-// logits [N, K]; targets: labels i64 [N], or a distribution a row, [N, K].
+// logits [N, K]; targets: labels i64 [N], or a distribution a row, [N, K]. A label outside the classes is an error on the CPU and
+// a loss of NaN on a GPU.
 template <Real T, Device D, class Targets>
 CrossEntropyResult<D> cross_entropy_rows(const Tensor<T, 2, D>& logits, const Targets& targets, float smoothing = 0.f) {
   const i64 rows = logits.extent(0), classes = logits.extent(1);
@@ -43,8 +46,8 @@ CrossEntropyResult<D> cross_entropy_rows(const Tensor<T, 2, D>& logits, const Ta
   const ClassTargets<T> q = detail::class_targets(logits, targets, smoothing);
   CrossEntropyResult<D> out{Tensor<float, 1, D>(Shape<1>(1)), Tensor<float, 1, D>(Shape<1>(rows)),
                             Tensor<float, 2, D>(Shape<2>(rows, 2))};
-  Runtime<D>::launch(softmax_grid(rows),
-                     CrossEntropy<T>{out.rows.data(), out.normaliser.data(), logits.data(), q, rows, classes});
+  const RowTeams teams = row_teams<T>(rows, classes);
+  Runtime<D>::launch(teams.grid(), CrossEntropy<T>{out.rows.data(), out.normaliser.data(), logits.data(), q, teams});
   Runtime<D>::launch(Grid{1}, SumAll<float, float>{out.loss.data(), out.rows.data(), rows, 1.f / float(rows)});
   return out;
 }
@@ -57,10 +60,11 @@ template <Real T, Device D, class Targets>
 void cross_entropy_backward(const Tensor<T, 2, D>& grad_logits, const Tensor<float, 1, D>& grad_loss,
                             const Tensor<T, 2, D>& logits, const Targets& targets, const Tensor<float, 2, D>& normaliser,
                             float smoothing) {
-  const i64 rows = logits.extent(0), classes = logits.extent(1);
+  const i64 rows = logits.extent(0);
   const ClassTargets<T> q = detail::class_targets(logits, targets, smoothing);
-  Runtime<D>::launch(softmax_grid(rows), CrossEntropyBackward<T>{grad_logits.data(), grad_loss.data(), normaliser.data(),
-                                                                 logits.data(), q, rows, classes, 1.f / float(rows)});
+  const RowTeams teams = row_teams<T>(rows, logits.extent(1));
+  Runtime<D>::launch(teams.grid(), CrossEntropyBackward<T>{grad_logits.data(), grad_loss.data(), normaliser.data(), logits.data(),
+                                                           q, teams, 1.f / float(rows)});
 }
 
 // mean of (x - y)^2, as torch.nn.functional.mse_loss
@@ -88,17 +92,19 @@ Tensor<i64, 1, D> argmax(const Tensor<T, 2, D>& logits) {
   const i64 rows = logits.extent(0), classes = logits.extent(1);
   if (classes < 1) throw Error("argmax: there are no classes", {{"logits", logits.str()}});
   Tensor<i64, 1, D> index{Shape<1>(rows)};
-  Runtime<D>::launch(softmax_grid(rows), ArgMax<T>{index.data(), logits.data(), rows, classes});
+  const RowTeams teams = row_teams<T>(rows, classes);
+  Runtime<D>::launch(teams.grid(), ArgMax<T>{index.data(), logits.data(), teams});
   return index;
 }
 
-// How many classes come before each row's label, i32 [N]: 0 is right, below k is among the top k.
+// How many classes come before each row's label, i32 [N]: 0 is right, below k is among the top k. A label outside the classes is
+// an error on the CPU and has rank K on a GPU.
 template <Real T, Device D>
 Tensor<i32, 1, D> label_ranks(const Tensor<T, 2, D>& logits, const Tensor<i64, 1, D>& labels) {
-  const i64 rows = logits.extent(0), classes = logits.extent(1);
   const ClassTargets<T> q = detail::class_targets(logits, labels, 0.f);
-  Tensor<i32, 1, D> rank{Shape<1>(rows)};
-  Runtime<D>::launch(softmax_grid(rows), LabelRank<T>{rank.data(), logits.data(), q.labels, rows, classes});
+  Tensor<i32, 1, D> rank{labels.shape()};
+  const RowTeams teams = row_teams<T>(logits.extent(0), logits.extent(1));
+  Runtime<D>::launch(teams.grid(), LabelRank<T>{rank.data(), logits.data(), q.labels, teams});
   return rank;
 }
 

@@ -10,7 +10,8 @@ namespace mindgap {
 // y may be x itself.
 template <Real T, int N, Device D>
 void softmax_into(const Tensor<T, N, D>& y, const Tensor<T, N, D>& x) {
-  Runtime<D>::launch(softmax_grid(x.rows()), Softmax<T>{y.data(), x.data(), x.rows(), x.cols()});
+  const RowTeams teams = row_teams<T>(x.rows(), x.cols());
+  Runtime<D>::launch(teams.grid(), Softmax<T>{y.data(), x.data(), teams});
 }
 template <Real T, int N, Device D>
 Tensor<T, N, D> softmax(const Tensor<T, N, D>& x) {
@@ -22,7 +23,8 @@ Tensor<T, N, D> softmax(const Tensor<T, N, D>& x) {
 // Overwrites grad_x, which may be grad_y itself, from y = softmax(x) and its gradient.
 template <Real T, int N, Device D>
 void softmax_backward(const Tensor<T, N, D>& grad_x, const Tensor<T, N, D>& y, const Tensor<T, N, D>& grad_y) {
-  Runtime<D>::launch(softmax_grid(y.rows()), SoftmaxBackward<T>{grad_x.data(), grad_y.data(), y.data(), y.rows(), y.cols()});
+  const RowTeams teams = row_teams<T>(y.rows(), y.cols());
+  Runtime<D>::launch(teams.grid(), SoftmaxBackward<T>{grad_x.data(), grad_y.data(), y.data(), teams});
 }
 
 }  // namespace mindgap
