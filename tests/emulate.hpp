@@ -33,6 +33,9 @@ struct Runtime<Emulated> {
   static inline i64 launches = 0;     // of graphs
 
   using Graph = std::vector<std::function<void()>>;
+  using Event = Runtime<Cpu>::Event;
+  static void begin_range(const char*) {}
+  static void end_range() {}
 
   static void* allocate(i64 bytes) {
     refuse_in_capture("taking memory from the system");

@@ -31,6 +31,9 @@ template <>
 struct Runtime<Emulated> {
   static constexpr bool asynchronous = false, captures = false;
   struct Graph {};
+  using Event = Runtime<Cpu>::Event;
+  static void begin_range(const char*) {}
+  static void end_range() {}
 
   static void* allocate(i64 bytes) {
     void* block = mmap(nullptr, size_t(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

@@ -40,6 +40,12 @@ class ModulePath {
   }
 };
 
+// The op that runs in this thread (core/profile.hpp), or null.
+inline const char*& current_op() {
+  thread_local const char* name = nullptr;
+  return name;
+}
+
 struct ErrorLine {
   std::string label;  // "input", "weight", "remedy"
   std::string text;

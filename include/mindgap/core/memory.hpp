@@ -109,7 +109,8 @@ class Pool : public std::enable_shared_from_this<Pool<D>> {
       bytes_free_ -= size;
     } else if (sealed_) {
       throw Error(text(name_, ": its memory is sealed, and a step now wants ", wanted, " bytes more"),
-                  {{"sealed", text(bytes_used_ + bytes_free_, " bytes, ", bytes_used_, " in use")},
+                  {{"op", current_op() ? current_op() : "none"},
+                   {"sealed", text(bytes_used_ + bytes_free_, " bytes, ", bytes_used_, " in use")},
                    {"remedy", "a step that is replayed takes the same memory every time: use one replay for each shape"}});
     } else {
       lock.unlock();

@@ -1,17 +1,18 @@
-// What runs: ops say their name and the tensors that they move while they run.
+// What runs: ops say their name and the tensors that they move.
 //
-//   const Op<D> op("conv2d", x, w, y);      at the head of an op; the tensors it reads or writes, each once
-//   op.computes(g.flops());                 additions and multiplications, where they matter
+//   const Op<D> op("conv2d");          at the head of an op
+//   op.moves(x, w, y);                 the tensors that it reads or writes, each once
+//   op.computes(g.flops());            additions and multiplications, where they matter
 //
-// That costs nothing to speak of unless somebody listens: a range of NVTX on a GPU (for Nsight Systems), the name in the message of
-// an arena that is full, and, while Profile<D>::start() has been called, one line of a table for each op and shape:
+// That costs nothing to speak of unless somebody listens: the name is a range of NVTX on a GPU (for Nsight Systems), stands in
+// the message of an arena that is full, and, after Profile<D>::start(), every op and shape becomes a line of a table:
 //
-//   op            shape               plan   calls   ms/call   GB/s   TFLOP/s   of floor
+//   op   calls   ms   % of all   GB/s   GFLOP/s   % of the floor   plan   shape
 //
-// The floor of a call is the larger of its bytes over the copy bandwidth and its arithmetic over the rate of a large product, both
-// measured on this machine by whoever prints the table. While a profile is taken steps are not replayed but run op by op, each
-// timed by events of the device; the time of launches that a replay hides shows in the gaps between ops, not in these figures.
-// Ops inside an op belong to the outer one.
+// The floor of a call is the larger of its bytes over the copy bandwidth and its arithmetic over the rate of a large product,
+// both measured on this machine by whoever prints the table. While a profile is taken steps are not replayed but run op by op,
+// each timed by events of the device; the time of launches that a replay hides shows in the gaps between ops, not in these
+// figures. Ops inside an op belong to the outer one.
 #pragma once
 
 #include <mindgap/core/device.hpp>
@@ -24,6 +25,7 @@
 #include <memory>
 #include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 namespace mindgap {
@@ -32,7 +34,7 @@ namespace mindgap {
 struct ProfileLine {
   std::string op, shape, plan;
   i64 calls = 0;
-  double milliseconds = 0;  // of all calls
+  double milliseconds = 0;      // of all calls
   double bytes = 0, flops = 0;  // of all calls
 };
 
@@ -45,7 +47,7 @@ template <Device D>
 class Profile {
  public:
   static bool running() { return state().running; }
-  static void start() { state() = State{.running = true}; }
+  static void start() { state() = State{}, state().running = true; }
   // Ends the profile; the lines, the most expensive first. Waits for the device.
   static std::vector<ProfileLine> stop() {
     State s = std::exchange(state(), State{});
@@ -95,22 +97,13 @@ class Profile {
 template <Device D>
 class Op {
  public:
-  // name: the op's, a literal. tensors: what it reads or writes; undefined ones count nothing.
-  template <class... Tensors>
-  explicit Op(const char* name, const Tensors&... tensors) : outer_(std::exchange(current_op(), name)) {
+  // name: a literal.
+  explicit Op(const char* name) : outer_(std::exchange(current_op(), name)) {
     Runtime<D>::begin_range(name);
     if (!Profile<D>::running() || ++Profile<D>::state().depth > 1) return;
-    std::string shape;
-    i64 bytes = 0;
-    const auto add = [&](const auto& tensor) {
-      if (!tensor.defined()) return;
-      bytes += tensor.bytes();
-      shape += (shape.empty() ? "" : " ") + tensor.shape().str();
-      if (shape.size() == tensor.shape().str().size()) shape = std::string(mindgap::name(dtype_of<typename Tensors_t<decltype(tensor)>::element>)) + " " + shape;
-    };
-    (add(tensors), ...);
-    call_ = {name, std::move(shape), "", bytes, 0, std::make_unique<typename Runtime<D>::Event>(),
-             std::make_unique<typename Runtime<D>::Event>()};
+    call_.op = name;
+    call_.begin = std::make_unique<Event>();
+    call_.end = std::make_unique<Event>();
     call_.begin->record();
   }
   ~Op() {
@@ -127,14 +120,25 @@ class Op {
   Op(const Op&) = delete;
   Op& operator=(const Op&) = delete;
 
-  void computes(double flops) const { call_.flops = flops; }
+  // Undefined tensors count nothing; the first one's type stands before the shapes.
+  template <class... Tensors>
+  void moves(const Tensors&... tensors) const {
+    if (call_.begin) (add(tensors), ...);
+  }
+  void computes(double flops) const { call_.flops += flops; }
 
  private:
-  template <class T>
-  using Tensors_t = std::remove_cvref_t<T>;
+  using Event = typename Runtime<D>::Event;
+
+  template <class X>
+  void add(const X& tensor) const {
+    if (!tensor.defined()) return;
+    call_.shape += (call_.shape.empty() ? mindgap::name(dtype_of<typename X::element>) : "") + (" " + tensor.shape().str());
+    call_.bytes += tensor.bytes();
+  }
 
   const char* outer_;
-  mutable typename Profile<D>::Call call_{};
+  mutable typename Profile<D>::Call call_{};  // without events where nobody listens
 };
 
 // The lines as a table, with the share of the floor; `rates` of this machine.
@@ -143,14 +147,15 @@ inline std::string profile_table(const std::vector<ProfileLine>& lines, const Ma
   for (const ProfileLine& line : lines) total += line.milliseconds;
   std::string out = text("machine: copies ", i64(rates.bytes / 1e9), " GB/s, products ", i64(rates.flops / 1e9), " GFLOP/s\n");
   char row[512];
-  std::snprintf(row, sizeof row, "%-28s %7s %9s %6s %9s %9s %9s  %-12s %s\n", "op", "calls", "ms", "%", "GB/s", "GFLOP/s", "of floor",
-                "plan", "shape");
+  std::snprintf(row, sizeof row, "%-28s %7s %9s %6s %9s %9s %9s  %-12s %s\n", "op", "calls", "ms", "%", "GB/s", "GFLOP/s",
+                "of floor", "plan", "shape");
   out += row;
   for (const ProfileLine& line : lines) {
     const double seconds = line.milliseconds / 1e3, floor = std::max(line.bytes / rates.bytes, line.flops / rates.flops);
-    std::snprintf(row, sizeof row, "%-28s %7lld %9.3f %6.1f %9.0f %9.0f %8.0f%%  %-12s %s\n", line.op.c_str(), (long long)line.calls,
-                  line.milliseconds, 100 * line.milliseconds / total, line.bytes / seconds / 1e9, line.flops / seconds / 1e9,
-                  100 * floor / seconds, line.plan.empty() ? "-" : line.plan.c_str(), line.shape.c_str());
+    std::snprintf(row, sizeof row, "%-28s %7lld %9.3f %6.1f %9.0f %9.0f %8.0f%%  %-12s %s\n", line.op.c_str(),
+                  (long long)line.calls, line.milliseconds, 100 * line.milliseconds / total, line.bytes / seconds / 1e9,
+                  line.flops / seconds / 1e9, 100 * floor / seconds, line.plan.empty() ? "-" : line.plan.c_str(),
+                  line.shape.c_str());
     out += row;
   }
   std::snprintf(row, sizeof row, "%-28s %7s %9.3f\n", "all ops", "", total);

@@ -11,7 +11,7 @@
 // launches it. So a step must be the same each time: the same shapes, the same tensors; a number of the host is read
 // once. Inputs lie in tensors that stay, what varies is read from them, results leave by copies; tensors that the step makes
 // belong to the arena, and the next run overwrites them. One replay a shape.
-// Where a device captures nothing (the CPU) run() calls the step.
+// Where a device captures nothing (the CPU), and while a profile is taken, run() calls the step.
 //
 // each_run(f) is for the few things that the host does in every step, such as counting: f runs now, and again at every launch
 // of the replay that is being recorded. Errors: whatever cannot be captured (waiting, copies from and to the host, more
@@ -19,6 +19,7 @@
 #pragma once
 
 #include <mindgap/core/memory.hpp>
+#include <mindgap/core/profile.hpp>
 
 #include <functional>
 #include <optional>
@@ -51,6 +52,7 @@ class Replay {
 
   template <class Step>
   void run(Step&& step) {
+    if (Profile<D>::running()) return step();
     if constexpr (!Runtime<D>::captures) step();
     else if (graph_) launch();
     else if (runs_ == 0) step(), runs_ = 1;

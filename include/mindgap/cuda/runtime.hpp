@@ -21,6 +21,7 @@
 #include <array>
 #include <cstring>
 #include <cuda_runtime.h>
+#include <nvtx3/nvToolsExt.h>
 #include <utility>
 
 namespace mindgap {
@@ -149,6 +150,10 @@ struct Runtime<Cuda> {
   static void launch(const Graph& graph) {
     check(cudaGraphLaunch(graph.exec_, stream()), [] { return "could not launch a captured graph"; });
   }
+
+  // A range of the timeline that Nsight Systems draws.
+  static void begin_range(const char* name) { nvtxRangePushA(name); }
+  static void end_range() { nvtxRangePop(); }
 
   // A point in the stream's time.
   class Event {

@@ -124,6 +124,8 @@ class Loader {
   Batch<T, D> read() const {
     const i64 channels = dataset_.images.extent(3), h = out_height(), w = out_width();
     const Batch<T, D> out{Tensor<T, 4, D>(Shape(count_, h, w, channels)), Tensor<i64, 1, D>(Shape{count_})};
+    const Op<D> op("place images");
+    op.moves(out.images);
     Runtime<D>::launch(Grid{count_}, PlaceImages<T>{out.images.data(), out.labels.data(), images_.data(), labels_.data(), plan(),
                                                     table_.data(), i32(height()), i32(width()), i32(channels), i32(h), i32(w)});
     return out;
@@ -134,6 +136,8 @@ class Loader {
     const i64 size = features.size() / std::max<i64>(shape[0], 1);
     shape[0] = count_;
     const Batch<T, D> out{Tensor<T, 4, D>(shape), Tensor<i64, 1, D>(Shape{count_})};
+    const Op<D> op("gather rows");
+    op.moves(out.images, out.images);
     Runtime<D>::launch(Grid{count_},
                        GatherRows<T>{out.images.data(), out.labels.data(), features.data(), labels_.data(), plan(), size});
     return out;

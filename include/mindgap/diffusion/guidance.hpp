@@ -78,6 +78,8 @@ class SamplerRun {
   }
   // The step that was begun, from what the model said about input(). guidance is used with two copies only.
   void step(const Tensor<T, 4, D>& output, double guidance = 1) {
+    const Op<D> op("sampler step");
+    op.moves(state_, state_, output, input_);
     if (output.shape() != input_.shape())
       throw Error("sampler: the model's output has another shape than its input",
                   {{"input", input_.str()}, {"output", output.str()}});

@@ -55,6 +55,8 @@ class NoisyBatches {
     const i64 n = timesteps_.size();
     if (x0.extent(0) != n) throw Error(text("noisy batch: ", x0.extent(0), " images for ", n, " draws"), {{"images", x0.str()}});
     NoisyBatch<T, D> out{Tensor<T, 4, D>(x0.shape()), Tensor<T, 4, D>(x0.shape()), timesteps_};
+    const Op<D> op("noisy images");
+    op.moves(x0, out.input, out.target);
     if (n)
       Runtime<D>::launch(Grid{n}, NoisyImages<T>{out.input.data(), out.target.data(), x0.data(), levels_.data(),
                                                  reinterpret_cast<const Stream*>(noise_.data()), x0.size() / n});

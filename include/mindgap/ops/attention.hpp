@@ -38,6 +38,11 @@ AttentionGeometry attention_geometry(const Tensor<T, 3, D>& q, const Tensor<T, 3
   return {q.extent(0), heads, q.extent(1), k.extent(1), q.cols() / heads};
 }
 
+// Of `products` products of the size of q k^T, two forward and five backward (one of which makes the probabilities again).
+inline double attention_flops(const AttentionGeometry& g, double products) {
+  return 2 * products * double(g.n * g.heads * g.l) * double(g.m * g.d);
+}
+
 // [N, heads, L, M]
 template <class T, Device D>
 Tensor<T, 4, D> probabilities(const AttentionGeometry& g, const Tensor<T, 3, D>& q, const Tensor<T, 3, D>& k) {
@@ -62,8 +67,11 @@ struct Attention {
 
 template <Real T, Device D>
 Attention<T, D> attention(const Tensor<T, 3, D>& q, const Tensor<T, 3, D>& k, const Tensor<T, 3, D>& v, i64 heads) {
+  const Op<D> op("attention");
   const AttentionGeometry g = detail::attention_geometry(q, k, v, heads);
   const Tensor<T, 3, D> y(q.shape());
+  op.moves(q, k, v, y);
+  op.computes(detail::attention_flops(g, 2));
   if constexpr (Library<D>::template fuses_attention<T>) {
     const Tensor<float, 3, D> statistics({g.n, g.heads, g.l});
     if (Library<D>::attention(g, y.data(), statistics.data(), q.data(), k.data(), v.data())) return {heads, y, {}, statistics};
@@ -78,7 +86,10 @@ template <Real T, Device D>
 void attention_backward(const Tensor<T, 3, D>& grad_q, const Tensor<T, 3, D>& grad_k, const Tensor<T, 3, D>& grad_v,
                         const Tensor<T, 3, D>& grad_y, const Tensor<T, 3, D>& q, const Tensor<T, 3, D>& k,
                         const Tensor<T, 3, D>& v, const Attention<T, D>& saved) {
+  const Op<D> op("attention backward");
   const AttentionGeometry g = detail::attention_geometry(q, k, v, saved.heads);
+  op.moves(grad_q, grad_k, grad_v, grad_y, q, k, v);
+  op.computes(detail::attention_flops(g, 5));
   Tensor<T, 4, D> p = saved.probabilities;
   if constexpr (Library<D>::template fuses_attention<T>) {
     if (!p.defined()) {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <mindgap/core/conv_geometry.hpp>
+#include <mindgap/core/profile.hpp>
 #include <mindgap/core/tensor.hpp>
 #include <mindgap/cpu/library.hpp>
 #include <mindgap/ops/pointwise.hpp>
@@ -50,8 +51,11 @@ template <Real T, Device D>
 Tensor<T, 4, D> conv2d(const Tensor<T, 4, D>& x, const Tensor<T, 4, D>& w, const Tensor<float, 1, D>& bias = {},
                        ConvOptions options = {}) {
   detail::assert_computes<D, T>();
+  const Op<D> op("conv2d");
   const ConvGeometry g = detail::checked_conv(x, w, bias, options);
   Tensor<T, 4, D> y({g.n, g.out_h(), g.out_w(), g.c_out});
+  op.moves(x, w, bias, y);
+  op.computes(g.flops());
   if (y.size()) Library<D>::conv2d(g, y.data(), x.data(), w.data(), bias.data());
   return y;
 }
@@ -62,8 +66,11 @@ template <Real T, Device D>
 Tensor<T, 4, D> conv2d_bias_relu(const Tensor<T, 4, D>& x, const Tensor<T, 4, D>& w, const Tensor<T, 1, D>& bias,
                                  ConvOptions options = {}, const Tensor<T, 4, D>& residual = {}) {
   detail::assert_computes<D, T>();
+  const Op<D> op("conv2d bias relu");
   const ConvGeometry g = detail::checked_conv(x, w, bias, options);
   const Tensor<T, 4, D> y({g.n, g.out_h(), g.out_w(), g.c_out});
+  op.moves(x, w, bias, residual, y);
+  op.computes(g.flops());
   if (residual.defined() && residual.shape() != y.shape())
     throw Error("conv2d: the residual is not shaped like the result", {{"residual", residual.str()}, {"result", y.str()}});
   if (!y.size() || Library<D>::conv2d_bias_relu(g, y.data(), x.data(), w.data(), bias.data(), residual.data())) return y;
@@ -81,7 +88,10 @@ Tensor<T, 4, D> conv2d_bias_relu(const Tensor<T, 4, D>& x, const Tensor<T, 4, D>
 template <Real T, Device D>
 void conv2d_backward_data(const Tensor<T, 4, D>& grad_x, const Tensor<T, 4, D>& grad_y, const Tensor<T, 4, D>& w,
                           ConvOptions options = {}) {
+  const Op<D> op("conv2d backward data");
   const ConvGeometry g = detail::conv_geometry(grad_x.shape(), w.shape(), options);
+  op.moves(grad_x, grad_y, w);
+  op.computes(g.flops());
   if (grad_x.size()) Library<D>::conv2d_backward_data(g, grad_x.data(), grad_y.data(), w.data());
 }
 
@@ -89,7 +99,10 @@ void conv2d_backward_data(const Tensor<T, 4, D>& grad_x, const Tensor<T, 4, D>& 
 template <Real T, Device D>
 void conv2d_backward_weights(const Tensor<float, 4, D>& grad_w, const Tensor<float, 1, D>& grad_bias, const Tensor<T, 4, D>& x,
                              const Tensor<T, 4, D>& grad_y, ConvOptions options = {}) {
+  const Op<D> op("conv2d backward weights");
   const ConvGeometry g = detail::conv_geometry(x.shape(), grad_w.shape(), options);
+  op.moves(grad_w, grad_bias, x, grad_y);
+  op.computes(g.flops());
   Library<D>::conv2d_backward_weights(g, grad_w.data(), grad_bias.data(), x.data(), grad_y.data());
 }
 

@@ -8,6 +8,7 @@
 // Semantics as torch.nn.functional.group_norm.
 #pragma once
 
+#include <mindgap/core/profile.hpp>
 #include <mindgap/core/tensor.hpp>
 #include <mindgap/cpu/runtime.hpp>
 #include <mindgap/kernels/norm_group_divided.hpp>
@@ -65,11 +66,13 @@ GroupGrid check_group_norm(const GroupNormInput<T, N, D>& in, i64 groups, const 
 template <class F, class T, int N, Device D>
 GroupNormResult<T, N, D> group_norm(F, const GroupNormInput<T, N, D>& in, i64 groups, float eps, const Tensor<float, 1, D>& gamma,
                                     const Tensor<float, 1, D>& beta) {
+  const Op<D> op("group norm");
   const GroupGrid grid = detail::check_group_norm(in, groups, gamma, beta);
   Shape<N> shape = in.x.shape();
   shape[N - 1] = grid.channels;
   const Shape<2> statistics(grid.samples, groups);
   GroupNormResult<T, N, D> out{Tensor<T, N, D>(shape), Tensor<float, 2, D>(statistics), Tensor<float, 2, D>(statistics)};
+  op.moves(in.x, in.skip, out.y);
   const T* const x[2] = {in.x.data(), in.skip.data()};
   if constexpr (std::same_as<D, Cpu>) {
     Runtime<D>::launch(
@@ -103,6 +106,8 @@ template <class F, class T, int N, Device D>
 void group_norm_backward(F, const Tensor<T, N, D>& grad_y, const GroupNormInput<T, N, D>& in, const Tensor<float, 2, D>& mean,
                          const Tensor<float, 2, D>& rstd, const Tensor<float, 1, D>& gamma, const Tensor<float, 1, D>& beta,
                          const GroupNormGradients<T, N, D>& grads) {
+  const Op<D> op("group norm backward");
+  op.moves(grad_y, in.x, in.skip, grads.x, grads.skip);
   const GroupGrid grid = detail::check_group_norm(in, mean.cols(), gamma, beta);
   const bool want_x = grads.x.defined() || grads.skip.defined() || grads.row.defined();
   const bool want_parameters = grads.gamma.defined() || grads.beta.defined();

@@ -2,6 +2,7 @@
 // Formulas and bytes moved: kernels/norm_layer.hpp.
 #pragma once
 
+#include <mindgap/core/profile.hpp>
 #include <mindgap/core/tensor.hpp>
 #include <mindgap/cpu/runtime.hpp>
 #include <mindgap/kernels/norm_layer.hpp>
@@ -19,12 +20,14 @@ struct LayerNormResult {
 template <Real T, int N, Device D>
 LayerNormResult<T, N, D> layer_norm(const Tensor<T, N, D>& x, const Tensor<float, 1, D>& gamma, const Tensor<float, 1, D>& beta,
                                     float eps) {
+  const Op<D> op("layer norm");
   if (gamma.size() != x.cols() || beta.size() != x.cols())
     throw Error(text("layer norm: input has ", x.cols(), " channels, gamma has ", gamma.size(), ", beta has ", beta.size()),
                 {{"input", x.str()}});
   const i64 rows = x.rows();
   LayerNormResult<T, N, D> out{Tensor<T, N, D>(x.shape()), Tensor<float, 1, D>(Shape<1>(rows)),
                                Tensor<float, 1, D>(Shape<1>(rows))};
+  op.moves(x, out.y);
   const RowTeams teams = row_teams<T>(rows, x.cols());
   Runtime<D>::launch(teams.grid(), LayerNorm<T>{out.y.data(), out.mean.data(), out.rstd.data(), x.data(), gamma.data(),
                                                 beta.data(), teams, eps});
@@ -42,6 +45,8 @@ template <Real T, int N, Device D>
 void layer_norm_backward(const Tensor<T, N, D>& grad_y, const Tensor<T, N, D>& x, const Tensor<float, 1, D>& mean,
                          const Tensor<float, 1, D>& rstd, const Tensor<float, 1, D>& gamma,
                          const LayerNormGradients<T, N, D>& grads) {
+  const Op<D> op("layer norm backward");
+  op.moves(grad_y, x, grads.x);
   RowTeams teams = row_teams<T>(x.rows(), x.cols());
   // Many rows a block, since each leaves a row of sums; and many blocks for the cores of a GPU.
   constexpr bool cpu = std::same_as<D, Cpu>;

@@ -41,6 +41,8 @@ ClassTargets<T> class_targets(const Tensor<T, 2, D>& logits, const Tensor<T, 2, 
 // a loss of NaN on a GPU.
 template <Real T, Device D, class Targets>
 CrossEntropyResult<D> cross_entropy_rows(const Tensor<T, 2, D>& logits, const Targets& targets, float smoothing = 0.f) {
+  const Op<D> op("cross entropy");
+  op.moves(logits);
   const i64 rows = logits.extent(0), classes = logits.extent(1);
   if (rows < 1 || classes < 1) throw Error("cross entropy: there are no rows or no classes", {{"logits", logits.str()}});
   const ClassTargets<T> q = detail::class_targets(logits, targets, smoothing);
@@ -60,6 +62,8 @@ template <Real T, Device D, class Targets>
 void cross_entropy_backward(const Tensor<T, 2, D>& grad_logits, const Tensor<float, 1, D>& grad_loss,
                             const Tensor<T, 2, D>& logits, const Targets& targets, const Tensor<float, 2, D>& normaliser,
                             float smoothing) {
+  const Op<D> op("cross entropy backward");
+  op.moves(logits, grad_logits);
   const i64 rows = logits.extent(0);
   const ClassTargets<T> q = detail::class_targets(logits, targets, smoothing);
   const RowTeams teams = row_teams<T>(rows, logits.extent(1));
@@ -70,6 +74,8 @@ void cross_entropy_backward(const Tensor<T, 2, D>& grad_logits, const Tensor<flo
 // mean of (x - y)^2, as torch.nn.functional.mse_loss
 template <Real T, int N, Device D>
 Tensor<float, 1, D> mse_loss(const Tensor<T, N, D>& x, const Tensor<T, N, D>& y) {
+  const Op<D> op("mse loss");
+  op.moves(x, y);
   if (x.shape() != y.shape() || x.size() == 0)
     throw Error("mse loss: the operands must have one shape, and elements", {{"x", x.str()}, {"y", y.str()}});
   const i64 blocks = (x.size() + SquaredError<T>::elements_per_block - 1) / SquaredError<T>::elements_per_block;
@@ -82,6 +88,8 @@ Tensor<float, 1, D> mse_loss(const Tensor<T, N, D>& x, const Tensor<T, N, D>& y)
 template <Real T, int N, Device D>
 void mse_loss_backward(const Tensor<T, N, D>& grad_x, const Tensor<float, 1, D>& grad_loss, const Tensor<T, N, D>& x,
                        const Tensor<T, N, D>& y) {
+  const Op<D> op("mse loss backward");
+  op.moves(grad_x, x, y);
   constexpr auto slope = [](auto a, auto b, auto g, auto scale) { return (a - b) * (g * scale); };
   pointwise_into(grad_x, slope, x, y, scalar(grad_loss), value(2.f / float(x.size())));
 }
@@ -89,6 +97,8 @@ void mse_loss_backward(const Tensor<T, N, D>& grad_x, const Tensor<float, 1, D>&
 // The class of the first largest logit of each row, i64 [N].
 template <Real T, Device D>
 Tensor<i64, 1, D> argmax(const Tensor<T, 2, D>& logits) {
+  const Op<D> op("argmax");
+  op.moves(logits);
   const i64 rows = logits.extent(0), classes = logits.extent(1);
   if (classes < 1) throw Error("argmax: there are no classes", {{"logits", logits.str()}});
   Tensor<i64, 1, D> index{Shape<1>(rows)};
@@ -101,6 +111,8 @@ Tensor<i64, 1, D> argmax(const Tensor<T, 2, D>& logits) {
 // an error on the CPU and has rank K on a GPU.
 template <Real T, Device D>
 Tensor<i32, 1, D> label_ranks(const Tensor<T, 2, D>& logits, const Tensor<i64, 1, D>& labels) {
+  const Op<D> op("label ranks");
+  op.moves(logits);
   const ClassTargets<T> q = detail::class_targets(logits, labels, 0.f);
   Tensor<i32, 1, D> rank{labels.shape()};
   const RowTeams teams = row_teams<T>(logits.extent(0), logits.extent(1));

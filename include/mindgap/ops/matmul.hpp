@@ -12,6 +12,7 @@ namespace mindgap {
 template <Real T, Device D>
 Tensor<T, 3, D> matmul(const Tensor<T, 3, D>& a, const Tensor<T, 3, D>& b, bool transpose_a = false, bool transpose_b = false) {
   detail::assert_computes<D, T>();
+  const Op<D> op("matmul");
   const i64 m = a.extent(transpose_a ? 2 : 1), k = a.extent(transpose_a ? 1 : 2);
   const i64 n = b.extent(transpose_b ? 1 : 2), kb = b.extent(transpose_b ? 2 : 1);
   if (a.extent(0) != b.extent(0) || k != kb)
@@ -21,6 +22,8 @@ Tensor<T, 3, D> matmul(const Tensor<T, 3, D>& a, const Tensor<T, 3, D>& b, bool 
   MatmulGeometry g = MatmulGeometry::dense(m, n, k, transpose_a, transpose_b);
   g.batch_outer = a.extent(0);
   g.a.outer = m * k, g.b.outer = k * n, g.c.outer = m * n;
+  op.moves(a, b, c);
+  op.computes(g.flops());
   if (k == 0) Runtime<D>::zero(c.data(), c.bytes());
   else if (c.size()) Library<D>::matmul(g, c.data(), a.data(), b.data());
   return c;
@@ -29,6 +32,7 @@ Tensor<T, 3, D> matmul(const Tensor<T, 3, D>& a, const Tensor<T, 3, D>& b, bool 
 template <Real T, int N, Device D>
 Tensor<T, N, D> linear(const Tensor<T, N, D>& x, const Tensor<T, 2, D>& w, const Tensor<float, 1, D>& bias = {}) {
   detail::assert_computes<D, T>();
+  const Op<D> op("linear");
   if (x.cols() != w.extent(1))
     throw Error(text("linear: input has ", x.cols(), " features, weight wants ", w.extent(1)),
                 {{"input", x.str()}, {"weight", w.str()}});
@@ -38,6 +42,8 @@ Tensor<T, N, D> linear(const Tensor<T, N, D>& x, const Tensor<T, 2, D>& w, const
   shape[N - 1] = w.extent(0);
   Tensor<T, N, D> y(shape);
   const auto g = MatmulGeometry::dense(x.rows(), w.extent(0), x.cols(), false, true);
+  op.moves(x, w, bias, y);
+  op.computes(g.flops());
   if (y.size()) Library<D>::matmul(g, y.data(), x.data(), w.data(), 1.f, false, bias.data());
   return y;
 }
@@ -57,12 +63,15 @@ template <Real T, int N, Device D>
 Tensor<T, N, D> linear_pair(const Tensor<T, N, D>& x, const Tensor<T, N, D>& skip, const Tensor<T, 2, D>& w,
                             const Tensor<float, 1, D>& bias) {
   detail::assert_computes<D, T>();
+  const Op<D> op("linear of two");
   if (x.cols() + skip.cols() != w.extent(1) || x.rows() != skip.rows())
     throw Error(text("linear: the inputs have ", x.cols(), " + ", skip.cols(), " features, weight wants ", w.extent(1)),
                 {{"input", x.str()}, {"skip", skip.str()}, {"weight", w.str()}});
   Shape<N> shape = x.shape();
   shape[N - 1] = w.extent(0);
   Tensor<T, N, D> y(shape);
+  op.moves(x, skip, w, bias, y);
+  op.computes(2. * double(y.size()) * double(w.extent(1)));
   if (!y.size()) return y;
   const auto g = [&](const Tensor<T, N, D>& part) {
     return detail::part_geometry(x.rows(), part.cols(), w.extent(0), w.extent(1));
@@ -76,6 +85,9 @@ Tensor<T, N, D> linear_pair(const Tensor<T, N, D>& x, const Tensor<T, N, D>& ski
 template <Real T, int N, Device D>
 void linear_pair_backward_data(const Tensor<T, N, D>& grad_x, const Tensor<T, N, D>& grad_skip, const Tensor<T, N, D>& grad_y,
                                const Tensor<T, 2, D>& w, i64 x_cols) {
+  const Op<D> op("linear of two backward data");
+  op.moves(grad_x, grad_skip, grad_y, w);
+  op.computes(2. * double(grad_y.size()) * double(w.extent(1)));
   const auto part = [&](const Tensor<T, N, D>& grad, i64 offset) {
     if (!grad.defined() || !grad.size()) return;
     MatmulGeometry g = MatmulGeometry::dense(grad_y.rows(), grad.cols(), w.extent(0));
@@ -89,6 +101,9 @@ void linear_pair_backward_data(const Tensor<T, N, D>& grad_x, const Tensor<T, N,
 template <Real T, int N, Device D>
 void linear_pair_backward_weight(const Tensor<float, 2, D>& grad_w, const Tensor<T, N, D>& x, const Tensor<T, N, D>& skip,
                                  const Tensor<T, N, D>& grad_y) {
+  const Op<D> op("linear of two backward weight");
+  op.moves(grad_w, x, skip, grad_y);
+  op.computes(2. * double(grad_y.size()) * double(grad_w.extent(1)));
   const auto part = [&](const Tensor<T, N, D>& in, i64 offset) {
     MatmulGeometry g = MatmulGeometry::dense(grad_w.extent(0), in.cols(), in.rows(), true, false);
     g.c.row = grad_w.extent(1);
@@ -101,14 +116,20 @@ void linear_pair_backward_weight(const Tensor<float, 2, D>& grad_w, const Tensor
 // grad_x = grad_y w
 template <Real T, int N, Device D>
 void linear_backward_data(const Tensor<T, N, D>& grad_x, const Tensor<T, N, D>& grad_y, const Tensor<T, 2, D>& w) {
+  const Op<D> op("linear backward data");
   const auto g = MatmulGeometry::dense(grad_y.rows(), w.extent(1), w.extent(0));
+  op.moves(grad_x, grad_y, w);
+  op.computes(g.flops());
   if (grad_x.size()) Library<D>::matmul(g, grad_x.data(), grad_y.data(), w.data());
 }
 
 // grad_w = grad_y^T x
 template <Real T, int N, Device D>
 void linear_backward_weight(const Tensor<float, 2, D>& grad_w, const Tensor<T, N, D>& x, const Tensor<T, N, D>& grad_y) {
+  const Op<D> op("linear backward weight");
   const auto g = MatmulGeometry::dense(grad_w.extent(0), grad_w.extent(1), x.rows(), true, false);
+  op.moves(grad_w, x, grad_y);
+  op.computes(g.flops());
   if (x.rows() == 0) Runtime<D>::zero(grad_w.data(), grad_w.bytes());
   else Library<D>::matmul(g, grad_w.data(), grad_y.data(), x.data());
 }
@@ -116,6 +137,8 @@ void linear_backward_weight(const Tensor<float, 2, D>& grad_w, const Tensor<T, N
 // grad_bias = sum of the rows of grad_y, in a fixed order
 template <Real T, int N, Device D>
 void bias_backward(const Tensor<float, 1, D>& grad_bias, const Tensor<T, N, D>& grad_y) {
+  const Op<D> op("bias backward");
+  op.moves(grad_bias, grad_y);
   sum_rows<D>(grad_bias.data(), static_cast<const T*>(grad_y.data()), grad_y.rows(), grad_y.cols());
 }
 

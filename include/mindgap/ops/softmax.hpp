@@ -1,6 +1,7 @@
 // Softmax over the innermost axis, as torch.softmax(x, -1).
 #pragma once
 
+#include <mindgap/core/profile.hpp>
 #include <mindgap/core/tensor.hpp>
 #include <mindgap/cpu/runtime.hpp>
 #include <mindgap/kernels/softmax.hpp>
@@ -10,6 +11,8 @@ namespace mindgap {
 // y may be x itself.
 template <Real T, int N, Device D>
 void softmax_into(const Tensor<T, N, D>& y, const Tensor<T, N, D>& x) {
+  const Op<D> op("softmax");
+  op.moves(y, x);
   const RowTeams teams = row_teams<T>(x.rows(), x.cols());
   Runtime<D>::launch(teams.grid(), Softmax<T>{y.data(), x.data(), teams});
 }
@@ -23,6 +26,8 @@ Tensor<T, N, D> softmax(const Tensor<T, N, D>& x) {
 // Overwrites grad_x, which may be grad_y itself, from y = softmax(x) and its gradient.
 template <Real T, int N, Device D>
 void softmax_backward(const Tensor<T, N, D>& grad_x, const Tensor<T, N, D>& y, const Tensor<T, N, D>& grad_y) {
+  const Op<D> op("softmax backward");
+  op.moves(grad_x, y, grad_y);
   const RowTeams teams = row_teams<T>(y.rows(), y.cols());
   Runtime<D>::launch(teams.grid(), SoftmaxBackward<T>{grad_x.data(), grad_y.data(), y.data(), teams});
 }

@@ -170,6 +170,8 @@ class GradientScale {
 
   // After backward: the norm of the gradients, and the factor of the next step. One pass over the gradients.
   void measure() {
+    const Op<D> op("norm of gradients");
+    op.moves(parameters_.gradients());
     parameters_.complete_gradients();
     const Grid grid = parameters_.grid();
     const Tensor<float, 1, D> partial{Shape<1>(grid.blocks)};

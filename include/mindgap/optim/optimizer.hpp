@@ -74,6 +74,8 @@ class Sgd {
 
   // scale: what the gradients are multiplied by, measured before. average: what follows the values.
   void step(const GradientScale<D>* scale = nullptr, const Ema<D>* average = nullptr) {
+    const Op<D> op("sgd");
+    op.moves(parameters_.values(), parameters_.values(), velocity_, velocity_, parameters_.gradients());
     parameters_.complete_gradients();
     parameters_.with_working_copies([&]<class T>(T* working) {
       Runtime<D>::launch(parameters_.grid(), SgdStep<T>{detail::updated(parameters_, working, average), velocity_.data(),
@@ -116,6 +118,8 @@ class AdamW {
     Runtime<D>::from_host(schedule_.data(), schedule, sizeof schedule);
   }
   void step(const GradientScale<D>* scale = nullptr, const Ema<D>* average = nullptr) {
+    const Op<D> op("adamw");
+    op.moves(parameters_.values(), parameters_.values(), first_, first_, second_, second_, parameters_.gradients());
     parameters_.complete_gradients();
     parameters_.with_working_copies([&]<class T>(T* working) {
       Runtime<D>::launch(parameters_.grid(),
