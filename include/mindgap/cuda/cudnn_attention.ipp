@@ -130,8 +130,20 @@ struct AttentionKey {
 };
 
 // Whether cuDNN may have a plan; asked first, since looking for one is slow.
-inline bool may_attend(const AttentionGeometry& g, DType type) {
+inline bool may_attend(const AttentionGeometry& g, DType type, bool backward) {
+  // Up to 9.15.0 the backward reads beyond the keys unless they fill its tiles.
+  if (backward && cudnnGetVersion() <= 91500 && g.m % 128) return false;
   return type != DType::f32 && g.d % 8 == 0 && g.d <= 256 && g.n > 0 && g.l > 0 && g.m > 0;
+}
+
+// From Blackwell on (10.0), cuDNN adds grad_q up in another order in every run, however the graph is written.
+inline bool adds_in_order() {
+  static const bool answer = [] {
+    int device = 0, major = 0;
+    return cudaGetDevice(&device) == cudaSuccess &&
+           cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess && major < 10;
+  }();
+  return answer;
 }
 
 }  // namespace detail
@@ -139,7 +151,7 @@ inline bool may_attend(const AttentionGeometry& g, DType type) {
 MINDGAP_INLINE bool attention_forward(Stream stream, Scratch scratch, const AttentionGeometry& g, DType type, void* y,
                                       float* statistics, const void* q, const void* k, const void* v) {
   using namespace detail;
-  if (!may_attend(g, type)) return false;
+  if (!may_attend(g, type, false)) return false;
   require_aligned("attention", {q, k, v, y, statistics});
   float scale = 1.f / std::sqrt(float(g.d));
   const Pointer pointers[] = {{AttentionKey::id_q, writable(q)},         {AttentionKey::id_k, writable(k)},
@@ -152,7 +164,7 @@ MINDGAP_INLINE bool attention_backward(Stream stream, Scratch scratch, const Att
                                        void* grad_k, void* grad_v, float* sums, const void* grad_y, const void* y,
                                        const float* statistics, const void* q, const void* k, const void* v) {
   using namespace detail;
-  if (!may_attend(g, type)) return false;
+  if (!may_attend(g, type, true) || !adds_in_order()) return false;
   require_aligned("attention_backward", {grad_q, grad_k, grad_v, sums, grad_y, y, statistics, q, k, v});
   float scale = 1.f / std::sqrt(float(g.d)), one = 1.f;
   const Pointer pointers[] = {{AttentionKey::id_q, writable(q)},
@@ -172,7 +184,7 @@ MINDGAP_INLINE bool attention_backward(Stream stream, Scratch scratch, const Att
 
 MINDGAP_INLINE std::optional<PlanOnCard> attention_plan_on(const std::string& description, const AttentionGeometry& g, DType type,
                                                            bool backward) {
-  if (!detail::may_attend(g, type)) return std::nullopt;
+  if (!detail::may_attend(g, type, backward)) return std::nullopt;
   const auto plan = detail::plan_on_card(description, detail::AttentionKey{g, type, backward});
   return plan ? std::optional(PlanOnCard{plan->place, plan->workspace_bytes}) : std::nullopt;
 }

@@ -217,7 +217,8 @@ struct Pointer {
 struct Plan {
   Descriptor configuration, plan;
   i64 workspace_bytes = 0;
-  int place = 0;  // in cuDNN's list
+  int place = 0;      // in cuDNN's list
+  bool used = false;  // known to the table
 
   void run(cudnnHandle_t handle, void* workspace, std::span<const Pointer> pointers) const {
     std::vector<i64> ids;
@@ -287,7 +288,7 @@ inline std::unique_ptr<Plan> make_plan(const Card& card, Descriptor configuratio
     i64 bytes = 0, count = 0;
     check(cudnnBackendGetAttribute(plan.get(), CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &count, &bytes));
     if (bytes > rules.most_workspace) return nullptr;
-    return std::make_unique<Plan>(Plan{std::move(configuration), std::move(plan), bytes, place});
+    return std::make_unique<Plan>(Plan{std::move(configuration), std::move(plan), bytes, place, false});
   } catch (const CudnnFailure&) {
     return nullptr;
   }
@@ -337,6 +338,7 @@ float least_time(Stream stream, const Run& run) {
       if (i >= 2) least = std::min(least, ms);
     }
   } catch (const CudnnFailure&) {
+  } catch (const Error&) {
   }
   cudaGetLastError();
   cudaEventDestroy(begin);
@@ -367,7 +369,7 @@ inline std::mutex& cudnn_mutex() {
 // The plan of a key: the one that is kept, or that the table names, or the quickest of the first sixteen that can be made. Null,
 // and remembered as such, where there is none. The pointers are for timing; what they write is overwritten.
 template <class Key>
-const Plan* plan_for(cudnnHandle_t handle, Stream stream, const Key& key, std::span<const Pointer> pointers) {
+Plan* plan_for(cudnnHandle_t handle, Stream stream, const Key& key, std::span<const Pointer> pointers) {
   constexpr int most_tried = 16;
   static std::map<Key, std::unique_ptr<Plan>> made;
   if (auto found = made.find(key); found != made.end()) return found->second.get();
@@ -405,8 +407,9 @@ template <class Key>
 bool run_plan(Stream stream, Scratch scratch, const Key& key, std::span<const Pointer> pointers) {
   std::lock_guard lock(cudnn_mutex());
   const cudnnHandle_t handle = cudnn(stream);
-  const Plan* plan = plan_for(handle, stream, key, pointers);
+  Plan* plan = plan_for(handle, stream, key, pointers);
   if (!plan) return false;
+  if (!std::exchange(plan->used, true)) note_use(key.str());
   try {
     plan->run(handle, scratch(plan->workspace_bytes), pointers);
   } catch (const CudnnFailure& failure) {

@@ -111,17 +111,19 @@ MINDGAP_INLINE std::optional<int> known_place(const std::string& key) {
   std::lock_guard lock(t.mutex);
   read_once(t);
   const auto found = t.places.find(key);
-  if (found == t.places.end()) return std::nullopt;
-  t.used.insert(key);
-  return found->second;
+  return found == t.places.end() ? std::nullopt : std::optional(found->second);
 }
 
 MINDGAP_INLINE void keep_place(const std::string& key, int place) {
   PlanTable& t = table();
   std::lock_guard lock(t.mutex);
   t.places[key] = place;
-  t.used.insert(key);
   t.changed = true;
+}
+
+MINDGAP_INLINE void note_use(const std::string& key) {
+  std::lock_guard lock(table().mutex);
+  table().used.insert(key);
 }
 
 MINDGAP_INLINE void refuse_while_capturing(Stream stream, const std::string& what) {
