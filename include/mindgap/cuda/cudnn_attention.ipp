@@ -89,7 +89,7 @@ struct AttentionKey {
     const Descriptor& q = out.in(id_q, type, rows(g.l));
     const Descriptor& k = out.in(id_k, type, columns(g.m));
     const Descriptor& v = out.in(id_v, type, rows(g.m));
-    const Descriptor& scale = out.scalar(id_scale, 4);
+    const Descriptor& scale = out.scalar(id_scale);
     const Descriptor& scaled = out.map(CUDNN_POINTWISE_MUL, scores(), out.product(scores(), q, k), &scale);
     const Descriptor& top = out.sum(CUDNN_REDUCE_TENSOR_MAX, row_values(), scaled);
     const Descriptor& e = out.map(CUDNN_POINTWISE_EXP, scores(), out.map(CUDNN_POINTWISE_SUB, scores(), scaled, &top));
@@ -110,7 +110,7 @@ struct AttentionKey {
     const Descriptor& grad_y = out.in(id_grad_y, type, rows(g.l));
     const Descriptor& statistics = out.in(id_statistics, DType::f32, row_values());
     const Descriptor& sums = out.in(id_sums, DType::f32, row_values());
-    const Descriptor &scale = out.scalar(id_scale, 4), &one = out.scalar(id_one, 4);
+    const Descriptor &scale = out.scalar(id_scale), &one = out.scalar(id_one);
     // sums = sum over d of grad_y y
     const Descriptor& weighted =
         out.sum(CUDNN_REDUCE_TENSOR_ADD, row_values(), out.map(CUDNN_POINTWISE_MUL, rows(g.l), grad_y, &y));
@@ -122,7 +122,7 @@ struct AttentionKey {
     // grad_scores = (grad_y v^T - sums) p scale, grad_k = grad_scores^T q, grad_q = grad_scores k
     const Descriptor& centred = out.map(CUDNN_POINTWISE_SUB, scores(), out.product(scores(), grad_y, v), &sums);
     const Descriptor& grad_scores =
-        out.map(CUDNN_POINTWISE_MUL, scores(), out.map(CUDNN_POINTWISE_MUL, scores(), centred, &p), &scale, type);
+        out.map(CUDNN_POINTWISE_MUL, scores(), out.map(CUDNN_POINTWISE_MUL, scores(), centred, &p), &scale);
     out.matmul(out.in(id_grad_k, type, rows(g.m)), out.transpose(type, transposed(scores()), grad_scores), q);
     out.matmul(out.in(id_grad_q, type, rows(g.l)), grad_scores, out.transpose(type, rows(g.m), k));
     return out;

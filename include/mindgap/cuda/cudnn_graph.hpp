@@ -123,9 +123,9 @@ class OperationGraph {
   const Descriptor& between(DType type, const Extents& extents, const Extents& strides) {
     return filled(next_++, type, extents, strides).set(CUDNN_ATTR_TENSOR_IS_VIRTUAL, CUDNN_TYPE_BOOLEAN, true).finalize();
   }
-  // An f32 in the host's memory, for operations on tensors of `rank` axes.
-  const Descriptor& scalar(i64 id, int rank) {
-    const Extents ones(size_t(rank), 1);
+  // An f32 in the host's memory, for operations on tensors of four axes.
+  const Descriptor& scalar(i64 id) {
+    const Extents ones(4, 1);
     return filled(id, DType::f32, ones, ones).set(CUDNN_ATTR_TENSOR_IS_BY_VALUE, CUDNN_TYPE_BOOLEAN, true).finalize();
   }
 
@@ -256,24 +256,31 @@ inline bool allowed(const Descriptor& configuration, const Rules& rules) {
   return true;
 }
 
-// The configurations that cuDNN proposes, the one it thinks best first, then those that it falls back on.
+// The configurations that cuDNN proposes in one mode, the one it thinks best first.
+inline std::vector<Descriptor> proposals(const Descriptor& graph, const Card& card, cudnnBackendHeurMode_t mode) {
+  Descriptor heuristics(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
+  heuristics.set(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, graph).set(CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, mode);
+  card.name_in_heuristics(heuristics);
+  heuristics.finalize();
+  i64 count = 0;
+  check(cudnnBackendGetAttribute(heuristics.get(), CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, 0, &count,
+                                 nullptr));
+  std::vector<Descriptor> out;
+  std::vector<cudnnBackendDescriptor_t> handles;
+  for (i64 i = 0; i < count; ++i) handles.push_back(out.emplace_back(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR).get());
+  check(cudnnBackendGetAttribute(heuristics.get(), CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, count, &count,
+                                 handles.data()));
+  out.erase(out.begin() + count, out.end());
+  return out;
+}
+// All of them, then those that cuDNN falls back on.
 inline std::vector<Descriptor> proposals(const Descriptor& graph, const Card& card) {
   std::vector<Descriptor> out;
-  for (const cudnnBackendHeurMode_t mode : {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK}) {
-    Descriptor heuristics(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
-    heuristics.set(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, graph).set(CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, mode);
-    card.name_in_heuristics(heuristics);
-    heuristics.finalize();
-    i64 count = 0;
-    check(cudnnBackendGetAttribute(heuristics.get(), CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, 0, &count,
-                                   nullptr));
-    std::vector<Descriptor> found;
-    std::vector<cudnnBackendDescriptor_t> handles;
-    for (i64 i = 0; i < count; ++i) handles.push_back(found.emplace_back(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR).get());
-    check(cudnnBackendGetAttribute(heuristics.get(), CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, count, &count,
-                                   handles.data()));
-    std::move(found.begin(), found.begin() + count, std::back_inserter(out));
-  }
+  for (const cudnnBackendHeurMode_t mode : {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK}) try {
+      std::vector<Descriptor> more = proposals(graph, card, mode);
+      std::move(more.begin(), more.end(), std::back_inserter(out));
+    } catch (const CudnnFailure&) {  // none in this mode
+    }
   return out;
 }
 
