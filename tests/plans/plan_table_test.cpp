@@ -25,9 +25,12 @@ BOOST_AUTO_TEST_CASE(is_read_merged_and_saved) {
   write_file_atomic(file, header + "4 known call\nno line of a table\n");
   BOOST_TEST(cuda::detail::known_place("known call").value_or(-1) == 4);
   BOOST_TEST(!cuda::detail::known_place("new call"));
+  cuda::detail::note_use("known call");
   const std::string before = cuda::plan_hash();
   BOOST_TEST(before.size() == 16u);
   cuda::detail::keep_place("new call", 2);
+  BOOST_TEST(cuda::plan_hash() == before);
+  cuda::detail::note_use("new call");
   BOOST_TEST(cuda::plan_hash() != before);
 
   // Another process has saved meanwhile: its choice for the new call stays.

@@ -3,7 +3,8 @@
 //
 // Activations are [n, h, w, c] and weights [c_out, kh, kw, c_in] of one type, f32, bf16 or f16, dense, and begin at a multiple
 // of 16 bytes. All sums are f32; f32 inputs are rounded to TF32 only where allow_tf32 (cublas.hpp) says so. Plans whose result
-// may differ from run to run are passed over.
+// may differ from run to run are passed over. A 1x1 convolution of stride 1 is a product of pixels and channels; where cuBLAS is
+// quicker, also by timing, it computes it.
 //
 // Errors: mindgap::Error where cuDNN has no plan for a geometry.
 #pragma once
@@ -32,10 +33,11 @@ bool conv2d_forward(Stream stream, Scratch scratch, const ConvGeometry& g, DType
                     const void* w, const void* bias, const void* residual);
 void conv2d_backward_data(Stream stream, Scratch scratch, const ConvGeometry& g, DType type, void* grad_x, const void* grad_y,
                           const void* w);
-// The gradient has the type of x: for f32 from bf16 or f16, cuDNN only has kernels that it compiles when they are asked for,
-// seconds a geometry.
-void conv2d_backward_weights(Stream stream, Scratch scratch, const ConvGeometry& g, DType type, void* grad_w, const void* x,
-                             const void* grad_y);
+// The gradient is wanted in f32. True: grad_w has it. False, for bf16 and f16 where that is quicker: `narrow`, memory of the
+// caller's for the weights in the type of x, has it. (From 16-bit operands cuDNN gives f32 only by kernels that it compiles when
+// they are asked for, seconds a geometry.)
+bool conv2d_backward_weights(Stream stream, Scratch scratch, const ConvGeometry& g, DType type, float* grad_w, void* narrow,
+                             const void* x, const void* grad_y);
 
 // The properties of this machine's GPU as cuDNN writes them down (JSON), from which another machine can make its plans.
 std::string card_description();

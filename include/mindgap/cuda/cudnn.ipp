@@ -95,10 +95,68 @@ inline ConvKey conv_key(const ConvGeometry& g, DType type, ConvDirection directi
   return {g, type, direction, type == DType::f32 && allow_tf32(), tail};
 }
 
-inline void convolve(Stream stream, Scratch scratch, const ConvKey& key, void* x, void* w, void* y) {
-  require_aligned("conv2d", {x, w, y});
+// Whether `product`, which computes the same as a key, takes less time than cuDNN's plan: as the table says, else by timing.
+template <class Product>
+bool product_is_quicker(Stream stream, const ConvKey& key, std::span<const Pointer> pointers, const Product& product) {
+  static std::map<ConvKey, bool> known;
+  std::lock_guard lock(cudnn_mutex());
+  if (const auto found = known.find(key); found != known.end()) return found->second;
+  const std::string name = "product_or_" + key.str();
+  std::optional<int> place = known_place(name);
+  if (!place) {
+    refuse_while_capturing(stream, "no plan can be made for " + key.str());
+    const cudnnHandle_t handle = cudnn(stream);
+    const Plan* plan = plan_for(handle, stream, key, pointers);
+    TimingMemory memory;
+    place = !plan || !memory.grow(plan->workspace_bytes) ||
+                    least_time(stream, product) < least_time(
+                                                      stream, [&] { plan->run(handle, memory.get(), pointers); })
+                ? 0
+                : 1;
+    keep_place(name, *place);
+  }
+  note_use(name);
+  return known[key] = *place == 0;
+}
+
+// The product that a 1x1 convolution of stride 1 is, and which of its tensors are the product's.
+struct ProductOfConv {
+  MatmulGeometry g;
+  ConvKey::Id a, b, c;
+};
+inline std::optional<ProductOfConv> as_product(const ConvKey& key) {
+  const ConvGeometry& g = key.g;
+  if (g.kh != 1 || g.kw != 1 || g.stride_h != 1 || g.stride_w != 1 || g.pad_h || g.pad_w || key.tail != ConvTail{})
+    return std::nullopt;
+  const i64 pixels = g.n * g.h * g.w;
+  switch (key.direction) {
+    case ConvDirection::forward:  // y = x w^T
+      return ProductOfConv{MatmulGeometry::dense(pixels, g.c_out, g.c_in, false, true), ConvKey::id_x, ConvKey::id_w,
+                           ConvKey::id_y};
+    case ConvDirection::backward_data:  // grad_x = grad_y w
+      return ProductOfConv{MatmulGeometry::dense(pixels, g.c_in, g.c_out), ConvKey::id_y, ConvKey::id_w, ConvKey::id_x};
+    default:  // grad_w = grad_y^T x
+      return ProductOfConv{MatmulGeometry::dense(g.c_out, g.c_in, pixels, true, false), ConvKey::id_y, ConvKey::id_x,
+                           ConvKey::id_w};
+  }
+}
+
+// wide: null, or where the result may be written in f32 instead. Whether it was.
+inline bool convolve(Stream stream, Scratch scratch, const ConvKey& key, void* x, void* w, void* y, float* wide = nullptr) {
+  require_aligned("conv2d", {x, w, y, wide});
   const Pointer pointers[] = {{ConvKey::id_x, x}, {ConvKey::id_w, w}, {ConvKey::id_y, y}};
-  if (run_plan(stream, scratch, key, pointers)) return;
+  if (const auto product = as_product(key)) {
+    const auto of = [&](ConvKey::Id id) { return pointers[id - ConvKey::id_x].to; };
+    const auto multiply = [&] {
+      matmul(stream, product->g, wide ? DType::f32 : key.type, wide ? wide : of(product->c), key.type, of(product->a),
+             of(product->b), 1.f, false);
+    };
+    if (product_is_quicker(stream, key, pointers, multiply)) {
+      multiply();
+      return wide != nullptr;
+    }
+  }
+  if (run_plan(stream, scratch, key, pointers)) return false;
   throw Error("conv2d: cuDNN has no plan for this geometry",
               {{"geometry", key.str()},
                {"rules", "the same bits in every run, at most 1 GiB of workspace, TF32 only where it is allowed"},
@@ -156,10 +214,12 @@ MINDGAP_INLINE void conv2d_backward_data(Stream stream, Scratch scratch, const C
   convolve(stream, scratch, conv_key(g, type, ConvDirection::backward_data), grad_x, writable(w), writable(grad_y));
 }
 
-MINDGAP_INLINE void conv2d_backward_weights(Stream stream, Scratch scratch, const ConvGeometry& g, DType type, void* grad_w,
-                                            const void* x, const void* grad_y) {
+MINDGAP_INLINE bool conv2d_backward_weights(Stream stream, Scratch scratch, const ConvGeometry& g, DType type, float* grad_w,
+                                            void* narrow, const void* x, const void* grad_y) {
   using namespace detail;
-  convolve(stream, scratch, conv_key(g, type, ConvDirection::backward_weights), writable(x), grad_w, writable(grad_y));
+  const ConvKey key = conv_key(g, type, ConvDirection::backward_weights);
+  const bool full = type == DType::f32;
+  return convolve(stream, scratch, key, writable(x), full ? grad_w : narrow, writable(grad_y), full ? nullptr : grad_w) || full;
 }
 
 }  // namespace mindgap::cuda

@@ -7,7 +7,8 @@
 // statistics; it stores the gradient of the scores [n, heads, l, m] in scratch memory and makes grad_q from it by a product,
 // since cuDNN's way of adding grad_q up as it goes is another sum in every run.
 //
-// Both give false, and do nothing, where cuDNN has no plan: f32, a head size d that is no multiple of 8 or above 256.
+// Both give false, and do nothing, where cuDNN has no plan: f32, a head size d that is no multiple of 8 or above 256; the
+// backward also on GPUs from Blackwell on, where its sums differ from run to run.
 // What it leaves out: masks, dropout, fewer heads in k and v than in q.
 #pragma once
 

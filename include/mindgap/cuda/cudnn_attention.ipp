@@ -89,7 +89,7 @@ struct AttentionKey {
     const Descriptor& q = out.in(id_q, type, rows(g.l));
     const Descriptor& k = out.in(id_k, type, columns(g.m));
     const Descriptor& v = out.in(id_v, type, rows(g.m));
-    const Descriptor& scale = out.scalar(id_scale, 4);
+    const Descriptor& scale = out.scalar(id_scale);
     const Descriptor& scaled = out.map(CUDNN_POINTWISE_MUL, scores(), out.product(scores(), q, k), &scale);
     const Descriptor& top = out.sum(CUDNN_REDUCE_TENSOR_MAX, row_values(), scaled);
     const Descriptor& e = out.map(CUDNN_POINTWISE_EXP, scores(), out.map(CUDNN_POINTWISE_SUB, scores(), scaled, &top));
@@ -110,7 +110,7 @@ struct AttentionKey {
     const Descriptor& grad_y = out.in(id_grad_y, type, rows(g.l));
     const Descriptor& statistics = out.in(id_statistics, DType::f32, row_values());
     const Descriptor& sums = out.in(id_sums, DType::f32, row_values());
-    const Descriptor &scale = out.scalar(id_scale, 4), &one = out.scalar(id_one, 4);
+    const Descriptor &scale = out.scalar(id_scale), &one = out.scalar(id_one);
     // sums = sum over d of grad_y y
     const Descriptor& weighted =
         out.sum(CUDNN_REDUCE_TENSOR_ADD, row_values(), out.map(CUDNN_POINTWISE_MUL, rows(g.l), grad_y, &y));
@@ -122,7 +122,7 @@ struct AttentionKey {
     // grad_scores = (grad_y v^T - sums) p scale, grad_k = grad_scores^T q, grad_q = grad_scores k
     const Descriptor& centred = out.map(CUDNN_POINTWISE_SUB, scores(), out.product(scores(), grad_y, v), &sums);
     const Descriptor& grad_scores =
-        out.map(CUDNN_POINTWISE_MUL, scores(), out.map(CUDNN_POINTWISE_MUL, scores(), centred, &p), &scale, type);
+        out.map(CUDNN_POINTWISE_MUL, scores(), out.map(CUDNN_POINTWISE_MUL, scores(), centred, &p), &scale);
     out.matmul(out.in(id_grad_k, type, rows(g.m)), out.transpose(type, transposed(scores()), grad_scores), q);
     out.matmul(out.in(id_grad_q, type, rows(g.l)), grad_scores, out.transpose(type, rows(g.m), k));
     return out;
@@ -130,8 +130,20 @@ struct AttentionKey {
 };
 
 // Whether cuDNN may have a plan; asked first, since looking for one is slow.
-inline bool may_attend(const AttentionGeometry& g, DType type) {
+inline bool may_attend(const AttentionGeometry& g, DType type, bool backward) {
+  // Up to 9.15.0 the backward reads beyond the keys unless they fill its tiles.
+  if (backward && cudnnGetVersion() <= 91500 && g.m % 128) return false;
   return type != DType::f32 && g.d % 8 == 0 && g.d <= 256 && g.n > 0 && g.l > 0 && g.m > 0;
+}
+
+// From Blackwell on (10.0), cuDNN adds grad_q up in another order in every run, however the graph is written.
+inline bool adds_in_order() {
+  static const bool answer = [] {
+    int device = 0, major = 0;
+    return cudaGetDevice(&device) == cudaSuccess &&
+           cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess && major < 10;
+  }();
+  return answer;
 }
 
 }  // namespace detail
@@ -139,7 +151,7 @@ inline bool may_attend(const AttentionGeometry& g, DType type) {
 MINDGAP_INLINE bool attention_forward(Stream stream, Scratch scratch, const AttentionGeometry& g, DType type, void* y,
                                       float* statistics, const void* q, const void* k, const void* v) {
   using namespace detail;
-  if (!may_attend(g, type)) return false;
+  if (!may_attend(g, type, false)) return false;
   require_aligned("attention", {q, k, v, y, statistics});
   float scale = 1.f / std::sqrt(float(g.d));
   const Pointer pointers[] = {{AttentionKey::id_q, writable(q)},         {AttentionKey::id_k, writable(k)},
@@ -152,7 +164,7 @@ MINDGAP_INLINE bool attention_backward(Stream stream, Scratch scratch, const Att
                                        void* grad_k, void* grad_v, float* sums, const void* grad_y, const void* y,
                                        const float* statistics, const void* q, const void* k, const void* v) {
   using namespace detail;
-  if (!may_attend(g, type)) return false;
+  if (!may_attend(g, type, true) || !adds_in_order()) return false;
   require_aligned("attention_backward", {grad_q, grad_k, grad_v, sums, grad_y, y, statistics, q, k, v});
   float scale = 1.f / std::sqrt(float(g.d)), one = 1.f;
   const Pointer pointers[] = {{AttentionKey::id_q, writable(q)},
@@ -172,7 +184,7 @@ MINDGAP_INLINE bool attention_backward(Stream stream, Scratch scratch, const Att
 
 MINDGAP_INLINE std::optional<PlanOnCard> attention_plan_on(const std::string& description, const AttentionGeometry& g, DType type,
                                                            bool backward) {
-  if (!detail::may_attend(g, type)) return std::nullopt;
+  if (!detail::may_attend(g, type, backward)) return std::nullopt;
   const auto plan = detail::plan_on_card(description, detail::AttentionKey{g, type, backward});
   return plan ? std::optional(PlanOnCard{plan->place, plan->workspace_bytes}) : std::nullopt;
 }

@@ -123,9 +123,9 @@ class OperationGraph {
   const Descriptor& between(DType type, const Extents& extents, const Extents& strides) {
     return filled(next_++, type, extents, strides).set(CUDNN_ATTR_TENSOR_IS_VIRTUAL, CUDNN_TYPE_BOOLEAN, true).finalize();
   }
-  // An f32 in the host's memory, for operations on tensors of `rank` axes.
-  const Descriptor& scalar(i64 id, int rank) {
-    const Extents ones(size_t(rank), 1);
+  // An f32 in the host's memory, for operations on tensors of four axes.
+  const Descriptor& scalar(i64 id) {
+    const Extents ones(4, 1);
     return filled(id, DType::f32, ones, ones).set(CUDNN_ATTR_TENSOR_IS_BY_VALUE, CUDNN_TYPE_BOOLEAN, true).finalize();
   }
 
@@ -217,7 +217,7 @@ struct Pointer {
 struct Plan {
   Descriptor configuration, plan;
   i64 workspace_bytes = 0;
-  int place = 0;  // in cuDNN's list
+  int place = 0;      // in cuDNN's list
 
   void run(cudnnHandle_t handle, void* workspace, std::span<const Pointer> pointers) const {
     std::vector<i64> ids;
@@ -255,24 +255,31 @@ inline bool allowed(const Descriptor& configuration, const Rules& rules) {
   return true;
 }
 
-// The configurations that cuDNN proposes, the one it thinks best first, then those that it falls back on.
+// The configurations that cuDNN proposes in one mode, the one it thinks best first.
+inline std::vector<Descriptor> proposals(const Descriptor& graph, const Card& card, cudnnBackendHeurMode_t mode) {
+  Descriptor heuristics(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
+  heuristics.set(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, graph).set(CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, mode);
+  card.name_in_heuristics(heuristics);
+  heuristics.finalize();
+  i64 count = 0;
+  check(cudnnBackendGetAttribute(heuristics.get(), CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, 0, &count,
+                                 nullptr));
+  std::vector<Descriptor> out;
+  std::vector<cudnnBackendDescriptor_t> handles;
+  for (i64 i = 0; i < count; ++i) handles.push_back(out.emplace_back(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR).get());
+  check(cudnnBackendGetAttribute(heuristics.get(), CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, count, &count,
+                                 handles.data()));
+  out.erase(out.begin() + count, out.end());
+  return out;
+}
+// All of them, then those that cuDNN falls back on.
 inline std::vector<Descriptor> proposals(const Descriptor& graph, const Card& card) {
   std::vector<Descriptor> out;
-  for (const cudnnBackendHeurMode_t mode : {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK}) {
-    Descriptor heuristics(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
-    heuristics.set(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, graph).set(CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, mode);
-    card.name_in_heuristics(heuristics);
-    heuristics.finalize();
-    i64 count = 0;
-    check(cudnnBackendGetAttribute(heuristics.get(), CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, 0, &count,
-                                   nullptr));
-    std::vector<Descriptor> found;
-    std::vector<cudnnBackendDescriptor_t> handles;
-    for (i64 i = 0; i < count; ++i) handles.push_back(found.emplace_back(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR).get());
-    check(cudnnBackendGetAttribute(heuristics.get(), CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, count, &count,
-                                   handles.data()));
-    std::move(found.begin(), found.begin() + count, std::back_inserter(out));
-  }
+  for (const cudnnBackendHeurMode_t mode : {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK}) try {
+      std::vector<Descriptor> more = proposals(graph, card, mode);
+      std::move(more.begin(), more.end(), std::back_inserter(out));
+    } catch (const CudnnFailure&) {  // none in this mode
+    }
   return out;
 }
 
@@ -287,7 +294,7 @@ inline std::unique_ptr<Plan> make_plan(const Card& card, Descriptor configuratio
     i64 bytes = 0, count = 0;
     check(cudnnBackendGetAttribute(plan.get(), CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &count, &bytes));
     if (bytes > rules.most_workspace) return nullptr;
-    return std::make_unique<Plan>(Plan{std::move(configuration), std::move(plan), bytes, place});
+    return std::make_unique<Plan>(Plan{std::move(configuration), std::move(plan), bytes, place, false});
   } catch (const CudnnFailure&) {
     return nullptr;
   }
@@ -337,6 +344,7 @@ float least_time(Stream stream, const Run& run) {
       if (i >= 2) least = std::min(least, ms);
     }
   } catch (const CudnnFailure&) {
+  } catch (const Error&) {
   }
   cudaGetLastError();
   cudaEventDestroy(begin);
@@ -367,17 +375,10 @@ inline std::mutex& cudnn_mutex() {
 // The plan of a key: the one that is kept, or that the table names, or the quickest of the first sixteen that can be made. Null,
 // and remembered as such, where there is none. The pointers are for timing; what they write is overwritten.
 template <class Key>
-const Plan* plan_for(cudnnHandle_t handle, Stream stream, const Key& key, std::span<const Pointer> pointers) {
+Plan* plan_for(cudnnHandle_t handle, Stream stream, const Key& key, std::span<const Pointer> pointers) {
   constexpr int most_tried = 16;
-  struct Made {
-    std::unique_ptr<Plan> plan;
-    std::string name;
-  };
-  static std::map<Key, Made> made;
-  if (auto found = made.find(key); found != made.end()) {
-    if (found->second.plan) count_use(found->second.name);
-    return found->second.plan.get();
-  }
+  static std::map<Key, std::unique_ptr<Plan>> made;
+  if (auto found = made.find(key); found != made.end()) return found->second.get();
   refuse_while_capturing(stream, "no plan can be made for " + key.str());
   const std::string name = key.str();
   const Card card(handle);
@@ -404,8 +405,7 @@ const Plan* plan_for(cudnnHandle_t handle, Stream stream, const Key& key, std::s
     }
   } catch (const CudnnFailure&) {  // cuDNN knows no such graph
   }
-  if (best) count_use(name);
-  return (made[key] = Made{std::move(best), name}).plan.get();
+  return (made[key] = std::move(best)).get();
 }
 
 // Queues the call of a key; false where there is no plan.
@@ -413,8 +413,9 @@ template <class Key>
 bool run_plan(Stream stream, Scratch scratch, const Key& key, std::span<const Pointer> pointers) {
   std::lock_guard lock(cudnn_mutex());
   const cudnnHandle_t handle = cudnn(stream);
-  const Plan* plan = plan_for(handle, stream, key, pointers);
+  Plan* plan = plan_for(handle, stream, key, pointers);
   if (!plan) return false;
+  note_use(key.str());  // at every call, since uses may be counted afresh at any time
   try {
     plan->run(handle, scratch(plan->workspace_bytes), pointers);
   } catch (const CudnnFailure& failure) {

@@ -64,11 +64,11 @@ struct Library<Cuda> {
     if (g.y_size() == 0) {
       Runtime<Cuda>::zero(grad_w, g.weight_size() * i64(sizeof(float)));
     } else if constexpr (std::is_same_v<T, float>) {
-      cuda::conv2d_backward_weights(stream(), scratch, g, DType::f32, grad_w, x, grad_y);
+      cuda::conv2d_backward_weights(stream(), scratch, g, DType::f32, grad_w, nullptr, x, grad_y);
     } else {
       const auto narrow = Pool<Cuda>::current().allocate(g.weight_size() * i64(sizeof(T)));
-      cuda::conv2d_backward_weights(stream(), scratch, g, dtype_of<T>, narrow.get(), x, grad_y);
-      convert(grad_w, static_cast<const T*>(narrow.get()), g.weight_size());
+      if (!cuda::conv2d_backward_weights(stream(), scratch, g, dtype_of<T>, grad_w, narrow.get(), x, grad_y))
+        convert(grad_w, static_cast<const T*>(narrow.get()), g.weight_size());
     }
     if (grad_bias) sum_rows<Cuda>(grad_bias, grad_y, g.y_size() / g.c_out, g.c_out);
   }

@@ -48,8 +48,8 @@ namespace detail {
 std::optional<int> known_place(const std::string& key);
 // A choice by timing.
 void keep_place(const std::string& key, int place);
-// The plan of this key is used.
-void count_use(const std::string& key);
+// The plan of this key has been run.
+void note_use(const std::string& key);
 
 // Throws while a graph is captured, since `what` (making a plan, say) waits and allocates.
 void refuse_while_capturing(Stream stream, const std::string& what);

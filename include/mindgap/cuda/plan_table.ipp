@@ -111,8 +111,7 @@ MINDGAP_INLINE std::optional<int> known_place(const std::string& key) {
   std::lock_guard lock(t.mutex);
   read_once(t);
   const auto found = t.places.find(key);
-  if (found == t.places.end()) return std::nullopt;
-  return found->second;
+  return found == t.places.end() ? std::nullopt : std::optional(found->second);
 }
 
 MINDGAP_INLINE void keep_place(const std::string& key, int place) {
@@ -122,10 +121,9 @@ MINDGAP_INLINE void keep_place(const std::string& key, int place) {
   t.changed = true;
 }
 
-MINDGAP_INLINE void count_use(const std::string& key) {
-  PlanTable& t = table();
-  std::lock_guard lock(t.mutex);
-  t.used.insert(key);
+MINDGAP_INLINE void note_use(const std::string& key) {
+  std::lock_guard lock(table().mutex);
+  table().used.insert(key);
 }
 
 MINDGAP_INLINE void refuse_while_capturing(Stream stream, const std::string& what) {
