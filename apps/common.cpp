@@ -154,6 +154,7 @@ int run_app(int argc, char** argv, const std::string& name, const std::string& d
     flags.add("precision", &common.precision, "f32, bf16, and on a GPU tf32 or f16: activations and working copies of matrices");
     flags.add("seed", &common.seed, "all random numbers follow from it");
     flags.add("threads", &common.threads, "0 uses all cores", {0, 1024});
+    flags.add("profile", &common.profile, "print where the time went, op by op; steps are then not replayed");
     flags.add("out", &common.out, "where results go");
     if (!flags.parse(argc, argv)) return 0;
     if (common.device != "cpu" && common.device != "cuda" && common.device != "auto")

@@ -14,6 +14,7 @@
 #include <mindgap/core/error.hpp>
 #include <mindgap/cpu/runtime.hpp>
 #include <mindgap/cuda/library.hpp>
+#include <mindgap/ops/machine_rates.hpp>
 
 #include <chrono>
 #include <filesystem>
@@ -81,10 +82,12 @@ struct CommonOptions {
   std::string precision = "f32";
   u64 seed = 0;
   i64 threads = 0;  // 0: all cores
+  bool profile = false;
   std::filesystem::path out;
 };
 
-// define adds the app's flags to the common ones (--device, --precision, --seed, --threads, --out, --help); body does the work.
+// define adds the app's flags to the common ones (--device, --precision, --seed, --threads, --profile, --out,
+// --help); body does the work.
 int run_app(int argc, char** argv, const std::string& name, const std::string& description,
             const std::function<void(Flags&)>& define, const std::function<void(const CommonOptions&)>& body);
 
@@ -129,11 +132,30 @@ struct KeepPlans {
   }
 };
 
+// f(); with --profile, a table on standard error of the ops that it ran, also where it was interrupted.
+template <Device D, class T, class F>
+void profiled(const CommonOptions& common, F&& f) {
+  if (!common.profile) return f();
+  struct Print {
+    MachineRates rates = machine_rates<D, T>();
+    Print() { Profile<D>::start(); }
+    ~Print() {
+      try {
+        std::cerr << profile_table(Profile<D>::stop(), rates);
+      } catch (const std::exception&) {  // the device failed, which whatever is on its way says
+      }
+    }
+  } print;
+  f();
+}
+
 // f(device, element): Cpu{} or Cuda{}, and float{}, bf16{} or f16{}, as --device and --precision ask.
 template <class F>
-void with_types(const CommonOptions& common, F&& f) {
-  with_device(common, [&]<class D>(D device) {
+void with_types(const CommonOptions& common, F&& on_types) {
+  with_device(common, [&]<class D>(D) {
     const KeepPlans<D> keep;
+    const auto f = [&]<class E>(D device, E element) { profiled<D, E>(common, [&] { on_types(device, element); }); };
+    const D device{};
     const std::string precision = precision_of(common, std::is_same_v<D, Cpu>);
     if (precision == "bf16") f(device, bf16{});
     else if constexpr (std::is_same_v<D, Cpu>) f(device, float{});

@@ -26,7 +26,7 @@ BOOST_AUTO_TEST_CASE(help) {
   for (const std::string& app : apps) {
     const Result r = run(app, {"--help"});
     BOOST_TEST(r.code == 0);
-    for (const char* flag : {"--device", "--precision", "--seed", "--threads", "--out", "--help"})
+    for (const char* flag : {"--device", "--precision", "--seed", "--threads", "--profile", "--out", "--help"})
       BOOST_TEST(r.out.find(flag) != r.out.npos, app << " --help lacks " << flag);
   }
 }

@@ -100,8 +100,11 @@ template <class Product>
 bool product_is_quicker(Stream stream, const ConvKey& key, std::span<const Pointer> pointers, const Product& product) {
   static std::map<ConvKey, bool> known;
   std::lock_guard lock(cudnn_mutex());
-  if (const auto found = known.find(key); found != known.end()) return found->second;
   const std::string name = "product_or_" + key.str();
+  if (const auto found = known.find(key); found != known.end()) {
+    note_use(name);
+    return found->second;
+  }
   std::optional<int> place = known_place(name);
   if (!place) {
     refuse_while_capturing(stream, "no plan can be made for " + key.str());

@@ -7,6 +7,7 @@
 // f is a stateless generic lambda of + - * / max min and the functions of kernels/expression.hpp.
 #pragma once
 
+#include <mindgap/core/profile.hpp>
 #include <mindgap/core/tensor.hpp>
 #include <mindgap/cpu/runtime.hpp>
 #include <mindgap/kernels/pointwise.hpp>
