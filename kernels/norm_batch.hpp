@@ -1,19 +1,27 @@
 // Batch norm over all rows of x [rows, cols]: statistics, y = tail((x - mean) * rstd * gamma + beta, extras...), and
-// gradients.
+// gradients. Bytes an element of T with E extras, E' of them with a wanted gradient:
 //
-//   BatchMoments        reads x once: mean and sum of squared deviations of each chunk of rows, in two passes over the
-//                       chunk, which stays in the cache
-//   BatchStatistics     combines the chunks in a fixed order, in f64; moves the running averages
-//   BatchNormApply      reads x and the extras, writes y
-//   BatchNormReduce     reads grad_y, x and what the tail's gradient reads; leaves sums of dz and dz * (x - mean) of each
-//                       chunk; writes the extras' gradients, and grad_x at once where the statistics are constants
+//   BatchMoments        sizeof(T): reads x once. Mean and sum of squared deviations of each chunk of rows, on the CPU in two
+//   passes
+//                       over the chunk, which stays in the cache; a team takes deviations from the chunk's first row:
+//                         d = x - first    mean = first + sum d / n    square = sum d^2 - (sum d)^2 / n
+//                       first is one of the n values, so (mean - first)^2 <= square: at worst n roundings are lost, never all
+//   BatchStatistics     combines the chunks (Chan, Golub and LeVeque, 1979) in a fixed order, in f64; moves the running averages
+//   BatchNormApply      (2 + E) sizeof(T): reads x and the extras, writes y
+//   BatchNormReduce     (2 + what the tail's gradient reads + E') sizeof(T): reads grad_y, x, and y or extras; leaves sums of dz
+//   and
+//                       dz * (x - mean) of each chunk; writes the extras' gradients, and grad_x at once where the statistics are
+//                       constants
 //   BatchNormSums       combines the chunks: grad_gamma, grad_beta, and the means that the last pass subtracts
-//   BatchNormBackward   reads the same again, writes grad_x
+//   BatchNormBackward   (3 + what the tail's gradient reads) sizeof(T): reads the same again, writes grad_x
 //
 // With s = rstd * gamma, dz the gradient of the tail and n rows:
 //   grad_beta = sum dz    grad_gamma = rstd sum dz (x - mean)
 //   grad_x = s (dz - sum dz / n - (x - mean) rstd^2 sum dz (x - mean) / n)        batch statistics
 //   grad_x = s dz                                                                 running statistics
+//
+// Every kernel that passes over the data has two bodies with the same scalar expressions: rows(), the CPU's, whose loops over
+// wide rows become vectors, and team(), a GPU's, whose threads own columns (columns.hpp).
 #pragma once
 
 #include <mindgap/kernels/columns.hpp>
@@ -28,10 +36,20 @@ struct BatchMoments {
   const T* x;     // [rows, cols]
   ColumnGrid grid;
 
-  MG_HD i64 shared_bytes() const { return 2 * shared_size(grid.width() * i64(sizeof(float))); }
+  static constexpr int packet = packet_elements<T>;
+
+  MG_HD i64 shared_bytes() const { return 2 * shared_size(ColumnTeam<packet>::floats(grid.width()) * i64(sizeof(float))); }
 
   template <Block B>
   MG_HD void operator()(B& block) const {
+    if constexpr (B::packets)
+      with_width<packet>(grid.in_packets<packet>() && is_packet_aligned(x), [&](auto width) { team<width>(block); });
+    else rows(block);
+  }
+
+ private:
+  template <class B>
+  MG_HD void rows(B& block) const {
     const i64 id = block.id(), columns = grid.columns(id), repeat = grid.repeat, width = columns * repeat;
     float* __restrict__ center = block.template shared<float>(grid.width());
     float* __restrict__ sum = block.template shared<float>(grid.width());
@@ -61,12 +79,44 @@ struct BatchMoments {
       square[out + c] = fold_wide(sum, c, columns, repeat);
     }
   }
+
+  template <int V, class B>
+  MG_HD void team(B& block) const {
+    const i64 id = block.id();
+    const int columns = int(grid.columns(id)), rows = int(grid.chunk_rows(id)), stride = int(grid.cols);
+    const T* chunk = x + grid.offset(id, 0);
+    const ColumnTeam<V> team(block, columns);
+    float *sums = team.sums(block, columns), *squares = team.sums(block, columns);
+    for (int c = team.first; c < columns; c += team.step) {
+      float first[V], sum[V] = {}, sum_of_squares[V] = {};
+      load<V>(first, chunk + c);
+      for_loads<4>(
+          team.slice, rows, team.slices, [&](int r) { return load_packet<V>(chunk + r * stride + c); },
+          [&](int, const Packet<T, V>& row) {
+            float value[V];
+            widen<V>(value, row);
+            for (int j = 0; j < V; ++j) {
+              const float d = value[j] - first[j];
+              sum[j] += d;
+              sum_of_squares[j] += d * d;
+            }
+          });
+      team.put(sums, columns, c, sum);
+      team.put(squares, columns, c, sum_of_squares);
+    }
+    block.sync();
+    const i64 out = grid.chunk(id) * grid.cols + grid.first_column(id);
+    for (int c = block.rank(); c < columns; c += block.size()) {
+      const float sum = fold_wide(sums, c, columns, team.slices), shift = sum / float(rows);
+      const float left = fold_wide(squares, c, columns, team.slices) - sum * shift;
+      mean[out + c] = float(chunk[c]) + shift;
+      square[out + c] = left < 0.f ? 0.f : left;
+    }
+  }
 };
 
 // One block a group of columns.
 struct BatchStatistics {
-  static constexpr i64 columns_per_block = 64;
-
   float* mean;              // [cols]
   float* rstd;              // [cols]
   float* running_mean;      // [cols] or null: running += momentum * (new - running)
@@ -78,23 +128,22 @@ struct BatchStatistics {
 
   template <Block B>
   MG_HD void operator()(B& block) const {
-    const i64 begin = block.id() * columns_per_block, left = grid.cols - begin;
-    const i64 end = begin + (left < columns_per_block ? left : columns_per_block);
-    for (i64 c = begin + block.rank(); c < end; c += block.size()) {
-      double sum = 0, square = 0;
-      for (i64 k = 0; k < grid.chunks; ++k) sum += double(chunk_rows(k)) * chunk_mean[k * grid.cols + c];
-      const double m = sum / double(grid.rows);
-      for (i64 k = 0; k < grid.chunks; ++k) {
-        const double d = chunk_mean[k * grid.cols + c] - m;
-        square += chunk_square[k * grid.cols + c] + double(chunk_rows(k)) * d * d;
-      }
-      mean[c] = float(m);
-      rstd[c] = float(1. / sqrt(square / double(grid.rows) + double(eps)));
+    ColumnSums m = sum_chunks(block, grid.chunks, grid.cols, {chunk_mean},
+                              [this](int k, int, const float* v) { return double(chunk_rows(k)) * v[0]; });
+    for (double& sum : m.at) sum /= double(grid.rows);
+    const ColumnSums square =
+        sum_chunks(block, grid.chunks, grid.cols, {chunk_square, chunk_mean}, [&, this](int k, int j, const float* v) {
+          const double d = v[1] - m.at[j];
+          return v[0] + double(chunk_rows(k)) * d * d;
+        });
+    for_group(block, grid.cols, [&, this](i64 c, int j) {
+      mean[c] = float(m.at[j]);
+      rstd[c] = float(1. / sqrt(square.at[j] / double(grid.rows) + double(eps)));
       if (running_mean) {
-        running_mean[c] += momentum * (float(m) - running_mean[c]);
-        running_variance[c] += momentum * (float(square / double(grid.rows - 1)) - running_variance[c]);
+        running_mean[c] += momentum * (float(m.at[j]) - running_mean[c]);
+        running_variance[c] += momentum * (float(square.at[j] / double(grid.rows - 1)) - running_variance[c]);
       }
-    }
+    });
   }
 
  private:
@@ -107,6 +156,10 @@ struct BatchNormParameters {
   const float* rstd;   // [cols]
   const float* gamma;  // [cols]
   const float* beta;   // [cols]
+
+  MG_HD bool aligned() const {
+    return is_packet_aligned(mean) && is_packet_aligned(rstd) && is_packet_aligned(gamma) && is_packet_aligned(beta);
+  }
 };
 
 namespace detail {
@@ -114,6 +167,20 @@ namespace detail {
 template <class T, int K>
 struct Pointers {
   T* at[K ? K : 1];
+};
+
+// What a thread of a team keeps of them: V columns from `first` on.
+template <int V>
+struct ColumnParameters {
+  float center[V], scale[V], shift[V];
+
+  MG_HD ColumnParameters(const BatchNormParameters& p, i64 first) {
+    load<V>(center, p.mean + first);
+    load<V>(scale, p.rstd + first);
+    load<V>(shift, p.gamma + first);
+    for (int j = 0; j < V; ++j) scale[j] *= shift[j];
+    load<V>(shift, p.beta + first);
+  }
 };
 
 // Rows of shared memory with the parameters of a block's wide columns.
@@ -143,10 +210,24 @@ struct BatchNormApply {
   BatchNormParameters parameters;
   ColumnGrid grid;
 
+  static constexpr int packet = packet_elements<T>;
+
   MG_HD i64 shared_bytes() const { return 3 * shared_size(grid.width() * i64(sizeof(float))); }
 
   template <Block B>
   MG_HD void operator()(B& block) const {
+    if constexpr (B::packets) {
+      bool fits = grid.in_packets<packet>() && parameters.aligned() && is_packet_aligned(x) && is_packet_aligned(y);
+      for (int k = 0; k < K; ++k) fits &= is_packet_aligned(extras.at[k]);
+      with_width<packet>(fits, [&](auto width) { team<width>(block); });
+    } else {
+      rows(block);
+    }
+  }
+
+ private:
+  template <class B>
+  MG_HD void rows(B& block) const {
     const i64 id = block.id();
     const detail::WideParameters p(block, grid, parameters);
     for (i64 r = 0; r < grid.wide_rows(id); ++r) {
@@ -162,6 +243,38 @@ struct BatchNormApply {
         for (int k = 0; k < K; ++k) in[1 + k] = float(extra.at[k][c]);
         out[c] = T(Tail<F, K>::value(in));
       }
+    }
+  }
+
+  template <int V, class B>
+  MG_HD void team(B& block) const {
+    struct Row {
+      Packet<T, V> in[1 + K];
+    };
+    const i64 id = block.id(), offset = grid.offset(id, 0);
+    const int columns = int(grid.columns(id)), stride = int(grid.cols);
+    const ColumnTeam<V> team(block, columns);
+    for (int c = team.first; c < columns; c += team.step) {
+      const detail::ColumnParameters<V> p(parameters, grid.first_column(id) + c);
+      for_loads<K ? 2 : 4>(
+          team.slice, int(grid.chunk_rows(id)), team.slices,
+          [&](int r) {
+            Row row;
+            row.in[0] = load_packet<V>(x + offset + (r * stride + c));
+            for (int k = 0; k < K; ++k) row.in[1 + k] = load_packet<V>(extras.at[k] + offset + (r * stride + c));
+            return row;
+          },
+          [&](int r, const Row& row) {
+            float values[1 + K][V], out[V];
+            for (int k = 0; k <= K; ++k) widen<V>(values[k], row.in[k]);
+            for (int j = 0; j < V; ++j) {
+              float in[1 + K];
+              in[0] = (values[0][j] - p.center[j]) * p.scale[j] + p.shift[j];
+              for (int k = 1; k <= K; ++k) in[k] = values[k][j];
+              out[j] = Tail<F, K>::value(in);
+            }
+            store<V>(y + offset + (r * stride + c), out);
+          });
     }
   }
 };
@@ -188,8 +301,52 @@ struct BatchNormSaved {
       if (Tail<F, K>::reads_extra(k)) in[1 + k] = float(extras.at[k][c]);
     float out = 0.f;
     if constexpr (Tail<F, K>::reads_y) out = float(y[c]);
+    pull(in, out, float(grad_y[c]), d);
+  }
+
+  // A team's: V neighbours, loaded before they are used.
+  template <int V>
+  struct Loaded {
+    Packet<T, V> grad_y, x, y, extras[K ? K : 1];
+  };
+  template <int V, bool NeedX>
+  MG_HD Loaded<V> load(i64 at) const {
+    Loaded<V> loaded{};
+    loaded.grad_y = load_packet<V>(grad_y + at);
+    if constexpr (NeedX) loaded.x = load_packet<V>(x + at);
+    if constexpr (Tail<F, K>::reads_y) loaded.y = load_packet<V>(y + at);
+    for (int k = 0; k < K; ++k)
+      if (Tail<F, K>::reads_extra(k)) loaded.extras[k] = load_packet<V>(extras.at[k] + at);
+    return loaded;
+  }
+  // d[k][j] of the V neighbours, z[j] where Tail::reads_z.
+  template <int V>
+  MG_HD static void pull(const Loaded<V>& loaded, const float* z, float (&d)[1 + K][V]) {
+    float grads[V], outs[V] = {}, ins[K ? K : 1][V] = {};
+    widen<V>(grads, loaded.grad_y);
+    if constexpr (Tail<F, K>::reads_y) widen<V>(outs, loaded.y);
+    for (int k = 0; k < K; ++k)
+      if (Tail<F, K>::reads_extra(k)) widen<V>(ins[k], loaded.extras[k]);
+    for (int j = 0; j < V; ++j) {
+      float in[1 + K] = {z[j]}, each[1 + K];
+      for (int k = 0; k < K; ++k)
+        if (Tail<F, K>::reads_extra(k)) in[1 + k] = ins[k][j];
+      pull(in, outs[j], grads[j], each);
+      for (int k = 0; k <= K; ++k) d[k][j] = each[k];
+    }
+  }
+  MG_HD bool aligned() const {
+    bool fits = is_packet_aligned(grad_y) && is_packet_aligned(x);
+    if constexpr (Tail<F, K>::reads_y) fits &= is_packet_aligned(y);
+    for (int k = 0; k < K; ++k)
+      if (Tail<F, K>::reads_extra(k)) fits &= is_packet_aligned(extras.at[k]);
+    return fits;
+  }
+
+ private:
+  MG_HD static void pull(const float* in, float out, float grad, float* d) {
     for (int k = 0; k <= K; ++k) d[k] = 0.f;
-    Tail<F, K>::pull(in, out, float(grad_y[c]), d);
+    Tail<F, K>::pull(in, out, grad, d);
   }
 };
 
@@ -206,10 +363,28 @@ struct BatchNormReduce {
   BatchNormParameters parameters;
   ColumnGrid grid;
 
-  MG_HD i64 shared_bytes() const { return (5 + K) * shared_size(grid.width() * i64(sizeof(float))); }
+  static constexpr int packet = packet_elements<T>;
+
+  MG_HD i64 shared_bytes() const {
+    const i64 wide = (5 + K) * shared_size(grid.width() * i64(sizeof(float)));
+    const i64 sums = Sums ? 2 * shared_size(ColumnTeam<packet>::floats(grid.width()) * i64(sizeof(float))) : 0;
+    return wide < sums ? sums : wide;
+  }
 
   template <Block B>
   MG_HD void operator()(B& block) const {
+    if constexpr (B::packets) {
+      bool fits = grid.in_packets<packet>() && parameters.aligned() && saved.aligned() && is_packet_aligned(grad_x);
+      for (int k = 0; k < K; ++k) fits &= is_packet_aligned(grad_extras.at[k]);
+      with_width<packet>(fits, [&](auto width) { team<width>(block); });
+    } else {
+      rows(block);
+    }
+  }
+
+ private:
+  template <class B>
+  MG_HD void rows(B& block) const {
     const i64 id = block.id(), columns = grid.columns(id), repeat = grid.repeat;
     const detail::WideParameters p(block, grid, parameters);
     float* sums = block.template shared<float>(grid.width());
@@ -246,12 +421,59 @@ struct BatchNormReduce {
       }
     }
   }
+
+  template <int V, class B>
+  MG_HD void team(B& block) const {
+    using Loaded = typename BatchNormSaved<F, T, K>::template Loaded<V>;
+    const i64 id = block.id(), offset = grid.offset(id, 0);
+    const int columns = int(grid.columns(id)), stride = int(grid.cols);
+    const ColumnTeam<V> team(block, columns);
+    float *sums = nullptr, *products = nullptr;
+    if constexpr (Sums) sums = team.sums(block, columns), products = team.sums(block, columns);
+    for (int c = team.first; c < columns; c += team.step) {
+      const detail::ColumnParameters<V> p(parameters, grid.first_column(id) + c);
+      float own_sum[V] = {}, own_product[V] = {};
+      for_loads<2>(
+          team.slice, int(grid.chunk_rows(id)), team.slices,
+          [&](int r) { return saved.template load < V, Sums || Rule::reads_z > (offset + (r * stride + c)); },
+          [&](int r, const Loaded& row) {
+            const i64 at = offset + (r * stride + c);
+            float deviation[V] = {}, z[V] = {}, d[1 + K][V];
+            if constexpr (Sums || Rule::reads_z) widen<V>(deviation, row.x);
+            for (int j = 0; j < V; ++j) {
+              if constexpr (Sums || Rule::reads_z) deviation[j] -= p.center[j];
+              if constexpr (Rule::reads_z) z[j] = deviation[j] * p.scale[j] + p.shift[j];
+            }
+            saved.template pull<V>(row, z, d);
+            for (int k = 0; k < K; ++k)
+              if (grad_extras.at[k]) store<V>(grad_extras.at[k] + at, d[1 + k]);
+            for (int j = 0; j < V; ++j) {
+              if constexpr (Sums) {
+                own_sum[j] += d[0][j];
+                own_product[j] += d[0][j] * deviation[j];
+              }
+              if constexpr (WriteX) d[0][j] *= p.scale[j];
+            }
+            if constexpr (WriteX) store<V>(grad_x + at, d[0]);
+          });
+      if constexpr (Sums) {
+        team.put(sums, columns, c, own_sum);
+        team.put(products, columns, c, own_product);
+      }
+    }
+    if constexpr (Sums) {
+      block.sync();
+      const i64 out = grid.chunk(id) * grid.cols + grid.first_column(id);
+      for (int c = block.rank(); c < columns; c += block.size()) {
+        sum[out + c] = fold_wide(sums, c, columns, team.slices);
+        product[out + c] = fold_wide(products, c, columns, team.slices);
+      }
+    }
+  }
 };
 
 // One block a group of columns.
 struct BatchNormSums {
-  static constexpr i64 columns_per_block = 64;
-
   float* grad_gamma;     // [cols] or null
   float* grad_beta;      // [cols] or null
   float* mean_grad;      // [cols]   sum dz / n
@@ -263,18 +485,16 @@ struct BatchNormSums {
 
   template <Block B>
   MG_HD void operator()(B& block) const {
-    const i64 begin = block.id() * columns_per_block, left = cols - begin;
-    const i64 end = begin + (left < columns_per_block ? left : columns_per_block);
-    for (i64 c = begin + block.rank(); c < end; c += block.size()) {
-      double s = 0, p = 0;
-      for (i64 k = 0; k < chunks; ++k) s += sum[k * cols + c];
-      for (i64 k = 0; k < chunks; ++k) p += product[k * cols + c];
-      p *= double(rstd[c]);
+    constexpr auto first = [](int, int, const float* v) { return double(v[0]); };
+    const ColumnSums sums = sum_chunks(block, chunks, cols, {sum}, first),
+                     products = sum_chunks(block, chunks, cols, {product}, first);
+    for_group(block, cols, [&, this](i64 c, int j) {
+      const double s = sums.at[j], p = products.at[j] * double(rstd[c]);
       if (grad_gamma) grad_gamma[c] = float(p);
       if (grad_beta) grad_beta[c] = float(s);
       mean_grad[c] = float(s / double(rows));
       slope[c] = float(p * double(rstd[c]) / double(rows));
-    }
+    });
   }
 };
 
@@ -289,10 +509,22 @@ struct BatchNormBackward {
   BatchNormParameters parameters;
   ColumnGrid grid;
 
+  static constexpr int packet = packet_elements<T>;
+
   MG_HD i64 shared_bytes() const { return 5 * shared_size(grid.width() * i64(sizeof(float))); }
 
   template <Block B>
   MG_HD void operator()(B& block) const {
+    if constexpr (B::packets)
+      with_width<packet>(grid.in_packets<packet>() && parameters.aligned() && saved.aligned() && is_packet_aligned(grad_x) &&
+                             is_packet_aligned(mean_grad) && is_packet_aligned(slope),
+                         [&](auto width) { team<width>(block); });
+    else rows(block);
+  }
+
+ private:
+  template <class B>
+  MG_HD void rows(B& block) const {
     const i64 id = block.id(), columns = grid.columns(id), first = grid.first_column(id);
     const detail::WideParameters p(block, grid, parameters);
     float* means = block.template shared<float>(grid.width());
@@ -311,6 +543,35 @@ struct BatchNormBackward {
         row.pull(c, Rule::reads_z ? deviation * p.scale[c] + p.shift[c] : 0.f, d);
         target[c] = T(p.scale[c] * (d[0] - means[c] - deviation * slopes[c]));
       }
+    }
+  }
+
+  template <int V, class B>
+  MG_HD void team(B& block) const {
+    using Loaded = typename BatchNormSaved<F, T, K>::template Loaded<V>;
+    const i64 id = block.id(), offset = grid.offset(id, 0);
+    const int columns = int(grid.columns(id)), stride = int(grid.cols);
+    const ColumnTeam<V> team(block, columns);
+    for (int c = team.first; c < columns; c += team.step) {
+      const i64 column = grid.first_column(id) + c;
+      const detail::ColumnParameters<V> p(parameters, column);
+      float means[V], slopes[V];
+      load<V>(means, mean_grad + column);
+      load<V>(slopes, slope + column);
+      for_loads<2>(
+          team.slice, int(grid.chunk_rows(id)), team.slices,
+          [&](int r) { return saved.template load<V, true>(offset + (r * stride + c)); },
+          [&](int r, const Loaded& row) {
+            float deviation[V], z[V] = {}, d[1 + K][V], out[V];
+            widen<V>(deviation, row.x);
+            for (int j = 0; j < V; ++j) {
+              deviation[j] -= p.center[j];
+              if constexpr (Rule::reads_z) z[j] = deviation[j] * p.scale[j] + p.shift[j];
+            }
+            saved.template pull<V>(row, z, d);
+            for (int j = 0; j < V; ++j) out[j] = p.scale[j] * (d[0][j] - means[j] - deviation[j] * slopes[j]);
+            store<V>(grad_x + offset + (r * stride + c), out);
+          });
     }
   }
 };
