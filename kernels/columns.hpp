@@ -99,7 +99,7 @@ struct ColumnTeam {
 
   template <class B>
   MG_HD ColumnTeam(const B& block, int columns) {
-    const int packets = (columns + V - 1) / V, lanes = packets < block.size() ? packets : block.size();
+    const int packets = columns > V ? (columns + V - 1) / V : 1, lanes = packets < block.size() ? packets : block.size();
     slices = block.size() / lanes;
     slice = block.rank() / lanes;
     step = lanes * V;

@@ -45,8 +45,29 @@ struct alignas(V* int(sizeof(T)) < packet_bytes ? V * int(sizeof(T)) : packet_by
 };
 
 template <int V, class T>
+MG_HD Packet<T, V> broadcast(T value) {
+  Packet<T, V> packet;
+  for (T& element : packet.element) element = value;
+  return packet;
+}
+
+template <int V, class T>
 MG_HD Packet<T, V> load_packet(const T* from) {
   return *reinterpret_cast<const Packet<T, V>*>(from);
+}
+template <int V, class T>
+MG_HD void store_packet(T* to, const Packet<T, V>& packet) {
+#if defined(__CUDA_ARCH__)
+  if constexpr (sizeof(Packet<T, V>) % packet_bytes == 0) {
+    // nvcc may cut the store of a struct into pieces, never that of a vector.
+    struct Vectors {
+      uint4 at[sizeof(Packet<T, V>) / packet_bytes];
+    };
+    *reinterpret_cast<Vectors*>(to) = bit_cast<Vectors>(packet);
+    return;
+  }
+#endif
+  *reinterpret_cast<Packet<T, V>*>(to) = packet;
 }
 
 namespace detail {
@@ -113,8 +134,11 @@ MG_HD void store(T* to, const float* from) {
   } else {
     for (int j = 0; j < V; ++j) packet.element[j] = T(from[j]);
   }
-  *reinterpret_cast<Packet<T, V>*>(to) = packet;
+  store_packet(to, packet);
 }
+
+// Rounds of a loop that loads `streams` packets a round: four packets a thread are under way.
+constexpr int rounds_in_flight(int streams) { return streams > 1 ? 2 : 4; }
 
 // use(i, load(i)) for i = begin, begin + step, ... below end; the loads of U rounds are issued before the first is used.
 template <int U, class Load, class Use>

@@ -1,5 +1,5 @@
 // The norm kernels on fibers, as a GPU would run them, against the serial executor.
-#include <mindgap/kernels/norm_batch.hpp>
+#include <mindgap/kernels/norm_batch_backward.hpp>
 #include <mindgap/kernels/norm_group.hpp>
 
 #include <tests/emulate.hpp>

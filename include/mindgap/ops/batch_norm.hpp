@@ -5,12 +5,12 @@
 //
 // The tail is a stateless lambda of z and of dense tensors shaped like x (kernels/tail.hpp has the usual ones); it costs
 // no pass of its own, in neither direction. Statistics, gamma and beta are f32 [C].
-// Formulas and bytes moved: kernels/norm_batch.hpp. Semantics as torch.nn.functional.batch_norm.
+// Formulas and bytes moved: kernels/norm_batch.hpp and norm_batch_backward.hpp. Semantics as torch.nn.functional.batch_norm.
 #pragma once
 
 #include <mindgap/core/tensor.hpp>
 #include <mindgap/cpu/runtime.hpp>
-#include <mindgap/kernels/norm_batch.hpp>
+#include <mindgap/kernels/norm_batch_backward.hpp>
 #include <mindgap/ops/pointwise.hpp>
 
 #include <array>

@@ -53,9 +53,9 @@ inline constexpr bool mentions_var<ScalarMark<X>> = is_var<X>;
 // the order of partial sums does not depend on the machine.
 inline constexpr i64 block_elements = 8192;
 
-inline RowGrid make_grid(i64 total, i64 cols, i64 outer) {
+inline RowGrid make_grid(i64 total, i64 cols, i64 outer, i64 least_rows = 1) {
   const i64 rows_per_outer = (total + cols * outer - 1) / std::max<i64>(cols * outer, 1);
-  const i64 rows_per_block = std::max<i64>(1, block_elements / std::max<i64>(cols, 1));
+  const i64 rows_per_block = std::max(least_rows, block_elements / std::max<i64>(cols, 1));
   return {total, cols, outer, rows_per_outer, rows_per_block, (rows_per_outer + rows_per_block - 1) / rows_per_block};
 }
 
@@ -153,7 +153,9 @@ void pointwise_backward(F, const Tensor<T, N, D>& grad_y, i64 outer, const std::
                         const std::tuple<GradientTarget<G>...>& targets) {
   constexpr int K = sizeof...(Operands);
   constexpr bool any_reduced = (Operands::reduced || ...);
-  const RowGrid grid = any_reduced ? detail::make_grid(grad_y.size(), grad_y.extent(N - 1), std::max<i64>(outer, 1))
+  // At least 16 rows a block of a GPU, whose memory partial sums of fewer would fill.
+  constexpr i64 least_rows = has_teams<D> ? 16 : 1;
+  const RowGrid grid = any_reduced ? detail::make_grid(grad_y.size(), grad_y.extent(N - 1), std::max<i64>(outer, 1), least_rows)
                                    : detail::make_grid(grad_y.size(), 1024, 1);
   const auto packed = std::apply([](const auto&... operand) { return pack(operand...); }, operands);
   PointwiseBackward<Traced<F, K>, T, Operands...> kernel{grad_y.data(), grid, packed, {}, {}};
@@ -181,7 +183,7 @@ void pointwise_backward(F, const Tensor<T, N, D>& grad_y, i64 outer, const std::
       if constexpr (Operand::by_row) {
         const bool by_outer = grid.outer > 1 && std::get<I>(operands).rows_per_outer == grid.rows_per_outer;
         const i64 slices = by_outer ? grid.outer : 1;
-        Runtime<D>::launch(Grid{slices}, ReduceRows{target, partials[I].data(), grid.blocks() / slices, grid.cols, 1.f, false});
+        reduce_rows<D>(target, partials[I].data(), slices, grid.blocks() / slices, grid.cols, 1.f);
       } else if constexpr (Operand::reduced) {
         Runtime<D>::launch(Grid{1}, SumAll{target, partials[I].data(), partials[I].size(), 1.f});
       }

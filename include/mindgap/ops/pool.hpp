@@ -36,14 +36,14 @@ MaxPoolResult<T, D> max_pool2d_with_index(const Tensor<T, 4, D>& x, i64 kernel, 
   const PoolGeometry g = detail::pool_geometry("max pool", x, kernel, stride, padding);
   const Shape<4> shape(x.extent(0), g.out_h, g.out_w, g.channels);
   MaxPoolResult<T, D> out{Tensor<T, 4, D>(shape), Tensor<i32, 4, D>(shape)};
-  Runtime<D>::launch(Grid{x.extent(0) * g.out_h, 128}, MaxPool<T>{out.y.data(), out.index.data(), x.data(), g});
+  Runtime<D>::launch(Grid{x.extent(0) * g.out_h, team_threads}, MaxPool<T>{out.y.data(), out.index.data(), x.data(), g});
   return out;
 }
 template <Real T, Device D>
 Tensor<T, 4, D> max_pool2d(const Tensor<T, 4, D>& x, i64 kernel, i64 stride, i64 padding) {
   const PoolGeometry g = detail::pool_geometry("max pool", x, kernel, stride, padding);
   Tensor<T, 4, D> y({x.extent(0), g.out_h, g.out_w, g.channels});
-  Runtime<D>::launch(Grid{x.extent(0) * g.out_h, 128}, MaxPool<T>{y.data(), nullptr, x.data(), g});
+  Runtime<D>::launch(Grid{x.extent(0) * g.out_h, team_threads}, MaxPool<T>{y.data(), nullptr, x.data(), g});
   return y;
 }
 // Overwrites grad_x [N, H, W, C].
@@ -51,7 +51,8 @@ template <Real T, Device D>
 void max_pool2d_backward(const Tensor<T, 4, D>& grad_x, const Tensor<T, 4, D>& grad_y, const Tensor<i32, 4, D>& index, i64 kernel,
                          i64 stride, i64 padding) {
   const PoolGeometry g = detail::pool_geometry("max pool", grad_x, kernel, stride, padding);
-  Runtime<D>::launch(Grid{grad_x.extent(0) * g.h, 128}, MaxPoolBackward<T>{grad_x.data(), grad_y.data(), index.data(), g});
+  Runtime<D>::launch(Grid{grad_x.extent(0) * g.h, team_threads},
+                     MaxPoolBackward<T>{grad_x.data(), grad_y.data(), index.data(), g});
 }
 
 // Padding counts as zeros.
@@ -59,14 +60,14 @@ template <Real T, Device D>
 Tensor<T, 4, D> avg_pool2d(const Tensor<T, 4, D>& x, i64 kernel, i64 stride, i64 padding) {
   const PoolGeometry g = detail::pool_geometry("average pool", x, kernel, stride, padding);
   Tensor<T, 4, D> y({x.extent(0), g.out_h, g.out_w, g.channels});
-  Runtime<D>::launch(Grid{x.extent(0) * g.out_h, 128},
+  Runtime<D>::launch(Grid{x.extent(0) * g.out_h, team_threads},
                      BoxSum<T, Windows>{y.data(), x.data(), {g}, g.channels, 1.f / float(kernel * kernel)});
   return y;
 }
 template <Real T, Device D>
 void avg_pool2d_backward(const Tensor<T, 4, D>& grad_x, const Tensor<T, 4, D>& grad_y, i64 kernel, i64 stride, i64 padding) {
   const PoolGeometry g = detail::pool_geometry("average pool", grad_x, kernel, stride, padding);
-  Runtime<D>::launch(Grid{grad_x.extent(0) * g.h, 128},
+  Runtime<D>::launch(Grid{grad_x.extent(0) * g.h, team_threads},
                      BoxSum<T, WindowsOfPixel>{grad_x.data(), grad_y.data(), {g}, g.channels, 1.f / float(kernel * kernel)});
 }
 
@@ -76,14 +77,13 @@ Tensor<T, 2, D> global_avg_pool(const Tensor<T, 4, D>& x) {
   const i64 positions = x.extent(1) * x.extent(2);
   if (positions < 1) throw Error("global average pool: there are no positions", {{"input", x.str()}});
   Tensor<T, 2, D> y({x.extent(0), x.extent(3)});
-  Runtime<D>::launch(Grid{x.extent(0), 128},
-                     ReduceRows<T, T>{y.data(), x.data(), positions, x.extent(3), 1.f / float(positions), false});
+  reduce_rows<D>(y.data(), static_cast<const T*>(x.data()), x.extent(0), positions, x.extent(3), 1.f / float(positions));
   return y;
 }
 template <Real T, Device D>
 void global_avg_pool_backward(const Tensor<T, 4, D>& grad_x, const Tensor<T, 2, D>& grad_y) {
   const i64 positions = grad_x.extent(1) * grad_x.extent(2);
-  Runtime<D>::launch(Grid{grad_x.extent(0), 128},
+  Runtime<D>::launch(Grid{grad_x.extent(0), team_threads},
                      SpreadRows<T>{grad_x.data(), grad_y.data(), positions, grad_x.extent(3), 1.f / float(positions)});
 }
 

@@ -12,9 +12,12 @@ template <Real T, Device D>
 Tensor<T, 4, D> upsample_nearest(const Tensor<T, 4, D>& x, i64 height, i64 width) {
   if (height < 1 || width < 1 || x.extent(1) < 1 || x.extent(2) < 1)
     throw Error(text("upsample: cannot make ", height, " x ", width, " pixels"), {{"input", x.str()}});
+  if (std::max({height, width, x.extent(1), x.extent(2)}) > 65535)
+    throw Error("upsample: a side has more than 65,535 pixels",
+                {{"input", x.str()}, {"wanted", text(height, " x ", width)}, {"remedy", "resize it in pieces"}});
   Tensor<T, 4, D> y({x.extent(0), height, width, x.extent(3)});
   const ResizeGeometry g{x.extent(1), x.extent(2), height, width, x.extent(3)};
-  Runtime<D>::launch(Grid{x.extent(0) * height, 128}, UpsampleNearest<T>{y.data(), x.data(), g});
+  Runtime<D>::launch(Grid{x.extent(0) * height, team_threads}, UpsampleNearest<T>{y.data(), x.data(), g});
   return y;
 }
 
@@ -22,7 +25,7 @@ Tensor<T, 4, D> upsample_nearest(const Tensor<T, 4, D>& x, i64 height, i64 width
 template <Real T, Device D>
 void upsample_nearest_backward(const Tensor<T, 4, D>& grad_x, const Tensor<T, 4, D>& grad_y) {
   const ResizeGeometry g{grad_x.extent(1), grad_x.extent(2), grad_y.extent(1), grad_y.extent(2), grad_x.extent(3)};
-  Runtime<D>::launch(Grid{grad_x.extent(0) * grad_x.extent(1), 128},
+  Runtime<D>::launch(Grid{grad_x.extent(0) * grad_x.extent(1), team_threads},
                      BoxSum<T, Copies>{grad_x.data(), grad_y.data(), {g}, g.channels, 1.f});
 }
 
