@@ -36,7 +36,8 @@ struct ColumnGrid {
   MG_HD i64 first_column(i64 id) const { return u32(id) % u32(tiles) * tile; }
   MG_HD i64 columns(i64 id) const { return least(tile, cols - first_column(id)); }
   MG_HD i64 first_row(i64 id) const { return chunk(id) * rows_per_chunk; }
-  MG_HD i64 chunk_rows(i64 id) const { return least(rows_per_chunk, rows - first_row(id)); }
+  MG_HD i64 chunk_rows(i64 id) const { return rows_of_chunk(chunk(id)); }
+  MG_HD i64 rows_of_chunk(i64 chunk) const { return least(rows_per_chunk, rows - chunk * rows_per_chunk); }
 
   // Its wide rows: where they begin, and how many columns they have.
   MG_HD i64 wide_rows(i64 id) const { return (chunk_rows(id) + repeat - 1) / repeat; }

@@ -119,12 +119,12 @@ struct BatchStatistics {
   template <Block B>
   MG_HD void operator()(B& block) const {
     ColumnSums m = sum_chunks(block, grid.chunks, grid.cols, {chunk_mean},
-                              [this](int k, int, const float* v) { return double(chunk_rows(k)) * v[0]; });
+                              [this](int k, int, const float* v) { return double(grid.rows_of_chunk(k)) * v[0]; });
     for (double& sum : m.at) sum /= double(grid.rows);
     const ColumnSums square =
         sum_chunks(block, grid.chunks, grid.cols, {chunk_square, chunk_mean}, [&, this](int k, int j, const float* v) {
           const double d = v[1] - m.at[j];
-          return v[0] + double(chunk_rows(k)) * d * d;
+          return v[0] + double(grid.rows_of_chunk(k)) * d * d;
         });
     for_group(block, grid.cols, [&, this](i64 c, int j) {
       mean[c] = float(m.at[j]);
@@ -135,9 +135,6 @@ struct BatchStatistics {
       }
     });
   }
-
- private:
-  MG_HD i64 chunk_rows(i64 k) const { return grid.chunk_rows(k * grid.tiles); }
 };
 
 // The affine map of a norm, a row a parameter: z = (x - center) * scale + shift.

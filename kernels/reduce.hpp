@@ -36,7 +36,7 @@ struct ReduceRows {
 
  private:
   MG_HD static i64 least(i64 a, i64 b) { return a < b ? a : b; }
-  MG_HD i64 rows_per_chunk() const { return (rows + chunks - 1) / chunks; }
+  MG_HD i64 rows_per_chunk() const { return chunks == 1 ? rows : (rows + chunks - 1) / chunks; }
   MG_HD i64 tile() const { return tiles == 1 ? cols : ((cols + tiles - 1) / tiles + packet - 1) / packet * packet; }
   MG_HD void finish(TO& y, float sum) const { y = TO((accumulate ? float(y) : 0.f) + scale * sum); }
 
