@@ -1,13 +1,16 @@
 // Sums over boxes of pixels, which pooling, resizing and their gradients are made of.
+//
+// Memory moves every element of both images once: boxes that share pixels are done by one block or by neighbours, which find
+// them in a cache.
 #pragma once
 
-#include <mindgap/kernels/block.hpp>
+#include <mindgap/kernels/columns.hpp>
 
 namespace mindgap {
 
 // Pixels [top, bottom) x [left, right) of an image.
 struct Box {
-  i64 top, bottom, left, right;
+  int top, bottom, left, right;
 };
 
 // sum[c] = the sum of value(pixel * channels + c) over the pixels of the box in image n of [N, height, width, channels], in their
@@ -15,8 +18,8 @@ struct Box {
 template <class B, class Value>
 MG_HD void sum_box(B& block, float* sum, const Box& box, i64 n, i64 height, i64 width, i64 channels, Value value) {
   for (i64 c = block.rank(); c < channels; c += block.size()) sum[c] = 0.f;
-  for (i64 i = box.top; i < box.bottom; ++i)
-    for (i64 j = box.left; j < box.right; ++j) {
+  for (int i = box.top; i < box.bottom; ++i)
+    for (int j = box.left; j < box.right; ++j) {
       const i64 at = ((n * height + i) * width + j) * channels;
       for (i64 c = block.rank(); c < channels; c += block.size()) sum[c] += value(at + c);
     }
@@ -31,18 +34,52 @@ struct BoxSum {
   i64 channels;
   float scale;
 
+  static constexpr int packet = packet_elements<T>;
+
   MG_HD i64 shared_bytes() const { return shared_size(channels * i64(sizeof(float))); }
 
   template <Block B>
   MG_HD void operator()(B& block) const {
+    const u32 n = u32(block.id()) / u32(boxes.rows()), i = u32(block.id()) % u32(boxes.rows());
+    if constexpr (B::packets)
+      with_width<packet>(channels % packet == 0 && is_packet_aligned(to) && is_packet_aligned(from),
+                         [&](auto width) { team<width>(block, n, int(i)); });
+    else row(block, n, int(i));
+  }
+
+ private:
+  template <class B>
+  MG_HD void row(B& block, i64 n, int i) const {
     float* sum = block.template shared<float>(channels);
-    const i64 n = block.id() / boxes.rows(), i = block.id() % boxes.rows();
-    for (i64 j = 0; j < boxes.columns(); ++j) {
+    for (int j = 0; j < boxes.columns(); ++j) {
       sum_box(block, sum, boxes(i, j), n, boxes.from_rows(), boxes.from_columns(), channels,
               [this](i64 at) { return float(from[at]); });
       T* out = to + (block.id() * boxes.columns() + j) * channels;
       for (i64 c = block.rank(); c < channels; c += block.size()) out[c] = T(scale * sum[c]);
     }
+  }
+
+  template <int V, class B>
+  MG_HD void team(B& block, i64 n, int i) const {
+    const ColumnTeam<V> team(block, int(channels));
+    T* out = to + block.id() * boxes.columns() * channels;
+    for (int c = team.first; c < channels; c += team.step)
+      for (int j = team.slice; j < boxes.columns(); j += team.slices) {
+        const Box box = boxes(i, j);
+        float sum[V] = {};
+        for (int y = box.top; y < box.bottom; ++y) {
+          const T* row = from + (n * boxes.from_rows() + y) * boxes.from_columns() * channels + c;
+          for_loads<2>(
+              box.left, box.right, 1, [&](int x) { return load_packet<V>(row + x * channels); },
+              [&](int, const Packet<T, V>& pixel) {
+                float value[V];
+                widen<V>(value, pixel);
+                for (int k = 0; k < V; ++k) sum[k] += value[k];
+              });
+        }
+        for (int k = 0; k < V; ++k) sum[k] *= scale;
+        store<V>(out + j * channels + c, sum);
+      }
   }
 };
 

@@ -5,10 +5,13 @@
 // cut into tiles of columns, which bounds the shared memory of a block. Sums of a block's rows stay in its shared memory;
 // each thread owns its wide columns, so that a loop over rows needs no barrier.
 //
-// The division depends on the shape alone, never on the number of threads.
+// A team of threads (a GPU's block) needs no wide rows: ColumnTeam deals its threads over columns and rows, so that each keeps
+// a packet of columns, with their parameters and sums, in registers for all its rows.
+//
+// The division depends on the shape and on the kind of device alone, never on the number of threads or the card.
 #pragma once
 
-#include <mindgap/kernels/block.hpp>
+#include <mindgap/kernels/packet.hpp>
 
 namespace mindgap {
 
@@ -22,12 +25,19 @@ struct ColumnGrid {
   i64 blocks() const { return chunks * tiles; }
   MG_HD i64 width() const { return tile * repeat; }
 
+  // Whether packets of V columns begin at multiples of V in every row.
+  template <int V>
+  MG_HD bool in_packets() const {
+    return cols % V == 0 && tile % V == 0;
+  }
+
   // What block `id` covers.
-  MG_HD i64 chunk(i64 id) const { return id / tiles; }
-  MG_HD i64 first_column(i64 id) const { return id % tiles * tile; }
+  MG_HD i64 chunk(i64 id) const { return u32(id) / u32(tiles); }  // 32 bits: a division of 64 takes a GPU a hundred cycles
+  MG_HD i64 first_column(i64 id) const { return u32(id) % u32(tiles) * tile; }
   MG_HD i64 columns(i64 id) const { return least(tile, cols - first_column(id)); }
   MG_HD i64 first_row(i64 id) const { return chunk(id) * rows_per_chunk; }
-  MG_HD i64 chunk_rows(i64 id) const { return least(rows_per_chunk, rows - first_row(id)); }
+  MG_HD i64 chunk_rows(i64 id) const { return rows_of_chunk(chunk(id)); }
+  MG_HD i64 rows_of_chunk(i64 chunk) const { return least(rows_per_chunk, rows - chunk * rows_per_chunk); }
 
   // Its wide rows: where they begin, and how many columns they have.
   MG_HD i64 wide_rows(i64 id) const { return (chunk_rows(id) + repeat - 1) / repeat; }
@@ -58,6 +68,56 @@ inline ColumnGrid column_grid(i64 rows, i64 cols) {
   return grid;
 }
 
+// For teams: whole rows of up to 256 columns, tiles of 128 of longer ones (256 bytes of bf16 next to each other are enough for
+// the memory), and rows for about 2,048 blocks of at least 8,192 elements: a few waves on the largest GPUs, and partial sums that
+// are a hundredth of the data.
+inline ColumnGrid team_grid(i64 rows, i64 cols) {
+  ColumnGrid grid{rows, cols, 1, cols, 1, 1, 0};
+  if (rows <= 0 || cols <= 0) return grid;
+  if (cols > 256) {
+    grid.tile = 128;
+    grid.tiles = (cols + grid.tile - 1) / grid.tile;
+  }
+  grid.rows_per_chunk = std::max<i64>(1, std::max<i64>(rows * cols / 2048, 8192) / grid.tile);
+  grid.chunks = (rows + grid.rows_per_chunk - 1) / grid.rows_per_chunk;
+  return grid;
+}
+template <Device D>
+ColumnGrid column_grid(i64 rows, i64 cols) {
+  if constexpr (has_teams<D>) return team_grid(rows, cols);
+  else return column_grid(rows, cols);
+}
+
+// Threads of a block of the kernels that keep columns in registers; fewer are correct too.
+inline constexpr int team_threads = 256;
+
+// How a team shares `columns` columns of some rows, in packets of V: threads side by side make a row of the block, and what
+// threads are left take other rows. A thread does columns first + [0, V), first + step + [0, V), ... below `columns`, of rows
+// slice, slice + slices, ... A thread that is left over has first = columns.
+template <int V>
+struct ColumnTeam {
+  int first, step, slice, slices;
+
+  template <class B>
+  MG_HD ColumnTeam(const B& block, int columns) {
+    const int packets = columns > V ? (columns + V - 1) / V : 1, lanes = packets < block.size() ? packets : block.size();
+    slices = block.size() / lanes;
+    slice = block.rank() / lanes;
+    step = lanes * V;
+    first = slice < slices ? block.rank() % lanes * V : columns;
+  }
+
+  // Room for one number a column and slice, as fold_wide() adds them: sums[slice, c]. floats() of what a block may need.
+  template <class B>
+  MG_HD float* sums(B& block, int columns) const {
+    return block.template shared<float>(i64(slices) * columns);
+  }
+  MG_HD static i64 floats(i64 columns) { return columns < team_threads * V ? team_threads * V : columns; }
+  MG_HD void put(float* sums, int columns, int c, const float* values) const {
+    for (int j = 0; j < V; ++j) sums[slice * columns + c + j] = values[j];
+  }
+};
+
 // wide[j, c] = f(c) for c < columns, j < repeat; the caller synchronises before it is read.
 template <class B, class F>
 MG_HD void fill_wide(B& block, float* wide, i64 columns, i64 repeat, F f) {
@@ -73,6 +133,59 @@ MG_HD float fold_wide(const float* wide, i64 c, i64 columns, i64 repeat) {
   float sum = wide[c];
   for (i64 j = 1; j < repeat; ++j) sum += wide[j * columns + c];
   return sum;
+}
+
+// Neighbouring columns of [chunks, cols] that one block adds up, and their sums in f64.
+inline constexpr int columns_per_group = 4;
+struct ColumnSums {
+  double at[columns_per_group] = {};
+  MG_HD friend ColumnSums operator+(ColumnSums a, const ColumnSums& b) {
+    for (int j = 0; j < columns_per_group; ++j) a.at[j] += b.at[j];
+    return a;
+  }
+};
+inline i64 column_groups(i64 cols) { return (cols + columns_per_group - 1) / columns_per_group; }
+
+// The sums over k < chunks of f(k, j, v), v[q] = x[q][k, c], for the columns c = columns_per_group * block.id() + j, in every
+// thread; zeros for columns beyond the last. The threads share the chunks; their number, which orders the sum, is fixed.
+template <class B, int Q, class F>
+MG_HD ColumnSums sum_chunks(B& block, i64 chunks, i64 cols, const float* const (&x)[Q], F f) {
+  const i64 first = block.id() * columns_per_group;
+  bool packets = B::packets && cols % columns_per_group == 0;
+  for (const float* rows : x) packets &= is_packet_aligned(rows);
+  ColumnSums sums;
+  with_width<columns_per_group>(packets, [&](auto width) {
+    constexpr int V = width;
+    struct Row {
+      float at[Q][V];
+    };
+    for (int j = 0; j < columns_per_group && first + j < cols; j += V)
+      for_loads<4>(
+          block.rank(), int(chunks), block.size(),
+          [&](int k) {
+            Row row;
+            for (int q = 0; q < Q; ++q) load<V>(row.at[q], x[q] + k * cols + first + j);
+            return row;
+          },
+          [&](int k, const Row& row) {
+            for (int i = 0; i < V; ++i) {
+              float v[Q];
+              for (int q = 0; q < Q; ++q) v[q] = row.at[q][i];
+              sums.at[j + i] += f(k, j + i, v);
+            }
+          });
+  });
+  return block.reduce(sums, Sum{});
+}
+
+// f(c, j) for the columns of the block's group, each by one thread of a team. j is a constant in the unrolled loop, so that sums
+// indexed by it stay in registers.
+template <class B, class F>
+MG_HD void for_group(B& block, i64 cols, F f) {
+  for (int j = 0; j < columns_per_group; ++j) {
+    const i64 c = block.id() * columns_per_group + j;
+    if (c < cols && block.rank() == (j < block.size() ? j : 0)) f(c, j);
+  }
 }
 
 }  // namespace mindgap

@@ -5,11 +5,12 @@
 #pragma once
 
 #include <mindgap/core/math.hpp>
+#include <mindgap/kernels/columns.hpp>
 #include <mindgap/kernels/copy.hpp>
 
 namespace mindgap {
 
-// y[i, c] = table[ids[i], c], or NaN for an id outside the table            one block an id
+// y[i, c] = table[ids[i], c], or NaN for an id outside the table     one block an id; reads and writes every element of y once
 template <class T>
 struct EmbeddingRows {
   T* y;            // [n, cols]
@@ -27,21 +28,49 @@ struct EmbeddingRows {
   }
 };
 
-// grad_table[r, c] = sum of grad_y[i, c] over all i with ids[i] = r       one block a row of the table
+// grad_table[r, c] = sum of grad_y[i, c] over all i with ids[i] = r       one block a row of the table; reads the ids, and of
+// grad_y the rows that name it, once
 template <class T>
 struct EmbeddingBackward {
+  static constexpr int packet = packet_elements<T>;
+
   float* grad_table;  // [rows, cols]
   const T* grad_y;    // [n, cols]
   const i64* ids;     // [n]
   i64 n, cols;
 
+  MG_HD i64 shared_bytes() const { return shared_size(ColumnTeam<packet>::floats(cols) * i64(sizeof(float))); }
+
   template <Block B>
   MG_HD void operator()(B& block) const {
     float* out = grad_table + block.id() * cols;
-    for (i64 c = block.rank(); c < cols; c += block.size()) out[c] = 0.f;
-    for (i64 i = 0; i < n; ++i)
-      if (ids[i] == block.id())
-        for (i64 c = block.rank(); c < cols; c += block.size()) out[c] += float(grad_y[i * cols + c]);
+    if constexpr (B::packets) {
+      with_width<packet>(cols % packet == 0 && is_packet_aligned(grad_y), [&](auto width) { team<width>(block, out); });
+    } else {
+      for (i64 c = 0; c < cols; ++c) out[c] = 0.f;
+      for (i64 i = 0; i < n; ++i)
+        if (ids[i] == block.id())
+          for (i64 c = 0; c < cols; ++c) out[c] += float(grad_y[i * cols + c]);
+    }
+  }
+
+ private:
+  template <int V, class B>
+  MG_HD void team(B& block, float* out) const {
+    const ColumnTeam<V> team(block, int(cols));
+    float* sums = team.sums(block, int(cols));
+    for (int c = team.first; c < cols; c += team.step) {
+      float sum[V] = {};
+      for (i64 i = team.slice; i < n; i += team.slices) {
+        if (ids[i] != block.id()) continue;
+        float row[V];
+        load<V>(row, grad_y + i * cols + c);
+        for (int j = 0; j < V; ++j) sum[j] += row[j];
+      }
+      team.put(sums, int(cols), c, sum);
+    }
+    block.sync();
+    for (int c = block.rank(); c < cols; c += block.size()) out[c] = fold_wide(sums, c, cols, team.slices);
   }
 };
 

@@ -1,19 +1,17 @@
-// Batch norm over all rows of x [rows, cols]: statistics, y = tail((x - mean) * rstd * gamma + beta, extras...), and
-// gradients.
+// Batch norm over all rows of x [rows, cols], forward: statistics and y = tail((x - mean) * rstd * gamma + beta, extras...). The
+// backward is norm_batch_backward.hpp. Bytes an element of T with E extras:
 //
-//   BatchMoments        reads x once: mean and sum of squared deviations of each chunk of rows, in two passes over the
-//                       chunk, which stays in the cache
-//   BatchStatistics     combines the chunks in a fixed order, in f64; moves the running averages
-//   BatchNormApply      reads x and the extras, writes y
-//   BatchNormReduce     reads grad_y, x and what the tail's gradient reads; leaves sums of dz and dz * (x - mean) of each
-//                       chunk; writes the extras' gradients, and grad_x at once where the statistics are constants
-//   BatchNormSums       combines the chunks: grad_gamma, grad_beta, and the means that the last pass subtracts
-//   BatchNormBackward   reads the same again, writes grad_x
+//   BatchMoments      sizeof(T): reads x once. Mean and sum of squared deviations of each chunk of rows, on the CPU in two passes
+//   over
+//                     the chunk, which stays in the cache; a team takes deviations from the chunk's first row:
+//                       d = x - first    mean = first + sum d / n    square = sum d^2 - (sum d)^2 / n
+//                     first is one of the n values, so (mean - first)^2 <= square: at worst n roundings are lost, never all
+//   BatchStatistics   combines the chunks (Chan, Golub and LeVeque, 1979) in a fixed order, in f64; moves the running averages
+//   BatchNormApply    (2 + E) sizeof(T): reads x and the extras, writes y
 //
-// With s = rstd * gamma, dz the gradient of the tail and n rows:
-//   grad_beta = sum dz    grad_gamma = rstd sum dz (x - mean)
-//   grad_x = s (dz - sum dz / n - (x - mean) rstd^2 sum dz (x - mean) / n)        batch statistics
-//   grad_x = s dz                                                                 running statistics
+// A kernel that passes over the data has two bodies with the same scalar expressions: rows(), the CPU's, whose loops over wide
+// rows become vectors, and team(), a GPU's, whose threads own columns (columns.hpp). Where channels are no multiple of a packet,
+// or a tensor is not aligned to one, a team moves single elements.
 #pragma once
 
 #include <mindgap/kernels/columns.hpp>
@@ -28,10 +26,20 @@ struct BatchMoments {
   const T* x;     // [rows, cols]
   ColumnGrid grid;
 
-  MG_HD i64 shared_bytes() const { return 2 * shared_size(grid.width() * i64(sizeof(float))); }
+  static constexpr int packet = packet_elements<T>;
+
+  MG_HD i64 shared_bytes() const { return 2 * shared_size(ColumnTeam<packet>::floats(grid.width()) * i64(sizeof(float))); }
 
   template <Block B>
   MG_HD void operator()(B& block) const {
+    if constexpr (B::packets)
+      with_width<packet>(grid.in_packets<packet>() && is_packet_aligned(x), [&](auto width) { team<width>(block); });
+    else rows(block);
+  }
+
+ private:
+  template <class B>
+  MG_HD void rows(B& block) const {
     const i64 id = block.id(), columns = grid.columns(id), repeat = grid.repeat, width = columns * repeat;
     float* __restrict__ center = block.template shared<float>(grid.width());
     float* __restrict__ sum = block.template shared<float>(grid.width());
@@ -61,12 +69,44 @@ struct BatchMoments {
       square[out + c] = fold_wide(sum, c, columns, repeat);
     }
   }
+
+  template <int V, class B>
+  MG_HD void team(B& block) const {
+    const i64 id = block.id();
+    const int columns = int(grid.columns(id)), rows = int(grid.chunk_rows(id)), stride = int(grid.cols);
+    const T* chunk = x + grid.offset(id, 0);
+    const ColumnTeam<V> team(block, columns);
+    float *sums = team.sums(block, columns), *squares = team.sums(block, columns);
+    for (int c = team.first; c < columns; c += team.step) {
+      float first[V], sum[V] = {}, sum_of_squares[V] = {};
+      load<V>(first, chunk + c);
+      for_loads<4>(
+          team.slice, rows, team.slices, [&](int r) { return load_packet<V>(chunk + r * stride + c); },
+          [&](int, const Packet<T, V>& row) {
+            float value[V];
+            widen<V>(value, row);
+            for (int j = 0; j < V; ++j) {
+              const float d = value[j] - first[j];
+              sum[j] += d;
+              sum_of_squares[j] += d * d;
+            }
+          });
+      team.put(sums, columns, c, sum);
+      team.put(squares, columns, c, sum_of_squares);
+    }
+    block.sync();
+    const i64 out = grid.chunk(id) * grid.cols + grid.first_column(id);
+    for (int c = block.rank(); c < columns; c += block.size()) {
+      const float sum = fold_wide(sums, c, columns, team.slices), shift = sum / float(rows);
+      const float left = fold_wide(squares, c, columns, team.slices) - sum * shift;
+      mean[out + c] = float(chunk[c]) + shift;
+      square[out + c] = left < 0.f ? 0.f : left;
+    }
+  }
 };
 
 // One block a group of columns.
 struct BatchStatistics {
-  static constexpr i64 columns_per_block = 64;
-
   float* mean;              // [cols]
   float* rstd;              // [cols]
   float* running_mean;      // [cols] or null: running += momentum * (new - running)
@@ -78,27 +118,23 @@ struct BatchStatistics {
 
   template <Block B>
   MG_HD void operator()(B& block) const {
-    const i64 begin = block.id() * columns_per_block, left = grid.cols - begin;
-    const i64 end = begin + (left < columns_per_block ? left : columns_per_block);
-    for (i64 c = begin + block.rank(); c < end; c += block.size()) {
-      double sum = 0, square = 0;
-      for (i64 k = 0; k < grid.chunks; ++k) sum += double(chunk_rows(k)) * chunk_mean[k * grid.cols + c];
-      const double m = sum / double(grid.rows);
-      for (i64 k = 0; k < grid.chunks; ++k) {
-        const double d = chunk_mean[k * grid.cols + c] - m;
-        square += chunk_square[k * grid.cols + c] + double(chunk_rows(k)) * d * d;
-      }
-      mean[c] = float(m);
-      rstd[c] = float(1. / sqrt(square / double(grid.rows) + double(eps)));
+    ColumnSums m = sum_chunks(block, grid.chunks, grid.cols, {chunk_mean},
+                              [this](int k, int, const float* v) { return double(grid.rows_of_chunk(k)) * v[0]; });
+    for (double& sum : m.at) sum /= double(grid.rows);
+    const ColumnSums square =
+        sum_chunks(block, grid.chunks, grid.cols, {chunk_square, chunk_mean}, [&, this](int k, int j, const float* v) {
+          const double d = v[1] - m.at[j];
+          return v[0] + double(grid.rows_of_chunk(k)) * d * d;
+        });
+    for_group(block, grid.cols, [&, this](i64 c, int j) {
+      mean[c] = float(m.at[j]);
+      rstd[c] = float(1. / sqrt(square.at[j] / double(grid.rows) + double(eps)));
       if (running_mean) {
-        running_mean[c] += momentum * (float(m) - running_mean[c]);
-        running_variance[c] += momentum * (float(square / double(grid.rows - 1)) - running_variance[c]);
+        running_mean[c] += momentum * (float(m.at[j]) - running_mean[c]);
+        running_variance[c] += momentum * (float(square.at[j] / double(grid.rows - 1)) - running_variance[c]);
       }
-    }
+    });
   }
-
- private:
-  MG_HD i64 chunk_rows(i64 k) const { return grid.chunk_rows(k * grid.tiles); }
 };
 
 // The affine map of a norm, a row a parameter: z = (x - center) * scale + shift.
@@ -107,6 +143,10 @@ struct BatchNormParameters {
   const float* rstd;   // [cols]
   const float* gamma;  // [cols]
   const float* beta;   // [cols]
+
+  MG_HD bool aligned() const {
+    return is_packet_aligned(mean) && is_packet_aligned(rstd) && is_packet_aligned(gamma) && is_packet_aligned(beta);
+  }
 };
 
 namespace detail {
@@ -114,6 +154,20 @@ namespace detail {
 template <class T, int K>
 struct Pointers {
   T* at[K ? K : 1];
+};
+
+// What a thread of a team keeps of them: V columns from `first` on.
+template <int V>
+struct ColumnParameters {
+  float center[V], scale[V], shift[V];
+
+  MG_HD ColumnParameters(const BatchNormParameters& p, i64 first) {
+    load<V>(center, p.mean + first);
+    load<V>(scale, p.rstd + first);
+    load<V>(shift, p.gamma + first);
+    for (int j = 0; j < V; ++j) scale[j] *= shift[j];
+    load<V>(shift, p.beta + first);
+  }
 };
 
 // Rows of shared memory with the parameters of a block's wide columns.
@@ -143,10 +197,24 @@ struct BatchNormApply {
   BatchNormParameters parameters;
   ColumnGrid grid;
 
+  static constexpr int packet = packet_elements<T>;
+
   MG_HD i64 shared_bytes() const { return 3 * shared_size(grid.width() * i64(sizeof(float))); }
 
   template <Block B>
   MG_HD void operator()(B& block) const {
+    if constexpr (B::packets) {
+      bool fits = grid.in_packets<packet>() && parameters.aligned() && is_packet_aligned(x) && is_packet_aligned(y);
+      for (int k = 0; k < K; ++k) fits &= is_packet_aligned(extras.at[k]);
+      with_width<packet>(fits, [&](auto width) { team<width>(block); });
+    } else {
+      rows(block);
+    }
+  }
+
+ private:
+  template <class B>
+  MG_HD void rows(B& block) const {
     const i64 id = block.id();
     const detail::WideParameters p(block, grid, parameters);
     for (i64 r = 0; r < grid.wide_rows(id); ++r) {
@@ -164,153 +232,36 @@ struct BatchNormApply {
       }
     }
   }
-};
 
-// What both passes of the backward read.
-template <class F, class T, int K>
-struct BatchNormSaved {
-  const T* grad_y;                      // [rows, cols]
-  const T* x;                           // [rows, cols]; null where neither z nor a sum is wanted
-  const T* y;                           // where Tail::reads_y
-  detail::Pointers<const T, K> extras;  // where Tail::reads_extra
-
-  MG_HD BatchNormSaved at(i64 offset) const {
-    BatchNormSaved row{grad_y + offset, x ? x + offset : nullptr, y, extras};
-    if constexpr (Tail<F, K>::reads_y) row.y += offset;
-    for (int k = 0; k < K; ++k)
-      if (Tail<F, K>::reads_extra(k)) row.extras.at[k] += offset;
-    return row;
-  }
-  // d[0] = dz, d[1 + k] = gradient of extra k, at element c of this row.
-  MG_HD void pull(i64 c, float z, float* d) const {
-    float in[1 + K] = {z};
-    for (int k = 0; k < K; ++k)
-      if (Tail<F, K>::reads_extra(k)) in[1 + k] = float(extras.at[k][c]);
-    float out = 0.f;
-    if constexpr (Tail<F, K>::reads_y) out = float(y[c]);
-    for (int k = 0; k <= K; ++k) d[k] = 0.f;
-    Tail<F, K>::pull(in, out, float(grad_y[c]), d);
-  }
-};
-
-// Sums: whether sums are wanted. WriteX: whether grad_x = scale * dz is written (constant statistics).
-template <class F, class T, int K, bool Sums, bool WriteX>
-struct BatchNormReduce {
-  using Rule = Tail<F, K>;
-
-  float* sum;                          // [chunks, cols]   of dz
-  float* product;                      // [chunks, cols]   of dz * (x - mean)
-  T* grad_x;                           // [rows, cols]
-  detail::Pointers<T, K> grad_extras;  // [rows, cols]; null: not wanted
-  BatchNormSaved<F, T, K> saved;
-  BatchNormParameters parameters;
-  ColumnGrid grid;
-
-  MG_HD i64 shared_bytes() const { return (5 + K) * shared_size(grid.width() * i64(sizeof(float))); }
-
-  template <Block B>
-  MG_HD void operator()(B& block) const {
-    const i64 id = block.id(), columns = grid.columns(id), repeat = grid.repeat;
-    const detail::WideParameters p(block, grid, parameters);
-    float* sums = block.template shared<float>(grid.width());
-    float* products = block.template shared<float>(grid.width());
-    T* unwanted[K ? K : 1];
-    for (int k = 0; k < K; ++k) unwanted[k] = block.template shared<T>(grid.width());
-    if constexpr (Sums)
-      for (i64 c = block.rank(); c < columns * repeat; c += block.size()) sums[c] = products[c] = 0.f;
-    for (i64 r = 0; r < grid.wide_rows(id); ++r) {
-      const i64 offset = grid.offset(id, r), n = grid.length(id, r);
-      const BatchNormSaved<F, T, K> row = saved.at(offset);
-      T* targets[K ? K : 1];
-      for (int k = 0; k < K; ++k) targets[k] = grad_extras.at[k] ? grad_extras.at[k] + offset : unwanted[k];
-      T* target = WriteX ? grad_x + offset : nullptr;
-#pragma GCC ivdep
-      for (i64 c = block.rank(); c < n; c += block.size()) {
-        float deviation = 0.f, d[1 + K];
-        if constexpr (Sums || Rule::reads_z) deviation = float(row.x[c]) - p.center[c];
-        row.pull(c, Rule::reads_z ? deviation * p.scale[c] + p.shift[c] : 0.f, d);
-        if constexpr (Sums) {
-          sums[c] += d[0];
-          products[c] += d[0] * deviation;
-        }
-        if constexpr (WriteX) target[c] = T(d[0] * p.scale[c]);
-        for (int k = 0; k < K; ++k) targets[k][c] = T(d[1 + k]);
-      }
-    }
-    if constexpr (Sums) {
-      block.sync();
-      const i64 out = grid.chunk(id) * grid.cols + grid.first_column(id);
-      for (i64 c = block.rank(); c < columns; c += block.size()) {
-        sum[out + c] = fold_wide(sums, c, columns, repeat);
-        product[out + c] = fold_wide(products, c, columns, repeat);
-      }
-    }
-  }
-};
-
-// One block a group of columns.
-struct BatchNormSums {
-  static constexpr i64 columns_per_block = 64;
-
-  float* grad_gamma;     // [cols] or null
-  float* grad_beta;      // [cols] or null
-  float* mean_grad;      // [cols]   sum dz / n
-  float* slope;          // [cols]   rstd^2 sum dz (x - mean) / n
-  const float* rstd;     // [cols]
-  const float* sum;      // [chunks, cols]
-  const float* product;  // [chunks, cols]
-  i64 rows, cols, chunks;
-
-  template <Block B>
-  MG_HD void operator()(B& block) const {
-    const i64 begin = block.id() * columns_per_block, left = cols - begin;
-    const i64 end = begin + (left < columns_per_block ? left : columns_per_block);
-    for (i64 c = begin + block.rank(); c < end; c += block.size()) {
-      double s = 0, p = 0;
-      for (i64 k = 0; k < chunks; ++k) s += sum[k * cols + c];
-      for (i64 k = 0; k < chunks; ++k) p += product[k * cols + c];
-      p *= double(rstd[c]);
-      if (grad_gamma) grad_gamma[c] = float(p);
-      if (grad_beta) grad_beta[c] = float(s);
-      mean_grad[c] = float(s / double(rows));
-      slope[c] = float(p * double(rstd[c]) / double(rows));
-    }
-  }
-};
-
-template <class F, class T, int K>
-struct BatchNormBackward {
-  using Rule = Tail<F, K>;
-
-  T* grad_x;               // [rows, cols]; may be grad_y
-  const float* mean_grad;  // [cols], as BatchNormSums leaves it
-  const float* slope;      // [cols]
-  BatchNormSaved<F, T, K> saved;
-  BatchNormParameters parameters;
-  ColumnGrid grid;
-
-  MG_HD i64 shared_bytes() const { return 5 * shared_size(grid.width() * i64(sizeof(float))); }
-
-  template <Block B>
-  MG_HD void operator()(B& block) const {
-    const i64 id = block.id(), columns = grid.columns(id), first = grid.first_column(id);
-    const detail::WideParameters p(block, grid, parameters);
-    float* means = block.template shared<float>(grid.width());
-    float* slopes = block.template shared<float>(grid.width());
-    fill_wide(block, means, columns, grid.repeat, [this, first](i64 c) { return mean_grad[first + c]; });
-    fill_wide(block, slopes, columns, grid.repeat, [this, first](i64 c) { return slope[first + c]; });
-    block.sync();
-    for (i64 r = 0; r < grid.wide_rows(id); ++r) {
-      const i64 offset = grid.offset(id, r), n = grid.length(id, r);
-      const BatchNormSaved<F, T, K> row = saved.at(offset);
-      T* target = grad_x + offset;
-#pragma GCC ivdep
-      for (i64 c = block.rank(); c < n; c += block.size()) {
-        float d[1 + K];
-        const float deviation = float(row.x[c]) - p.center[c];
-        row.pull(c, Rule::reads_z ? deviation * p.scale[c] + p.shift[c] : 0.f, d);
-        target[c] = T(p.scale[c] * (d[0] - means[c] - deviation * slopes[c]));
-      }
+  template <int V, class B>
+  MG_HD void team(B& block) const {
+    struct Row {
+      Packet<T, V> in[1 + K];
+    };
+    const i64 id = block.id(), offset = grid.offset(id, 0);
+    const int columns = int(grid.columns(id)), stride = int(grid.cols);
+    const ColumnTeam<V> team(block, columns);
+    for (int c = team.first; c < columns; c += team.step) {
+      const detail::ColumnParameters<V> p(parameters, grid.first_column(id) + c);
+      for_loads<rounds_in_flight(1 + K)>(
+          team.slice, int(grid.chunk_rows(id)), team.slices,
+          [&](int r) {
+            Row row;
+            row.in[0] = load_packet<V>(x + offset + (r * stride + c));
+            for (int k = 0; k < K; ++k) row.in[1 + k] = load_packet<V>(extras.at[k] + offset + (r * stride + c));
+            return row;
+          },
+          [&](int r, const Row& row) {
+            float values[1 + K][V], out[V];
+            for (int k = 0; k <= K; ++k) widen<V>(values[k], row.in[k]);
+            for (int j = 0; j < V; ++j) {
+              float in[1 + K];
+              in[0] = (values[0][j] - p.center[j]) * p.scale[j] + p.shift[j];
+              for (int k = 1; k <= K; ++k) in[k] = values[k][j];
+              out[j] = Tail<F, K>::value(in);
+            }
+            store<V>(y + offset + (r * stride + c), out);
+          });
     }
   }
 };

@@ -4,11 +4,14 @@
 //   Dense   one value an element                              bytes moved: all of it
 //   Row     one value a column; with `rows_per_outer` rows sharing it ([C] for all rows, [N, C] for the rows of image n)
 //   Value   a number, the same for all elements
-// Gradients of rows and scalars are sums over rows: every block leaves its partial sums, ReduceRows (reduce.hpp) adds
+// Gradients of rows and scalars are sums over rows: every block leaves its partial sums, reduce_rows (reduce.hpp) adds
 // them in a fixed order, so that the result does not depend on the number of threads.
+//
+// A team (a GPU's block) takes the elements of its block in packets; where rows matter, a thread owns a packet of columns for all
+// rows of the block, so that rows, scalars and their sums are in its registers (ColumnTeam).
 #pragma once
 
-#include <mindgap/kernels/block.hpp>
+#include <mindgap/kernels/columns.hpp>
 #include <mindgap/kernels/expression.hpp>
 #include <mindgap/kernels/pack.hpp>
 
@@ -16,10 +19,12 @@
 
 namespace mindgap {
 
+// An operand serves the CPU by row() and at(), element by element. A thread of a team loads a packet of a dense operand, and
+// keeps what hold<V>() gives, V values for all its rows, of any other.
 template <class T>
 struct DenseOperand {
   using element = T;
-  static constexpr bool reduced = false, by_row = false;
+  static constexpr bool dense = true, reduced = false, by_row = false;
   const T* data;  // [rows, cols]
   MG_HD const T* row(i64 r, i64 cols) const { return data + r * cols; }
   MG_HD static float at(const T* row, i64 c) { return float(row[c]); }
@@ -27,27 +32,78 @@ struct DenseOperand {
 template <class T>
 struct RowOperand {
   using element = T;
-  static constexpr bool reduced = true, by_row = true;
+  static constexpr bool dense = false, reduced = true, by_row = true;
   const T* data;       // [rows / rows_per_outer, cols]
   i64 rows_per_outer;  // how many consecutive rows share one row of data
   MG_HD const T* row(i64 r, i64 cols) const { return data + r / rows_per_outer * cols; }
   MG_HD static float at(const T* row, i64 c) { return float(row[c]); }
+  template <int V>
+  MG_HD Packet<float, V> hold(i64 r, i64 c, i64 cols) const {
+    Packet<float, V> held;
+    load<V>(held.element, row(r, cols) + c);
+    return held;
+  }
 };
 template <class T>
 struct ScalarOperand {
   using element = T;
-  static constexpr bool reduced = true, by_row = false;
+  static constexpr bool dense = false, reduced = true, by_row = false;
   const T* data;  // one element
   MG_HD const T* row(i64, i64) const { return data; }
   MG_HD static float at(const T* row, i64) { return float(row[0]); }
+  template <int V>
+  MG_HD Packet<float, V> hold(i64, i64, i64) const {
+    return broadcast<V>(float(*data));
+  }
 };
 struct ValueOperand {
   using element = float;
-  static constexpr bool reduced = false, by_row = false;
+  static constexpr bool dense = false, reduced = false, by_row = false;
   float number;
   MG_HD float row(i64, i64) const { return number; }
   MG_HD static float at(float number, i64) { return number; }
+  template <int V>
+  MG_HD Packet<float, V> hold(i64, i64, i64) const {
+    return broadcast<V>(number);
+  }
 };
+
+namespace detail {
+
+struct Nothing {};
+
+// What a thread keeps of an operand, what it loads for V elements, and the V values that both make. An operand that nobody reads
+// (Read = false) is not touched.
+template <int V, bool Read = true, class Operand>
+MG_HD auto held(const Operand& operand, i64 r, i64 c, i64 cols) {
+  if constexpr (Read && !Operand::dense) return operand.template hold<V>(r, c, cols);
+  else return Nothing{};
+}
+template <int V, bool Read = true, class Operand>
+MG_HD auto fetched(const Operand& operand, i64 at) {
+  if constexpr (Read && Operand::dense) return load_packet<V>(operand.data + at);
+  else return Nothing{};
+}
+template <int V>
+MG_HD void values_of(float* to, const Packet<float, V>& held, Nothing) {
+  for (int j = 0; j < V; ++j) to[j] = held.element[j];
+}
+template <int V, class T>
+MG_HD void values_of(float* to, Nothing, const Packet<T, V>& fetched) {
+  widen<V>(to, fetched);
+}
+template <int V>
+MG_HD void values_of(float* to, Nothing, Nothing) {
+  for (int j = 0; j < V; ++j) to[j] = 0.f;
+}
+
+template <class Operand>
+MG_HD bool is_aligned(const Operand& operand) {
+  if constexpr (Operand::dense || Operand::by_row) return is_packet_aligned(operand.data);
+  else return true;
+}
+
+}  // namespace detail
 
 // How a grid covers [rows, cols]: block b does rows [b * rows_per_block, ...) within one outer slice, so that a partial
 // sum never mixes two outer slices. The last row may be short (`total` elements in all) when no operand is a row.
@@ -58,36 +114,46 @@ struct RowGrid {
 
   i64 blocks() const { return outer * blocks_per_outer; }
 
-  MG_HD i64 first_row(i64 block) const {
-    return block / blocks_per_outer * rows_per_outer + block % blocks_per_outer * rows_per_block;
+  MG_HD i64 first_row(i64 block) const {  // in 32 bits: a division of 64 takes a GPU a hundred cycles
+    const u32 slice = u32(block) / u32(blocks_per_outer);
+    return slice * rows_per_outer + u32(block) % u32(blocks_per_outer) * rows_per_block;
   }
   MG_HD i64 last_row(i64 block) const {
-    const i64 end = (block / blocks_per_outer + 1) * rows_per_outer, mine = first_row(block) + rows_per_block;
+    const i64 end = (u32(block) / u32(blocks_per_outer) + i64(1)) * rows_per_outer, mine = first_row(block) + rows_per_block;
     return mine < end ? mine : end;
   }
   MG_HD i64 length(i64 row) const {
     const i64 left = total - row * cols;
     return left < cols ? left : cols;
   }
+  // Of a block, as one stretch.
+  MG_HD i64 elements(i64 block) const {
+    const i64 left = total - first_row(block) * cols, mine = (last_row(block) - first_row(block)) * cols;
+    return left < mine ? left : mine;
+  }
 };
 
-// y[r, c] = f(operands at (r, c))
+// y[r, c] = f(operands at (r, c))          reads every dense operand once, writes y
 template <class F, class TY, class... Operands>
 struct Pointwise {
+  using Function = Traced<F, int(sizeof...(Operands))>;
+  static constexpr int packet = packet_elements<TY, typename Operands::element...>;
+
   TY* y;  // [rows, cols]
   RowGrid grid;
   Pack<Operands...> operands;
 
   template <Block B>
   MG_HD void operator()(B& block) const {
-    for (i64 r = grid.first_row(block.id()); r < grid.last_row(block.id()); ++r)
-      row(block, r, std::index_sequence_for<Operands...>{});
+    constexpr std::index_sequence_for<Operands...> all;
+    if constexpr (B::packets) with_width<packet>(in_packets(all), [&](auto width) { team<width>(block, all); });
+    else
+      for (i64 r = grid.first_row(block.id()); r < grid.last_row(block.id()); ++r) row(block, r, all);
   }
 
  private:
   template <class B, size_t... I>
   MG_HD void row(B& block, i64 r, std::index_sequence<I...>) const {
-    using Function = Traced<F, int(sizeof...(Operands))>;
     const auto rows = pack(get<I>(operands).row(r, grid.cols)...);
     TY* out = y + r * grid.cols;
     const i64 n = grid.length(r);
@@ -97,18 +163,58 @@ struct Pointwise {
       out[c] = TY(Function::value(in));
     }
   }
+
+  template <size_t... I>
+  MG_HD bool in_packets(std::index_sequence<I...>) const {
+    return grid.cols % packet == 0 && is_packet_aligned(y) && (detail::is_aligned(get<I>(operands)) && ...);
+  }
+
+  template <int V, class B, size_t... I>
+  MG_HD void team(B& block, std::index_sequence<I...> all) const {
+    const i64 first_row = grid.first_row(block.id()), begin = first_row * grid.cols;
+    if constexpr ((Operands::by_row || ...)) {
+      const int cols = int(grid.cols), rows = int(grid.last_row(block.id()) - first_row);
+      const ColumnTeam<V> team(block, cols);
+      for (int c = team.first; c < cols; c += team.step)
+        run<V>(begin + c, first_row, c, cols, team.slice, rows, team.slices, all);
+    } else {
+      const int n = int(grid.elements(block.id()));
+      run<V>(begin, 0, 0, V, block.rank(), n / V, block.size(), all);
+      if constexpr (V > 1) run<1>(begin + n / V * V, 0, 0, 1, block.rank(), n % V, block.size(), all);
+    }
+  }
+
+  // V elements at begin + i * stride, for i = first, first + step, ... below end, of rows that share row operand (r, c).
+  template <int V, size_t... I>
+  MG_HD void run(i64 begin, i64 r, i64 c, int stride, int first, int end, int step, std::index_sequence<I...>) const {
+    const auto held = pack(detail::held<V>(get<I>(operands), r, c, grid.cols)...);
+    for_loads<rounds_in_flight((int(Operands::dense) + ...))>(
+        first, end, step, [&](int i) { return pack(detail::fetched<V>(get<I>(operands), begin + i * stride)...); },
+        [&](int i, const auto& fetched) {
+          float values[sizeof...(I)][V], out[V];
+          (detail::values_of<V>(values[I], get<I>(held), get<I>(fetched)), ...);
+          for (int j = 0; j < V; ++j) {
+            const float in[] = {values[I][j]...};
+            out[j] = Function::value(in);
+          }
+          store<V>(y + begin + i * stride, out);
+        });
+  }
 };
 
 // grad[k][r, c] = grad_y[r, c] * df/d(operand k); for reduced operands the sum over the block's rows goes to
 // partial[k][block, c]. A null pointer means: not wanted. Operands that Traced::reads does not name are not touched.
 //
-// The inner loop has no branches, so that it vectorises: what nobody wants goes to a row of shared memory.
+// Reads grad_y and every dense operand of reads once, writes every wanted dense gradient. The CPU's inner loop has no branches,
+// so that it vectorises: what nobody wants goes to a row of shared memory.
 template <class F, class TY, class... Operands>
 struct PointwiseBackward {
   static constexpr int K = sizeof...(Operands);
   using Function = Traced<F, K>;
   template <size_t I>
   using Operand = std::tuple_element_t<I, std::tuple<Operands...>>;
+  static constexpr int packet = packet_elements<TY, typename Operands::element...>;
+  static constexpr bool any_reduced = (Operands::reduced || ...);
 
   const TY* grad_y;  // [rows, cols]
   RowGrid grid;
@@ -116,10 +222,22 @@ struct PointwiseBackward {
   Pack<typename Operands::element*...> grads;  // of dense operands, [rows, cols]
   float* partials[K];                          // of reduced operands, [blocks, cols]
 
-  MG_HD i64 shared_bytes() const { return K * shared_size(grid.cols * i64(sizeof(float))); }
+  MG_HD i64 shared_bytes() const {
+    const i64 rows = K * shared_size(grid.cols * i64(sizeof(float)));
+    const i64 sums = (int(Operands::reduced) + ...) * shared_size(ColumnTeam<packet>::floats(grid.cols) * i64(sizeof(float)));
+    return rows < sums ? sums : rows;
+  }
 
   template <Block B>
   MG_HD void operator()(B& block) const {
+    constexpr std::index_sequence_for<Operands...> all;
+    if constexpr (B::packets) with_width<packet>(in_packets(all), [&](auto width) { team<width>(block, all); });
+    else rows(block);
+  }
+
+ private:
+  template <class B>
+  MG_HD void rows(B& block) const {
     float* rows[K];  // sums of reduced operands, scratch of unwanted dense ones; each thread owns its columns
     for (int k = 0; k < K; ++k) {
       rows[k] = block.template shared<float>(grid.cols);
@@ -132,7 +250,6 @@ struct PointwiseBackward {
         for (i64 c = block.rank(); c < grid.cols; c += block.size()) partials[k][block.id() * grid.cols + c] = rows[k][c];
   }
 
- private:
   template <size_t I>
   static constexpr bool read = (Function::reads >> I) & 1;
 
@@ -142,7 +259,7 @@ struct PointwiseBackward {
     else return nullptr;
   }
   template <size_t I>
-  MG_HD static float load(const auto& row, i64 c) {
+  MG_HD static float value(const auto& row, i64 c) {
     if constexpr (read<I>) return Operand<I>::at(row, c);
     else return 0.f;
   }
@@ -156,7 +273,7 @@ struct PointwiseBackward {
     }
   }
   template <size_t I>
-  MG_HD static void store(auto* row, i64 c, float value) {
+  MG_HD static void put(auto* row, i64 c, float value) {
     if constexpr (Operand<I>::reduced) row[c] += value;
     else row[c] = typename Operand<I>::element(value);
   }
@@ -169,10 +286,77 @@ struct PointwiseBackward {
     const i64 n = grid.length(r);
 #pragma GCC ivdep
     for (i64 c = block.rank(); c < n; c += block.size()) {
-      const float in[] = {load<I>(get<I>(sources), c)...};
+      const float in[] = {value<I>(get<I>(sources), c)...};
       float d[K] = {};
       Function::pull(in, float(g[c]), d);
-      (store<I>(get<I>(targets), c, d[I]), ...);
+      (put<I>(get<I>(targets), c, d[I]), ...);
+    }
+  }
+
+  template <size_t... I>
+  MG_HD bool in_packets(std::index_sequence<I...>) const {
+    return grid.cols % packet == 0 && is_packet_aligned(grad_y) && ((!read<I> || detail::is_aligned(get<I>(operands))) && ...) &&
+           (is_packet_aligned(get<I>(grads)) && ...);
+  }
+
+  template <int V, class B, size_t... I>
+  MG_HD void team(B& block, std::index_sequence<I...> all) const {
+    const i64 first_row = grid.first_row(block.id()), begin = first_row * grid.cols;
+    if constexpr (any_reduced) {
+      const int cols = int(grid.cols), rows = int(grid.last_row(block.id()) - first_row);
+      const ColumnTeam<V> team(block, cols);
+      float* sums[] = {(Operands::reduced ? team.sums(block, cols) : nullptr)...};
+      for (int c = team.first; c < cols; c += team.step) {
+        float own[K][V] = {};
+        run<V>(own, begin + c, first_row, c, cols, team.slice, rows, team.slices, all);
+        ((Operands::reduced ? team.put(sums[I], cols, c, own[I]) : void()), ...);
+      }
+      block.sync();
+      for (int k = 0; k < K; ++k)
+        if (partials[k])
+          for (int c = block.rank(); c < cols; c += block.size())
+            partials[k][block.id() * cols + c] = fold_wide(sums[k], c, cols, team.slices);
+    } else {
+      float own[K][V];
+      const int n = int(grid.elements(block.id()));
+      run<V>(own, begin, 0, 0, V, block.rank(), n / V, block.size(), all);
+      if constexpr (V > 1) {
+        float one[K][1];
+        run<1>(one, begin + n / V * V, 0, 0, 1, block.rank(), n % V, block.size(), all);
+      }
+    }
+  }
+
+  // As Pointwise::run; the gradients of reduced operands are added to own[k].
+  template <int V, size_t... I>
+  MG_HD void run(float (&own)[K][V], i64 begin, i64 r, i64 c, int stride, int first, int end, int step,
+                 std::index_sequence<I...>) const {
+    const auto held = pack(detail::held<V, read<I>>(get<I>(operands), r, c, grid.cols)...);
+    for_loads<rounds_in_flight(1 + (int(Operands::dense) + ...))>(
+        first, end, step,
+        [&](int i) {
+          return pack(load_packet<V>(grad_y + begin + i * stride),
+                      pack(detail::fetched<V, read<I>>(get<I>(operands), begin + i * stride)...));
+        },
+        [&](int i, const auto& fetched) {
+          float g[V], values[K][V], d[K][V];
+          widen<V>(g, get<0>(fetched));
+          (detail::values_of<V>(values[I], get<I>(held), get<I>(get<1>(fetched))), ...);
+          for (int j = 0; j < V; ++j) {
+            const float in[] = {values[I][j]...};
+            float each[K] = {};
+            Function::pull(in, g[j], each);
+            for (int k = 0; k < K; ++k) d[k][j] = each[k];
+          }
+          (keep<I>(own[I], d[I], begin + i * stride), ...);
+        });
+  }
+  template <size_t I, int V>
+  MG_HD void keep(float (&own)[V], const float (&d)[V], i64 at) const {
+    if constexpr (Operand<I>::reduced) {
+      for (int j = 0; j < V; ++j) own[j] += d[j];
+    } else if constexpr (Operand<I>::dense) {
+      if (auto* grad = get<I>(grads)) store<V>(grad + at, d);
     }
   }
 };

@@ -2,6 +2,7 @@
 //
 // One block does a row of the result (forward) or of the source (backward), all columns and channels of it. Backward
 // gathers: a pixel of the source adds the windows that contain it in their order, so no atomics and a fixed result.
+// Every element of both images and of the index is moved once; windows overlap within a block or with the next one, in a cache.
 #pragma once
 
 #include <mindgap/core/math.hpp>
@@ -15,22 +16,22 @@ struct PoolGeometry {
   i64 kernel, stride, padding;
 
   // The part of window (oi, oj) that lies inside the image.
-  MG_HD Box window(i64 oi, i64 oj) const { return {begin(oi), end(oi, h), begin(oj), end(oj, w)}; }
+  MG_HD Box window(int oi, int oj) const { return {begin(oi), end(oi, h), begin(oj), end(oj, w)}; }
   // The windows that contain pixel (i, j), as a box of the result.
-  MG_HD Box windows_of(i64 i, i64 j) const {
+  MG_HD Box windows_of(int i, int j) const {
     return {first_window(i, out_h), last_window(i, out_h), first_window(j, out_w), last_window(j, out_w)};
   }
 
  private:
-  // Along one axis, of `size` pixels or `count` windows.
-  MG_HD static i64 clamp(i64 x, i64 low, i64 high) { return x < low ? low : (x > high ? high : x); }
-  MG_HD i64 begin(i64 o) const { return o * stride - padding < 0 ? 0 : o * stride - padding; }
-  MG_HD i64 end(i64 o, i64 size) const { return clamp(o * stride - padding + kernel, 0, size); }
-  MG_HD i64 first_window(i64 i, i64 count) const {
-    const i64 from = i + padding - kernel + 1;
-    return clamp(from <= 0 ? 0 : (from + stride - 1) / stride, 0, count);
+  // Along one axis, of `size` pixels or `count` windows; in 32 bits, whose divisions a GPU does in a few cycles.
+  MG_HD static int clamp(int x, int low, int high) { return x < low ? low : (x > high ? high : x); }
+  MG_HD int begin(int o) const { return clamp(o * int(stride) - int(padding), 0, o * int(stride)); }
+  MG_HD int end(int o, i64 size) const { return clamp(o * int(stride) - int(padding) + int(kernel), 0, int(size)); }
+  MG_HD int first_window(int i, i64 count) const {
+    const int from = i + int(padding) - int(kernel) + 1;
+    return clamp(from <= 0 ? 0 : int(u32(from + int(stride) - 1) / u32(stride)), 0, int(count));
   }
-  MG_HD i64 last_window(i64 i, i64 count) const { return clamp((i + padding) / stride + 1, 0, count); }
+  MG_HD int last_window(int i, i64 count) const { return clamp(int(u32(i + int(padding)) / u32(stride)) + 1, 0, int(count)); }
 };
 
 // y = max of the window; index = y' * w + x' of the first maximum, as torch. NaN wins.
@@ -41,26 +42,38 @@ struct MaxPool {
   const T* x;  // [N, h, w, C]
   PoolGeometry g;
 
+  static constexpr int packet = packet_elements<T>;
+
   MG_HD i64 shared_bytes() const { return 2 * shared_size(g.channels * i64(sizeof(float))); }
 
   template <Block B>
   MG_HD void operator()(B& block) const {
+    const u32 n = u32(block.id()) / u32(g.out_h), oi = u32(block.id()) % u32(g.out_h);
+    if constexpr (B::packets)
+      with_width<packet>(g.channels % packet == 0 && is_packet_aligned(x) && is_packet_aligned(y) && is_packet_aligned(index),
+                         [&](auto width) { team<width>(block, n, int(oi)); });
+    else row(block, n, int(oi));
+  }
+
+ private:
+  MG_HD static void take(float v, i32 here, float& best, i32& place) {
+    const bool wins = v > best || v != v || place < 0;
+    best = wins ? v : best;
+    place = wins ? here : place;
+  }
+
+  template <class B>
+  MG_HD void row(B& block, i64 n, int oi) const {
     float* best = block.template shared<float>(g.channels);  // each thread owns its channels
     i32* place = block.template shared<i32>(g.channels);
-    const i64 n = block.id() / g.out_h, oi = block.id() % g.out_h;
-    for (i64 oj = 0; oj < g.out_w; ++oj) {
+    for (int oj = 0; oj < g.out_w; ++oj) {
       for (i64 c = block.rank(); c < g.channels; c += block.size()) best[c] = -INFINITY, place[c] = -1;
       const Box window = g.window(oi, oj);
-      for (i64 i = window.top; i < window.bottom; ++i)
-        for (i64 j = window.left; j < window.right; ++j) {
+      for (int i = window.top; i < window.bottom; ++i)
+        for (int j = window.left; j < window.right; ++j) {
           const T* in = x + ((n * g.h + i) * g.w + j) * g.channels;
           const i32 here = i32(i * g.w + j);
-          for (i64 c = block.rank(); c < g.channels; c += block.size()) {
-            const float v = float(in[c]);
-            const bool wins = v > best[c] || v != v || place[c] < 0;
-            best[c] = wins ? v : best[c];
-            place[c] = wins ? here : place[c];
-          }
+          for (i64 c = block.rank(); c < g.channels; c += block.size()) take(float(in[c]), here, best[c], place[c]);
         }
       const i64 at = (block.id() * g.out_w + oj) * g.channels;
       for (i64 c = block.rank(); c < g.channels; c += block.size()) {
@@ -69,10 +82,39 @@ struct MaxPool {
       }
     }
   }
+
+  template <int V, class B>
+  MG_HD void team(B& block, i64 n, int oi) const {
+    const int channels = int(g.channels), width = int(g.w);
+    const ColumnTeam<V> team(block, channels);
+    for (int c = team.first; c < channels; c += team.step)
+      for (int oj = team.slice; oj < g.out_w; oj += team.slices) {
+        float best[V];
+        Packet<i32, V> place;
+        for (int k = 0; k < V; ++k) best[k] = -INFINITY, place.element[k] = -1;
+        const Box window = g.window(oi, oj);
+        for (int i = window.top; i < window.bottom; ++i) {
+          const T* in = x + (n * g.h + i) * g.w * g.channels + c;
+          for_loads<3>(
+              window.left, window.right, 1, [&](int j) { return load_packet<V>(in + j * channels); },
+              [&](int j, const Packet<T, V>& pixel) {
+                float v[V];
+                widen<V>(v, pixel);
+                for (int k = 0; k < V; ++k) take(v[k], i * width + j, best[k], place.element[k]);
+              });
+        }
+        const i64 at = (block.id() * g.out_w + oj) * g.channels + c;
+        store<V>(y + at, best);
+        if (index) store_packet(index + at, place);
+      }
+  }
 };
 
+// grad_x[pixel] = the sum of grad_y over the windows whose maximum the pixel is
 template <class T>
 struct MaxPoolBackward {
+  static constexpr int packet = packet_elements<T>;
+
   T* grad_x;         // [N, h, w, C]
   const T* grad_y;   // [N, out_h, out_w, C]
   const i32* index;  // [N, out_h, out_w, C]
@@ -82,9 +124,19 @@ struct MaxPoolBackward {
 
   template <Block B>
   MG_HD void operator()(B& block) const {
+    const u32 n = u32(block.id()) / u32(g.h), i = u32(block.id()) % u32(g.h);
+    if constexpr (B::packets)
+      with_width<packet>(
+          g.channels % packet == 0 && is_packet_aligned(grad_x) && is_packet_aligned(grad_y) && is_packet_aligned(index),
+          [&](auto width) { team<width>(block, n, int(i)); });
+    else row(block, n, int(i));
+  }
+
+ private:
+  template <class B>
+  MG_HD void row(B& block, i64 n, int i) const {
     float* sum = block.template shared<float>(g.channels);
-    const i64 n = block.id() / g.h, i = block.id() % g.h;
-    for (i64 j = 0; j < g.w; ++j) {
+    for (int j = 0; j < g.w; ++j) {
       const i32 here = i32(i * g.w + j);
       sum_box(block, sum, g.windows_of(i, j), n, g.out_h, g.out_w, g.channels, [=, this](i64 at) {
         const float v = float(grad_y[at]);  // read in any case, so that the loop has no branch
@@ -92,6 +144,35 @@ struct MaxPoolBackward {
       });
       for (i64 c = block.rank(); c < g.channels; c += block.size()) grad_x[(block.id() * g.w + j) * g.channels + c] = T(sum[c]);
     }
+  }
+
+  template <int V, class B>
+  MG_HD void team(B& block, i64 n, int i) const {
+    struct Window {
+      Packet<T, V> grad;
+      Packet<i32, V> place;
+    };
+    const int channels = int(g.channels), width = int(g.w);
+    const ColumnTeam<V> team(block, channels);
+    for (int c = team.first; c < channels; c += team.step)
+      for (int j = team.slice; j < width; j += team.slices) {
+        const Box box = g.windows_of(i, j);
+        float sum[V] = {};
+        for (int oi = box.top; oi < box.bottom; ++oi) {
+          const i64 row = (n * g.out_h + oi) * g.out_w * g.channels + c;
+          for_loads<2>(
+              box.left, box.right, 1,
+              [&](int oj) {
+                return Window{load_packet<V>(grad_y + row + oj * channels), load_packet<V>(index + row + oj * channels)};
+              },
+              [&](int, const Window& window) {
+                float v[V];
+                widen<V>(v, window.grad);
+                for (int k = 0; k < V; ++k) sum[k] += window.place.element[k] == i * width + j ? v[k] : 0.f;
+              });
+        }
+        store<V>(grad_x + (block.id() * g.w + j) * g.channels + c, sum);
+      }
   }
 };
 
@@ -104,7 +185,7 @@ struct Windows {
   MG_HD i64 columns() const { return g.out_w; }
   MG_HD i64 from_rows() const { return g.h; }
   MG_HD i64 from_columns() const { return g.w; }
-  MG_HD Box operator()(i64 oi, i64 oj) const { return g.window(oi, oj); }
+  MG_HD Box operator()(int oi, int oj) const { return g.window(oi, oj); }
 };
 struct WindowsOfPixel {
   PoolGeometry g;
@@ -113,10 +194,10 @@ struct WindowsOfPixel {
   MG_HD i64 columns() const { return g.w; }
   MG_HD i64 from_rows() const { return g.out_h; }
   MG_HD i64 from_columns() const { return g.out_w; }
-  MG_HD Box operator()(i64 i, i64 j) const { return g.windows_of(i, j); }
+  MG_HD Box operator()(int i, int j) const { return g.windows_of(i, j); }
 };
 
-// grad_x[n, p, c] = scale * grad_y[n, c] for all positions p             one block a sample
+// grad_x[n, p, c] = scale * grad_y[n, c] for all positions p             one block a sample; writes grad_x once
 template <class T>
 struct SpreadRows {
   T* grad_x;        // [N, positions, C]
@@ -127,10 +208,26 @@ struct SpreadRows {
   template <Block B>
   MG_HD void operator()(B& block) const {
     const T* g = grad_y + block.id() * channels;
-    for (i64 p = 0; p < positions; ++p) {
-      T* out = grad_x + (block.id() * positions + p) * channels;
+    T* out = grad_x + block.id() * positions * channels;
+    if constexpr (B::packets) {
+      with_width<packet_elements<T>>(channels % packet_elements<T> == 0 && is_packet_aligned(grad_x) && is_packet_aligned(grad_y),
+                                     [&](auto width) {
+                                       constexpr int V = width;
+                                       const ColumnTeam<V> team(block, int(channels));
+                                       for (int c = team.first; c < channels; c += team.step) {
+                                         float value[V];
+                                         load<V>(value, g + c);
+                                         for (int j = 0; j < V; ++j) value[j] *= scale;
+                                         for (int p = team.slice; p < positions; p += team.slices)
+                                           store<V>(out + p * channels + c, value);
+                                       }
+                                     });
+    } else {
+      for (i64 p = 0; p < positions; ++p) {
+        T* pixel = out + p * channels;
 #pragma GCC ivdep
-      for (i64 c = block.rank(); c < channels; c += block.size()) out[c] = T(scale * float(g[c]));
+        for (i64 c = 0; c < channels; ++c) pixel[c] = T(scale * float(g[c]));
+      }
     }
   }
 };

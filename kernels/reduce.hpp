@@ -1,48 +1,115 @@
-// Sums over rows in a fixed order.
+// Sums over rows in a fixed order: every element is read once.
 #pragma once
 
 #include <mindgap/core/memory.hpp>
-#include <mindgap/kernels/block.hpp>
+#include <mindgap/kernels/columns.hpp>
 
 namespace mindgap {
 
-// out[o, c] (+)= scale * sum over r < rows of x[o, r, c]        one block an outer index and chunk of columns
+// out[o, k, c] (+)= scale * sum of x[o, r, c] over chunk k of the rows       one block an outer index, a chunk and a tile of
+// columns
 template <class TO, class T>
 struct ReduceRows {
-  TO* out;     // [outer, cols]
+  static constexpr int packet = packet_elements<T>;
+
+  TO* out;     // [outer, chunks, cols]
   const T* x;  // [outer, rows, cols]
   i64 rows, cols;
   float scale;
   bool accumulate;
+  i64 chunks = 1, tiles = 1;
 
-  MG_HD i64 shared_bytes() const { return shared_size(cols * i64(sizeof(float))); }
+  MG_HD i64 shared_bytes() const { return shared_size(ColumnTeam<packet>::floats(tile()) * i64(sizeof(float))); }
 
   template <Block B>
   MG_HD void operator()(B& block) const {
-    const T* slice = x + block.id() * rows * cols;
-    float* sum = block.template shared<float>(cols);  // each thread owns its columns
-    for (i64 c = block.rank(); c < cols; c += block.size()) sum[c] = 0.f;
-    for (i64 r = 0; r < rows; ++r)
-      for (i64 c = block.rank(); c < cols; c += block.size()) sum[c] += float(slice[r * cols + c]);
-    TO* y = out + block.id() * cols;
-    for (i64 c = block.rank(); c < cols; c += block.size()) y[c] = TO((accumulate ? float(y[c]) : 0.f) + scale * sum[c]);
+    const u32 id = u32(block.id()), part = id / u32(tiles), outer = part / u32(chunks);
+    const i64 begin = part % u32(chunks) * rows_per_chunk(), first = id % u32(tiles) * tile();
+    const T* slice = x + (outer * rows + begin) * cols + first;
+    TO* y = out + part * cols + first;
+    const int n = int(least(rows_per_chunk(), rows - begin)), columns = int(least(tile(), cols - first));
+    if constexpr (B::packets)
+      with_width<packet>(cols % packet == 0 && is_packet_aligned(x),
+                         [&](auto width) { team<width>(block, y, slice, n, columns); });
+    else add(block, y, slice, n, columns);
+  }
+
+ private:
+  MG_HD static i64 least(i64 a, i64 b) { return a < b ? a : b; }
+  MG_HD i64 rows_per_chunk() const { return chunks == 1 ? rows : (rows + chunks - 1) / chunks; }
+  MG_HD i64 tile() const { return tiles == 1 ? cols : ((cols + tiles - 1) / tiles + packet - 1) / packet * packet; }
+  MG_HD void finish(TO& y, float sum) const { y = TO((accumulate ? float(y) : 0.f) + scale * sum); }
+
+  template <class B>
+  MG_HD void add(B& block, TO* y, const T* slice, i64 n, i64 columns) const {
+    float* sum = block.template shared<float>(columns);
+    for (i64 c = block.rank(); c < columns; c += block.size()) sum[c] = 0.f;
+    for (i64 r = 0; r < n; ++r)
+      for (i64 c = block.rank(); c < columns; c += block.size()) sum[c] += float(slice[r * cols + c]);
+    for (i64 c = block.rank(); c < columns; c += block.size()) finish(y[c], sum[c]);
+  }
+
+  template <int V, class B>
+  MG_HD void team(B& block, TO* y, const T* slice, int n, int columns) const {
+    const ColumnTeam<V> team(block, columns);
+    float* sums = team.sums(block, columns);
+    for (int c = team.first; c < columns; c += team.step) {
+      float sum[V] = {};
+      for_loads<4>(
+          team.slice, n, team.slices, [&](int r) { return load_packet<V>(slice + r * cols + c); },
+          [&](int, const Packet<T, V>& row) {
+            float value[V];
+            widen<V>(value, row);
+            for (int j = 0; j < V; ++j) sum[j] += value[j];
+          });
+      team.put(sums, columns, c, sum);
+    }
+    block.sync();
+    for (int c = block.rank(); c < columns; c += block.size()) finish(y[c], fold_wide(sums, c, columns, team.slices));
   }
 };
+
+// out[o, c] = scale * sum over r < rows of x[o, r, c]. On a GPU in tiles of columns (512 bytes of a row, 64 where there is little
+// to read), and in chunks of rows where those are too few blocks; the sums of the chunks are added in their order.
+template <Device D, class TO, class T>
+void reduce_rows(TO* out, const T* x, i64 outer, i64 rows, i64 cols, float scale) {
+  if constexpr (has_teams<D>) {
+    const auto pieces = [](i64 whole, i64 piece) { return std::max<i64>(1, (whole + piece - 1) / piece); };
+    const bool large = outer * rows * cols >= 1 << 22;
+    const i64 tiles = pieces(cols, (large ? 512 : 64) / i64(sizeof(T)));
+    const i64 wanted = std::min(1024 / std::max<i64>(1, outer * tiles), rows / 64);
+    if (wanted > 1) {
+      const i64 chunks = pieces(rows, pieces(rows, wanted));
+      const auto partial = Pool<D>::current().allocate(outer * chunks * cols * i64(sizeof(float)));
+      float* sums = static_cast<float*>(partial.get());
+      Runtime<D>::launch(Grid{outer * chunks * tiles, team_threads},
+                         ReduceRows<float, T>{sums, x, rows, cols, 1.f, false, chunks, tiles});
+      const i64 narrow = pieces(cols, 64 / i64(sizeof(float)));
+      Runtime<D>::launch(Grid{outer * narrow, team_threads},
+                         ReduceRows<TO, float>{out, sums, chunks, cols, scale, false, 1, narrow});
+    } else {
+      Runtime<D>::launch(Grid{outer * tiles, team_threads}, ReduceRows<TO, T>{out, x, rows, cols, scale, false, 1, tiles});
+    }
+  } else {
+    Runtime<D>::launch(Grid{outer}, ReduceRows<TO, T>{out, x, rows, cols, scale, false});
+  }
+}
 
 // sum[c] = the sum of x[r, c] over the rows, in a fixed order: in chunks first, which run side by side and round less than one
 // long sum, then over the chunks.
 template <Device D, class T>
 void sum_rows(float* sum, const T* x, i64 rows, i64 cols) {
-  constexpr i64 chunk = 64;
-  const i64 whole = rows / chunk, rest = rows % chunk, chunks = whole + (rest ? 1 : 0);
-  const auto memory = Pool<D>::current().allocate(chunks * cols * i64(sizeof(float)));
-  float* partial = static_cast<float*>(memory.get());
-  const auto add = [&]<class X>(float* to, const X* from, i64 outer, i64 count) {
-    Runtime<D>::launch(Grid{outer}, ReduceRows<float, X>{to, from, count, cols, 1.f, false});
-  };
-  if (whole) add(partial, x, whole, chunk);
-  if (rest) add(partial + whole * cols, x + whole * chunk * cols, 1, rest);
-  add(sum, static_cast<const float*>(partial), 1, chunks);
+  if constexpr (has_teams<D>) {
+    reduce_rows<D>(sum, x, 1, rows, cols, 1.f);
+  } else {
+    constexpr i64 chunk = 64;
+    const i64 whole = rows / chunk, rest = rows % chunk, chunks = whole + (rest ? 1 : 0);
+    const auto memory = Pool<D>::current().allocate(chunks * cols * i64(sizeof(float)));
+    float* partial = static_cast<float*>(memory.get());
+    if (whole) reduce_rows<D>(partial, x, whole, chunk, cols, 1.f);
+    if (rest) reduce_rows<D>(partial + whole * cols, x + whole * chunk * cols, 1, rest, cols, 1.f);
+    reduce_rows<D>(sum, static_cast<const float*>(partial), 1, chunks, cols, 1.f);
+  }
 }
 
 // out[o] = scale * sum over i < n of x[o, i]                     one block an outer index
@@ -55,8 +122,13 @@ struct SumAll {
 
   template <Block B>
   MG_HD void operator()(B& block) const {
+    const T* slice = x + block.id() * n;
     float sum = 0.f;
-    for (i64 i = block.rank(); i < n; i += block.size()) sum += float(x[block.id() * n + i]);
+    for_packets<packet_elements<T>>(block, n, is_packet_aligned(slice), [&](auto width, i64 i) {
+      float values[width];
+      load<width>(values, slice + i);
+      for (float value : values) sum += value;
+    });
     sum = block.reduce(sum, Sum{});
     if (block.rank() == 0) out[block.id()] = TO(scale * sum);
   }

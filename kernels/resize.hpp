@@ -1,7 +1,8 @@
 // Nearest-neighbour resizing of images [N, H, W, C], and its gradient.
 //
 // Pixel (i, j) of the result is pixel (i * H / OH, j * W / OW) of the source, rounded down, as torch's "nearest". One
-// block does a row of the result; backward a row of the source, which adds the pixels that copied it in their order.
+// block does a row of the result; backward a row of the source, which adds the pixels that copied it in their order. Memory moves
+// every element of both images once.
 #pragma once
 
 #include <mindgap/kernels/box.hpp>
@@ -9,18 +10,19 @@
 
 namespace mindgap {
 
+// Extents are below 65,536: products of two fit 32 bits, which a GPU divides in a few cycles.
 struct ResizeGeometry {
   i64 h, w, out_h, out_w, channels;
 
-  MG_HD i64 source_row(i64 i) const { return i * h / out_h; }
-  MG_HD i64 source_column(i64 j) const { return j * w / out_w; }
+  MG_HD int source_row(int i) const { return int(u32(i) * u32(h) / u32(out_h)); }
+  MG_HD int source_column(int j) const { return int(u32(j) * u32(w) / u32(out_w)); }
   // The pixels of the result that copy source pixel (i, j).
-  MG_HD Box copies_of(i64 i, i64 j) const { return {first_row(i), first_row(i + 1), first_column(j), first_column(j + 1)}; }
+  MG_HD Box copies_of(int i, int j) const { return {first_row(i), first_row(i + 1), first_column(j), first_column(j + 1)}; }
 
  private:
   // The first result row (column) that copies source row i or a later one.
-  MG_HD i64 first_row(i64 i) const { return (i * out_h + h - 1) / h; }
-  MG_HD i64 first_column(i64 j) const { return (j * out_w + w - 1) / w; }
+  MG_HD int first_row(int i) const { return int((u32(i) * u32(out_h) + u32(h) - 1) / u32(h)); }
+  MG_HD int first_column(int j) const { return int((u32(j) * u32(out_w) + u32(w) - 1) / u32(w)); }
 };
 
 template <class T>
@@ -31,13 +33,22 @@ struct UpsampleNearest {
 
   template <Block B>
   MG_HD void operator()(B& block) const {
-    const i64 n = block.id() / g.out_h, i = block.id() % g.out_h;
-    const T* in = x + (n * g.h + g.source_row(i)) * g.w * g.channels;
+    const u32 n = u32(block.id()) / u32(g.out_h), i = u32(block.id()) % u32(g.out_h);
+    const T* in = x + (n * g.h + g.source_row(int(i))) * g.w * g.channels;
     T* out = y + block.id() * g.out_w * g.channels;
-    for (i64 j = 0; j < g.out_w; ++j) {
-      const T* pixel = in + g.source_column(j) * g.channels;
-      copy_row(block, out + j * g.channels, pixel, g.channels);
-    }
+    if constexpr (B::packets)
+      with_width<packet_elements<T>>(
+          g.channels % packet_elements<T> == 0 && is_packet_aligned(x) && is_packet_aligned(y), [&](auto width) {
+            constexpr int V = width;
+            const ColumnTeam<V> team(block, int(g.channels));
+            for (int c = team.first; c < g.channels; c += team.step)
+              for_loads<4>(
+                  team.slice, int(g.out_w), team.slices,
+                  [&](int j) { return load_packet<V>(in + g.source_column(j) * g.channels + c); },
+                  [&](int j, const Packet<T, V>& pixel) { store_packet(out + j * g.channels + c, pixel); });
+          });
+    else
+      for (int j = 0; j < g.out_w; ++j) copy_row(block, out + j * g.channels, in + g.source_column(j) * g.channels, g.channels);
   }
 };
 
@@ -49,7 +60,7 @@ struct Copies {
   MG_HD i64 columns() const { return g.w; }
   MG_HD i64 from_rows() const { return g.out_h; }
   MG_HD i64 from_columns() const { return g.out_w; }
-  MG_HD Box operator()(i64 i, i64 j) const { return g.copies_of(i, j); }
+  MG_HD Box operator()(int i, int j) const { return g.copies_of(i, j); }
 };
 
 }  // namespace mindgap

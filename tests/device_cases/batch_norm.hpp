@@ -49,6 +49,10 @@ std::vector<DeviceCase> batch_norm_cases() {
        [] {
          return batch_norm_statistics<D, bf16>({3, 9, 9, 5});
        }},
+      {"statistics bf16, 24 channels, several chunks", 1e-6,
+       [] {
+         return batch_norm_statistics<D, bf16>({9, 11, 9, 24});
+       }},
       {"statistics f32, 700 channels", 1e-6,
        [] {
          return batch_norm_statistics<D, float>({2, 3, 1, 700});
@@ -72,6 +76,10 @@ std::vector<DeviceCase> batch_norm_cases() {
       {"relu of a sum, bf16", 0.02,
        [=] {
          return batch_norm_both_ways<D, bf16>(relu_add, {3, 7, 5, 24}, true, one);
+       }},
+      {"relu of a sum, bf16, 264 channels", 0.02,
+       [=] {
+         return batch_norm_both_ways<D, bf16>(relu_add, {3, 7, 5, 264}, true, one);
        }},
       {"gate, running", 2e-5,
        [=] {

@@ -40,7 +40,9 @@ Outputs concat_both_ways(i64 rows, i64 first, i64 second) {
   Tensor<T, 2, D> grad_a(a.shape()), grad_b(b.shape());
   const auto y = concat_channels(a, b);
   concat_channels_backward(grad_a, grad_b, y, first);
-  return outputs(y, grad_a, grad_b);
+  const auto only_b = grad_b.clone();
+  concat_channels_backward({}, only_b, random_on<D, T>(y.shape(), 3), first);
+  return outputs(y, grad_a, grad_b, only_b);
 }
 
 template <Device D, class T>
@@ -63,6 +65,10 @@ std::vector<DeviceCase> image_cases() {
        [] {
          return pool_both_ways<D, float>({2, 9, 7, 16}, 3, 2, 1);
        }},
+      {"pool 3, stride 2, padding 1, bf16", 0.01,
+       [] {
+         return pool_both_ways<D, bf16>({2, 9, 7, 24}, 3, 2, 1);
+       }},
       {"pool 2, 3 channels, bf16", 0.01,
        [] {
          return pool_both_ways<D, bf16>({1, 5, 6, 3}, 2, 2, 0);
@@ -70,6 +76,10 @@ std::vector<DeviceCase> image_cases() {
       {"upsample twice", 1e-6,
        [] {
          return resize_both_ways<D, float>({2, 3, 4, 40}, 6, 8);
+       }},
+      {"upsample twice, bf16", 0.01,
+       [] {
+         return resize_both_ways<D, bf16>({2, 3, 4, 16}, 6, 8);
        }},
       {"upsample 4 to 7", 1e-6,
        [] {
@@ -80,6 +90,7 @@ std::vector<DeviceCase> image_cases() {
          return resize_both_ways<D, bf16>({1, 5, 5, 2}, 3, 2);
        }},
       {"concat", 0., [] { return concat_both_ways<D, float>(300, 17, 40); }},
+      {"concat in packets, bf16", 0., [] { return concat_both_ways<D, bf16>(70, 24, 328); }},
       {"concat, bf16", 0., [] { return concat_both_ways<D, bf16>(3, 1, 600); }},
       {"embedding", 1e-6, [] { return embedding_both_ways<D, float>(7, 33); }},
       {"embedding, bf16", 0.01, [] { return embedding_both_ways<D, bf16>(3, 8); }},

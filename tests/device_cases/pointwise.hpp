@@ -50,9 +50,10 @@ Outputs every_node(i64 size) {
   return outputs(pointwise(f, a, b), grad_a, grad_b);
 }
 
+// Of elements from `first` on: tensors that begin at no multiple of 16 bytes.
 template <Device D>
-Outputs casts(i64 size) {
-  const auto x = random_on<D>(Shape<1>{size}, 1);
+Outputs casts(i64 first, i64 size) {
+  const auto x = random_on<D>(Shape<1>{first + size}, 1).slice(first, first + size);
   return outputs(cast<bf16>(x), cast<f16>(x), cast<float>(cast<f16>(x)));
 }
 
@@ -81,7 +82,12 @@ std::vector<DeviceCase> pointwise_cases() {
        }},
       {"every node, 1 element", 2e-6, [] { return every_node<D>(1); }},
       {"every node, 9001 elements", 2e-6, [] { return every_node<D>(9001); }},
-      {"casts", 0, [] { return casts<D>(1500); }},
+      {"film bf16, rows of 2104", 0.02,
+       [] {
+         return film_both_ways<D, bf16>({2, 2, 3, 2104});
+       }},
+      {"casts", 0, [] { return casts<D>(0, 9001); }},
+      {"casts, unaligned", 0, [] { return casts<D>(3, 1500); }},
   };
 }
 

@@ -5,12 +5,12 @@
 //
 // The tail is a stateless lambda of z and of dense tensors shaped like x (kernels/tail.hpp has the usual ones); it costs
 // no pass of its own, in neither direction. Statistics, gamma and beta are f32 [C].
-// Formulas and bytes moved: kernels/norm_batch.hpp. Semantics as torch.nn.functional.batch_norm.
+// Formulas and bytes moved: kernels/norm_batch.hpp and norm_batch_backward.hpp. Semantics as torch.nn.functional.batch_norm.
 #pragma once
 
 #include <mindgap/core/tensor.hpp>
 #include <mindgap/cpu/runtime.hpp>
-#include <mindgap/kernels/norm_batch.hpp>
+#include <mindgap/kernels/norm_batch_backward.hpp>
 #include <mindgap/ops/pointwise.hpp>
 
 #include <array>
@@ -47,14 +47,16 @@ void check_same_shape(const char* op, const Tensor<T, N, D>& x, const char* labe
 template <class T, int N, Device D>
 BatchNormStatistics<D> batch_statistics(const Tensor<T, N, D>& x, float eps, float* running_mean, float* running_variance,
                                         float momentum) {
+  const Op<D> op("batch statistics");
+  op.moves(x);
   if (x.rows() < 2)
     throw Error("batch norm: batch statistics need more than one value per channel",
                 {{"input", x.str()}, {"remedy", "use a larger batch, drop the short last one, or use running statistics"}});
-  const ColumnGrid grid = column_grid(x.rows(), x.cols());
+  const ColumnGrid grid = column_grid<D>(x.rows(), x.cols());
   BatchNormStatistics<D> out{Tensor<float, 1, D>(Shape(x.cols())), Tensor<float, 1, D>(Shape(x.cols()))};
   Tensor<float, 2, D> mean({grid.chunks, grid.cols}), square({grid.chunks, grid.cols});
-  Runtime<D>::launch(Grid{grid.blocks()}, BatchMoments<T>{mean.data(), square.data(), x.data(), grid});
-  Runtime<D>::launch(Grid{(grid.cols + BatchStatistics::columns_per_block - 1) / BatchStatistics::columns_per_block, 64},
+  Runtime<D>::launch(Grid{grid.blocks(), team_threads}, BatchMoments<T>{mean.data(), square.data(), x.data(), grid});
+  Runtime<D>::launch(Grid{column_groups(grid.cols), team_threads},
                      BatchStatistics{out.mean.data(), out.rstd.data(), running_mean, running_variance, mean.data(), square.data(),
                                      grid, eps, momentum});
   return out;
@@ -87,14 +89,16 @@ Tensor<float, 1, D> running_rstd(const Tensor<float, 1, D>& variance, float eps)
 template <class F, class T, int N, Device D, std::same_as<Tensor<T, N, D>>... Extras>
 Tensor<T, N, D> batch_norm(F, const Tensor<T, N, D>& x, const Tensor<float, 1, D>& mean, const Tensor<float, 1, D>& rstd,
                            const Tensor<float, 1, D>& gamma, const Tensor<float, 1, D>& beta, const Extras&... extras) {
+  const Op<D> op("batch norm");
   detail::check_channels("batch norm", x, "mean", mean);
   detail::check_channels("batch norm", x, "rstd", rstd);
   detail::check_channels("batch norm", x, "gamma", gamma);
   detail::check_channels("batch norm", x, "beta", beta);
   (detail::check_same_shape("batch norm", x, "extra", extras), ...);
   Tensor<T, N, D> y(x.shape());
-  const ColumnGrid grid = column_grid(x.rows(), x.cols());
-  Runtime<D>::launch(Grid{grid.blocks()},
+  op.moves(x, extras..., y);
+  const ColumnGrid grid = column_grid<D>(x.rows(), x.cols());
+  Runtime<D>::launch(Grid{grid.blocks(), team_threads},
                      BatchNormApply<Traced<F, 1 + sizeof...(Extras)>, T, int(sizeof...(Extras))>{
                          y.data(), x.data(), {{extras.data()...}}, {mean.data(), rstd.data(), gamma.data(), beta.data()}, grid});
   return y;
@@ -124,7 +128,10 @@ void batch_norm_backward(F, const Tensor<T, N, D>& grad_y, const BatchNormInputs
                          const BatchNormGradients<T, N, D, K>& grads) {
   using Function = Traced<F, 1 + K>;
   using Rule = Tail<F, K>;
-  const ColumnGrid grid = column_grid(grad_y.rows(), grad_y.cols());
+  const Op<D> op("batch norm backward");
+  op.moves(grad_y, in.x, in.y, grads.x);
+  for (int k = 0; k < K; ++k) op.moves(in.extras[size_t(k)], grads.extras[size_t(k)]);
+  const ColumnGrid grid = column_grid<D>(grad_y.rows(), grad_y.cols());
   const BatchNormParameters parameters{in.mean.data(), in.rstd.data(), in.gamma.data(), in.beta.data()};
   BatchNormSaved<Function, T, K> saved{grad_y.data(), in.x.data(), in.y.data(), {}};
   detail::Pointers<T, K> grad_extras{};
@@ -142,8 +149,9 @@ void batch_norm_backward(F, const Tensor<T, N, D>& grad_y, const BatchNormInputs
   if (sums) partial = Tensor<float, 2, D>({2 * grid.chunks, grid.cols});
   float *sum = partial.data(), *product = sum ? sum + grid.chunks * grid.cols : nullptr;
   const auto reduce = [&]<bool Sums, bool WriteX>() {
-    Runtime<D>::launch(Grid{grid.blocks()}, BatchNormReduce<Function, T, K, Sums, WriteX>{sum, product, grads.x.data(),
-                                                                                          grad_extras, saved, parameters, grid});
+    Runtime<D>::launch(
+        Grid{grid.blocks(), team_threads},
+        BatchNormReduce<Function, T, K, Sums, WriteX>{sum, product, grads.x.data(), grad_extras, saved, parameters, grid});
   };
   if (sums && write_x) reduce.template operator()<true, true>();
   else if (sums) reduce.template operator()<true, false>();
@@ -152,20 +160,20 @@ void batch_norm_backward(F, const Tensor<T, N, D>& grad_y, const BatchNormInputs
   if (!sums) return;
 
   float *mean_grad = mean.data(), *slope = mean_grad + grid.cols;
-  Runtime<D>::launch(Grid{(grid.cols + BatchNormSums::columns_per_block - 1) / BatchNormSums::columns_per_block, 64},
+  Runtime<D>::launch(Grid{column_groups(grid.cols), team_threads},
                      BatchNormSums{grads.gamma.data(), grads.beta.data(), mean_grad, slope, in.rstd.data(), sum, product,
                                    grid.rows, grid.cols, grid.chunks});
   if (!in.batch_statistics || !grads.x.defined()) return;
   if constexpr (Rule::twin() >= 0) {
     // The gradient that an extra has just received is dz: reading it spares y and the tail.
     if (const auto& dz = grads.extras[size_t(Rule::twin())]; dz.defined()) {
-      Runtime<D>::launch(Grid{grid.blocks()},
+      Runtime<D>::launch(Grid{grid.blocks(), team_threads},
                          BatchNormBackward<Traced<decltype(tails::identity), 1>, T, 0>{
                              grads.x.data(), mean_grad, slope, {dz.data(), in.x.data(), nullptr, {}}, parameters, grid});
       return;
     }
   }
-  Runtime<D>::launch(Grid{grid.blocks()},
+  Runtime<D>::launch(Grid{grid.blocks(), team_threads},
                      BatchNormBackward<Function, T, K>{grads.x.data(), mean_grad, slope, saved, parameters, grid});
 }
 

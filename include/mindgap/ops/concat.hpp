@@ -2,6 +2,7 @@
 // parts (ops/group_norm.hpp).
 #pragma once
 
+#include <mindgap/core/profile.hpp>
 #include <mindgap/core/tensor.hpp>
 #include <mindgap/cpu/runtime.hpp>
 #include <mindgap/kernels/concat.hpp>
@@ -21,7 +22,9 @@ Tensor<T, N, D> concat_channels(const Tensor<T, N, D>& a, const Tensor<T, N, D>&
   if (shape != b.shape())
     throw Error("concat: the parts differ in more than channels", {{"first", a.str()}, {"second", b.str()}});
   shape[N - 1] = a.cols() + b.cols();
+  const Op<D> op("concat");
   Tensor<T, N, D> y(shape);
+  op.moves(a, b, y);
   const i64 rows = y.rows(), per_block = detail::concat_rows_per_block(y.cols());
   Runtime<D>::launch(Grid{(rows + per_block - 1) / per_block},
                      ConcatChannels<T, true>{y.data(), a.data(), b.data(), rows, a.cols(), b.cols(), per_block});
@@ -33,6 +36,8 @@ Tensor<T, N, D> concat_channels(const Tensor<T, N, D>& a, const Tensor<T, N, D>&
 template <Element T, int N, Device D>
 void concat_channels_backward(const Tensor<T, N, D>& grad_a, const Tensor<T, N, D>& grad_b, const Tensor<T, N, D>& grad_y,
                               i64 first) {
+  const Op<D> op("concat backward");
+  op.moves(grad_a, grad_b, grad_y);
   const i64 rows = grad_y.rows(), per_block = detail::concat_rows_per_block(grad_y.cols());
   Runtime<D>::launch(
       Grid{(rows + per_block - 1) / per_block},

@@ -54,9 +54,9 @@ inline constexpr bool mentions_var<ScalarMark<X>> = is_var<X>;
 // the order of partial sums does not depend on the machine.
 inline constexpr i64 block_elements = 8192;
 
-inline RowGrid make_grid(i64 total, i64 cols, i64 outer) {
+inline RowGrid make_grid(i64 total, i64 cols, i64 outer, i64 least_rows = 1) {
   const i64 rows_per_outer = (total + cols * outer - 1) / std::max<i64>(cols * outer, 1);
-  const i64 rows_per_block = std::max<i64>(1, block_elements / std::max<i64>(cols, 1));
+  const i64 rows_per_block = std::max(least_rows, block_elements / std::max<i64>(cols, 1));
   return {total, cols, outer, rows_per_outer, rows_per_block, (rows_per_outer + rows_per_block - 1) / rows_per_block};
 }
 
@@ -109,6 +109,12 @@ ValueOperand lower(const Shape<N>&, const ValueMark& mark) {
 // Writes f(x, marks...) to `y`, which may be one of the dense operands: every element is read before it is written.
 template <class F, class T, int N, Device D, class TX, class... Marks>
 void pointwise_into(const Tensor<T, N, D>& y, F, const Tensor<TX, N, D>& x, const Marks&... marks) {
+  const Op<D> op("pointwise");
+  op.moves(y, x);
+  const auto whole = [&]<class Mark>(const Mark& mark) {
+    if constexpr (is_tensor<Mark>) op.moves(mark);
+  };
+  (whole(marks), ...);
   if (y.shape() != x.shape()) detail::operand_mismatch("the destination", x.shape(), y.str());
   const RowGrid grid = detail::grid_of<false>(x.shape(), marks...);
   const auto operands = pack(detail::lower(x.shape(), x), detail::lower(x.shape(), marks)...);
@@ -152,9 +158,13 @@ struct GradientTarget<void> {};
 template <class F, Device D, class T, int N, class... Operands, class... G>
 void pointwise_backward(F, const Tensor<T, N, D>& grad_y, i64 outer, const std::tuple<Operands...>& operands,
                         const std::tuple<GradientTarget<G>...>& targets) {
+  const Op<D> op("pointwise backward");
+  op.moves(grad_y);
   constexpr int K = sizeof...(Operands);
   constexpr bool any_reduced = (Operands::reduced || ...);
-  const RowGrid grid = any_reduced ? detail::make_grid(grad_y.size(), grad_y.extent(N - 1), std::max<i64>(outer, 1))
+  // At least 16 rows a block of a GPU, whose memory partial sums of fewer would fill.
+  constexpr i64 least_rows = has_teams<D> ? 16 : 1;
+  const RowGrid grid = any_reduced ? detail::make_grid(grad_y.size(), grad_y.extent(N - 1), std::max<i64>(outer, 1), least_rows)
                                    : detail::make_grid(grad_y.size(), 1024, 1);
   const auto packed = std::apply([](const auto&... operand) { return pack(operand...); }, operands);
   PointwiseBackward<Traced<F, K>, T, Operands...> kernel{grad_y.data(), grid, packed, {}, {}};
@@ -182,7 +192,7 @@ void pointwise_backward(F, const Tensor<T, N, D>& grad_y, i64 outer, const std::
       if constexpr (Operand::by_row) {
         const bool by_outer = grid.outer > 1 && std::get<I>(operands).rows_per_outer == grid.rows_per_outer;
         const i64 slices = by_outer ? grid.outer : 1;
-        Runtime<D>::launch(Grid{slices}, ReduceRows{target, partials[I].data(), grid.blocks() / slices, grid.cols, 1.f, false});
+        reduce_rows<D>(target, partials[I].data(), slices, grid.blocks() / slices, grid.cols, 1.f);
       } else if constexpr (Operand::reduced) {
         Runtime<D>::launch(Grid{1}, SumAll{target, partials[I].data(), partials[I].size(), 1.f});
       }

@@ -1,6 +1,7 @@
 // Pooling, as torch.nn.functional.max_pool2d, avg_pool2d and the mean over all positions.
 #pragma once
 
+#include <mindgap/core/profile.hpp>
 #include <mindgap/core/tensor.hpp>
 #include <mindgap/cpu/runtime.hpp>
 #include <mindgap/kernels/pool.hpp>
@@ -33,40 +34,51 @@ PoolGeometry pool_geometry(const char* op, const Tensor<T, 4, D>& x, i64 kernel,
 // x [N, H, W, C] -> [N, OH, OW, C], OH = (H + 2 padding - kernel) / stride + 1
 template <Real T, Device D>
 MaxPoolResult<T, D> max_pool2d_with_index(const Tensor<T, 4, D>& x, i64 kernel, i64 stride, i64 padding) {
+  const Op<D> op("max pool");
   const PoolGeometry g = detail::pool_geometry("max pool", x, kernel, stride, padding);
   const Shape<4> shape(x.extent(0), g.out_h, g.out_w, g.channels);
   MaxPoolResult<T, D> out{Tensor<T, 4, D>(shape), Tensor<i32, 4, D>(shape)};
-  Runtime<D>::launch(Grid{x.extent(0) * g.out_h, 128}, MaxPool<T>{out.y.data(), out.index.data(), x.data(), g});
+  op.moves(x, out.y, out.index);
+  Runtime<D>::launch(Grid{x.extent(0) * g.out_h, team_threads}, MaxPool<T>{out.y.data(), out.index.data(), x.data(), g});
   return out;
 }
 template <Real T, Device D>
 Tensor<T, 4, D> max_pool2d(const Tensor<T, 4, D>& x, i64 kernel, i64 stride, i64 padding) {
+  const Op<D> op("max pool");
   const PoolGeometry g = detail::pool_geometry("max pool", x, kernel, stride, padding);
   Tensor<T, 4, D> y({x.extent(0), g.out_h, g.out_w, g.channels});
-  Runtime<D>::launch(Grid{x.extent(0) * g.out_h, 128}, MaxPool<T>{y.data(), nullptr, x.data(), g});
+  op.moves(x, y);
+  Runtime<D>::launch(Grid{x.extent(0) * g.out_h, team_threads}, MaxPool<T>{y.data(), nullptr, x.data(), g});
   return y;
 }
 // Overwrites grad_x [N, H, W, C].
 template <Real T, Device D>
 void max_pool2d_backward(const Tensor<T, 4, D>& grad_x, const Tensor<T, 4, D>& grad_y, const Tensor<i32, 4, D>& index, i64 kernel,
                          i64 stride, i64 padding) {
+  const Op<D> op("max pool backward");
+  op.moves(grad_x, grad_y, index);
   const PoolGeometry g = detail::pool_geometry("max pool", grad_x, kernel, stride, padding);
-  Runtime<D>::launch(Grid{grad_x.extent(0) * g.h, 128}, MaxPoolBackward<T>{grad_x.data(), grad_y.data(), index.data(), g});
+  Runtime<D>::launch(Grid{grad_x.extent(0) * g.h, team_threads},
+                     MaxPoolBackward<T>{grad_x.data(), grad_y.data(), index.data(), g});
 }
 
 // Padding counts as zeros.
 template <Real T, Device D>
 Tensor<T, 4, D> avg_pool2d(const Tensor<T, 4, D>& x, i64 kernel, i64 stride, i64 padding) {
+  const Op<D> op("average pool");
   const PoolGeometry g = detail::pool_geometry("average pool", x, kernel, stride, padding);
   Tensor<T, 4, D> y({x.extent(0), g.out_h, g.out_w, g.channels});
-  Runtime<D>::launch(Grid{x.extent(0) * g.out_h, 128},
+  op.moves(x, y);
+  Runtime<D>::launch(Grid{x.extent(0) * g.out_h, team_threads},
                      BoxSum<T, Windows>{y.data(), x.data(), {g}, g.channels, 1.f / float(kernel * kernel)});
   return y;
 }
 template <Real T, Device D>
 void avg_pool2d_backward(const Tensor<T, 4, D>& grad_x, const Tensor<T, 4, D>& grad_y, i64 kernel, i64 stride, i64 padding) {
+  const Op<D> op("average pool backward");
+  op.moves(grad_x, grad_y);
   const PoolGeometry g = detail::pool_geometry("average pool", grad_x, kernel, stride, padding);
-  Runtime<D>::launch(Grid{grad_x.extent(0) * g.h, 128},
+  Runtime<D>::launch(Grid{grad_x.extent(0) * g.h, team_threads},
                      BoxSum<T, WindowsOfPixel>{grad_x.data(), grad_y.data(), {g}, g.channels, 1.f / float(kernel * kernel)});
 }
 
@@ -75,15 +87,18 @@ template <Real T, Device D>
 Tensor<T, 2, D> global_avg_pool(const Tensor<T, 4, D>& x) {
   const i64 positions = x.extent(1) * x.extent(2);
   if (positions < 1) throw Error("global average pool: there are no positions", {{"input", x.str()}});
+  const Op<D> op("global average pool");
   Tensor<T, 2, D> y({x.extent(0), x.extent(3)});
-  Runtime<D>::launch(Grid{x.extent(0), 128},
-                     ReduceRows<T, T>{y.data(), x.data(), positions, x.extent(3), 1.f / float(positions), false});
+  op.moves(x, y);
+  reduce_rows<D>(y.data(), static_cast<const T*>(x.data()), x.extent(0), positions, x.extent(3), 1.f / float(positions));
   return y;
 }
 template <Real T, Device D>
 void global_avg_pool_backward(const Tensor<T, 4, D>& grad_x, const Tensor<T, 2, D>& grad_y) {
+  const Op<D> op("global average pool backward");
+  op.moves(grad_x, grad_y);
   const i64 positions = grad_x.extent(1) * grad_x.extent(2);
-  Runtime<D>::launch(Grid{grad_x.extent(0), 128},
+  Runtime<D>::launch(Grid{grad_x.extent(0), team_threads},
                      SpreadRows<T>{grad_x.data(), grad_y.data(), positions, grad_x.extent(3), 1.f / float(positions)});
 }
 

@@ -1,0 +1,321 @@
+// Batch norm over all rows of x [rows, cols], backward. With s = rstd * gamma, dz the gradient of the tail and n rows:
+//
+//   grad_beta = sum dz    grad_gamma = rstd sum dz (x - mean)
+//   grad_x = s (dz - sum dz / n - (x - mean) rstd^2 sum dz (x - mean) / n)        batch statistics
+//   grad_x = s dz                                                                 running statistics
+//
+// Bytes an element of T; R is what the tail's gradient reads besides x (y, or some of the extras), E the extras with a wanted
+// gradient:
+//
+//   BatchNormReduce     (2 + R + E) sizeof(T): reads grad_y, x and R; leaves sums of dz and dz * (x - mean) of each chunk; writes
+//   the
+//                       extras' gradients, and grad_x at once where the statistics are constants
+//   BatchNormSums       combines the chunks: grad_gamma, grad_beta, and the means that the last pass subtracts
+//   BatchNormBackward   (3 + R) sizeof(T): reads the same again, writes grad_x
+//
+// Two bodies a kernel, as in norm_batch.hpp. What it leaves out: for relu(z + residual) a mask of one bit an element, written by
+// the forward, could stand for y, of which only the sign is read: 2 bytes an element less to read in bf16, of 14 in both passes.
+#pragma once
+
+#include <mindgap/kernels/norm_batch.hpp>
+
+namespace mindgap {
+
+// What both passes of the backward read.
+template <class F, class T, int K>
+struct BatchNormSaved {
+  const T* grad_y;                      // [rows, cols]
+  const T* x;                           // [rows, cols]; null where neither z nor a sum is wanted
+  const T* y;                           // where Tail::reads_y
+  detail::Pointers<const T, K> extras;  // where Tail::reads_extra
+
+  MG_HD BatchNormSaved at(i64 offset) const {
+    BatchNormSaved row{grad_y + offset, x ? x + offset : nullptr, y, extras};
+    if constexpr (Tail<F, K>::reads_y) row.y += offset;
+    for (int k = 0; k < K; ++k)
+      if (Tail<F, K>::reads_extra(k)) row.extras.at[k] += offset;
+    return row;
+  }
+  // d[0] = dz, d[1 + k] = gradient of extra k, at element c of this row.
+  MG_HD void pull(i64 c, float z, float* d) const {
+    float in[1 + K] = {z};
+    for (int k = 0; k < K; ++k)
+      if (Tail<F, K>::reads_extra(k)) in[1 + k] = float(extras.at[k][c]);
+    float out = 0.f;
+    if constexpr (Tail<F, K>::reads_y) out = float(y[c]);
+    pull(in, out, float(grad_y[c]), d);
+  }
+
+  // A team's: V neighbours, loaded before they are used.
+  template <int V>
+  struct Loaded {
+    Packet<T, V> grad_y, x, y, extras[K ? K : 1];
+  };
+  template <int V, bool NeedX>
+  MG_HD Loaded<V> load(i64 at) const {
+    Loaded<V> loaded{};
+    loaded.grad_y = load_packet<V>(grad_y + at);
+    if constexpr (NeedX) loaded.x = load_packet<V>(x + at);
+    if constexpr (Tail<F, K>::reads_y) loaded.y = load_packet<V>(y + at);
+    for (int k = 0; k < K; ++k)
+      if (Tail<F, K>::reads_extra(k)) loaded.extras[k] = load_packet<V>(extras.at[k] + at);
+    return loaded;
+  }
+  // d[k][j] of the V neighbours, z[j] where Tail::reads_z.
+  template <int V>
+  MG_HD static void pull(const Loaded<V>& loaded, const float* z, float (&d)[1 + K][V]) {
+    float grads[V], outs[V] = {}, ins[K ? K : 1][V] = {};
+    widen<V>(grads, loaded.grad_y);
+    if constexpr (Tail<F, K>::reads_y) widen<V>(outs, loaded.y);
+    for (int k = 0; k < K; ++k)
+      if (Tail<F, K>::reads_extra(k)) widen<V>(ins[k], loaded.extras[k]);
+    for (int j = 0; j < V; ++j) {
+      float in[1 + K] = {z[j]}, each[1 + K];
+      for (int k = 0; k < K; ++k)
+        if (Tail<F, K>::reads_extra(k)) in[1 + k] = ins[k][j];
+      pull(in, outs[j], grads[j], each);
+      for (int k = 0; k <= K; ++k) d[k][j] = each[k];
+    }
+  }
+  MG_HD bool aligned() const {
+    bool fits = is_packet_aligned(grad_y) && is_packet_aligned(x);
+    if constexpr (Tail<F, K>::reads_y) fits &= is_packet_aligned(y);
+    for (int k = 0; k < K; ++k)
+      if (Tail<F, K>::reads_extra(k)) fits &= is_packet_aligned(extras.at[k]);
+    return fits;
+  }
+
+ private:
+  MG_HD static void pull(const float* in, float out, float grad, float* d) {
+    for (int k = 0; k <= K; ++k) d[k] = 0.f;
+    Tail<F, K>::pull(in, out, grad, d);
+  }
+};
+
+// Sums: whether sums are wanted. WriteX: whether grad_x = scale * dz is written (constant statistics).
+template <class F, class T, int K, bool Sums, bool WriteX>
+struct BatchNormReduce {
+  using Rule = Tail<F, K>;
+
+  float* sum;                          // [chunks, cols]   of dz
+  float* product;                      // [chunks, cols]   of dz * (x - mean)
+  T* grad_x;                           // [rows, cols]
+  detail::Pointers<T, K> grad_extras;  // [rows, cols]; null: not wanted
+  BatchNormSaved<F, T, K> saved;
+  BatchNormParameters parameters;
+  ColumnGrid grid;
+
+  static constexpr int packet = packet_elements<T>;
+
+  MG_HD i64 shared_bytes() const {
+    const i64 wide = (5 + K) * shared_size(grid.width() * i64(sizeof(float)));
+    const i64 sums = Sums ? 2 * shared_size(ColumnTeam<packet>::floats(grid.width()) * i64(sizeof(float))) : 0;
+    return wide < sums ? sums : wide;
+  }
+
+  template <Block B>
+  MG_HD void operator()(B& block) const {
+    if constexpr (B::packets) {
+      bool fits = grid.in_packets<packet>() && parameters.aligned() && saved.aligned() && is_packet_aligned(grad_x);
+      for (int k = 0; k < K; ++k) fits &= is_packet_aligned(grad_extras.at[k]);
+      with_width<packet>(fits, [&](auto width) { team<width>(block); });
+    } else {
+      rows(block);
+    }
+  }
+
+ private:
+  template <class B>
+  MG_HD void rows(B& block) const {
+    const i64 id = block.id(), columns = grid.columns(id), repeat = grid.repeat;
+    const detail::WideParameters p(block, grid, parameters);
+    float* sums = block.template shared<float>(grid.width());
+    float* products = block.template shared<float>(grid.width());
+    T* unwanted[K ? K : 1];
+    for (int k = 0; k < K; ++k) unwanted[k] = block.template shared<T>(grid.width());
+    if constexpr (Sums)
+      for (i64 c = block.rank(); c < columns * repeat; c += block.size()) sums[c] = products[c] = 0.f;
+    for (i64 r = 0; r < grid.wide_rows(id); ++r) {
+      const i64 offset = grid.offset(id, r), n = grid.length(id, r);
+      const BatchNormSaved<F, T, K> row = saved.at(offset);
+      T* targets[K ? K : 1];
+      for (int k = 0; k < K; ++k) targets[k] = grad_extras.at[k] ? grad_extras.at[k] + offset : unwanted[k];
+      T* target = WriteX ? grad_x + offset : nullptr;
+#pragma GCC ivdep
+      for (i64 c = block.rank(); c < n; c += block.size()) {
+        float deviation = 0.f, d[1 + K];
+        if constexpr (Sums || Rule::reads_z) deviation = float(row.x[c]) - p.center[c];
+        row.pull(c, Rule::reads_z ? deviation * p.scale[c] + p.shift[c] : 0.f, d);
+        if constexpr (Sums) {
+          sums[c] += d[0];
+          products[c] += d[0] * deviation;
+        }
+        if constexpr (WriteX) target[c] = T(d[0] * p.scale[c]);
+        for (int k = 0; k < K; ++k) targets[k][c] = T(d[1 + k]);
+      }
+    }
+    if constexpr (Sums) {
+      block.sync();
+      const i64 out = grid.chunk(id) * grid.cols + grid.first_column(id);
+      for (i64 c = block.rank(); c < columns; c += block.size()) {
+        sum[out + c] = fold_wide(sums, c, columns, repeat);
+        product[out + c] = fold_wide(products, c, columns, repeat);
+      }
+    }
+  }
+
+  template <int V, class B>
+  MG_HD void team(B& block) const {
+    using Loaded = typename BatchNormSaved<F, T, K>::template Loaded<V>;
+    const i64 id = block.id(), offset = grid.offset(id, 0);
+    const int columns = int(grid.columns(id)), stride = int(grid.cols);
+    const ColumnTeam<V> team(block, columns);
+    float *sums = nullptr, *products = nullptr;
+    if constexpr (Sums) sums = team.sums(block, columns), products = team.sums(block, columns);
+    for (int c = team.first; c < columns; c += team.step) {
+      const detail::ColumnParameters<V> p(parameters, grid.first_column(id) + c);
+      float own_sum[V] = {}, own_product[V] = {};
+      for_loads<2>(
+          team.slice, int(grid.chunk_rows(id)), team.slices,
+          [&](int r) { return saved.template load < V, Sums || Rule::reads_z > (offset + (r * stride + c)); },
+          [&](int r, const Loaded& row) {
+            const i64 at = offset + (r * stride + c);
+            float deviation[V] = {}, z[V] = {}, d[1 + K][V];
+            if constexpr (Sums || Rule::reads_z) widen<V>(deviation, row.x);
+            for (int j = 0; j < V; ++j) {
+              if constexpr (Sums || Rule::reads_z) deviation[j] -= p.center[j];
+              if constexpr (Rule::reads_z) z[j] = deviation[j] * p.scale[j] + p.shift[j];
+            }
+            saved.template pull<V>(row, z, d);
+            for (int k = 0; k < K; ++k)
+              if (grad_extras.at[k]) store<V>(grad_extras.at[k] + at, d[1 + k]);
+            for (int j = 0; j < V; ++j) {
+              if constexpr (Sums) {
+                own_sum[j] += d[0][j];
+                own_product[j] += d[0][j] * deviation[j];
+              }
+              if constexpr (WriteX) d[0][j] *= p.scale[j];
+            }
+            if constexpr (WriteX) store<V>(grad_x + at, d[0]);
+          });
+      if constexpr (Sums) {
+        team.put(sums, columns, c, own_sum);
+        team.put(products, columns, c, own_product);
+      }
+    }
+    if constexpr (Sums) {
+      block.sync();
+      const i64 out = grid.chunk(id) * grid.cols + grid.first_column(id);
+      for (int c = block.rank(); c < columns; c += block.size()) {
+        sum[out + c] = fold_wide(sums, c, columns, team.slices);
+        product[out + c] = fold_wide(products, c, columns, team.slices);
+      }
+    }
+  }
+};
+
+// One block a group of columns.
+struct BatchNormSums {
+  float* grad_gamma;     // [cols] or null
+  float* grad_beta;      // [cols] or null
+  float* mean_grad;      // [cols]   sum dz / n
+  float* slope;          // [cols]   rstd^2 sum dz (x - mean) / n
+  const float* rstd;     // [cols]
+  const float* sum;      // [chunks, cols]
+  const float* product;  // [chunks, cols]
+  i64 rows, cols, chunks;
+
+  template <Block B>
+  MG_HD void operator()(B& block) const {
+    constexpr auto first = [](int, int, const float* v) { return double(v[0]); };
+    const ColumnSums sums = sum_chunks(block, chunks, cols, {sum}, first),
+                     products = sum_chunks(block, chunks, cols, {product}, first);
+    for_group(block, cols, [&, this](i64 c, int j) {
+      const double s = sums.at[j], p = products.at[j] * double(rstd[c]);
+      if (grad_gamma) grad_gamma[c] = float(p);
+      if (grad_beta) grad_beta[c] = float(s);
+      mean_grad[c] = float(s / double(rows));
+      slope[c] = float(p * double(rstd[c]) / double(rows));
+    });
+  }
+};
+
+template <class F, class T, int K>
+struct BatchNormBackward {
+  using Rule = Tail<F, K>;
+
+  T* grad_x;               // [rows, cols]; may be grad_y
+  const float* mean_grad;  // [cols], as BatchNormSums leaves it
+  const float* slope;      // [cols]
+  BatchNormSaved<F, T, K> saved;
+  BatchNormParameters parameters;
+  ColumnGrid grid;
+
+  static constexpr int packet = packet_elements<T>;
+
+  MG_HD i64 shared_bytes() const { return 5 * shared_size(grid.width() * i64(sizeof(float))); }
+
+  template <Block B>
+  MG_HD void operator()(B& block) const {
+    if constexpr (B::packets)
+      with_width<packet>(grid.in_packets<packet>() && parameters.aligned() && saved.aligned() && is_packet_aligned(grad_x) &&
+                             is_packet_aligned(mean_grad) && is_packet_aligned(slope),
+                         [&](auto width) { team<width>(block); });
+    else rows(block);
+  }
+
+ private:
+  template <class B>
+  MG_HD void rows(B& block) const {
+    const i64 id = block.id(), columns = grid.columns(id), first = grid.first_column(id);
+    const detail::WideParameters p(block, grid, parameters);
+    float* means = block.template shared<float>(grid.width());
+    float* slopes = block.template shared<float>(grid.width());
+    fill_wide(block, means, columns, grid.repeat, [this, first](i64 c) { return mean_grad[first + c]; });
+    fill_wide(block, slopes, columns, grid.repeat, [this, first](i64 c) { return slope[first + c]; });
+    block.sync();
+    for (i64 r = 0; r < grid.wide_rows(id); ++r) {
+      const i64 offset = grid.offset(id, r), n = grid.length(id, r);
+      const BatchNormSaved<F, T, K> row = saved.at(offset);
+      T* target = grad_x + offset;
+#pragma GCC ivdep
+      for (i64 c = block.rank(); c < n; c += block.size()) {
+        float d[1 + K];
+        const float deviation = float(row.x[c]) - p.center[c];
+        row.pull(c, Rule::reads_z ? deviation * p.scale[c] + p.shift[c] : 0.f, d);
+        target[c] = T(p.scale[c] * (d[0] - means[c] - deviation * slopes[c]));
+      }
+    }
+  }
+
+  template <int V, class B>
+  MG_HD void team(B& block) const {
+    using Loaded = typename BatchNormSaved<F, T, K>::template Loaded<V>;
+    const i64 id = block.id(), offset = grid.offset(id, 0);
+    const int columns = int(grid.columns(id)), stride = int(grid.cols);
+    const ColumnTeam<V> team(block, columns);
+    for (int c = team.first; c < columns; c += team.step) {
+      const i64 column = grid.first_column(id) + c;
+      const detail::ColumnParameters<V> p(parameters, column);
+      float means[V], slopes[V];
+      load<V>(means, mean_grad + column);
+      load<V>(slopes, slope + column);
+      for_loads<2>(
+          team.slice, int(grid.chunk_rows(id)), team.slices,
+          [&](int r) { return saved.template load<V, true>(offset + (r * stride + c)); },
+          [&](int r, const Loaded& row) {
+            float deviation[V], z[V] = {}, d[1 + K][V], out[V];
+            widen<V>(deviation, row.x);
+            for (int j = 0; j < V; ++j) {
+              deviation[j] -= p.center[j];
+              if constexpr (Rule::reads_z) z[j] = deviation[j] * p.scale[j] + p.shift[j];
+            }
+            saved.template pull<V>(row, z, d);
+            for (int j = 0; j < V; ++j) out[j] = p.scale[j] * (d[0][j] - means[j] - deviation[j] * slopes[j]);
+            store<V>(grad_x + offset + (r * stride + c), out);
+          });
+    }
+  }
+};
+
+}  // namespace mindgap
