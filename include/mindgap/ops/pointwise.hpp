@@ -111,7 +111,7 @@ template <class F, class T, int N, Device D, class TX, class... Marks>
 void pointwise_into(const Tensor<T, N, D>& y, F, const Tensor<TX, N, D>& x, const Marks&... marks) {
   const Op<D> op("pointwise");
   op.moves(y, x);
-  const auto whole = [&]<class Mark>(const Mark& mark) {
+  [[maybe_unused]] const auto whole = [&]<class Mark>(const Mark& mark) {
     if constexpr (is_tensor<Mark>) op.moves(mark);
   };
   (whole(marks), ...);
