@@ -31,6 +31,10 @@ struct Library<Emulated> {
     });
   }
   template <class T>
+  static bool conv2d_backward_data_sum(const ConvGeometry&, T*, const T*, const T*, const T*) {
+    return false;
+  }
+  template <class T>
   static void conv2d_backward_weights(const ConvGeometry& g, float* grad_w, float* grad_bias, const T* x, const T* grad_y) {
     Runtime<Emulated>::queue([=] {
       with_wide<T>({Input<T>{x, g.x_size()}, Input<T>{grad_y, g.y_size()}}, grad_w, g.weight_size(),

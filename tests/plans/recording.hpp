@@ -18,6 +18,7 @@ namespace test {
 
 struct Recorded {
   std::set<std::pair<ConvGeometry, cuda::ConvDirection>> convolutions;
+  std::set<ConvGeometry> sums;  // gradients of data that are added to another gradient
   std::set<AttentionGeometry> attention;
 };
 inline Recorded& recorded() {
@@ -69,6 +70,11 @@ struct Library<Emulated> {
   template <class T>
   static void conv2d_backward_data(const ConvGeometry& g, T*, const T*, const T*) {
     test::recorded().convolutions.insert({g, cuda::ConvDirection::backward_data});
+  }
+  template <class T>
+  static bool conv2d_backward_data_sum(const ConvGeometry& g, T*, const T*, const T*, const T*) {
+    test::recorded().sums.insert(g);
+    return true;
   }
   template <class T>
   static void conv2d_backward_weights(const ConvGeometry& g, float*, float*, const T*, const T*) {

@@ -2,6 +2,7 @@
 // tail. A device of this test has such a library, in loops; with it, without it and on the CPU the results agree.
 #include <mindgap/autograd/linear.hpp>
 #include <mindgap/autograd/loss.hpp>
+#include <mindgap/autograd/pointwise.hpp>
 
 #include "tests/values.hpp"
 #include <algorithm>
@@ -14,7 +15,7 @@ struct Runtime<Emulated> : Runtime<Cpu> {};
 
 template <>
 struct Library<Emulated> : Library<Cpu> {
-  static inline bool has_forward = true, has_backward = true, has_tail = true;
+  static inline bool has_forward = true, has_backward = true, has_tail = true, has_sum = true;
 
   template <class T>
   static constexpr bool fuses_attention = true;
@@ -62,6 +63,14 @@ struct Library<Emulated> : Library<Cpu> {
     if (!has_tail) return false;
     cpu::conv2d_forward(g, y, x, w, bias);
     for (i64 i = 0; i < g.y_size(); ++i) y[i] = std::max(0.f, y[i] + (residual ? residual[i] : 0.f));
+    return true;
+  }
+
+  static bool conv2d_backward_data_sum(const ConvGeometry& g, float* grad_x, const float* grad_y, const float* w,
+                                       const float* before) {
+    if (!has_sum) return false;
+    cpu::conv2d_backward_data(g, grad_x, grad_y, w);
+    for (i64 i = 0; i < g.x_size(); ++i) grad_x[i] += before[i];
     return true;
   }
 
@@ -157,6 +166,39 @@ BOOST_AUTO_TEST_CASE(convolution_with_its_tail) {
   }
   BOOST_CHECK_THROW(conv2d_bias_relu(x, w, bias, {1, 1}, test::random_tensor(Shape<4>(2, 3, 4, 5), 4)), Error);
   BOOST_CHECK_THROW(conv2d_bias_relu(x, w, test::random_tensor(Shape<1>(4), 3)), Error);
+}
+
+// The input of two convolutions, as a residual block's: the second gradient is added to the first, which somebody else may hold.
+template <Device D>
+std::vector<std::vector<double>> joined() {
+  const auto on = [](const auto& t) { return t.template to<D>(); };
+  Tape tape;
+  const auto x = variable(tape, on(test::random_tensor(Shape<4>(2, 6, 7, 3), 1)));
+  const auto w = variable(tape, on(test::random_tensor(Shape<4>(3, 3, 3, 3), 2)));
+  const auto v = variable(tape, on(test::random_tensor(Shape<4>(3, 1, 1, 3), 3)));
+  const auto same = reshape(x, x.shape());  // passes its gradient on as it is
+  const auto y = conv2d(x, w, {}, {1, 1}), z = conv2d(x, v);
+  constexpr auto sum = [](auto a, auto b, auto c) { return a + b + c; };
+  backward(mse_loss(pointwise(sum, y, z, same), on(test::random_tensor(y.shape(), 4))));
+  std::vector<std::vector<double>> out;
+  for (const auto& t : {x.gradient(), w.gradient(), v.gradient(), same.gradient(), y.gradient()})
+    out.push_back(test::doubles(t.template to<Cpu>()));
+  return out;
+}
+
+BOOST_AUTO_TEST_CASE(gradients_of_data_are_added) {
+  const auto expected = joined<Cpu>();
+  for (const bool sum : {false, true}) {
+    Library<Emulated>::has_sum = sum;
+    const auto found = joined<Emulated>();
+    for (size_t i = 0; i < expected.size(); ++i) BOOST_TEST(test::relative_error(found[i], expected[i]) < 1e-5);
+  }
+  const auto x = test::random_tensor(Shape<4>(1, 3, 3, 2), 5), before = test::random_tensor(x.shape(), 6);
+  const auto w = test::random_tensor(Shape<4>(2, 3, 3, 2), 7), grad_y = test::random_tensor(x.shape(), 8);
+  Tensor<float, 4> alone(x.shape()), sum(x.shape());
+  conv2d_backward_data(alone, grad_y, w, {1, 1});
+  conv2d_backward_data(sum, grad_y, w, {1, 1}, before);
+  for (i64 i = 0; i < x.size(); ++i) BOOST_TEST(sum.data()[i] == before.data()[i] + alone.data()[i]);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

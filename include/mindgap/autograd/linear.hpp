@@ -31,7 +31,7 @@ Var<T, 4, D> conv2d(const Var<T, 4, D>& x, const Var<T, 4, D, GW>& w, const Var<
       } else if (bs) {
         bs->write([&](const auto& out) { bias_backward(out, grad_y); });
       }
-      if (xs) xs->write([&](const auto& out) { conv2d_backward_data(out, grad_y, w, options); });
+      if (xs) xs->write_sum([&](const auto& out, const auto& before) { conv2d_backward_data(out, grad_y, w, options, before); });
     });
   return y;
 }

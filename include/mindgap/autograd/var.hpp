@@ -22,7 +22,7 @@ class GradientSlot {
  public:
   explicit GradientSlot(Shape<N> shape) : shape_(shape) {}
   // A slot whose gradient lies in storage of its own (a slice of an optimizer's flat buffer).
-  explicit GradientSlot(Tensor<G, N, D> storage) : shape_(storage.shape()), gradient_(std::move(storage)) {}
+  explicit GradientSlot(Tensor<G, N, D> storage) : shape_(storage.shape()), gradient_(std::move(storage)), fixed_(true) {}
 
   const Shape<N>& shape() const { return shape_; }
   bool written() const { return written_; }
@@ -53,6 +53,16 @@ class GradientSlot {
     commit(out);
   }
 
+  // compute(out, before) fills the tensor `out`, of this slot's shape: with its contribution, or, where `before` is defined, with
+  // the sum of both. For ops that add at no cost.
+  template <class Compute>
+  void write_sum(Compute&& compute) {
+    if (!written_ || fixed_) return write([&](const Tensor<G, N, D>& out) { compute(out, Tensor<G, N, D>()); });
+    const Tensor<G, N, D> out(shape_);
+    compute(out, gradient_);
+    gradient_ = out, borrowed_ = false;
+  }
+
   // The gradient is exactly `other`, which somebody else may still hold: shared until something is added to it.
   void pass(const Tensor<G, N, D>& other) {
     if (written_) return accumulate(other);
@@ -74,7 +84,7 @@ class GradientSlot {
 
   Shape<N> shape_;
   Tensor<G, N, D> gradient_;
-  bool written_ = false, borrowed_ = false;
+  bool written_ = false, borrowed_ = false, fixed_ = false;
 };
 
 template <Real T, int N, Device D = Cpu, Real G = T>

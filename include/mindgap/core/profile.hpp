@@ -120,7 +120,7 @@ class Op {
   Op(const Op&) = delete;
   Op& operator=(const Op&) = delete;
 
-  // Undefined tensors count nothing; the first one's type stands before the shapes.
+  // Undefined tensors count nothing, nor does what is no tensor; the first one's type stands before the shapes.
   template <class... Tensors>
   void moves(const Tensors&... tensors) const {
     if (call_.begin) (add(tensors), ...);
@@ -131,10 +131,12 @@ class Op {
   using Event = typename Runtime<D>::Event;
 
   template <class X>
-  void add(const X& tensor) const {
-    if (!tensor.defined()) return;
-    call_.shape += (call_.shape.empty() ? mindgap::name(dtype_of<typename X::element>) : "") + (" " + tensor.shape().str());
-    call_.bytes += tensor.bytes();
+  void add([[maybe_unused]] const X& tensor) const {
+    if constexpr (requires { tensor.bytes(); }) {
+      if (!tensor.defined()) return;
+      call_.shape += (call_.shape.empty() ? mindgap::name(dtype_of<typename X::element>) : "") + (" " + tensor.shape().str());
+      call_.bytes += tensor.bytes();
+    }
   }
 
   const char* outer_;

@@ -32,9 +32,13 @@ struct Library<Cpu> {
   static void conv2d_backward_weights(const ConvGeometry& g, float* grad_w, float* grad_bias, const T* x, const T* grad_y) {
     cpu::conv2d_backward_weights(g, grad_w, grad_bias, x, grad_y);
   }
-  // A convolution with such a tail: none.
+  // Convolutions with such a tail: none.
   template <class T>
   static bool conv2d_bias_relu(const ConvGeometry&, T*, const T*, const T*, const T*, const T*) {
+    return false;
+  }
+  template <class T>
+  static bool conv2d_backward_data_sum(const ConvGeometry&, T*, const T*, const T*, const T*) {
     return false;
   }
   // Whether there may be attention in one pass; else it is made of products.

@@ -84,15 +84,21 @@ Tensor<T, 4, D> conv2d_bias_relu(const Tensor<T, 4, D>& x, const Tensor<T, 4, D>
   return y;
 }
 
-// grad_x has the shape of x and is overwritten.
+// grad_x has the shape of x and is overwritten: with the gradient, or with its sum with `before`, another tensor of that shape,
+// if that is defined. Where the device's library can, the sum costs a read of `before` and no pass of its own.
 template <Real T, Device D>
 void conv2d_backward_data(const Tensor<T, 4, D>& grad_x, const Tensor<T, 4, D>& grad_y, const Tensor<T, 4, D>& w,
-                          ConvOptions options = {}) {
+                          ConvOptions options = {}, const Tensor<T, 4, D>& before = {}) {
   const Op<D> op("conv2d backward data");
   const ConvGeometry g = detail::conv_geometry(grad_x.shape(), w.shape(), options);
-  op.moves(grad_x, grad_y, w);
+  op.moves(grad_x, grad_y, w, before);
   op.computes(g.flops());
-  if (grad_x.size()) Library<D>::conv2d_backward_data(g, grad_x.data(), grad_y.data(), w.data());
+  if (!grad_x.size()) return;
+  if (!before.defined()) return Library<D>::conv2d_backward_data(g, grad_x.data(), grad_y.data(), w.data());
+  if (Library<D>::conv2d_backward_data_sum(g, grad_x.data(), grad_y.data(), w.data(), before.data())) return;
+  Library<D>::conv2d_backward_data(g, grad_x.data(), grad_y.data(), w.data());
+  constexpr auto sum = [](auto a, auto b) { return a + b; };
+  pointwise_into(grad_x, sum, before, grad_x);
 }
 
 // grad_w [O, kh, kw, C] and grad_bias [O] (undefined: not wanted), both f32, are overwritten.

@@ -110,11 +110,7 @@ ValueOperand lower(const Shape<N>&, const ValueMark& mark) {
 template <class F, class T, int N, Device D, class TX, class... Marks>
 void pointwise_into(const Tensor<T, N, D>& y, F, const Tensor<TX, N, D>& x, const Marks&... marks) {
   const Op<D> op("pointwise");
-  op.moves(y, x);
-  [[maybe_unused]] const auto whole = [&]<class Mark>(const Mark& mark) {
-    if constexpr (is_tensor<Mark>) op.moves(mark);
-  };
-  (whole(marks), ...);
+  op.moves(y, x, marks...);
   if (y.shape() != x.shape()) detail::operand_mismatch("the destination", x.shape(), y.str());
   const RowGrid grid = detail::grid_of<false>(x.shape(), marks...);
   const auto operands = pack(detail::lower(x.shape(), x), detail::lower(x.shape(), marks)...);
