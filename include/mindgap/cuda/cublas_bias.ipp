@@ -153,7 +153,8 @@ ProductPlan* product_plan(cublasLtHandle_t handle, Stream stream, const ProductK
       for (int place = 0; place < int(proposed.size()); ++place) {
         auto candidate = plan_at(place);
         if (!memory.grow(candidate->workspace_bytes)) continue;
-        const float ms = least_time(stream, [&] { run(*candidate, memory.get()); });
+        const float ms = least_time(
+            stream, [&] { run(*candidate, memory.get()); }, least);
         if (ms < least) least = ms, best = std::move(candidate);
       }
       if (best) keep_place(key.str(), best->place);

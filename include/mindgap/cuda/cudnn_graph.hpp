@@ -348,7 +348,8 @@ Plan* plan_for(cudnnHandle_t handle, Stream stream, const Key& key, std::span<co
         auto candidate = place == known ? nullptr : plan_at(place);
         if (!candidate || !memory.grow(candidate->workspace_bytes)) continue;
         ++tried;
-        const float ms = least_time(stream, [&] { candidate->run(handle, memory.get(), pointers); });
+        const float ms = least_time(
+            stream, [&] { candidate->run(handle, memory.get(), pointers); }, least);
         if (ms < least) least = ms, best = std::move(candidate);
       }
       if (best) keep_place(name, best->place);

@@ -36,9 +36,10 @@ class TimingMemory {
   i64 bytes_ = 0;
 };
 
-// Milliseconds of run(): the least of five after two that warm up; infinite where it fails.
+// Milliseconds of run(): the least of five after two that warm up; infinite where it fails, and where the second takes more than
+// three times `best`: some plans are slower by orders of magnitude.
 template <class Run>
-float least_time(Stream stream, const Run& run) {
+float least_time(Stream stream, const Run& run, float best = std::numeric_limits<float>::infinity()) {
   cudaEvent_t begin, end;
   cudaEventCreate(&begin);
   cudaEventCreate(&end);
@@ -50,6 +51,7 @@ float least_time(Stream stream, const Run& run) {
       cudaEventRecord(end, stream);
       float ms = 0;
       if (cudaEventSynchronize(end) != cudaSuccess || cudaEventElapsedTime(&ms, begin, end) != cudaSuccess) break;
+      if (i == 1 && ms > 3.f * best) break;
       if (i >= 2) least = std::min(least, ms);
     }
   } catch (...) {  // a plan that cannot be run is not taken
