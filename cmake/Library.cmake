@@ -47,7 +47,7 @@ set_target_properties(mindgap_glue PROPERTIES EXPORT_NAME glue POSITION_INDEPEND
 target_compile_definitions(mindgap_glue INTERFACE MINDGAP_GLUE)
 if(MINDGAP_CUDA)
   target_include_directories(mindgap_glue PRIVATE ${MINDGAP_CUDNN_INCLUDE})
-  target_link_libraries(mindgap_glue PRIVATE CUDA::cudart CUDA::cublas ${MINDGAP_CUDNN_LIBRARY})
+  target_link_libraries(mindgap_glue PRIVATE CUDA::cudart CUDA::cublas CUDA::cublasLt ${MINDGAP_CUDNN_LIBRARY})
 endif()
 if(MINDGAP_SANITIZE)  # the models take minutes with sanitizers, and few tests use them: those compile what they use
   target_compile_definitions(mindgap_glue INTERFACE MINDGAP_NO_INSTANCES)

@@ -14,6 +14,7 @@
 
 #include <mindgap/core/error.hpp>
 #include <mindgap/cuda/plan_table.hpp>
+#include <mindgap/cuda/timing.hpp>
 
 #include <algorithm>
 #include <cstdint>
@@ -300,58 +301,6 @@ inline std::unique_ptr<Plan> make_plan(const Card& card, Descriptor configuratio
   }
 }
 
-// Workspaces while plans are timed: not the caller's, who would keep that of every plan tried.
-class TimingMemory {
- public:
-  TimingMemory() = default;
-  TimingMemory(const TimingMemory&) = delete;
-  TimingMemory& operator=(const TimingMemory&) = delete;
-  ~TimingMemory() { cudaFree(memory_); }
-
-  // Whether `bytes` could be had.
-  bool grow(i64 bytes) {
-    if (bytes <= bytes_) return true;
-    cudaFree(memory_);
-    memory_ = nullptr, bytes_ = 0;
-    if (cudaMalloc(&memory_, size_t(bytes)) != cudaSuccess) {
-      cudaGetLastError();
-      return false;
-    }
-    bytes_ = bytes;
-    return true;
-  }
-  void* get() const { return memory_; }
-
- private:
-  void* memory_ = nullptr;
-  i64 bytes_ = 0;
-};
-
-// Milliseconds of run(): the least of five after two that warm up; infinite where it fails.
-template <class Run>
-float least_time(Stream stream, const Run& run) {
-  cudaEvent_t begin, end;
-  cudaEventCreate(&begin);
-  cudaEventCreate(&end);
-  float least = std::numeric_limits<float>::infinity();
-  try {
-    for (int i = 0; i < 7; ++i) {
-      cudaEventRecord(begin, stream);
-      run();
-      cudaEventRecord(end, stream);
-      float ms = 0;
-      if (cudaEventSynchronize(end) != cudaSuccess || cudaEventElapsedTime(&ms, begin, end) != cudaSuccess) break;
-      if (i >= 2) least = std::min(least, ms);
-    }
-  } catch (const CudnnFailure&) {
-  } catch (const Error&) {
-  }
-  cudaGetLastError();
-  cudaEventDestroy(begin);
-  cudaEventDestroy(end);
-  return least;
-}
-
 inline cudnnHandle_t cudnn(Stream stream) {
   static const cudnnHandle_t created = [&] {
     refuse_while_capturing(stream, "cuDNN cannot be started");
@@ -398,7 +347,8 @@ Plan* plan_for(cudnnHandle_t handle, Stream stream, const Key& key, std::span<co
         auto candidate = place == known ? nullptr : plan_at(place);
         if (!candidate || !memory.grow(candidate->workspace_bytes)) continue;
         ++tried;
-        const float ms = least_time(stream, [&] { candidate->run(handle, memory.get(), pointers); });
+        const float ms = least_time(
+            stream, [&] { candidate->run(handle, memory.get(), pointers); }, least);
         if (ms < least) least = ms, best = std::move(candidate);
       }
       if (best) keep_place(name, best->place);

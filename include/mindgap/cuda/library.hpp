@@ -1,8 +1,8 @@
 // Library<Cuda>: the ops that cuDNN and cuBLAS compute, over raw device pointers, for the ops in ops/. Empty to a compiler other
 // than nvcc.
 //
-// cuDNN and cuBLAS multiply; what they leave (a product's bias, its gradient, f32 gradients of 16-bit operands) are kernels of
-// ours. A convolution adds its bias, rounded to its own type, before it rounds its sums.
+// cuDNN and cuBLAS multiply; what they leave (gradients of a bias, f32 gradients of 16-bit operands, a bias where they have no
+// way to add it) are kernels of ours. They add a bias, rounded to the type of the operands, before they round their sums.
 #pragma once
 
 #include <mindgap/cuda/runtime.hpp>
@@ -11,6 +11,7 @@
 
 #include <mindgap/core/memory.hpp>
 #include <mindgap/cuda/cublas.hpp>
+#include <mindgap/cuda/cublas_bias.hpp>
 #include <mindgap/cuda/cudnn.hpp>
 #include <mindgap/cuda/cudnn_attention.hpp>
 #include <mindgap/cuda/plan_table.hpp>
@@ -32,15 +33,9 @@ struct Library<Cuda> {
   template <class T>
   static void conv2d(const ConvGeometry& g, T* y, const T* x, const T* w, const float* bias) {
     PoolScratch scratch, rounded;
-    if (bias) {
-      const void* own = bias;
-      if constexpr (!std::is_same_v<T, float>) {
-        T* to = static_cast<T*>(cuda::Scratch(rounded)(g.c_out * i64(sizeof(T))));
-        convert(to, bias, g.c_out);
-        own = to;
-      }
-      if (cuda::conv2d_forward(stream(), scratch, g, dtype_of<T>, {false, true, false}, y, x, w, own, nullptr)) return;
-    }
+    if (bias && cuda::conv2d_forward(stream(), scratch, g, dtype_of<T>, {false, true, false}, y, x, w,
+                                     bias_of<T>(bias, g.c_out, rounded), nullptr))
+      return;
     cuda::conv2d_forward(stream(), scratch, g, dtype_of<T>, y, x, w);
     if (bias) add_bias(y, bias, g.y_size() / g.c_out, g.c_out, g.c_out);
   }
@@ -100,6 +95,11 @@ struct Library<Cuda> {
   template <class TC, class T>
   static void matmul(const MatmulGeometry& g, TC* c, const T* a, const T* b, float alpha = 1.f, bool accumulate = false,
                      const float* bias = nullptr) {
+    if constexpr (std::is_same_v<TC, T>) {
+      PoolScratch scratch, rounded;
+      if (bias && !accumulate && cuda::matmul_bias(stream(), scratch, g, dtype_of<T>, c, a, b, bias_of<T>(bias, g.n, rounded)))
+        return;
+    }
     cuda::matmul(stream(), g, dtype_of<TC>, c, dtype_of<T>, a, b, alpha, accumulate);
     if (bias) add_bias(c, bias, g.m, g.n, g.c.row);
   }
@@ -122,6 +122,18 @@ struct Library<Cuda> {
   };
 
   static cuda::Stream stream() { return Runtime<Cuda>::stream(); }
+
+  // The bias in type T, which libraries add before they round.
+  template <class T>
+  static const T* bias_of(const float* bias, i64 n, cuda::Scratch memory) {
+    if constexpr (std::is_same_v<T, float>) {
+      return bias;
+    } else {
+      T* rounded = static_cast<T*>(memory(n * i64(sizeof(T))));
+      convert(rounded, bias, n);
+      return rounded;
+    }
+  }
 
   template <class To, class From>
   static void convert(To* to, const From* from, i64 n) {

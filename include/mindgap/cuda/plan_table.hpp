@@ -5,7 +5,7 @@
 // versions and the card. So the text of a table begins with these, and a table of others is refused:
 //
 //   card NVIDIA H100 80GB HBM3, cudnn 9.19.0, cublas 13.1.0
-//   3 forward bf16 bf16 full 256 56 56 64 64 3 3 1 1 1 1
+//   3 forward bf16 full 256 56 56 64 64 3 3 1 1 1 1
 //
 // A program finds its table in plan_file(), read before the first plan is looked for; save_plans() puts what was added there.
 #pragma once

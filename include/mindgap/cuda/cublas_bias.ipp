@@ -1,0 +1,193 @@
+// Bodies of cublas_bias.hpp: the only file that includes cuBLASLt. Its columns are our rows, as cublas.ipp says: C^T = B^T A^T,
+// and a bias for each row of C^T.
+#pragma once
+
+#include <mindgap/core/error.hpp>
+#include <mindgap/cuda/cublas.hpp>
+#include <mindgap/cuda/cublas_bias.hpp>
+#include <mindgap/cuda/plan_table.hpp>
+#include <mindgap/cuda/timing.hpp>
+
+#include <cstdint>
+#include <cublasLt.h>
+#include <limits>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace mindgap::cuda {
+namespace detail {
+
+struct ProductKey {
+  MatmulGeometry g;
+  DType type;
+  bool tf32;
+
+  auto operator<=>(const ProductKey&) const = default;
+
+  std::string str() const {
+    return text("product bias ", name(type), tf32 ? " tf32" : " full", " ", g.m, " ", g.n, " ", g.k, g.trans_a ? " t " : " n ",
+                g.trans_b ? "t " : "n ", g.a.row, " ", g.b.row, " ", g.c.row);
+  }
+};
+
+struct LtFailure {
+  cublasStatus_t status;
+};
+inline void check(cublasStatus_t status) {
+  if (status != CUBLAS_STATUS_SUCCESS) throw LtFailure{status};
+}
+
+struct DestroyLt {
+  void operator()(cublasLtMatmulDescOpaque_t* p) const { cublasLtMatmulDescDestroy(p); }
+  void operator()(cublasLtMatrixLayoutOpaque_t* p) const { cublasLtMatrixLayoutDestroy(p); }
+  void operator()(cublasLtMatmulPreferenceOpaque_t* p) const { cublasLtMatmulPreferenceDestroy(p); }
+};
+template <class Opaque>
+using Lt = std::unique_ptr<Opaque, DestroyLt>;
+
+// What cuBLASLt is asked for: the operation and where its operands lie.
+struct LtProduct {
+  Lt<cublasLtMatmulDescOpaque_t> how;
+  Lt<cublasLtMatrixLayoutOpaque_t> a, b, c;
+
+  explicit LtProduct(const ProductKey& key) {
+    const MatmulGeometry& g = key.g;
+    const cudaDataType_t type = key.type == DType::f32 ? CUDA_R_32F : key.type == DType::bf16 ? CUDA_R_16BF : CUDA_R_16F;
+    cublasLtMatmulDesc_t made = nullptr;
+    check(cublasLtMatmulDescCreate(&made, key.tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F, CUDA_R_32F));
+    how.reset(made);
+    const cublasOperation_t first = g.trans_b ? CUBLAS_OP_T : CUBLAS_OP_N, second = g.trans_a ? CUBLAS_OP_T : CUBLAS_OP_N;
+    set(CUBLASLT_MATMUL_DESC_TRANSA, first);
+    set(CUBLASLT_MATMUL_DESC_TRANSB, second);
+    set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
+    const auto layout = [&](i64 rows, i64 cols, i64 row) {
+      cublasLtMatrixLayout_t l = nullptr;
+      check(cublasLtMatrixLayoutCreate(&l, type, u64(cols), u64(rows), row));
+      return Lt<cublasLtMatrixLayoutOpaque_t>(l);
+    };
+    a = g.trans_a ? layout(g.k, g.m, g.a.row) : layout(g.m, g.k, g.a.row);
+    b = g.trans_b ? layout(g.n, g.k, g.b.row) : layout(g.k, g.n, g.b.row);
+    c = layout(g.m, g.n, g.c.row);
+  }
+
+  template <class T>
+  void set(cublasLtMatmulDescAttributes_t attribute, const T& value) const {
+    check(cublasLtMatmulDescSetAttribute(how.get(), attribute, &value, sizeof value));
+  }
+};
+
+struct ProductPlan {
+  LtProduct product;
+  cublasLtMatmulAlgo_t algorithm;
+  i64 workspace_bytes;
+  int place;  // in cuBLASLt's list
+  bool used;
+
+  void run(cublasLtHandle_t handle, Stream stream, void* workspace, void* c, const void* a, const void* b,
+           const void* bias) const {
+    constexpr float one = 1.f, zero = 0.f;
+    product.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
+    check(cublasLtMatmul(handle, product.how.get(), &one, b, product.b.get(), a, product.a.get(), &zero, c, product.c.get(), c,
+                         product.c.get(), &algorithm, workspace, size_t(workspace_bytes), stream));
+  }
+};
+
+// The algorithms that cuBLASLt proposes, the one it thinks best first.
+inline std::vector<cublasLtMatmulHeuristicResult_t> proposals(cublasLtHandle_t handle, const LtProduct& product) {
+  cublasLtMatmulPreference_t made = nullptr;
+  check(cublasLtMatmulPreferenceCreate(&made));
+  const Lt<cublasLtMatmulPreferenceOpaque_t> preference(made);
+  const auto set = [&](cublasLtMatmulPreferenceAttributes_t attribute, const auto& value) {
+    check(cublasLtMatmulPreferenceSetAttribute(preference.get(), attribute, &value, sizeof value));
+  };
+  set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, u64(32) << 20);
+  set(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, u32(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
+  for (const auto attribute : {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
+                               CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES})
+    set(attribute, u32(16));
+  std::vector<cublasLtMatmulHeuristicResult_t> out(16);
+  int count = 0;
+  check(cublasLtMatmulAlgoGetHeuristic(handle, product.how.get(), product.b.get(), product.a.get(), product.c.get(),
+                                       product.c.get(), preference.get(), int(out.size()), out.data(), &count));
+  out.resize(size_t(count));
+  return out;
+}
+
+inline cublasLtHandle_t cublas_lt(Stream stream) {
+  static const cublasLtHandle_t created = [&] {
+    refuse_while_capturing(stream, "cuBLASLt cannot be started");
+    cublasLtHandle_t h = nullptr;
+    if (cublasLtCreate(&h) != CUBLAS_STATUS_SUCCESS)
+      throw Error("cuda: cuBLASLt did not start", {{"remedy", "is the GPU's memory taken? is there a driver for CUDA 13?"}});
+    return h;
+  }();
+  return created;
+}
+
+// The plan of a key: kept, named by the table, or the quickest; null where there is none.
+template <class Run>
+ProductPlan* product_plan(cublasLtHandle_t handle, Stream stream, const ProductKey& key, const void* bias, const Run& run) {
+  static std::map<ProductKey, std::unique_ptr<ProductPlan>> made;
+  if (auto found = made.find(key); found != made.end()) return found->second.get();
+  refuse_while_capturing(stream, "no plan can be made for " + key.str());
+  std::unique_ptr<ProductPlan> best;
+  try {
+    const LtProduct asked(key);
+    asked.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
+    const auto proposed = proposals(handle, asked);
+    const auto plan_at = [&](int place) {
+      const auto& p = proposed[size_t(place)];
+      return std::make_unique<ProductPlan>(ProductPlan{LtProduct(key), p.algo, i64(p.workspaceSize), place, false});
+    };
+    const int known = known_place(key.str()).value_or(-1);
+    if (known >= 0 && known < int(proposed.size())) {
+      best = plan_at(known);
+    } else {
+      TimingMemory memory;
+      float least = std::numeric_limits<float>::infinity();
+      for (int place = 0; place < int(proposed.size()); ++place) {
+        auto candidate = plan_at(place);
+        if (!memory.grow(candidate->workspace_bytes)) continue;
+        const float ms = least_time(
+            stream, [&] { run(*candidate, memory.get()); }, least);
+        if (ms < least) least = ms, best = std::move(candidate);
+      }
+      if (best) keep_place(key.str(), best->place);
+    }
+  } catch (const LtFailure&) {  // cuBLASLt knows no such product
+  }
+  return (made[key] = std::move(best)).get();
+}
+
+}  // namespace detail
+
+MINDGAP_INLINE bool matmul_bias(Stream stream, Scratch scratch, const MatmulGeometry& g, DType type, void* c, const void* a,
+                                const void* b, const void* bias) {
+  using namespace detail;
+  static std::mutex mutex;
+  for (const void* p : {static_cast<const void*>(c), a, b, bias})
+    if (reinterpret_cast<std::uintptr_t>(p) % 16) return false;
+  if (g.batch() != 1) return false;
+  const ProductKey key{g, type, type == DType::f32 && allow_tf32()};
+  std::lock_guard lock(mutex);
+  const cublasLtHandle_t handle = cublas_lt(stream);
+  const auto run = [&](const ProductPlan& plan, void* workspace) { plan.run(handle, stream, workspace, c, a, b, bias); };
+  ProductPlan* plan = product_plan(handle, stream, key, bias, run);
+  if (!plan) return false;
+  if (!std::exchange(plan->used, true)) note_use(key.str());
+  try {
+    run(*plan, scratch(plan->workspace_bytes));
+  } catch (const LtFailure& failure) {
+    throw Error("cuda: cuBLASLt could not run its plan", {{"call", key.str()},
+                                                          {"cublas", cublasLtGetStatusString(failure.status)},
+                                                          {"remedy", "delete the table of plans if it is of another GPU"}});
+  }
+  return true;
+}
+
+}  // namespace mindgap::cuda
