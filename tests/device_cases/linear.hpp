@@ -21,12 +21,13 @@ Outputs convolution(Shape<4> x_shape, i64 c_out, i64 kernel, i64 stride) {
   const auto y = conv2d(x, w, bias, options);
   // Small enough that gradients of weights, sums over all pixels, are of order one.
   const auto grad_y = rounded_on<D, T>(y.shape(), 4, 0.f, 1.f / std::sqrt(float(y.rows())));
-  Tensor<C, 4, D> grad_x(x.shape());
+  Tensor<C, 4, D> grad_x(x.shape()), sum(x.shape());
   Tensor<float, 4, D> grad_w(w.shape());
   Tensor<float, 1, D> grad_bias(bias.shape());
   conv2d_backward_data(grad_x, grad_y, w, options);
+  conv2d_backward_data(sum, grad_y, w, options, x);  // added to what was there
   conv2d_backward_weights(grad_w, grad_bias, x, grad_y, options);
-  return outputs(y, grad_x, grad_w, grad_bias);
+  return outputs(y, grad_x, sum, grad_w, grad_bias);
 }
 
 // A convolution with a folded norm, alone and at the end of a residual block.

@@ -65,6 +65,9 @@ void check_plans(const test::Recorded& calls) {
       for (const cuda::ConvTail& tail : {cuda::ConvTail{false, true, false}, {false, true, true}, {true, true, true}})
         convolutions.push_back({g, direction, tail});
   }
+  for (const ConvGeometry& g : calls.sums)
+    for (const bool residual : {false, true})
+      convolutions.push_back({g, cuda::ConvDirection::backward_data, cuda::ConvTail{residual, false, false}});
   for (const auto& [g, direction, tail] : convolutions)
     for (const DType type : {DType::bf16, DType::f16, DType::f32})
       BOOST_TEST(cuda::conv2d_plan_on(h100(), g, type, direction, tail).has_value(),

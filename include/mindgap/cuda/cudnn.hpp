@@ -18,8 +18,9 @@
 
 namespace mindgap::cuda {
 
-// What a forward convolution does to its sums before they are rounded: add a residual shaped like y, add a bias [c_out], both of
-// y's type, take the maximum with 0. cuDNN's convolutions do this as quickly as nothing, which saves a pass over y.
+// What a convolution does to its sums before they are rounded: add a residual shaped like what it writes, add a bias [c_out],
+// both of its type, take the maximum with 0. That saves a pass over what it writes, where cuDNN has a plan that is not slower by
+// more.
 struct ConvTail {
   bool residual = false, bias = false, relu = false;
 
@@ -28,11 +29,14 @@ struct ConvTail {
 
 // y = conv(x, w)
 void conv2d_forward(Stream stream, Scratch scratch, const ConvGeometry& g, DType type, void* y, const void* x, const void* w);
-// y = tail(conv(x, w)); bias and residual are read if the tail names them. False where cuDNN has no plan.
+// y = tail(conv(x, w)); bias and residual are read if the tail names them. False where a pass of the caller's is quicker.
 bool conv2d_forward(Stream stream, Scratch scratch, const ConvGeometry& g, DType type, ConvTail tail, void* y, const void* x,
                     const void* w, const void* bias, const void* residual);
 void conv2d_backward_data(Stream stream, Scratch scratch, const ConvGeometry& g, DType type, void* grad_x, const void* grad_y,
                           const void* w);
+// grad_x = the gradient of x, plus `before`, other memory of its shape and type. False where a pass of the caller's is quicker.
+bool conv2d_backward_data(Stream stream, Scratch scratch, const ConvGeometry& g, DType type, void* grad_x, const void* grad_y,
+                          const void* w, const void* before);
 // The gradient is wanted in f32. True: grad_w has it. False, for bf16 and f16 where that is quicker: `narrow`, memory of the
 // caller's for the weights in the type of x, has it. (From 16-bit operands cuDNN gives f32 only by kernels that it compiles when
 // they are asked for, seconds a geometry.)

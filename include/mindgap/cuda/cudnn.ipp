@@ -12,7 +12,7 @@ struct ConvKey {
   DType type;
   ConvDirection direction;
   bool tf32;
-  ConvTail tail;  // forward only
+  ConvTail tail;  // forward, and of backward_data the residual
 
   auto operator<=>(const ConvKey&) const = default;
 
@@ -35,12 +35,15 @@ struct ConvKey {
     };
     const auto layout = [](i64 n, i64 c, i64 h, i64 w) { return Layout{{n, c, h, w}, {c * h * w, 1, c * w, c}}; };
     const auto tensor = [&](Id id, const Layout& a) -> const Descriptor& { return out.tensor(id, type, a.extents, a.strides); };
-    const Layout output = layout(g.n, g.c_out, g.out_h(), g.out_w());
-    const auto sums = [&]() -> const Descriptor& { return out.between(DType::f32, output.extents, output.strides); };
-    const Descriptor& x = tensor(id_x, layout(g.n, g.c_in, g.h, g.w));
+    const bool writes_x = direction == ConvDirection::backward_data;
+    const Layout input = layout(g.n, g.c_in, g.h, g.w), output = layout(g.n, g.c_out, g.out_h(), g.out_w());
+    const Layout& written = writes_x ? input : output;
+    const auto sums = [&]() -> const Descriptor& { return out.between(DType::f32, written.extents, written.strides); };
+    const Descriptor& x = tensor(id_x, input);
     const Descriptor& w = tensor(id_w, layout(g.c_out, g.c_in, g.kh, g.kw));
     const Descriptor& y = tensor(id_y, output);
-    const Descriptor& result = tail == ConvTail{} ? y : sums();
+    const Descriptor& end = writes_x ? x : y;
+    const Descriptor& result = tail == ConvTail{} ? end : sums();
     const Extents padding{g.pad_h, g.pad_w};
     const Descriptor& how = out.make(CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR)
                                 .set(CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, CUDNN_TYPE_INT64, i64(2))
@@ -71,20 +74,20 @@ struct ConvKey {
          CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA}};
     const Names& n = names[int(direction)];
     out.operation(n.operation)
-        .set(n.x, x)
+        .set(n.x, writes_x ? result : x)
         .set(n.w, w)
-        .set(n.y, result)
+        .set(n.y, writes_x ? y : result)
         .set(n.how, how)
         .set(n.alpha, CUDNN_TYPE_FLOAT, 1.f)
         .set(n.beta, CUDNN_TYPE_FLOAT, 0.f)
         .finalize();
     const Descriptor* last = &result;
     const auto then = [&](cudnnPointwiseMode_t mode, const Descriptor* b, bool more) {
-      const Descriptor& next = more ? sums() : y;
+      const Descriptor& next = more ? sums() : end;
       out.pointwise(mode, next, *last, b);
       last = &next;
     };
-    if (tail.residual) then(CUDNN_POINTWISE_ADD, &tensor(id_residual, output), tail.bias || tail.relu);
+    if (tail.residual) then(CUDNN_POINTWISE_ADD, &tensor(id_residual, written), tail.bias || tail.relu);
     if (tail.bias) then(CUDNN_POINTWISE_ADD, &tensor(id_bias, layout(1, g.c_out, 1, 1)), tail.relu);
     if (tail.relu) then(CUDNN_POINTWISE_RELU_FWD, nullptr, false);
     return out;
@@ -116,6 +119,42 @@ bool product_is_quicker(Stream stream, const ConvKey& key, std::span<const Point
                                                       stream, [&] { plan->run(handle, memory.get(), pointers); })
                 ? 0
                 : 1;
+    keep_place(name, *place);
+  }
+  note_use(name);
+  return known[key] = *place == 0;
+}
+
+// Whether a convolution with its tail takes less time than the convolution and then a pass over what it wrote, which reads it and
+// the residual and writes it: as the table says, else by timing, with a copy of as many bytes for the pass. cuDNN has a plan for
+// nearly every tail, but some are slower than the pass that they spare. False where it has none.
+inline bool tail_is_quicker(Stream stream, const ConvKey& key, std::span<const Pointer> pointers) {
+  static std::map<ConvKey, bool> known;
+  std::lock_guard lock(cudnn_mutex());
+  const std::string name = "tail_or_pass_" + key.str();
+  if (const auto found = known.find(key); found != known.end()) {
+    note_use(name);
+    return found->second;
+  }
+  std::optional<int> place = known_place(name);
+  if (!place) {
+    refuse_while_capturing(stream, "no plan can be made for " + key.str());
+    const cudnnHandle_t handle = cudnn(stream);
+    ConvKey plain_key = key;
+    plain_key.tail = {};
+    const Plan *fused = plan_for(handle, stream, key, pointers), *plain = plan_for(handle, stream, plain_key, pointers.first(3));
+    const i64 elements = key.direction == ConvDirection::backward_data ? key.g.x_size() : key.g.y_size();
+    const i64 moved = elements * bytes(key.type) * (key.tail.residual ? 3 : 2) / 2;
+    TimingMemory memory;
+    if (!fused) place = 1;
+    else if (!plain || !memory.grow(std::max({fused->workspace_bytes, plain->workspace_bytes, 2 * moved}))) place = 0;
+    else {
+      const auto time = [&](const Plan& plan) { return least_time(stream, [&] { plan.run(handle, memory.get(), pointers); }); };
+      const float pass = least_time(stream, [&] {
+        cudaMemcpyAsync(static_cast<char*>(memory.get()) + moved, memory.get(), size_t(moved), cudaMemcpyDeviceToDevice, stream);
+      });
+      place = time(*fused, pointers) < time(*plain, pointers.first(3)) + pass ? 0 : 1;
+    }
     keep_place(name, *place);
   }
   note_use(name);
@@ -208,7 +247,19 @@ MINDGAP_INLINE bool conv2d_forward(Stream stream, Scratch scratch, const ConvGeo
   std::vector<Pointer> pointers{{ConvKey::id_x, writable(x)}, {ConvKey::id_w, writable(w)}, {ConvKey::id_y, y}};
   if (tail.bias) pointers.push_back({ConvKey::id_bias, writable(bias)});
   if (tail.residual) pointers.push_back({ConvKey::id_residual, writable(residual)});
-  return run_plan(stream, scratch, key, pointers);
+  return tail_is_quicker(stream, key, pointers) && run_plan(stream, scratch, key, pointers);
+}
+
+MINDGAP_INLINE bool conv2d_backward_data(Stream stream, Scratch scratch, const ConvGeometry& g, DType type, void* grad_x,
+                                         const void* grad_y, const void* w, const void* before) {
+  using namespace detail;
+  require_aligned("conv2d", {grad_x, grad_y, w, before});
+  const ConvKey key = conv_key(g, type, ConvDirection::backward_data, {true, false, false});
+  const Pointer pointers[] = {{ConvKey::id_x, grad_x},
+                              {ConvKey::id_w, writable(w)},
+                              {ConvKey::id_y, writable(grad_y)},
+                              {ConvKey::id_residual, writable(before)}};
+  return tail_is_quicker(stream, key, pointers) && run_plan(stream, scratch, key, pointers);
 }
 
 MINDGAP_INLINE void conv2d_backward_data(Stream stream, Scratch scratch, const ConvGeometry& g, DType type, void* grad_x,

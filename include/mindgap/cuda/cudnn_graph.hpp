@@ -218,7 +218,7 @@ struct Pointer {
 struct Plan {
   Descriptor configuration, plan;
   i64 workspace_bytes = 0;
-  int place = 0;      // in cuDNN's list
+  int place = 0;  // in cuDNN's list
 
   void run(cudnnHandle_t handle, void* workspace, std::span<const Pointer> pointers) const {
     std::vector<i64> ids;
@@ -295,7 +295,7 @@ inline std::unique_ptr<Plan> make_plan(const Card& card, Descriptor configuratio
     i64 bytes = 0, count = 0;
     check(cudnnBackendGetAttribute(plan.get(), CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &count, &bytes));
     if (bytes > rules.most_workspace) return nullptr;
-    return std::make_unique<Plan>(Plan{std::move(configuration), std::move(plan), bytes, place, false});
+    return std::make_unique<Plan>(Plan{std::move(configuration), std::move(plan), bytes, place});
   } catch (const CudnnFailure&) {
     return nullptr;
   }

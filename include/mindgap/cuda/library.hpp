@@ -53,6 +53,13 @@ struct Library<Cuda> {
     cuda::conv2d_backward_data(stream(), scratch, g, dtype_of<T>, grad_x, grad_y, w);
   }
 
+  // The gradient plus `before`; false where a pass of its own is quicker.
+  template <class T>
+  static bool conv2d_backward_data_sum(const ConvGeometry& g, T* grad_x, const T* grad_y, const T* w, const T* before) {
+    PoolScratch scratch;
+    return cuda::conv2d_backward_data(stream(), scratch, g, dtype_of<T>, grad_x, grad_y, w, before);
+  }
+
   template <class T>
   static void conv2d_backward_weights(const ConvGeometry& g, float* grad_w, float* grad_bias, const T* x, const T* grad_y) {
     PoolScratch scratch;
