@@ -149,7 +149,9 @@ inline bool tail_is_quicker(Stream stream, const ConvKey& key, std::span<const P
     if (!fused) place = 1;
     else if (!plain || !memory.grow(std::max({fused->workspace_bytes, plain->workspace_bytes, 2 * moved}))) place = 0;
     else {
-      const auto time = [&](const Plan& plan) { return least_time(stream, [&] { plan.run(handle, memory.get(), pointers); }); };
+      const auto time = [&](const Plan& plan, std::span<const Pointer> of) {
+        return least_time(stream, [&] { plan.run(handle, memory.get(), of); });
+      };
       const float pass = least_time(stream, [&] {
         cudaMemcpyAsync(static_cast<char*>(memory.get()) + moved, memory.get(), size_t(moved), cudaMemcpyDeviceToDevice, stream);
       });
