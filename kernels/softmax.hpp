@@ -13,7 +13,7 @@ namespace mindgap {
 namespace detail {
 
 // exp(x) for x <= 0. A GPU has an instruction for it; with the twenty of exp_f32 an element its instructions, not its memory,
-// would set the pace of rows of two-byte elements. The relative error is below 1e-7 (2 - 1.2 x), and where that is large exp(x)
+// would set the pace of rows of two-byte elements. The relative error is below 1.2e-7 (2 - 1.2 x), and where that is large exp(x)
 // is small.
 MG_HD float exp_of_row(float x) {
 #if defined(__CUDA_ARCH__)
