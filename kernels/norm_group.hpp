@@ -1,6 +1,6 @@
 // Group norm of x [samples, rows, channels]: y = tail((x - mean) * rstd * gamma + beta) with mean and rstd of each sample
-// and group of channels, and gradients. One block a sample: the path of the CPU, where a sample stays in the cache, so memory sees
-// each pass's tensors once. norm_group_divided.hpp is the path of a GPU.
+// and group of channels, and gradients. One block a sample: the path of the CPU, where a sample stays in the cache, so memory
+// sees each pass's tensors once. norm_group_divided.hpp is the path of a GPU.
 //
 // x may come in two parts, concatenated along the channels (a U-Net skip); a group may straddle the border. A row
 // [samples, channels] may be added to x before the norm (the time embedding of a residual block); it only shifts the

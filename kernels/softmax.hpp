@@ -10,6 +10,20 @@
 #include <mindgap/kernels/rows.hpp>
 
 namespace mindgap {
+namespace detail {
+
+// exp(x) for x <= 0. A GPU has an instruction for it; with the twenty of exp_f32 an element its instructions, not its memory,
+// would set the pace of rows of two-byte elements. The relative error is below 1.2e-7 (2 - 1.2 x), and where that is large exp(x)
+// is small.
+MG_HD float exp_of_row(float x) {
+#if defined(__CUDA_ARCH__)
+  return __expf(x);
+#else
+  return exp_f32(x);
+#endif
+}
+
+}  // namespace detail
 
 template <class T>
 struct Softmax {
@@ -49,7 +63,7 @@ struct Softmax {
       });
       top = team.reduce(top, Max{});
       for_held<V, Held>(team, n, [&](auto k, int) {
-        for (int j = 0; j < V; ++j) sum += e[k + j] = exp_f32(in[k + j] - top);
+        for (int j = 0; j < V; ++j) sum += e[k + j] = detail::exp_of_row(in[k + j] - top);
       });
       const float scale = 1.f / team.reduce(sum, Sum{});
       for_held<V, Held>(team, n, [&](auto k, int c) {
