@@ -10,7 +10,7 @@ struct StudentInfo {
   ResNetConfig config;
   std::vector<std::string> class_names;
   Normalisation normalisation;
-  std::string plans;  // on a GPU: the hash of the plans that it was trained with
+  std::string plans = "";  // on a GPU: the hash of the plans that it was trained with
 };
 
 StudentInfo read_student_info(const std::filesystem::path& folder);
