@@ -3,7 +3,8 @@
 // events around each step, as the reference measures; `first_s` is the first step, in which plans are timed and memory is taken;
 // `mem_GiB` is the most that tensors held.
 //
-//   bench/gpu_anchors [machine] [r50] [r18] [infer] [student] [unet]      without arguments all of them; ResNets in bf16 and f16
+//   bench/gpu_anchors [machine] [r50] [r18] [infer] [student] [unet] [any]      without arguments all of them; ResNets in bf16
+//   and f16
 //
 // Exit code 1 where a part failed; the others run all the same.
 #include <mindgap/core/replay.hpp>
@@ -91,6 +92,19 @@ void train_student() {
   train<P>("resnet18-w32 train", ResNetConfig::make("resnet18", 32, 1, 10, Stem::small), Shape<4>(128, 28, 28, 1));
 }
 
+// What deterministic plans cost: the same with all of cuDNN's.
+void train_resnet18_by_any_plan() {
+  cuda::allow_any_plan() = true;
+  ResNetTraining<Cuda, Precision<bf16>> step(ResNetConfig::make("resnet18", 64, 3, 10, Stem::small), Shape<4>(512, 32, 32, 3),
+                                             0.1f);
+  const Result r = measure(step);
+  cuda::allow_any_plan() = false;
+  std::printf(
+      "{\"what\": \"resnet18 train\", \"plans\": \"any\", \"dt\": \"bf16\", \"bs\": 512, \"res\": 32, \"ms\": %.3f, \"lo\": "
+      "%.3f}\n",
+      1e3 * r.times.median, 1e3 * r.times.least);
+}
+
 template <class P>
 void classify() {
   ResNet50Inference<Cuda, P> step(256);
@@ -127,7 +141,8 @@ constexpr Part parts[] = {{"machine", machine},
                           {"infer", classify<Precision<bf16>>},
                           {"infer", classify<Precision<f16>>},
                           {"student", train_student<Precision<bf16>>},
-                          {"unet", unet<Precision<bf16>>}};
+                          {"unet", unet<Precision<bf16>>},
+                          {"any", train_resnet18_by_any_plan}};
 
 }  // namespace
 

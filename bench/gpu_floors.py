@@ -85,7 +85,8 @@ def bytes_of_passes(norms, inputs, batch, classifier, large_stem):
         "norms: apply (read x and the shortcut, write y)": 4 * every + 2 * residual,
         "norms: backward reduce (read grad y and x; at a shortcut also y, write its gradient)": 4 * every + 4 * residual,
         "norms: backward apply (read dz and x, write grad x)": 6 * every,
-        "gradients of blocks' inputs added (read two, write one)": sum(6 * batch * n * n * c for n, c in inputs),
+        "gradients of blocks' inputs added by the convolution that writes the second (read one)":
+            sum(2 * batch * n * n * c for n, c in inputs),
     }
     if large_stem:
         stem = batch * norms[0][0] ** 2 * norms[0][1]
@@ -105,14 +106,13 @@ def report(title, model, batch, large_stem, bars):
         print(f"| convolutions, {direction} | {flop / 1e12:.2f} T | {moved / 1e9:.2f} | {1e3 * seconds:.2f} | {1e3 * bound:.2f} |")
         total += seconds
     passes, every, residual = bytes_of_passes(norms, inputs, batch, classifier, large_stem)
-    # Value, gradient and velocity read, value and velocity written, f32; then the bf16 copy of every matrix.
-    passes["optimizer (20 bytes an element) and working copies (6)"] = 26 * weights
+    # Value, gradient and velocity read, value and velocity written, f32, and the bf16 copy of every matrix in the same pass.
+    passes["optimizer (20 bytes an element) and working copies (2)"] = 22 * weights
     for what, moved in passes.items():
         print(f"| {what} | | {moved / 1e9:.2f} | {1e3 * moved / COPY:.2f} | |")
         total += moved / COPY
-    # Forward: convolution, three of the norm. Backward: two convolutions, three of the norm. A working copy a matrix; an
-    # addition a block; pools, classifier, loss, optimizer.
-    launches = len(convs) * 10 + len(inputs) + 20
+    # Forward: convolution, three of the norm. Backward: two convolutions, three of the norm. Pools, classifier, loss, optimizer.
+    launches = len(convs) * 9 + 20
     print(f"| launches, about {launches} of 2 us | | | {1e3 * launches * LAUNCH:.2f} | |")
     total += launches * LAUNCH
     print(f"| **floor** | | | **{1e3 * total:.1f}** = {batch / total:,.0f} images/s | |")
@@ -131,14 +131,10 @@ def report(title, model, batch, large_stem, bars):
     print(f"| with the mask, the shortcut's gradient is grad y under the mask: not written, 1/8 byte read twice | 2 - 1/4 | "
           f"{ms(1.75 * residual)} |")
     print(f"| the reduction of a norm in the kernel that writes its grad y, where the next layer alone makes it | 2 | {ms(2 * relu)} |")
-    print(f"| gradients of blocks' inputs added by the kernel that writes the second: one written and one read less | 4 | "
-          f"{ms(sum(4 * batch * n * n * c for n, c in inputs))} |")
     narrow = sum(2 * batch * (size // stride) ** 2 * 9 * c_in * c_out for _, size, c_in, c_out, k, stride in convs
                  if k == 3 and c_in >= 8 and min(c_in, c_out) <= 64)
     print(f"| 3x3 convolutions of 64 channels at 0.80 of the peak, not 0.48, in all three directions | | "
           f"{1e3 * 3 * narrow / PEAK * (1 / 0.48 - 1 / 0.80):.2f} |")
-    print(f"| the optimizer writes the working copies: no launch for each, weights are not read again | 4, of a weight | "
-          f"{1e3 * (4 * weights / COPY + (len(convs) - 1) * LAUNCH):.2f} |")
 
 
 def inference(model, batch, bar):

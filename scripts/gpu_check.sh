@@ -227,7 +227,7 @@ sanitize() {
 # Ours must pass; PyTorch's script is there for comparison, and what it could not do is left out of the table.
 time_all() {
   local part passed=true peer=$pack/gpu_anchors.py
-  for part in machine r50 r18 infer student unet; do
+  for part in machine r50 r18 infer student unet any; do
     check time "gpu_anchors $part" "$out/time.log" 120 "$bin/gpu_anchors" $part || passed=false
     record_lines gpu_anchors "$work/time.output"
   done

@@ -88,26 +88,30 @@ def table(results):
     timed = [line for line in lines if line.get("part") == "time"]
 
     def best(program, what, unit, modes=None):
-        """The greatest figure; of a program, a work and, for PyTorch, modes of it."""
+        """The greatest figure and its element type; of a program, a work and, for PyTorch, modes of it."""
         if unit is None:
-            figures = [line[what] for line in timed if line.get("program") == program and what in line]
+            figures = [(line[what], "") for line in timed if line.get("program") == program and what in line]
         else:
-            figures = [line[unit] for line in timed if line.get("program") == program and unit in line
+            figures = [(line[unit], line.get("dt", "")) for line in timed if line.get("program") == program and unit in line
                        and (line.get("what") == what or line.get("what", "").startswith(what + " "))
                        and (modes is None or line.get("mode", "eager").split()[0] in modes)]
-        return max(figures, default=None)
+        return max(figures, default=(None, ""))
 
     def shown(figure):
         return "-" if figure is None else f"{figure:,.2f}" if figure < 100 else f"{figure:,.0f}"
 
-    print(f"\n{'work':<30}{'ours':>10}{'eager':>10}{'compiled':>10}{'ratio':>8}{'bar':>9}")
+    print(f"\n{'work':<30}{'ours':>10}{'type':>6}{'eager':>10}{'compiled':>10}{'ratio':>8}{'bar':>9}")
     for title, what, unit, bar in WORK:
-        ours = best("gpu_anchors", what, unit)
-        eager = best("pytorch", what, unit, ("eager", "graph"))
-        compiled = best("pytorch", what, unit, ("default", "compile", "reduce-overhead")) if unit else None
+        ours, dtype = best("gpu_anchors", what, unit)
+        eager, _ = best("pytorch", what, unit, ("eager", "graph"))
+        compiled, _ = best("pytorch", what, unit, ("default", "compile", "reduce-overhead")) if unit else (None, "")
         peer = max((figure for figure in (eager, compiled) if figure is not None), default=None)
         ratio = f"{ours / peer:.2f}" if ours and peer else "-"
-        print(f"{title:<30}{shown(ours):>10}{shown(eager):>10}{shown(compiled):>10}{ratio:>8}{shown(bar):>9}")
+        print(f"{title:<30}{shown(ours):>10}{dtype:>6}{shown(eager):>10}{shown(compiled):>10}{ratio:>8}{shown(bar):>9}")
+    rates = [line["ms"] for line in timed if line.get("what") == "resnet18 train" and line.get("dt") == "bf16" and line.get("plans") != "any"]
+    free = [line["ms"] for line in timed if line.get("plans") == "any"]
+    if rates and free:
+        print(f"deterministic plans cost {100 * (min(rates) / min(free) - 1):+.1f} % (ResNet-18 training, bf16)")
     print("eager: PyTorch without compiling, as a CUDA graph where that is faster; ratio: ours to the faster of the two")
 
 

@@ -11,6 +11,9 @@ namespace mindgap::cuda {
 
 // Whether f32 products and convolutions may round their inputs to TF32 (10 bits of mantissa). Off by default.
 bool& allow_tf32();
+// Whether plans may be taken whose result may differ in its last bits from run to run. Off by default, and there to measure what
+// repeating runs cost.
+bool& allow_any_plan();
 
 // C = alpha op(A) op(B) (+ C, if accumulate), as MatmulGeometry describes.
 void matmul(Stream stream, const MatmulGeometry& g, DType c_type, void* c, DType type, const void* a, const void* b, float alpha,

@@ -50,6 +50,11 @@ inline cublasHandle_t handle(Stream stream) {
 
 }  // namespace detail
 
+MINDGAP_INLINE bool& allow_any_plan() {
+  static bool allowed = false;
+  return allowed;
+}
+
 MINDGAP_INLINE bool& allow_tf32() {
   static bool allowed = false;
   return allowed;

@@ -11,8 +11,8 @@ struct ConvKey {
   ConvGeometry g;
   DType type;
   ConvDirection direction;
-  bool tf32;
-  ConvTail tail;  // forward, and of backward_data the residual
+  bool tf32, any;  // allow_tf32 and allow_any_plan, when the call was made
+  ConvTail tail;   // forward, and of backward_data the residual
 
   auto operator<=>(const ConvKey&) const = default;
 
@@ -21,11 +21,11 @@ struct ConvKey {
   std::string str() const {
     constexpr const char* directions[] = {"forward", "backward_data", "backward_weights"};
     return text(directions[int(direction)], tail.residual ? " residual" : "", tail.bias ? " bias" : "", tail.relu ? " relu" : "",
-                " ", name(type), tf32 ? " tf32" : " full", " ", g.n, " ", g.h, " ", g.w, " ", g.c_in, " ", g.c_out, " ", g.kh,
-                " ", g.kw, " ", g.stride_h, " ", g.stride_w, " ", g.pad_h, " ", g.pad_w);
+                " ", name(type), tf32 ? " tf32" : " full", any ? " any " : " ", g.n, " ", g.h, " ", g.w, " ", g.c_in, " ",
+                g.c_out, " ", g.kh, " ", g.kw, " ", g.stride_h, " ", g.stride_w, " ", g.pad_h, " ", g.pad_w);
   }
 
-  Rules rules() const { return {type != DType::f32 || tf32, i64(1) << 30}; }
+  Rules rules() const { return {type != DType::f32 || tf32, any, i64(1) << 30}; }
 
   OperationGraph graph() const {
     OperationGraph out;
@@ -95,7 +95,7 @@ struct ConvKey {
 };
 
 inline ConvKey conv_key(const ConvGeometry& g, DType type, ConvDirection direction, ConvTail tail = {}) {
-  return {g, type, direction, type == DType::f32 && allow_tf32(), tail};
+  return {g, type, direction, type == DType::f32 && allow_tf32(), allow_any_plan(), tail};
 }
 
 // Whether `product`, which computes the same as a key, takes less time than cuDNN's plan: as the table says, else by timing.
