@@ -12,6 +12,7 @@
 // device's memory.
 #pragma once
 
+#include <mindgap/core/profile.hpp>
 #include <mindgap/data/augment.hpp>
 #include <mindgap/data/dataset.hpp>
 #include <mindgap/kernels/augment.hpp>

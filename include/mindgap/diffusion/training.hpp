@@ -6,6 +6,7 @@
 // numbers as one that never stopped. Loss weights are 1 for every timestep (mean squared error of the prediction).
 #pragma once
 
+#include <mindgap/core/profile.hpp>
 #include <mindgap/core/tensor.hpp>
 #include <mindgap/diffusion/guidance.hpp>
 

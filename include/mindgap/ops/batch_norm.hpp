@@ -8,6 +8,7 @@
 // Formulas and bytes moved: kernels/norm_batch.hpp and norm_batch_backward.hpp. Semantics as torch.nn.functional.batch_norm.
 #pragma once
 
+#include <mindgap/core/profile.hpp>
 #include <mindgap/core/tensor.hpp>
 #include <mindgap/cpu/runtime.hpp>
 #include <mindgap/kernels/norm_batch_backward.hpp>

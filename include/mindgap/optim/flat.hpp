@@ -5,6 +5,7 @@
 // them), so freeze first. Weight decay applies to matrices (rank 2 and above) only, as is usual for norms and biases.
 #pragma once
 
+#include <mindgap/core/profile.hpp>
 #include <mindgap/kernels/bias.hpp>
 #include <mindgap/kernels/optimizer.hpp>
 #include <mindgap/nn/state_dict.hpp>
