@@ -32,7 +32,7 @@ ctest --preset asan -j "$jobs" -L sanitizer --no-tests=error
 
 step "CUDA: build with nvcc"
 if command -v nvcc >/dev/null; then
-  cmake --preset cuda -DCMAKE_CUDA_ARCHITECTURES=90
+  cmake --preset cuda  # for sm_80 and sm_90
   cmake --build --preset cuda -j "$jobs" --target cuda_tests
   ctest --preset cuda -L cuda --no-tests=error
 elif [[ ${CI:-} == true ]]; then
