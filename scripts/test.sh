@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Everything that must hold, from a fresh clone: set-up, build, all tests, sanitizers, the CUDA build, the format.
-# About 13 minutes on two cores, more on slow ones. In CI (CI=true) nothing may be skipped.
+# About half an hour on two slow cores where nothing was built before, half of it nvcc. In CI (CI=true) nothing may be skipped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 jobs=$(nproc)
