@@ -1,9 +1,8 @@
 // Batch norm over all rows of x [rows, cols], forward: statistics and y = tail((x - mean) * rstd * gamma + beta, extras...). The
 // backward is norm_batch_backward.hpp. Bytes an element of T with E extras:
 //
-//   BatchMoments      sizeof(T): reads x once. Mean and sum of squared deviations of each chunk of rows, on the CPU in two passes
-//   over
-//                     the chunk, which stays in the cache; a team takes deviations from the chunk's first row:
+//   BatchMoments      sizeof(T): reads x once. Mean and sum of squared deviations of each chunk of rows, on the CPU in two
+//                     passes over the chunk, which stays in the cache; a team takes deviations from the chunk's first row:
 //                       d = x - first    mean = first + sum d / n    square = sum d^2 - (sum d)^2 / n
 //                     first is one of the n values, so (mean - first)^2 <= square: at worst n roundings are lost, never all
 //   BatchStatistics   combines the chunks (Chan, Golub and LeVeque, 1979) in a fixed order, in f64; moves the running averages

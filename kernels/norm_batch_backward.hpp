@@ -7,9 +7,8 @@
 // Bytes an element of T; R is what the tail's gradient reads besides x (y, or some of the extras), E the extras with a wanted
 // gradient:
 //
-//   BatchNormReduce     (2 + R + E) sizeof(T): reads grad_y, x and R; leaves sums of dz and dz * (x - mean) of each chunk; writes
-//   the
-//                       extras' gradients, and grad_x at once where the statistics are constants
+//   BatchNormReduce     (2 + R + E) sizeof(T): reads grad_y, x and R; leaves sums of dz and dz * (x - mean) of each chunk;
+//                       writes the extras' gradients, and grad_x at once where the statistics are constants
 //   BatchNormSums       combines the chunks: grad_gamma, grad_beta, and the means that the last pass subtracts
 //   BatchNormBackward   (3 + R) sizeof(T): reads the same again, writes grad_x
 //
