@@ -25,7 +25,7 @@ struct ConvKey {
                 g.c_out, " ", g.kh, " ", g.kw, " ", g.stride_h, " ", g.stride_w, " ", g.pad_h, " ", g.pad_w);
   }
 
-  Rules rules() const { return {type != DType::f32 || tf32, any, i64(1) << 30}; }
+  Rules rules() const { return {type != DType::f32 || tf32, any, i64(1) << 30, tail == ConvTail{} ? 16 : 4}; }
 
   OperationGraph graph() const {
     OperationGraph out;

@@ -38,7 +38,7 @@ struct AttentionKey {
   }
 
   // The gradient of the scores is as large as the probabilities that attention in two products would store, and padded.
-  Rules rules() const { return {true, false, std::numeric_limits<i64>::max()}; }
+  Rules rules() const { return {true, false, std::numeric_limits<i64>::max(), 4}; }
 
   OperationGraph graph() const { return backward ? backward_graph() : forward_graph(); }
 

@@ -209,6 +209,8 @@ struct Rules {
   bool tensor_cores;  // for f32 they round the inputs to TF32
   bool any_bits;      // may differ from run to run
   i64 most_workspace;
+  int most_tried;  // of cuDNN's proposals, the most promising first; those of graphs of several operations take seconds to
+                   // compile
 };
 
 struct Pointer {
@@ -323,11 +325,10 @@ inline std::mutex& cudnn_mutex() {
   return mutex;
 }
 
-// The plan of a key: the one that is kept, or that the table names, or the quickest of the first sixteen that can be made. Null,
+// The plan of a key: the one that is kept, or that the table names, or the quickest of the first that can be made. Null,
 // and remembered as such, where there is none. The pointers are for timing; what they write is overwritten.
 template <class Key>
 Plan* plan_for(cudnnHandle_t handle, Stream stream, const Key& key, std::span<const Pointer> pointers) {
-  constexpr int most_tried = 16;
   static std::map<Key, std::unique_ptr<Plan>> made;
   if (auto found = made.find(key); found != made.end()) return found->second.get();
   refuse_while_capturing(stream, "no plan can be made for " + key.str());
@@ -345,7 +346,7 @@ Plan* plan_for(cudnnHandle_t handle, Stream stream, const Key& key, std::span<co
       TimingMemory memory;
       float least = std::numeric_limits<float>::infinity();
       int tried = 0;
-      for (int place = 0; place < int(proposed.size()) && tried < most_tried; ++place) {
+      for (int place = 0; place < int(proposed.size()) && tried < key.rules().most_tried; ++place) {
         auto candidate = place == known ? nullptr : plan_at(place);
         if (!candidate || !memory.grow(candidate->workspace_bytes)) continue;
         ++tried;
