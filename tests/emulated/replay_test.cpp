@@ -171,19 +171,34 @@ BOOST_AUTO_TEST_CASE(samplers) {
       }
 }
 
-// What a profile says: each op and shape once, with its bytes and arithmetic; nothing is left of it afterwards.
+// What a profile says: each op, shape and plan once, with its bytes and arithmetic; nothing is left of it afterwards.
 BOOST_AUTO_TEST_CASE(profiles) {
   const SerialKernels serial;
   const Tensor<float, 4, Emulated> x = Tensor<float, 4, Emulated>::zeros(Shape<4>(2, 8, 8, 4)),
                                    w = Tensor<float, 4, Emulated>::zeros(Shape<4>(6, 3, 3, 4));
   Profile<Emulated>::start();
+  for (int k = 0; k < 3; ++k) {
+    const Op<Emulated> op("outer");  // what runs inside belongs to it
+    conv2d(x, w, {}, {1, 1});
+    noted_plan() = "forward 3";
+    op.moves(x);
+  }
   for (int k = 0; k < 3; ++k) conv2d(x, w, {}, {1, 1});
   conv2d(x, w, {}, {2, 1});
   const std::vector<ProfileLine> lines = Profile<Emulated>::stop();
-  BOOST_TEST_REQUIRE(lines.size() == 2u);
-  const ProfileLine& stride1 = lines[lines[0].calls == 3 ? 0 : 1];
-  BOOST_TEST(stride1.op == "conv2d");
-  BOOST_TEST(stride1.calls == 3);
+  BOOST_TEST_REQUIRE(lines.size() == 3u);
+  const auto line_of = [&](const std::string& op, i64 calls) -> const ProfileLine& {
+    const auto found =
+        std::find_if(lines.begin(), lines.end(), [&](const ProfileLine& line) { return line.op == op && line.calls == calls; });
+    BOOST_TEST_REQUIRE((found != lines.end()));
+    return *found;
+  };
+  const ProfileLine &outer = line_of("outer", 3), &stride1 = line_of("conv2d", 3), &stride2 = line_of("conv2d", 1);
+  BOOST_TEST(outer.plan == "forward 3");
+  BOOST_TEST(outer.bytes == 3 * 4 * 512);
+  BOOST_TEST(outer.flops == 0);
+  BOOST_TEST(stride1.plan == "");
+  BOOST_TEST(stride2.shape == "f32 [2, 8, 8, 4] [6, 3, 3, 4] [2, 4, 4, 6]");
   BOOST_TEST(stride1.shape == "f32 [2, 8, 8, 4] [6, 3, 3, 4] [2, 8, 8, 6]");
   BOOST_TEST(stride1.bytes == 3 * 4 * (512 + 216 + 768));
   BOOST_TEST(stride1.flops == 3. * 2 * 768 * 36);

@@ -1,5 +1,6 @@
 // The table of plans on disk: read once, merged when it is saved, refused where it is of another card. Needs no GPU.
 #include <mindgap/core/file.hpp>
+#include <mindgap/core/profile.hpp>
 #include <mindgap/cuda/plan_table.hpp>
 
 #include "tests/files.hpp"
@@ -32,6 +33,13 @@ BOOST_AUTO_TEST_CASE(is_read_merged_and_saved) {
   BOOST_TEST(cuda::plan_hash() == before);
   cuda::detail::note_use("new call");
   BOOST_TEST(cuda::plan_hash() != before);
+  BOOST_TEST(noted_plan() == "new 2");  // what a profile shows
+
+  // Uses are counted afresh.
+  cuda::begin_plan_use();
+  BOOST_TEST(cuda::plan_hash() == "");
+  cuda::detail::note_use("known call");
+  BOOST_TEST(cuda::plan_hash() == before);
 
   // Another process has saved meanwhile: its choice for the new call stays.
   write_file_atomic(file, header + "4 known call\n7 new call\n1 other call\n");

@@ -43,6 +43,12 @@ struct MachineRates {
   double bytes, flops;
 };
 
+// What the library chose for the op that runs ("forward 3"), for the table. It is set by whoever chooses.
+inline std::string& noted_plan() {
+  static std::string plan;
+  return plan;
+}
+
 template <Device D>
 class Profile {
  public:
@@ -65,10 +71,6 @@ class Profile {
     std::stable_sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.milliseconds > b.milliseconds; });
     return out;
   }
-  // What the library chose for the op that runs ("engine 12"), for the table.
-  static void note_plan(const std::string& plan) {
-    if (running() && state().depth > 0) state().plan = plan;
-  }
 
  private:
   template <Device>
@@ -85,7 +87,6 @@ class Profile {
   struct State {
     bool running = false;
     int depth = 0;  // ops that run inside one another
-    std::string plan;
     std::vector<Call> calls;
   };
   static State& state() {
@@ -101,6 +102,7 @@ class Op {
   explicit Op(const char* name) : outer_(std::exchange(current_op(), name)) {
     Runtime<D>::begin_range(name);
     if (!Profile<D>::running() || ++Profile<D>::state().depth > 1) return;
+    noted_plan().clear();
     call_.op = name;
     call_.begin = std::make_unique<Event>();
     call_.end = std::make_unique<Event>();
@@ -113,9 +115,12 @@ class Op {
     auto& state = Profile<D>::state();
     --state.depth;
     if (!call_.begin) return;
-    call_.end->record();
-    call_.plan = std::exchange(state.plan, "");
-    state.calls.push_back(std::move(call_));
+    try {
+      call_.end->record();
+      call_.plan = noted_plan();
+      state.calls.push_back(std::move(call_));
+    } catch (...) {  // a device that has failed says so at the next call
+    }
   }
   Op(const Op&) = delete;
   Op& operator=(const Op&) = delete;
@@ -149,12 +154,12 @@ inline std::string profile_table(const std::vector<ProfileLine>& lines, const Ma
   for (const ProfileLine& line : lines) total += line.milliseconds;
   std::string out = text("machine: copies ", i64(rates.bytes / 1e9), " GB/s, products ", i64(rates.flops / 1e9), " GFLOP/s\n");
   char row[512];
-  std::snprintf(row, sizeof row, "%-28s %7s %9s %6s %9s %9s %9s  %-12s %s\n", "op", "calls", "ms", "%", "GB/s", "GFLOP/s",
+  std::snprintf(row, sizeof row, "%-28s %7s %9s %6s %9s %9s %9s  %-22s %s\n", "op", "calls", "ms", "%", "GB/s", "GFLOP/s",
                 "of floor", "plan", "shape");
   out += row;
   for (const ProfileLine& line : lines) {
     const double seconds = line.milliseconds / 1e3, floor = std::max(line.bytes / rates.bytes, line.flops / rates.flops);
-    std::snprintf(row, sizeof row, "%-28s %7lld %9.3f %6.1f %9.0f %9.0f %8.0f%%  %-12s %s\n", line.op.c_str(),
+    std::snprintf(row, sizeof row, "%-28s %7lld %9.3f %6.1f %9.0f %9.0f %8.0f%%  %-22s %s\n", line.op.c_str(),
                   (long long)line.calls, line.milliseconds, 100 * line.milliseconds / total, line.bytes / seconds / 1e9,
                   line.flops / seconds / 1e9, 100 * floor / seconds, line.plan.empty() ? "-" : line.plan.c_str(),
                   line.shape.c_str());

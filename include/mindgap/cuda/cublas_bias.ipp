@@ -16,7 +16,6 @@
 #include <mutex>
 #include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
 namespace mindgap::cuda {
@@ -86,7 +85,6 @@ struct ProductPlan {
   cublasLtMatmulAlgo_t algorithm;
   i64 workspace_bytes;
   int place;  // in cuBLASLt's list
-  bool used;
 
   void run(cublasLtHandle_t handle, Stream stream, void* workspace, void* c, const void* a, const void* b,
            const void* bias) const {
@@ -142,7 +140,7 @@ ProductPlan* product_plan(cublasLtHandle_t handle, Stream stream, const ProductK
     const auto proposed = proposals(handle, asked);
     const auto plan_at = [&](int place) {
       const auto& p = proposed[size_t(place)];
-      return std::make_unique<ProductPlan>(ProductPlan{LtProduct(key), p.algo, i64(p.workspaceSize), place, false});
+      return std::make_unique<ProductPlan>(ProductPlan{LtProduct(key), p.algo, i64(p.workspaceSize), place});
     };
     const int known = known_place(key.str()).value_or(-1);
     if (known >= 0 && known < int(proposed.size())) {
@@ -179,7 +177,7 @@ MINDGAP_INLINE bool matmul_bias(Stream stream, Scratch scratch, const MatmulGeom
   const auto run = [&](const ProductPlan& plan, void* workspace) { plan.run(handle, stream, workspace, c, a, b, bias); };
   ProductPlan* plan = product_plan(handle, stream, key, bias, run);
   if (!plan) return false;
-  if (!std::exchange(plan->used, true)) note_use(key.str());
+  note_use(key.str());  // at every call, since uses may be counted afresh at any time
   try {
     run(*plan, scratch(plan->workspace_bytes));
   } catch (const LtFailure& failure) {

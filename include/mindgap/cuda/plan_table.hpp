@@ -48,7 +48,7 @@ namespace detail {
 std::optional<int> known_place(const std::string& key);
 // A choice by timing.
 void keep_place(const std::string& key, int place);
-// The plan of this key has been run.
+// The plan of this key, which is known or kept, has been run.
 void note_use(const std::string& key);
 
 // Throws while a graph is captured, since `what` (making a plan, say) waits and allocates.

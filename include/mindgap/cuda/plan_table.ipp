@@ -2,6 +2,7 @@
 #pragma once
 
 #include <mindgap/core/file.hpp>
+#include <mindgap/core/profile.hpp>
 #include <mindgap/cuda/plan_table.hpp>
 #include <mindgap/data/sha256.hpp>
 
@@ -122,8 +123,10 @@ MINDGAP_INLINE void keep_place(const std::string& key, int place) {
 }
 
 MINDGAP_INLINE void note_use(const std::string& key) {
-  std::lock_guard lock(table().mutex);
-  table().used.insert(key);
+  PlanTable& t = table();
+  std::lock_guard lock(t.mutex);
+  t.used.insert(key);
+  noted_plan() = text(key.substr(0, key.find(' ')), " ", t.places.at(key));
 }
 
 MINDGAP_INLINE void refuse_while_capturing(Stream stream, const std::string& what) {
