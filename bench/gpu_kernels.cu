@@ -20,40 +20,22 @@
 #include <mindgap/ops/softmax.hpp>
 #include <mindgap/optim/optimizer.hpp>
 
+#include "timing.hpp"
 #include <cstdio>
 
 using namespace mindgap;
 
 namespace {
 
-// x[i] = a number in [-1, 1) that looks random: zeros would flatter a GPU that draws less power for them.
-template <class T>
-struct Noise {
-  static constexpr i64 per_block = 1 << 14;
-
-  T* x;
-  i64 n;
-
-  template <Block B>
-  MG_HD void operator()(B& block) const {
-    const i64 begin = block.id() * per_block, end = begin + per_block < n ? begin + per_block : n;
-    for (i64 i = begin + block.rank(); i < end; i += block.size())
-      x[i] = T(float(u32(i) * 2654435761u >> 8) / float(1 << 23) - 1.f);
-  }
-};
-
+// Random numbers: zeros would flatter a GPU that draws less power for them.
 template <class T, int N>
 Tensor<T, N, Cuda> noise(Shape<N> shape) {
-  Tensor<T, N, Cuda> x(shape);
-  Runtime<Cuda>::launch(Grid{(x.size() + Noise<T>::per_block - 1) / Noise<T>::per_block}, Noise<T>{x.data(), x.size()});
-  return x;
+  return bench::normals<T, Cuda>(shape);
 }
 
 class Bench {
  public:
   explicit Bench(std::vector<std::string> parts) : parts_(std::move(parts)) {
-    cudaEventCreate(&begin_);
-    cudaEventCreate(&end_);
     cudaDeviceProp properties;
     cudaGetDeviceProperties(&properties, 0);
     const i64 bytes = i64(1) << 30;
@@ -61,10 +43,6 @@ class Bench {
     copy_rate_ = 2. * double(bytes) / seconds([&] { to.copy_from(from); });
     std::printf("%s, copy of 1 GiB: %.0f GB/s, read and written\n", properties.name, 1e-9 * copy_rate_);
     std::printf("%-54s %10s %8s %8s\n", "", "ms", "GB/s", "of copy");
-  }
-  ~Bench() {
-    cudaEventDestroy(begin_);
-    cudaEventDestroy(end_);
   }
 
   // One line. bytes: what f must move.
@@ -86,23 +64,15 @@ class Bench {
   template <class F>
   double seconds(F&& f) {
     constexpr int runs = 8, calls = 5;
-    for (int i = 0; i < 3; ++i) f();
-    float best = INFINITY;
-    for (int run = 0; run < runs; ++run) {
-      cudaEventRecord(begin_, Runtime<Cuda>::stream());
+    const auto several = [&] {
       for (int call = 0; call < calls; ++call) f();
-      cudaEventRecord(end_, Runtime<Cuda>::stream());
-      cudaEventSynchronize(end_);
-      float milliseconds = 0;
-      cudaEventElapsedTime(&milliseconds, begin_, end_);
-      best = std::min(best, milliseconds);
-    }
+    };
+    const double best = bench::time_it<Cuda>(several, 1, runs).least;
     Runtime<Cuda>::synchronize();  // throws what a kernel did wrong
-    return 1e-3 * double(best) / calls;
+    return best / calls;
   }
 
   std::vector<std::string> parts_;
-  cudaEvent_t begin_{}, end_{};
   double copy_rate_ = 0;
 };
 
