@@ -9,6 +9,10 @@
 // a packet of columns, with their parameters and sums, in registers for all its rows.
 //
 // The division depends on the shape and on the kind of device alone, never on the number of threads or the card.
+//
+// Where a norm passes over its data twice, teams go through the blocks, and through the rows of each, from the last to the first
+// in the first pass and forwards in the second: what was read last is then read first, while the second-level cache (50 MB on an
+// H100) still has it. And what the first pass reads first is what the convolution before it wrote last.
 #pragma once
 
 #include <mindgap/kernels/packet.hpp>
@@ -88,6 +92,23 @@ ColumnGrid column_grid(i64 rows, i64 cols) {
   else return column_grid(rows, cols);
 }
 
+// wide[j, c] = f(c) for c < columns, j < repeat; the caller synchronises before it is read.
+template <class B, class F>
+MG_HD void fill_wide(B& block, float* wide, i64 columns, i64 repeat, F f) {
+  for (i64 c = block.rank(); c < columns; c += block.size()) wide[c] = f(c);
+  if (repeat == 1) return;
+  block.sync();
+  for (i64 j = 1; j < repeat; ++j)
+    for (i64 c = block.rank(); c < columns; c += block.size()) wide[j * columns + c] = wide[c];
+}
+
+// The sum of wide[j, c] over j < repeat.
+MG_HD float fold_wide(const float* wide, i64 c, i64 columns, i64 repeat) {
+  float sum = wide[c];
+  for (i64 j = 1; j < repeat; ++j) sum += wide[j * columns + c];
+  return sum;
+}
+
 // Threads of a block of the kernels that keep columns in registers; fewer are correct too.
 inline constexpr int team_threads = 256;
 
@@ -107,32 +128,53 @@ struct ColumnTeam {
     first = slice < slices ? block.rank() % lanes * V : columns;
   }
 
-  // Room for one number a column and slice, as fold_wide() adds them: sums[slice, c]. floats() of what a block may need.
+  // Room for one number a column and slice, as fold_wide() adds them: sums[slice, c].
   template <class B>
   MG_HD float* sums(B& block, int columns) const {
     return block.template shared<float>(i64(slices) * columns);
   }
-  MG_HD static i64 floats(i64 columns) { return columns < team_threads * V ? team_threads * V : columns; }
-  MG_HD void put(float* sums, int columns, int c, const float* values) const {
-    for (int j = 0; j < V; ++j) sums[slice * columns + c + j] = values[j];
-  }
+  MG_HD void put(float* sums, int columns, int c, const float* values) const { store<V>(sums + (slice * columns + c), values); }
 };
 
-// wide[j, c] = f(c) for c < columns, j < repeat; the caller synchronises before it is read.
-template <class B, class F>
-MG_HD void fill_wide(B& block, float* wide, i64 columns, i64 repeat, F f) {
-  for (i64 c = block.rank(); c < columns; c += block.size()) wide[c] = f(c);
-  if (repeat == 1) return;
-  block.sync();
-  for (i64 j = 1; j < repeat; ++j)
-    for (i64 c = block.rank(); c < columns; c += block.size()) wide[j * columns + c] = wide[c];
+// Shared memory for `count` such sums of at most `columns` columns, in packets of V or narrower ones.
+template <int V>
+MG_HD i64 team_bytes(int count, i64 columns) {
+  const i64 narrow = team_threads * V;
+  return count * shared_size((columns < narrow ? narrow : columns) * i64(sizeof(float)));
 }
 
-// The sum of wide[j, c] over j < repeat.
-MG_HD float fold_wide(const float* wide, i64 c, i64 columns, i64 repeat) {
-  float sum = wide[c];
-  for (i64 j = 1; j < repeat; ++j) sum += wide[j * columns + c];
-  return sum;
+// mean[c] and square[c] = sum of (x - mean)^2 of the columns of x [rows, columns], whose rows are `stride` apart, by a team that
+// reads x once. With p the column's value in the last row and d = x - p:
+//   mean = p + sum d / n    square = sum d^2 - (sum d)^2 / n
+// p is one of the n values, so (mean - p)^2 <= square: at worst n roundings are lost, never all.
+template <int V, class B, class T>
+MG_HD void team_moments(B& block, float* mean, float* square, const T* x, int rows, int columns, int stride) {
+  const ColumnTeam<V> team(block, columns);
+  float *sums = team.sums(block, columns), *squares = team.sums(block, columns);
+  const T* last = x + i64(rows - 1) * stride;
+  for (int c = team.first; c < columns; c += team.step) {
+    float pivot[V], sum[V] = {}, sum_of_squares[V] = {};
+    load<V>(pivot, last + c);
+    for_loads<4>(
+        team.slice, rows, team.slices, [&](int r) { return load_packet<V>(last + (c - r * stride)); },
+        [&](int, const Packet<T, V>& row) {
+          float value[V];
+          widen<V>(value, row);
+          for (int j = 0; j < V; ++j) {
+            const float d = value[j] - pivot[j];
+            sum[j] += d;
+            sum_of_squares[j] += d * d;
+          }
+        });
+    team.put(sums, columns, c, sum);
+    team.put(squares, columns, c, sum_of_squares);
+  }
+  block.sync();
+  for (int c = block.rank(); c < columns; c += block.size()) {
+    const float sum = fold_wide(sums, c, columns, team.slices), shift = sum / float(rows);
+    mean[c] = float(last[c]) + shift;
+    square[c] = Max{}(fold_wide(squares, c, columns, team.slices) - sum * shift, 0.f);
+  }
 }
 
 // Neighbouring columns of [chunks, cols] that one block adds up, and their sums in f64.

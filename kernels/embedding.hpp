@@ -39,7 +39,7 @@ struct EmbeddingBackward {
   const i64* ids;     // [n]
   i64 n, cols;
 
-  MG_HD i64 shared_bytes() const { return shared_size(ColumnTeam<packet>::floats(cols) * i64(sizeof(float))); }
+  MG_HD i64 shared_bytes() const { return team_bytes<packet>(1, cols); }
 
   template <Block B>
   MG_HD void operator()(B& block) const {

@@ -2,9 +2,7 @@
 // backward is norm_batch_backward.hpp. Bytes an element of T with E extras:
 //
 //   BatchMoments      sizeof(T): reads x once. Mean and sum of squared deviations of each chunk of rows, on the CPU in two
-//                     passes over the chunk, which stays in the cache; a team takes deviations from the chunk's first row:
-//                       d = x - first    mean = first + sum d / n    square = sum d^2 - (sum d)^2 / n
-//                     first is one of the n values, so (mean - first)^2 <= square: at worst n roundings are lost, never all
+//                     passes over the chunk, which stays in the cache; a team (team_moments) in one
 //   BatchStatistics   combines the chunks (Chan, Golub and LeVeque, 1979) in a fixed order, in f64; moves the running averages
 //   BatchNormApply    (2 + E) sizeof(T): reads x and the extras, writes y
 //
@@ -27,7 +25,7 @@ struct BatchMoments {
 
   static constexpr int packet = packet_elements<T>;
 
-  MG_HD i64 shared_bytes() const { return 2 * shared_size(ColumnTeam<packet>::floats(grid.width()) * i64(sizeof(float))); }
+  MG_HD i64 shared_bytes() const { return team_bytes<packet>(2, grid.width()); }
 
   template <Block B>
   MG_HD void operator()(B& block) const {
@@ -71,36 +69,9 @@ struct BatchMoments {
 
   template <int V, class B>
   MG_HD void team(B& block) const {
-    const i64 id = block.id();
-    const int columns = int(grid.columns(id)), rows = int(grid.chunk_rows(id)), stride = int(grid.cols);
-    const T* chunk = x + grid.offset(id, 0);
-    const ColumnTeam<V> team(block, columns);
-    float *sums = team.sums(block, columns), *squares = team.sums(block, columns);
-    for (int c = team.first; c < columns; c += team.step) {
-      float first[V], sum[V] = {}, sum_of_squares[V] = {};
-      load<V>(first, chunk + c);
-      for_loads<4>(
-          team.slice, rows, team.slices, [&](int r) { return load_packet<V>(chunk + r * stride + c); },
-          [&](int, const Packet<T, V>& row) {
-            float value[V];
-            widen<V>(value, row);
-            for (int j = 0; j < V; ++j) {
-              const float d = value[j] - first[j];
-              sum[j] += d;
-              sum_of_squares[j] += d * d;
-            }
-          });
-      team.put(sums, columns, c, sum);
-      team.put(squares, columns, c, sum_of_squares);
-    }
-    block.sync();
-    const i64 out = grid.chunk(id) * grid.cols + grid.first_column(id);
-    for (int c = block.rank(); c < columns; c += block.size()) {
-      const float sum = fold_wide(sums, c, columns, team.slices), shift = sum / float(rows);
-      const float left = fold_wide(squares, c, columns, team.slices) - sum * shift;
-      mean[out + c] = float(chunk[c]) + shift;
-      square[out + c] = left < 0.f ? 0.f : left;
-    }
+    const i64 id = grid.blocks() - 1 - block.id(), out = grid.chunk(id) * grid.cols + grid.first_column(id);
+    team_moments<V>(block, mean + out, square + out, x + grid.offset(id, 0), int(grid.chunk_rows(id)), int(grid.columns(id)),
+                    int(grid.cols));
   }
 };
 

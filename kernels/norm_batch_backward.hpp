@@ -108,7 +108,7 @@ struct BatchNormReduce {
 
   MG_HD i64 shared_bytes() const {
     const i64 wide = (5 + K) * shared_size(grid.width() * i64(sizeof(float)));
-    const i64 sums = Sums ? 2 * shared_size(ColumnTeam<packet>::floats(grid.width()) * i64(sizeof(float))) : 0;
+    const i64 sums = Sums ? team_bytes<packet>(2, grid.width()) : 0;
     return wide < sums ? sums : wide;
   }
 
@@ -166,8 +166,8 @@ struct BatchNormReduce {
   template <int V, class B>
   MG_HD void team(B& block) const {
     using Loaded = typename BatchNormSaved<F, T, K>::template Loaded<V>;
-    const i64 id = block.id(), offset = grid.offset(id, 0);
-    const int columns = int(grid.columns(id)), stride = int(grid.cols);
+    const i64 id = grid.blocks() - 1 - block.id(), offset = grid.offset(id, 0);
+    const int columns = int(grid.columns(id)), stride = int(grid.cols), last = int(grid.chunk_rows(id)) - 1;
     const ColumnTeam<V> team(block, columns);
     float *sums = nullptr, *products = nullptr;
     if constexpr (Sums) sums = team.sums(block, columns), products = team.sums(block, columns);
@@ -175,10 +175,10 @@ struct BatchNormReduce {
       const detail::ColumnParameters<V> p(parameters, grid.first_column(id) + c);
       float own_sum[V] = {}, own_product[V] = {};
       for_loads<2>(
-          team.slice, int(grid.chunk_rows(id)), team.slices,
-          [&](int r) { return saved.template load < V, Sums || Rule::reads_z > (offset + (r * stride + c)); },
+          team.slice, last + 1, team.slices,
+          [&](int r) { return saved.template load < V, Sums || Rule::reads_z > (offset + ((last - r) * stride + c)); },
           [&](int r, const Loaded& row) {
-            const i64 at = offset + (r * stride + c);
+            const i64 at = offset + ((last - r) * stride + c);
             float deviation[V] = {}, z[V] = {}, d[1 + K][V];
             if constexpr (Sums || Rule::reads_z) widen<V>(deviation, row.x);
             for (int j = 0; j < V; ++j) {

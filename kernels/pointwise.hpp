@@ -224,7 +224,7 @@ struct PointwiseBackward {
 
   MG_HD i64 shared_bytes() const {
     const i64 rows = K * shared_size(grid.cols * i64(sizeof(float)));
-    const i64 sums = (int(Operands::reduced) + ...) * shared_size(ColumnTeam<packet>::floats(grid.cols) * i64(sizeof(float)));
+    const i64 sums = team_bytes<packet>((int(Operands::reduced) + ...), grid.cols);
     return rows < sums ? sums : rows;
   }
 

@@ -6,7 +6,7 @@
 
 namespace mindgap {
 
-// out[o, k, c] (+)= scale * sum of x[o, r, c] over chunk k of the rows       one block an outer index, a chunk and a tile of
+// out[o, k, c] = scale * sum of x[o, r, c] over chunk k of the rows       one block an outer index, a chunk and a tile of
 // columns
 template <class TO, class T>
 struct ReduceRows {
@@ -16,10 +16,9 @@ struct ReduceRows {
   const T* x;  // [outer, rows, cols]
   i64 rows, cols;
   float scale;
-  bool accumulate;
   i64 chunks = 1, tiles = 1;
 
-  MG_HD i64 shared_bytes() const { return shared_size(ColumnTeam<packet>::floats(tile()) * i64(sizeof(float))); }
+  MG_HD i64 shared_bytes() const { return team_bytes<packet>(1, tile()); }
 
   template <Block B>
   MG_HD void operator()(B& block) const {
@@ -38,7 +37,6 @@ struct ReduceRows {
   MG_HD static i64 least(i64 a, i64 b) { return a < b ? a : b; }
   MG_HD i64 rows_per_chunk() const { return chunks == 1 ? rows : (rows + chunks - 1) / chunks; }
   MG_HD i64 tile() const { return tiles == 1 ? cols : ((cols + tiles - 1) / tiles + packet - 1) / packet * packet; }
-  MG_HD void finish(TO& y, float sum) const { y = TO((accumulate ? float(y) : 0.f) + scale * sum); }
 
   template <class B>
   MG_HD void add(B& block, TO* y, const T* slice, i64 n, i64 columns) const {
@@ -46,7 +44,7 @@ struct ReduceRows {
     for (i64 c = block.rank(); c < columns; c += block.size()) sum[c] = 0.f;
     for (i64 r = 0; r < n; ++r)
       for (i64 c = block.rank(); c < columns; c += block.size()) sum[c] += float(slice[r * cols + c]);
-    for (i64 c = block.rank(); c < columns; c += block.size()) finish(y[c], sum[c]);
+    for (i64 c = block.rank(); c < columns; c += block.size()) y[c] = TO(scale * sum[c]);
   }
 
   template <int V, class B>
@@ -65,7 +63,7 @@ struct ReduceRows {
       team.put(sums, columns, c, sum);
     }
     block.sync();
-    for (int c = block.rank(); c < columns; c += block.size()) finish(y[c], fold_wide(sums, c, columns, team.slices));
+    for (int c = block.rank(); c < columns; c += block.size()) y[c] = TO(scale * fold_wide(sums, c, columns, team.slices));
   }
 };
 
@@ -83,15 +81,14 @@ void reduce_rows(TO* out, const T* x, i64 outer, i64 rows, i64 cols, float scale
       const auto partial = Pool<D>::current().allocate(outer * chunks * cols * i64(sizeof(float)));
       float* sums = static_cast<float*>(partial.get());
       Runtime<D>::launch(Grid{outer * chunks * tiles, team_threads},
-                         ReduceRows<float, T>{sums, x, rows, cols, 1.f, false, chunks, tiles});
+                         ReduceRows<float, T>{sums, x, rows, cols, 1.f, chunks, tiles});
       const i64 narrow = pieces(cols, 64 / i64(sizeof(float)));
-      Runtime<D>::launch(Grid{outer * narrow, team_threads},
-                         ReduceRows<TO, float>{out, sums, chunks, cols, scale, false, 1, narrow});
+      Runtime<D>::launch(Grid{outer * narrow, team_threads}, ReduceRows<TO, float>{out, sums, chunks, cols, scale, 1, narrow});
     } else {
-      Runtime<D>::launch(Grid{outer * tiles, team_threads}, ReduceRows<TO, T>{out, x, rows, cols, scale, false, 1, tiles});
+      Runtime<D>::launch(Grid{outer * tiles, team_threads}, ReduceRows<TO, T>{out, x, rows, cols, scale, 1, tiles});
     }
   } else {
-    Runtime<D>::launch(Grid{outer}, ReduceRows<TO, T>{out, x, rows, cols, scale, false});
+    Runtime<D>::launch(Grid{outer}, ReduceRows<TO, T>{out, x, rows, cols, scale});
   }
 }
 

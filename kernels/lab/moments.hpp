@@ -3,7 +3,7 @@
 // All should read x once, sizeof(T) bytes an element, and write 8 bytes a chunk and column. README.md says how to read them.
 #pragma once
 
-#include <mindgap/kernels/norm_group_divided.hpp>
+#include <mindgap/kernels/norm_batch.hpp>
 
 namespace mindgap::lab {
 
@@ -72,69 +72,54 @@ struct MomentsCoalesced : Moments<T> {
 // meet in shared memory, once a pass.
 template <class T>
 struct MomentsPackets : Moments<T> {
-  static constexpr int threads = GroupTiles::threads;
+  static constexpr int packet = packet_elements<T>;
 
-  Grid grid() const { return {this->chunks(), threads}; }
-  MG_HD i64 slots() const {
-    const i64 packets = threads * packet_elements<T>;
-    return packets < this->cols ? this->cols : packets;
-  }
-  MG_HD i64 shared_bytes() const {
-    return shared_size(slots() * i64(sizeof(float))) + shared_size(this->cols * i64(sizeof(float)));
-  }
+  Grid grid() const { return {this->chunks(), team_threads}; }
+  MG_HD i64 shared_bytes() const { return team_bytes<packet>(1, this->cols) + shared_size(this->cols * i64(sizeof(float))); }
 
   template <Block B>
   MG_HD void operator()(B& block) const {
-    detail::with_width<T>(block, this->cols % packet_elements<T> == 0 && is_packet_aligned(this->x),
-                          [&](auto width) { run<width>(block); });
+    with_width<packet>(this->cols % packet == 0 && is_packet_aligned(this->x), [&](auto width) { run<width>(block); });
   }
 
  private:
   template <int V, class B>
   MG_HD void run(B& block) const {
-    const i64 n = this->chunk_rows(block.id()), cols = this->cols;
+    const int n = int(this->chunk_rows(block.id())), cols = int(this->cols);
     const T* in = this->x + block.id() * this->rows_per_chunk * cols;
-    const detail::TileSums<1> sums(block, slots(), cols);
-    float* center = block.template shared<float>(cols);
+    const ColumnTeam<V> team(block, cols);
+    float *sums = team.sums(block, cols), *center = block.template shared<float>(cols);
     // The sum of term(value, column) over the rows of each column.
     const auto add_rows = [&](auto term) {
-      detail::for_tile_columns<V>(block, cols, [&](int c, int lane, int lanes) {
+      for (int c = team.first; c < cols; c += team.step) {
         float sum[V] = {};
-        for (i64 r = lane; r < n; r += lanes) {
+        for (int r = team.slice; r < n; r += team.slices) {
           float v[V];
           load<V>(v, in + r * cols + c);
           for (int j = 0; j < V; ++j) sum[j] += term(v[j], c + j);
         }
-        sums.template set<V>(0, lane, c, sum);
-      });
+        team.put(sums, cols, c, sum);
+      }
       block.sync();
     };
     add_rows([](float v, int) { return v; });
-    for (i64 c = block.rank(); c < cols; c += block.size()) center[c] = sums.template fold<V>(block, 0, c) / float(n);
+    for (int c = block.rank(); c < cols; c += block.size()) center[c] = fold_wide(sums, c, cols, team.slices) / float(n);
     block.sync();
     add_rows([=](float v, int c) { return (v - center[c]) * (v - center[c]); });
-    for (i64 c = block.rank(); c < cols; c += block.size()) {
+    for (int c = block.rank(); c < cols; c += block.size()) {
       this->mean[block.id() * cols + c] = center[c];
-      this->square[block.id() * cols + c] = sums.template fold<V>(block, 0, c);
+      this->square[block.id() * cols + c] = fold_wide(sums, c, cols, team.slices);
     }
   }
 };
 
 // v4, one pass: x is read once, four rows ahead, and both sums are kept in registers, of x - p with p a value of the column, so
-// that nothing cancels. That is a kernel of the library, GroupMoments in kernels/norm_group_divided.hpp, with each chunk as a
-// sample.
+// that nothing cancels. That is team_moments() of kernels/columns.hpp, as the library's kernel calls it.
 template <class T>
-struct MomentsOnePass : GroupMoments<T> {
-  MomentsOnePass(const Moments<T>& m) : GroupMoments<T>{m.mean, m.square, {m.x, nullptr}, tiles_of(m)} {}
-  Grid grid() const { return {this->tiles.blocks(), GroupTiles::threads}; }
-
- private:
-  static GroupTiles tiles_of(const Moments<T>& m) {
-    GroupTiles tiles = group_tiles(group_grid(1, m.rows, m.cols, 0, 1));
-    tiles.rows_per_chunk = m.rows_per_chunk;
-    tiles.chunks = m.chunks();
-    return tiles;
-  }
+struct MomentsOnePass : BatchMoments<T> {
+  MomentsOnePass(const Moments<T>& m)
+      : BatchMoments<T>{m.mean, m.square, m.x, {m.rows, m.cols, 1, m.cols, 1, m.rows_per_chunk, m.chunks()}} {}
+  Grid grid() const { return {BatchMoments<T>::grid.blocks(), team_threads}; }
 };
 
 }  // namespace mindgap::lab

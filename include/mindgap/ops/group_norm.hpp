@@ -4,14 +4,14 @@
 //   group_norm(tails::silu, {x, skip}, ...)         x and skip side by side along the channels, never concatenated
 //   group_norm(tails::silu, {x, {}, row}, ...)      row [N, C] is added to each row of its sample before the norm
 //
-// Formulas and bytes moved: kernels/norm_group.hpp; kernels/norm_group_divided.hpp for a GPU, whose blocks share a sample.
-// Semantics as torch.nn.functional.group_norm.
+// Formulas and bytes moved: kernels/norm_group.hpp; kernels/norm_group_divided.hpp and _backward.hpp for a GPU, whose blocks
+// share a sample. Semantics as torch.nn.functional.group_norm.
 #pragma once
 
 #include <mindgap/core/profile.hpp>
 #include <mindgap/core/tensor.hpp>
 #include <mindgap/cpu/runtime.hpp>
-#include <mindgap/kernels/norm_group_divided.hpp>
+#include <mindgap/kernels/norm_group_divided_backward.hpp>
 #include <mindgap/kernels/reduce.hpp>
 
 namespace mindgap {
@@ -81,7 +81,7 @@ GroupNormResult<T, N, D> group_norm(F, const GroupNormInput<T, N, D>& in, i64 gr
             out.y.data(), out.mean.data(), out.rstd.data(), {x[0], x[1]}, in.row.data(), gamma.data(), beta.data(), eps, grid});
   } else {
     const GroupTiles tiles = group_tiles(grid);
-    const Grid blocks{tiles.blocks(), GroupTiles::threads};
+    const Grid blocks{tiles.blocks(), team_threads};
     const Tensor<float, 2, D> mean({grid.samples * tiles.chunks, grid.channels}), square(mean.shape());
     Runtime<D>::launch(blocks, GroupMoments<T>{mean.data(), square.data(), {x[0], x[1]}, tiles});
     const RowTeams teams = row_teams<float>(grid.samples * groups, tiles.chunks * grid.group_channels());
@@ -137,7 +137,7 @@ void group_norm_backward(F, const Tensor<T, N, D>& grad_y, const GroupNormInput<
     else launch.template operator()<false>();
   } else {
     const GroupTiles tiles = group_tiles(grid);
-    const Grid blocks{tiles.blocks(), GroupTiles::threads};
+    const Grid blocks{tiles.blocks(), team_threads};
     const GroupParameters<T> parameters{in.row.data(), mean.data(), rstd.data(), gamma.data(), beta.data()};
     const Tensor<float, 2, D> sum({grid.samples * tiles.chunks, grid.channels}), product(sum.shape()), deviation(sum.shape());
     const Tensor<float, 2, D> level(mean.shape()), slope(mean.shape());
@@ -154,10 +154,7 @@ void group_norm_backward(F, const Tensor<T, N, D>& grad_y, const GroupNormInput<
               {grads.x.data(), grads.skip.data()}, level.data(), slope.data(), grad_y.data(), {x[0], x[1]}, parameters, tiles});
   }
   const auto sum_samples = [&](const Tensor<float, 1, D>& to, const Tensor<float, 2, D>& from) {
-    if (!to.defined()) return;
-    if constexpr (std::same_as<D, Cpu>)
-      Runtime<D>::launch(Grid{1}, ReduceRows<float, float>{to.data(), from.data(), grid.samples, grid.channels, 1.f, false});
-    else sum_rows<D>(to.data(), from.data(), grid.samples, grid.channels);
+    if (to.defined()) reduce_rows<D>(to.data(), static_cast<const float*>(from.data()), 1, grid.samples, grid.channels, 1.f);
   };
   sum_samples(grads.gamma, grad_gamma);
   sum_samples(grads.beta, grad_beta);

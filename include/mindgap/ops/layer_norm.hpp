@@ -56,10 +56,7 @@ void layer_norm_backward(const Tensor<T, N, D>& grad_y, const Tensor<T, N, D>& x
   Runtime<D>::launch(teams.grid(), LayerNormBackward<T>{grads.x.data(), sum_gamma.data(), sum_beta.data(), grad_y.data(),
                                                         x.data(), mean.data(), rstd.data(), gamma.data(), teams});
   const auto add_blocks = [&](const Tensor<float, 1, D>& to, const Tensor<float, 2, D>& from) {
-    if (!to.defined()) return;
-    if constexpr (cpu)
-      Runtime<D>::launch(Grid{1}, ReduceRows<float, float>{to.data(), from.data(), blocks, x.cols(), 1.f, false});
-    else sum_rows<D>(to.data(), from.data(), blocks, x.cols());
+    if (to.defined()) reduce_rows<D>(to.data(), static_cast<const float*>(from.data()), 1, blocks, x.cols(), 1.f);
   };
   add_blocks(grads.gamma, sum_gamma);
   add_blocks(grads.beta, sum_beta);
