@@ -9,6 +9,7 @@ The passes are those that the headers in kernels/ describe. Nothing here was mea
 COPY = 2.90e12  # bytes/s, read plus written, of a device copy
 PEAK = 787e12  # FLOP/s of a bf16 product of 8192 cubed
 LAUNCH = 2e-6  # s between two kernels of a graph
+CACHE = 32e6  # bytes of what one pass read last that the next finds in the second-level cache, of 50 MB
 
 
 def efficiency(c_in, c_out, kernel):
@@ -82,9 +83,12 @@ def bytes_of_passes(norms, inputs, batch, classifier, large_stem):
     every, residual = elements({"relu", "relu_add", "none"}), elements({"relu_add"})
     passes = {
         "norms: statistics (read x)": 2 * every,
-        "norms: apply (read x and the shortcut, write y)": 4 * every + 2 * residual,
-        "norms: backward reduce (read grad y and x; at a shortcut also y, write its gradient)": 4 * every + 4 * residual,
+        "norms: apply (read x and the shortcut, write y; at a shortcut also its sign, a bit)": 4 * every + 2.125 * residual,
+        "norms: backward reduce (read grad y and x; at a shortcut also the sign of y, write its gradient)":
+            4 * every + 2.125 * residual,
         "norms: backward apply (read dz and x, write grad x)": 6 * every,
+        "norms: what the second passes find in the cache": -sum(
+            min(CACHE, 2 * batch * n * n * c) + min(CACHE, 4 * batch * n * n * c) for n, c, _ in norms),
         "gradients of blocks' inputs added by the convolution that writes the second (read one)":
             sum(2 * batch * n * n * c for n, c in inputs),
     }
@@ -127,8 +131,7 @@ def report(title, model, batch, large_stem, bars):
     if three(1):
         print(f"| the same for 1x1 layers alone, as products of ours with an epilogue | 2 | {ms(2 * three(1))} |")
         print(f"| the same for the others, if cuDNN has it in f16 | 2 | {ms(2 * (every - three(1)))} |")
-    print(f"| a bit mask of ReLU at shortcuts: y is not read again, 1/8 byte written and read | 2 - 1/4 | {ms(1.75 * residual)} |")
-    print(f"| with the mask, the shortcut's gradient is grad y under the mask: not written, 1/8 byte read twice | 2 - 1/4 | "
+    print(f"| the gradient of a shortcut is grad y under its signs: not written, 1/8 byte read twice | 2 - 1/4 | "
           f"{ms(1.75 * residual)} |")
     print(f"| the reduction of a norm in the kernel that writes its grad y, where the next layer alone makes it | 2 | {ms(2 * relu)} |")
     narrow = sum(2 * batch * (size // stride) ** 2 * 9 * c_in * c_out for _, size, c_in, c_out, k, stride in convs

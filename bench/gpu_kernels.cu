@@ -116,13 +116,13 @@ void batch_norms(Bench& bench, Shape<4> shape) {
   const i64 n = x.size();
   bench("batch norm statistics" + at, 2 * n, [&] { batch_statistics(x, 1e-5f); });
   const auto s = batch_statistics(x, 1e-5f);
-  bench("batch norm apply, residual and relu" + at, 6 * n,
-        [&] { batch_norm(relu_add, x, s.mean, s.rstd, gamma, beta, residual); });
-  const auto y = batch_norm(relu_add, x, s.mean, s.rstd, gamma, beta, residual);
-  const BatchNormInputs<bf16, 4, Cuda, 1> in{x, y, {}, s.mean, s.rstd, gamma, beta, true};
+  const auto apply = [&] { return batch_norm_with_signs(relu_add, x, s.mean, s.rstd, gamma, beta, residual); };
+  bench("batch norm apply, residual and relu" + at, 6 * n + n / 8, apply);
+  const auto [y, signs] = apply();
+  const BatchNormInputs<bf16, 4, Cuda, 1> in{x, y, {}, s.mean, s.rstd, gamma, beta, true, signs};
   const BatchNormGradients<bf16, 4, Cuda, 1> grads{
       Tensor<bf16, 4, Cuda>(shape), gamma.clone(), beta.clone(), {Tensor<bf16, 4, Cuda>(shape)}};
-  bench("batch norm backward, both passes" + at, 14 * n, [&] { batch_norm_backward(relu_add, grad_y, in, grads); });
+  bench("batch norm backward, both passes" + at, 12 * n + n / 8, [&] { batch_norm_backward(relu_add, grad_y, in, grads); });
 }
 
 void group_norms(Bench& bench, Shape<4> shape, i64 groups) {

@@ -4,7 +4,8 @@
 //   BatchMoments      sizeof(T): reads x once. Mean and sum of squared deviations of each chunk of rows, on the CPU in two
 //                     passes over the chunk, which stays in the cache; a team (team_moments) in one
 //   BatchStatistics   combines the chunks (Chan, Golub and LeVeque, 1979) in a fixed order, in f64; moves the running averages
-//   BatchNormApply    (2 + E) sizeof(T): reads x and the extras, writes y
+//   BatchNormApply    (2 + E) sizeof(T): reads x and the extras, writes y; where the backward reads but the sign of y, a bit of
+//                     each as well
 //
 // A kernel that passes over the data has two bodies with the same scalar expressions: rows(), the CPU's, whose loops over wide
 // rows become vectors, and team(), a GPU's, whose threads own columns (columns.hpp). Where channels are no multiple of a packet,
@@ -166,20 +167,24 @@ struct BatchNormApply {
   detail::Pointers<const T, K> extras;
   BatchNormParameters parameters;
   ColumnGrid grid;
+  u8* signs = nullptr;  // [rows * cols / packet] or null: bit j of each: y > 0 in element j of a packet. Only where in_packets()
 
   static constexpr int packet = packet_elements<T>;
+  static_assert(packet <= 8);
+
+  // Whether a team moves all of it in packets.
+  MG_HD bool in_packets() const {
+    bool fits = grid.in_packets<packet>() && parameters.aligned() && is_packet_aligned(x) && is_packet_aligned(y);
+    for (int k = 0; k < K; ++k) fits &= is_packet_aligned(extras.at[k]);
+    return fits;
+  }
 
   MG_HD i64 shared_bytes() const { return 3 * shared_size(grid.width() * i64(sizeof(float))); }
 
   template <Block B>
   MG_HD void operator()(B& block) const {
-    if constexpr (B::packets) {
-      bool fits = grid.in_packets<packet>() && parameters.aligned() && is_packet_aligned(x) && is_packet_aligned(y);
-      for (int k = 0; k < K; ++k) fits &= is_packet_aligned(extras.at[k]);
-      with_width<packet>(fits, [&](auto width) { team<width>(block); });
-    } else {
-      rows(block);
-    }
+    if constexpr (B::packets) with_width<packet>(in_packets(), [&](auto width) { team<width>(block); });
+    else rows(block);
   }
 
  private:
@@ -230,7 +235,11 @@ struct BatchNormApply {
               for (int k = 1; k <= K; ++k) in[k] = values[k][j];
               out[j] = Tail<F, K>::value(in);
             }
-            store<V>(y + offset + (r * stride + c), out);
+            const i64 at = offset + (r * stride + c);
+            const Packet<T, V> rounded = round_packet<V, T>(out);
+            store_packet(y + at, rounded);
+            if constexpr (V == packet && Tail<F, K>::reads_y)
+              if (signs) signs[at / V] = u8(positive_bits(rounded));
           });
     }
   }

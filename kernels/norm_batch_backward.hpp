@@ -4,16 +4,15 @@
 //   grad_x = s (dz - sum dz / n - (x - mean) rstd^2 sum dz (x - mean) / n)        batch statistics
 //   grad_x = s dz                                                                 running statistics
 //
-// Bytes an element of T; R is what the tail's gradient reads besides x (y, or some of the extras), E the extras with a wanted
-// gradient:
+// Bytes an element of T; R is what the tail's gradient reads besides x (y, or one bit of it, or some of the extras), E the extras
+// with a wanted gradient:
 //
 //   BatchNormReduce     (2 + R + E) sizeof(T): reads grad_y, x and R; leaves sums of dz and dz * (x - mean) of each chunk;
 //                       writes the extras' gradients, and grad_x at once where the statistics are constants
 //   BatchNormSums       combines the chunks: grad_gamma, grad_beta, and the means that the last pass subtracts
 //   BatchNormBackward   (3 + R) sizeof(T): reads the same again, writes grad_x
 //
-// Two bodies a kernel, as in norm_batch.hpp. What it leaves out: for relu(z + residual) a mask of one bit an element, written by
-// the forward, could stand for y, of which only the sign is read: 2 bytes an element less to read in bf16, of 14 in both passes.
+// Two bodies a kernel, as in norm_batch.hpp.
 #pragma once
 
 #include <mindgap/kernels/norm_batch.hpp>
@@ -25,11 +24,14 @@ template <class F, class T, int K>
 struct BatchNormSaved {
   const T* grad_y;                      // [rows, cols]
   const T* x;                           // [rows, cols]; null where neither z nor a sum is wanted
-  const T* y;                           // where Tail::reads_y
+  const T* y;                           // where Tail::reads_y: only whether it is positive
   detail::Pointers<const T, K> extras;  // where Tail::reads_extra
+  const u8* signs = nullptr;            // a bit for each y, as BatchNormApply leaves them, or null; for teams
+
+  static constexpr int packet = packet_elements<T>;
 
   MG_HD BatchNormSaved at(i64 offset) const {
-    BatchNormSaved row{grad_y + offset, x ? x + offset : nullptr, y, extras};
+    BatchNormSaved row{grad_y + offset, x ? x + offset : nullptr, y, extras, nullptr};
     if constexpr (Tail<F, K>::reads_y) row.y += offset;
     for (int k = 0; k < K; ++k)
       if (Tail<F, K>::reads_extra(k)) row.extras.at[k] += offset;
@@ -48,14 +50,16 @@ struct BatchNormSaved {
   // A team's: V neighbours, loaded before they are used.
   template <int V>
   struct Loaded {
-    Packet<T, V> grad_y, x, y, extras[K ? K : 1];
+    Packet<T, V> grad_y, x, extras[K ? K : 1];
+    u32 signs;  // bit j: y > 0
   };
-  template <int V, bool NeedX>
+  template <int V, bool NeedX, bool Signs>
   MG_HD Loaded<V> load(i64 at) const {
     Loaded<V> loaded{};
     loaded.grad_y = load_packet<V>(grad_y + at);
     if constexpr (NeedX) loaded.x = load_packet<V>(x + at);
-    if constexpr (Tail<F, K>::reads_y) loaded.y = load_packet<V>(y + at);
+    if constexpr (Signs) loaded.signs = signs[at / packet] >> (at % packet);  // V is a packet, or 1
+    else if constexpr (Tail<F, K>::reads_y) loaded.signs = positive_bits(load_packet<V>(y + at));
     for (int k = 0; k < K; ++k)
       if (Tail<F, K>::reads_extra(k)) loaded.extras[k] = load_packet<V>(extras.at[k] + at);
     return loaded;
@@ -63,16 +67,15 @@ struct BatchNormSaved {
   // d[k][j] of the V neighbours, z[j] where Tail::reads_z.
   template <int V>
   MG_HD static void pull(const Loaded<V>& loaded, const float* z, float (&d)[1 + K][V]) {
-    float grads[V], outs[V] = {}, ins[K ? K : 1][V] = {};
+    float grads[V], ins[K ? K : 1][V] = {};
     widen<V>(grads, loaded.grad_y);
-    if constexpr (Tail<F, K>::reads_y) widen<V>(outs, loaded.y);
     for (int k = 0; k < K; ++k)
       if (Tail<F, K>::reads_extra(k)) widen<V>(ins[k], loaded.extras[k]);
     for (int j = 0; j < V; ++j) {
       float in[1 + K] = {z[j]}, each[1 + K];
       for (int k = 0; k < K; ++k)
         if (Tail<F, K>::reads_extra(k)) in[1 + k] = ins[k][j];
-      pull(in, outs[j], grads[j], each);
+      pull(in, float(loaded.signs >> j & 1), grads[j], each);
       for (int k = 0; k <= K; ++k) d[k][j] = each[k];
     }
   }
@@ -117,7 +120,11 @@ struct BatchNormReduce {
     if constexpr (B::packets) {
       bool fits = grid.in_packets<packet>() && parameters.aligned() && saved.aligned() && is_packet_aligned(grad_x);
       for (int k = 0; k < K; ++k) fits &= is_packet_aligned(grad_extras.at[k]);
-      with_width<packet>(fits, [&](auto width) { team<width>(block); });
+      with_width<packet>(fits, [&](auto width) {
+        if constexpr (Rule::reads_y)
+          if (saved.signs) return team<width, true>(block);
+        team<width, false>(block);
+      });
     } else {
       rows(block);
     }
@@ -163,7 +170,7 @@ struct BatchNormReduce {
     }
   }
 
-  template <int V, class B>
+  template <int V, bool Signs, class B>
   MG_HD void team(B& block) const {
     using Loaded = typename BatchNormSaved<F, T, K>::template Loaded<V>;
     const i64 id = grid.blocks() - 1 - block.id(), offset = grid.offset(id, 0);
@@ -176,7 +183,7 @@ struct BatchNormReduce {
       float own_sum[V] = {}, own_product[V] = {};
       for_loads<2>(
           team.slice, last + 1, team.slices,
-          [&](int r) { return saved.template load < V, Sums || Rule::reads_z > (offset + ((last - r) * stride + c)); },
+          [&](int r) { return saved.template load<V, (Sums || Rule::reads_z), Signs>(offset + ((last - r) * stride + c)); },
           [&](int r, const Loaded& row) {
             const i64 at = offset + ((last - r) * stride + c);
             float deviation[V] = {}, z[V] = {}, d[1 + K][V];
@@ -301,7 +308,7 @@ struct BatchNormBackward {
       load<V>(slopes, slope + column);
       for_loads<2>(
           team.slice, int(grid.chunk_rows(id)), team.slices,
-          [&](int r) { return saved.template load<V, true>(offset + (r * stride + c)); },
+          [&](int r) { return saved.template load<V, true, false>(offset + (r * stride + c)); },
           [&](int r, const Loaded& row) {
             float deviation[V], z[V] = {}, d[1 + K][V], out[V];
             widen<V>(deviation, row.x);

@@ -123,9 +123,9 @@ MG_HD void load(float* to, const T* from) {
   widen<V>(to, load_packet<V>(from));
 }
 
-// to[j] = from[j], rounded to nearest even.
+// Element j is from[j], rounded to nearest even.
 template <int V, class T>
-MG_HD void store(T* to, const float* from) {
+MG_HD Packet<T, V> round_packet(const float* from) {
   Packet<T, V> packet;
   if constexpr (detail::in_pairs<T, V>) {
     detail::Pairs<V> words;
@@ -134,7 +134,21 @@ MG_HD void store(T* to, const float* from) {
   } else {
     for (int j = 0; j < V; ++j) packet.element[j] = T(from[j]);
   }
-  store_packet(to, packet);
+  return packet;
+}
+template <int V, class T>
+MG_HD void store(T* to, const float* from) {
+  store_packet(to, round_packet<V, T>(from));
+}
+
+// Bit j says whether element j is positive.
+template <int V, class T>
+MG_HD u32 positive_bits(const Packet<T, V>& packet) {
+  float value[V];
+  widen<V>(value, packet);
+  u32 bits = 0;
+  for (int j = 0; j < V; ++j) bits |= u32(value[j] > 0.f) << j;
+  return bits;
 }
 
 // Rounds of a loop that loads `streams` packets a round: four packets a thread are under way.

@@ -17,7 +17,7 @@ Outputs batch_norm_statistics(Shape<4> shape) {
 }
 
 template <Device D, class T, class F, int K>
-Outputs batch_norm_both_ways(F tail, Shape<4> shape, bool from_batch, std::integral_constant<int, K>) {
+Outputs batch_norm_both_ways(F tail, Shape<4> shape, bool from_batch, std::integral_constant<int, K>, bool with_signs = true) {
   const Shape<1> channels{shape[3]};
   const auto x = random_on<D, T>(shape, 1), grad_y = random_on<D, T>(shape, 2);
   const auto gamma = random_on<D>(channels, 3, 1.f, 0.2f), beta = random_on<D>(channels, 4, 0.f, 0.2f);
@@ -27,9 +27,11 @@ Outputs batch_norm_both_ways(F tail, Shape<4> shape, bool from_batch, std::integ
   BatchNormGradients<T, 4, D, K> grads{Tensor<T, 4, D>(shape), Tensor<float, 1, D>(channels), Tensor<float, 1, D>(channels), {}};
   for (int k = 0; k < K; ++k)
     extras[size_t(k)] = random_on<D, T>(shape, u64(7 + k)), grads.extras[size_t(k)] = Tensor<T, 4, D>(shape);
-  const auto y =
-      std::apply([&](const auto&... extra) { return batch_norm(tail, x, s.mean, s.rstd, gamma, beta, extra...); }, extras);
-  batch_norm_backward(tail, grad_y, BatchNormInputs<T, 4, D, K>{x, y, extras, s.mean, s.rstd, gamma, beta, from_batch}, grads);
+  auto [y, signs] = std::apply(
+      [&](const auto&... extra) { return batch_norm_with_signs(tail, x, s.mean, s.rstd, gamma, beta, extra...); }, extras);
+  if (!with_signs) signs = {};
+  batch_norm_backward(tail, grad_y, BatchNormInputs<T, 4, D, K>{x, y, extras, s.mean, s.rstd, gamma, beta, from_batch, signs},
+                      grads);
   Outputs out = outputs(y, grads.x, grads.gamma, grads.beta);
   for (const auto& grad : grads.extras) out.push_back(doubles(grad.template to<Cpu>()));
   return out;
@@ -76,6 +78,18 @@ std::vector<DeviceCase> batch_norm_cases() {
       {"relu of a sum, bf16", 0.02,
        [=] {
          return batch_norm_both_ways<D, bf16>(relu_add, {3, 7, 5, 24}, true, one);
+       }},
+      {"relu of a sum, running, without signs", 2e-5,
+       [=] {
+         return batch_norm_both_ways<D, float>(relu_add, {3, 7, 5, 24}, false, one, false);
+       }},
+      {"relu of a sum, bf16, without signs", 0.02,
+       [=] {
+         return batch_norm_both_ways<D, bf16>(relu_add, {3, 7, 5, 24}, true, one, false);
+       }},
+      {"relu of a sum, 21 channels", 2e-5,
+       [=] {
+         return batch_norm_both_ways<D, float>(relu_add, {3, 7, 5, 21}, true, one);
        }},
       {"relu of a sum, bf16, 264 channels", 0.02,
        [=] {

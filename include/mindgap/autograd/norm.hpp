@@ -16,10 +16,11 @@ Var<T, N, D> batch_norm(F tail, const Var<T, N, D>& x, const Tensor<float, 1, D>
   using Rule = Tail<F, K>;
   const bool needed =
       x.needs_gradient() || gamma.needs_gradient() || beta.needs_gradient() || (extras.needs_gradient() || ... || false);
-  Var<T, N, D> y(batch_norm(tail, x.value(), mean, rstd, gamma.value(), beta.value(), extras.value()...), x.tape(), needed);
-  if (!needed) return y;
+  if (!needed) return {batch_norm(tail, x.value(), mean, rstd, gamma.value(), beta.value(), extras.value()...), x.tape(), false};
+  const auto out = batch_norm_with_signs(tail, x.value(), mean, rstd, gamma.value(), beta.value(), extras.value()...);
+  const Var<T, N, D> y(out.y, x.tape(), true);
 
-  BatchNormInputs<T, N, D, K> in{x.value(), {}, {}, mean, rstd, gamma.value(), beta.value(), from_batch};
+  BatchNormInputs<T, N, D, K> in{x.value(), {}, {}, mean, rstd, gamma.value(), beta.value(), from_batch, out.signs};
   if constexpr (Rule::reads_y) in.y = y.value();
   [&]<size_t... I>(std::index_sequence<I...>) {
     ((Rule::reads_extra(int(I)) ? void(in.extras[I] = extras.value()) : void()), ...);

@@ -86,23 +86,55 @@ Tensor<float, 1, D> running_rstd(const Tensor<float, 1, D>& variance, float eps)
   return pointwise(reciprocal_root, variance, value(eps));
 }
 
+template <class T, int N, Device D>
+struct BatchNormResult {
+  Tensor<T, N, D> y;
+  // Which elements of y are positive, a bit each (kernels/norm_batch.hpp), where the backward reads no more of it and a device
+  // gains by it; else undefined.
+  Tensor<u8, 1, D> signs;
+};
+
+namespace detail {
+
+template <class F, class T, int N, Device D, std::same_as<Tensor<T, N, D>>... Extras>
+BatchNormResult<T, N, D> batch_norm(F, bool with_signs, const Tensor<T, N, D>& x, const Tensor<float, 1, D>& mean,
+                                    const Tensor<float, 1, D>& rstd, const Tensor<float, 1, D>& gamma,
+                                    const Tensor<float, 1, D>& beta, const Extras&... extras) {
+  using Kernel = BatchNormApply<Traced<F, 1 + sizeof...(Extras)>, T, int(sizeof...(Extras))>;
+  const Op<D> op("batch norm");
+  check_channels("batch norm", x, "mean", mean);
+  check_channels("batch norm", x, "rstd", rstd);
+  check_channels("batch norm", x, "gamma", gamma);
+  check_channels("batch norm", x, "beta", beta);
+  (check_same_shape("batch norm", x, "extra", extras), ...);
+  BatchNormResult<T, N, D> out{Tensor<T, N, D>(x.shape()), {}};
+  const ColumnGrid grid = column_grid<D>(x.rows(), x.cols());
+  Kernel kernel{out.y.data(), x.data(), {{extras.data()...}}, {mean.data(), rstd.data(), gamma.data(), beta.data()}, grid};
+  if constexpr (has_teams<D> && Tail<F, int(sizeof...(Extras))>::reads_y)
+    if (with_signs && kernel.in_packets()) {
+      out.signs = Tensor<u8, 1, D>(Shape(x.size() / Kernel::packet));
+      kernel.signs = out.signs.data();
+    }
+  op.moves(x, extras..., out.y, out.signs);
+  Runtime<D>::launch(Grid{grid.blocks(), team_threads}, kernel);
+  return out;
+}
+
+}  // namespace detail
+
 // y = tail((x - mean) * rstd * gamma + beta, extras...)
 template <class F, class T, int N, Device D, std::same_as<Tensor<T, N, D>>... Extras>
-Tensor<T, N, D> batch_norm(F, const Tensor<T, N, D>& x, const Tensor<float, 1, D>& mean, const Tensor<float, 1, D>& rstd,
+Tensor<T, N, D> batch_norm(F tail, const Tensor<T, N, D>& x, const Tensor<float, 1, D>& mean, const Tensor<float, 1, D>& rstd,
                            const Tensor<float, 1, D>& gamma, const Tensor<float, 1, D>& beta, const Extras&... extras) {
-  const Op<D> op("batch norm");
-  detail::check_channels("batch norm", x, "mean", mean);
-  detail::check_channels("batch norm", x, "rstd", rstd);
-  detail::check_channels("batch norm", x, "gamma", gamma);
-  detail::check_channels("batch norm", x, "beta", beta);
-  (detail::check_same_shape("batch norm", x, "extra", extras), ...);
-  Tensor<T, N, D> y(x.shape());
-  op.moves(x, extras..., y);
-  const ColumnGrid grid = column_grid<D>(x.rows(), x.cols());
-  Runtime<D>::launch(Grid{grid.blocks(), team_threads},
-                     BatchNormApply<Traced<F, 1 + sizeof...(Extras)>, T, int(sizeof...(Extras))>{
-                         y.data(), x.data(), {{extras.data()...}}, {mean.data(), rstd.data(), gamma.data(), beta.data()}, grid});
-  return y;
+  return detail::batch_norm(tail, false, x, mean, rstd, gamma, beta, extras...).y;
+}
+
+// The same, and the signs of y for batch_norm_backward.
+template <class F, class T, int N, Device D, std::same_as<Tensor<T, N, D>>... Extras>
+BatchNormResult<T, N, D> batch_norm_with_signs(F tail, const Tensor<T, N, D>& x, const Tensor<float, 1, D>& mean,
+                                               const Tensor<float, 1, D>& rstd, const Tensor<float, 1, D>& gamma,
+                                               const Tensor<float, 1, D>& beta, const Extras&... extras) {
+  return detail::batch_norm(tail, true, x, mean, rstd, gamma, beta, extras...);
 }
 
 // What the backward of batch_norm reads. Tensors that nothing reads may stay undefined:
@@ -112,7 +144,8 @@ struct BatchNormInputs {
   Tensor<T, N, D> x, y;
   std::array<Tensor<T, N, D>, K> extras;
   Tensor<float, 1, D> mean, rstd, gamma, beta;
-  bool batch_statistics;  // mean and rstd come from x (batch_statistics), else they are constants
+  bool batch_statistics;     // mean and rstd come from x (batch_statistics), else they are constants
+  Tensor<u8, 1, D> signs{};  // of y, as batch_norm_with_signs left them, or undefined: y does as well
 };
 
 // Where the gradients go; an undefined tensor is not wanted.
@@ -130,11 +163,13 @@ void batch_norm_backward(F, const Tensor<T, N, D>& grad_y, const BatchNormInputs
   using Function = Traced<F, 1 + K>;
   using Rule = Tail<F, K>;
   const Op<D> op("batch norm backward");
-  op.moves(grad_y, in.x, in.y, grads.x);
+  op.moves(grad_y, in.x, grads.x);
+  if (in.signs.defined()) op.moves(in.signs);
+  else op.moves(in.y);
   for (int k = 0; k < K; ++k) op.moves(in.extras[size_t(k)], grads.extras[size_t(k)]);
   const ColumnGrid grid = column_grid<D>(grad_y.rows(), grad_y.cols());
   const BatchNormParameters parameters{in.mean.data(), in.rstd.data(), in.gamma.data(), in.beta.data()};
-  BatchNormSaved<Function, T, K> saved{grad_y.data(), in.x.data(), in.y.data(), {}};
+  BatchNormSaved<Function, T, K> saved{grad_y.data(), in.x.data(), in.y.data(), {}, in.signs.data()};
   detail::Pointers<T, K> grad_extras{};
   bool any_extra = false;
   for (int k = 0; k < K; ++k) {
@@ -170,7 +205,7 @@ void batch_norm_backward(F, const Tensor<T, N, D>& grad_y, const BatchNormInputs
     if (const auto& dz = grads.extras[size_t(Rule::twin())]; dz.defined()) {
       Runtime<D>::launch(Grid{grid.blocks(), team_threads},
                          BatchNormBackward<Traced<decltype(tails::identity), 1>, T, 0>{
-                             grads.x.data(), mean_grad, slope, {dz.data(), in.x.data(), nullptr, {}}, parameters, grid});
+                             grads.x.data(), mean_grad, slope, {dz.data(), in.x.data(), nullptr, {}, nullptr}, parameters, grid});
       return;
     }
   }
