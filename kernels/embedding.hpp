@@ -90,7 +90,7 @@ struct TimestepEmbedding {
     const i64 half = cols / 2;
     for (i64 j = block.rank(); j < half; j += block.size()) {
       const float exponent = -9.210340371976184f * float(j) / (float(half) - shift);  // ln 10000
-      const float angle = timesteps[block.id()] * expf(exponent);
+      const float angle = timesteps[block.id()] * float(exp(double(exponent)));       // a GPU's expf is off by an ulp, times t
       const float s = float(sin(double(angle))), c = float(cos(double(angle)));
       T* out = y + block.id() * cols + j;
       out[0] = T(cosine_first ? c : s);

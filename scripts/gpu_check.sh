@@ -122,9 +122,9 @@ compgen -G "$bin/cuda_*_test" >/dev/null || fail "no cuda_*_test in $bin: give -
 [[ -d $pack/datasets ]] && export MINDGAP_DATASETS=$PWD/$pack/datasets
 mkdir -p "$out"
 rm -f "$out"/*.log "$out"/results.jsonl
-# A program finds the plans that an earlier one has timed; a copy of this file in build/gpu spares the next run the same.
-export MINDGAP_PLANS=$out/plans
-[[ ! -e $pack/plans ]] || cp "$pack/plans" "$MINDGAP_PLANS"
+# A program finds the plans that an earlier one timed on this card; a copy of this folder in build/gpu spares the next run that.
+mkdir -p "$out/plans"
+[[ ! -d $pack/plans ]] || cp -r "$pack/plans/." "$out/plans"
 work=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT
 
@@ -149,7 +149,7 @@ record_lines() {
 }
 
 # limited SECONDS COMMAND...: with CUDA's libraries; 124 or 137 where it had to be stopped.
-limited() { timeout -k 5 "$1" env LD_LIBRARY_PATH="$cuda_libraries" "${@:2}"; }
+limited() { timeout -k 5 "$1" env LD_LIBRARY_PATH="$cuda_libraries" MINDGAP_PLANS="$out/plans" "${@:2}"; }
 outcome() {
   case $1 in
     0) echo passed ;;

@@ -1,12 +1,19 @@
 // Parity: the device cases on the GPU against the CPU.
 #pragma once
 
+#include <mindgap/cuda/plan_table.hpp>
 #include <mindgap/cuda/runtime.hpp>
 
 #include "tests/device_cases/case.hpp"
 #include <boost/test/unit_test.hpp>
 
 namespace mindgap {
+
+// What one program has timed the next need not.
+struct KeepPlans {
+  ~KeepPlans() { cuda::save_plans(); }
+};
+BOOST_GLOBAL_FIXTURE(KeepPlans);
 
 inline void compare_with_cpu(const std::vector<test::DeviceCase>& cpu, const std::vector<test::DeviceCase>& cuda) {
   for (size_t i = 0; i < cpu.size(); ++i) BOOST_TEST_CONTEXT(cpu[i].name) {

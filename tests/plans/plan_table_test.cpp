@@ -13,9 +13,9 @@ BOOST_AUTO_TEST_SUITE(plan_table)
 
 BOOST_AUTO_TEST_CASE(is_read_merged_and_saved) {
   const test::Folder folder;
-  const auto file = folder.path / "plans" / "table.txt";
-  setenv("MINDGAP_PLANS", file.c_str(), 1);
-  BOOST_TEST(cuda::plan_file() == file);
+  setenv("MINDGAP_PLANS", (folder.path / "plans").c_str(), 1);
+  const auto file = cuda::plan_file();
+  BOOST_TEST(file.parent_path() == folder.path / "plans");
   const std::string header = cuda::plan_table();
 
   BOOST_TEST(cuda::plan_hash() == "");

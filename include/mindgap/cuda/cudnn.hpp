@@ -34,7 +34,8 @@ bool conv2d_forward(Stream stream, Scratch scratch, const ConvGeometry& g, DType
                     const void* w, const void* bias, const void* residual);
 void conv2d_backward_data(Stream stream, Scratch scratch, const ConvGeometry& g, DType type, void* grad_x, const void* grad_y,
                           const void* w);
-// grad_x = the gradient of x, plus `before`, other memory of its shape and type. False where a pass of the caller's is quicker.
+// grad_x = the gradient of x, plus `before`, other memory of its shape and type. False where a pass of the caller's is quicker,
+// or takes so little that it is not worth a plan: cuDNN compiles it anew in every process, for seconds.
 bool conv2d_backward_data(Stream stream, Scratch scratch, const ConvGeometry& g, DType type, void* grad_x, const void* grad_y,
                           const void* w, const void* before);
 // The gradient is wanted in f32. True: grad_w has it. False, for bf16 and f16 where that is quicker: `narrow`, memory of the

@@ -1,6 +1,7 @@
 // Bodies of cudnn.hpp. A convolution is a graph of one operation, and of one more for each part of its tail.
 #pragma once
 
+#include <mindgap/cuda/cublas_lt.hpp>
 #include <mindgap/cuda/cudnn.hpp>
 #include <mindgap/cuda/cudnn_graph.hpp>
 
@@ -25,7 +26,10 @@ struct ConvKey {
                 g.c_out, " ", g.kh, " ", g.kw, " ", g.stride_h, " ", g.stride_w, " ", g.pad_h, " ", g.pad_w);
   }
 
-  Rules rules() const { return {type != DType::f32 || tf32, any, i64(1) << 30, tail == ConvTail{} ? 16 : 4}; }
+  // Kernels of plain convolutions, and of forward ones with a tail, come with cuDNN; of a backward one with a tail it compiles
+  // them.
+  int most_tried() const { return tail == ConvTail{} ? 16 : direction == ConvDirection::forward ? 4 : 1; }
+  Rules rules() const { return {type != DType::f32 || tf32, any, i64(1) << 30, most_tried()}; }
 
   OperationGraph graph() const {
     OperationGraph out;
@@ -255,7 +259,11 @@ MINDGAP_INLINE bool conv2d_forward(Stream stream, Scratch scratch, const ConvGeo
 MINDGAP_INLINE bool conv2d_backward_data(Stream stream, Scratch scratch, const ConvGeometry& g, DType type, void* grad_x,
                                          const void* grad_y, const void* w, const void* before) {
   using namespace detail;
+  constexpr i64 least_bytes = i64(32) << 20;  // of a tensor whose pass takes 40 us on an H100
   require_aligned("conv2d", {grad_x, grad_y, w, before});
+  if (const auto product = as_product(conv_key(g, type, ConvDirection::backward_data)))
+    return matmul_sum(stream, scratch, product->g, type, grad_x, grad_y, w, before);
+  if (g.x_size() * bytes(type) < least_bytes) return false;
   const ConvKey key = conv_key(g, type, ConvDirection::backward_data, {true, false, false});
   const Pointer pointers[] = {{ConvKey::id_x, grad_x},
                               {ConvKey::id_w, writable(w)},

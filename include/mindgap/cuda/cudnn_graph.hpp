@@ -36,11 +36,12 @@
 namespace mindgap::cuda::detail {
 
 // A failure inside cuDNN; caught where a plan is looked for, where another one may do.
-struct CudnnFailure {
+struct CudnnFailure : LibraryFailure {
+  explicit CudnnFailure(cudnnStatus_t s) : status(s) {}
   cudnnStatus_t status;
 };
 inline void check(cudnnStatus_t status) {
-  if (status != CUDNN_STATUS_SUCCESS) throw CudnnFailure{status};
+  if (status != CUDNN_STATUS_SUCCESS) throw CudnnFailure(status);
 }
 
 class Descriptor {

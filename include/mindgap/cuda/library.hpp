@@ -11,7 +11,7 @@
 
 #include <mindgap/core/memory.hpp>
 #include <mindgap/cuda/cublas.hpp>
-#include <mindgap/cuda/cublas_bias.hpp>
+#include <mindgap/cuda/cublas_lt.hpp>
 #include <mindgap/cuda/cudnn.hpp>
 #include <mindgap/cuda/cudnn_attention.hpp>
 #include <mindgap/cuda/plan_table.hpp>

@@ -24,8 +24,8 @@ namespace mindgap::cuda {
 std::string cudnn_version();
 std::string cublas_version();
 
-// $MINDGAP_PLANS, else a file for this card and these versions in $XDG_CACHE_HOME/mindgap/plans or ~/.cache/mindgap/plans.
-// Empty where none of the three is set.
+// The file for this card and these versions, in the folder $MINDGAP_PLANS, else $XDG_CACHE_HOME/mindgap/plans, else
+// ~/.cache/mindgap/plans. Empty where none of the three is set.
 std::filesystem::path plan_file();
 // Adds the plans that this process chose to plan_file(), under a lock; of two processes that chose for one key, the first to
 // save is right. Writes nothing if nothing was chosen. An app calls it after its first step and before it ends.

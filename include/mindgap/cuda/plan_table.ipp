@@ -46,11 +46,15 @@ inline PlanTable& table() {
   return *t;
 }
 
-inline std::string card() {
-  cudaDeviceProp properties{};
-  const bool found = cudaGetDeviceProperties(&properties, 0) == cudaSuccess;
-  cudaGetLastError();
-  return found ? properties.name : "no GPU";
+// Asked once: a GPU that has failed does not answer.
+inline const std::string& card() {
+  static const std::string name = []() -> std::string {
+    cudaDeviceProp properties{};
+    const bool found = cudaGetDeviceProperties(&properties, 0) == cudaSuccess;
+    cudaGetLastError();
+    return found ? properties.name : "no GPU";
+  }();
+  return name;
 }
 
 // What the places depend on.
@@ -84,7 +88,7 @@ inline Places read_plan_file(const std::filesystem::path& path) {
               {{"file", path.string()},
                {"it is of", table.substr(0, table.find('\n'))},
                {"here is", table_header()},
-               {"remedy", "set MINDGAP_PLANS to a file that does not exist yet, or unset it"}});
+               {"remedy", "remove the file, or let MINDGAP_PLANS name another folder"}});
 }
 
 // Waits until no other process holds the lock.
@@ -142,14 +146,14 @@ MINDGAP_INLINE std::filesystem::path plan_file() {
     const char* value = std::getenv(name);
     return value ? value : "";
   };
-  if (const std::string given = variable("MINDGAP_PLANS"); !given.empty()) return given;
-  std::filesystem::path cache = variable("XDG_CACHE_HOME");
+  std::filesystem::path folder = variable("MINDGAP_PLANS"), cache = variable("XDG_CACHE_HOME");
   if (const std::string home = variable("HOME"); cache.empty() && !home.empty()) cache = std::filesystem::path(home) / ".cache";
-  if (cache.empty()) return {};
+  if (folder.empty() && !cache.empty()) folder = cache / "mindgap" / "plans";
+  if (folder.empty()) return {};
   std::string name = text(detail::card(), " cudnn ", cudnn_version(), " cublas ", cublas_version());
   for (char& c : name)
     if (!std::isalnum(static_cast<unsigned char>(c)) && c != '.') c = '-';
-  return cache / "mindgap" / "plans" / (name + ".txt");
+  return folder / (name + ".txt");
 }
 
 MINDGAP_INLINE void save_plans() {
@@ -157,7 +161,7 @@ MINDGAP_INLINE void save_plans() {
   std::lock_guard lock(t.mutex);
   const std::filesystem::path path = plan_file();
   if (!t.changed || path.empty()) return;
-  if (path.has_parent_path()) make_folder(path.parent_path());
+  make_folder(path.parent_path());
   const detail::Turn turn(path.string() + ".lock");
   detail::Places all = detail::read_plan_file(path);  // another process may have written since this one read
   all.insert(t.places.begin(), t.places.end());

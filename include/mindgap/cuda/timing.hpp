@@ -1,6 +1,8 @@
-// How plans are timed, and the memory that they have meanwhile. Includes the CUDA runtime: for .ipp files alone.
+// How plans are timed, the memory that they have meanwhile, and what a library's failure is. Includes the CUDA runtime: for .ipp
+// files alone.
 #pragma once
 
+#include <mindgap/core/error.hpp>
 #include <mindgap/cuda/scratch.hpp>
 
 #include <algorithm>
@@ -8,6 +10,9 @@
 #include <limits>
 
 namespace mindgap::cuda::detail {
+
+// A library refuses a call: another plan may do. Thrown as one of the libraries' own kinds.
+struct LibraryFailure {};
 
 // Workspaces while plans are timed: not the caller's, who would keep that of every plan tried.
 class TimingMemory {
@@ -36,30 +41,53 @@ class TimingMemory {
   i64 bytes_ = 0;
 };
 
-// Milliseconds of run(): the least of five after two that warm up; infinite where it fails, and where the second takes more than
-// three times `best`: some plans are slower by orders of magnitude.
+// Throws where the GPU has failed: in what is timed, or in work that was queued before.
+inline void check_timing(cudaError_t status) {
+  if (status == cudaSuccess) return;
+  throw Error("cuda: the GPU failed before or while a plan was timed",
+              {{"cuda", text(cudaGetErrorName(status), ": ", cudaGetErrorString(status))},
+               {"remedy", "run with CUDA_LAUNCH_BLOCKING=1 to see which kernel failed, under compute-sanitizer to see why"}});
+}
+
+class TimingEvent {
+ public:
+  TimingEvent() { check_timing(cudaEventCreate(&event_)); }
+  TimingEvent(const TimingEvent&) = delete;
+  TimingEvent& operator=(const TimingEvent&) = delete;
+  ~TimingEvent() { cudaEventDestroy(event_); }
+
+  void record(Stream stream) { check_timing(cudaEventRecord(event_, stream)); }
+  float milliseconds_since(const TimingEvent& begin) const {
+    float ms = 0;
+    check_timing(cudaEventSynchronize(event_));
+    check_timing(cudaEventElapsedTime(&ms, begin.event_, event_));
+    return ms;
+  }
+
+ private:
+  cudaEvent_t event_ = nullptr;
+};
+
+// Milliseconds of run(): the least of five after two that warm up; infinite where the library refuses it, and where the second
+// takes more than three times `best`: some plans are slower by orders of magnitude.
 template <class Run>
 float least_time(Stream stream, const Run& run, float best = std::numeric_limits<float>::infinity()) {
-  cudaEvent_t begin, end;
-  cudaEventCreate(&begin);
-  cudaEventCreate(&end);
-  float least = std::numeric_limits<float>::infinity();
+  constexpr float never = std::numeric_limits<float>::infinity();
+  TimingEvent begin, end;
+  float least = never;
   try {
     for (int i = 0; i < 7; ++i) {
-      cudaEventRecord(begin, stream);
+      begin.record(stream);
       run();
-      cudaEventRecord(end, stream);
-      float ms = 0;
-      if (cudaEventSynchronize(end) != cudaSuccess || cudaEventElapsedTime(&ms, begin, end) != cudaSuccess) break;
-      if (i == 1 && ms > 3.f * best) break;
+      end.record(stream);
+      const float ms = end.milliseconds_since(begin);
+      if (i == 1 && ms > 3.f * best) return never;
       if (i >= 2) least = std::min(least, ms);
     }
-  } catch (...) {  // a plan that cannot be run is not taken
-    least = std::numeric_limits<float>::infinity();
+  } catch (const LibraryFailure&) {
+    cudaGetLastError();  // what the library ran into is not for the next call to report
+    return never;
   }
-  cudaGetLastError();
-  cudaEventDestroy(begin);
-  cudaEventDestroy(end);
   return least;
 }
 

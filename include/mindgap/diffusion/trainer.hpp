@@ -110,7 +110,12 @@ class GeneratorTrainer {
   auto with_average(F&& f) {
     struct Swapped {
       Ema<D>& average;
-      ~Swapped() { average.swap(); }
+      ~Swapped() {
+        try {
+          average.swap();
+        } catch (...) {  // a device that has failed says so at the next call
+        }
+      }
     } back{average_};
     average_.swap();
     return f(*unet_);

@@ -1,10 +1,10 @@
-// Bodies of cublas_bias.hpp: the only file that includes cuBLASLt. Its columns are our rows, as cublas.ipp says: C^T = B^T A^T,
+// Bodies of cublas_lt.hpp: the only file that includes cuBLASLt. Its columns are our rows, as cublas.ipp says: C^T = B^T A^T,
 // and a bias for each row of C^T.
 #pragma once
 
 #include <mindgap/core/error.hpp>
 #include <mindgap/cuda/cublas.hpp>
-#include <mindgap/cuda/cublas_bias.hpp>
+#include <mindgap/cuda/cublas_lt.hpp>
 #include <mindgap/cuda/plan_table.hpp>
 #include <mindgap/cuda/timing.hpp>
 
@@ -25,20 +25,22 @@ struct ProductKey {
   MatmulGeometry g;
   DType type;
   bool tf32;
+  bool bias;  // a row is added, else a matrix
 
   auto operator<=>(const ProductKey&) const = default;
 
   std::string str() const {
-    return text("product bias ", name(type), tf32 ? " tf32" : " full", " ", g.m, " ", g.n, " ", g.k, g.trans_a ? " t " : " n ",
-                g.trans_b ? "t " : "n ", g.a.row, " ", g.b.row, " ", g.c.row);
+    return text(bias ? "product_bias " : "product_sum ", name(type), tf32 ? " tf32" : " full", " ", g.m, " ", g.n, " ", g.k,
+                g.trans_a ? " t " : " n ", g.trans_b ? "t " : "n ", g.a.row, " ", g.b.row, " ", g.c.row);
   }
 };
 
-struct LtFailure {
+struct LtFailure : LibraryFailure {
+  explicit LtFailure(cublasStatus_t s) : status(s) {}
   cublasStatus_t status;
 };
 inline void check(cublasStatus_t status) {
-  if (status != CUBLAS_STATUS_SUCCESS) throw LtFailure{status};
+  if (status != CUBLAS_STATUS_SUCCESS) throw LtFailure(status);
 }
 
 struct DestroyLt {
@@ -63,7 +65,7 @@ struct LtProduct {
     const cublasOperation_t first = g.trans_b ? CUBLAS_OP_T : CUBLAS_OP_N, second = g.trans_a ? CUBLAS_OP_T : CUBLAS_OP_N;
     set(CUBLASLT_MATMUL_DESC_TRANSA, first);
     set(CUBLASLT_MATMUL_DESC_TRANSB, second);
-    set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
+    if (key.bias) set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
     const auto layout = [&](i64 rows, i64 cols, i64 row) {
       cublasLtMatrixLayout_t l = nullptr;
       check(cublasLtMatrixLayoutCreate(&l, type, u64(cols), u64(rows), row));
@@ -80,18 +82,24 @@ struct LtProduct {
   }
 };
 
+struct ProductPointers {
+  void* c;
+  const void *a, *b;
+  const void *bias, *addend;  // one of them null
+};
+
 struct ProductPlan {
   LtProduct product;
   cublasLtMatmulAlgo_t algorithm;
   i64 workspace_bytes;
   int place;  // in cuBLASLt's list
 
-  void run(cublasLtHandle_t handle, Stream stream, void* workspace, void* c, const void* a, const void* b,
-           const void* bias) const {
-    constexpr float one = 1.f, zero = 0.f;
-    product.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
-    check(cublasLtMatmul(handle, product.how.get(), &one, b, product.b.get(), a, product.a.get(), &zero, c, product.c.get(), c,
-                         product.c.get(), &algorithm, workspace, size_t(workspace_bytes), stream));
+  void run(cublasLtHandle_t handle, Stream stream, void* workspace, const ProductPointers& at) const {
+    const float one = 1.f, weight = at.addend ? 1.f : 0.f;
+    if (at.bias) product.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, at.bias);
+    check(cublasLtMatmul(handle, product.how.get(), &one, at.b, product.b.get(), at.a, product.a.get(), &weight,
+                         at.addend ? at.addend : at.c, product.c.get(), at.c, product.c.get(), &algorithm, workspace,
+                         size_t(workspace_bytes), stream));
   }
 };
 
@@ -128,15 +136,14 @@ inline cublasLtHandle_t cublas_lt(Stream stream) {
 }
 
 // The plan of a key: kept, named by the table, or the quickest; null where there is none.
-template <class Run>
-ProductPlan* product_plan(cublasLtHandle_t handle, Stream stream, const ProductKey& key, const void* bias, const Run& run) {
+inline ProductPlan* product_plan(cublasLtHandle_t handle, Stream stream, const ProductKey& key, const ProductPointers& at) {
   static std::map<ProductKey, std::unique_ptr<ProductPlan>> made;
   if (auto found = made.find(key); found != made.end()) return found->second.get();
   refuse_while_capturing(stream, "no plan can be made for " + key.str());
   std::unique_ptr<ProductPlan> best;
   try {
     const LtProduct asked(key);
-    asked.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
+    if (at.bias) asked.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, at.bias);
     const auto proposed = proposals(handle, asked);
     const auto plan_at = [&](int place) {
       const auto& p = proposed[size_t(place)];
@@ -152,7 +159,7 @@ ProductPlan* product_plan(cublasLtHandle_t handle, Stream stream, const ProductK
         auto candidate = plan_at(place);
         if (!memory.grow(candidate->workspace_bytes)) continue;
         const float ms = least_time(
-            stream, [&] { run(*candidate, memory.get()); }, least);
+            stream, [&] { candidate->run(handle, stream, memory.get(), at); }, least);
         if (ms < least) least = ms, best = std::move(candidate);
       }
       if (best) keep_place(key.str(), best->place);
@@ -164,28 +171,39 @@ ProductPlan* product_plan(cublasLtHandle_t handle, Stream stream, const ProductK
 
 }  // namespace detail
 
-MINDGAP_INLINE bool matmul_bias(Stream stream, Scratch scratch, const MatmulGeometry& g, DType type, void* c, const void* a,
-                                const void* b, const void* bias) {
-  using namespace detail;
+namespace detail {
+
+inline bool run_product(Stream stream, Scratch scratch, const MatmulGeometry& g, DType type, const ProductPointers& at) {
   static std::mutex mutex;
-  for (const void* p : {static_cast<const void*>(c), a, b, bias})
+  for (const void* p : {static_cast<const void*>(at.c), at.a, at.b, at.bias, at.addend})
     if (reinterpret_cast<std::uintptr_t>(p) % 16) return false;
   if (g.batch() != 1) return false;
-  const ProductKey key{g, type, type == DType::f32 && allow_tf32()};
+  const ProductKey key{g, type, type == DType::f32 && allow_tf32(), at.bias != nullptr};
   std::lock_guard lock(mutex);
   const cublasLtHandle_t handle = cublas_lt(stream);
-  const auto run = [&](const ProductPlan& plan, void* workspace) { plan.run(handle, stream, workspace, c, a, b, bias); };
-  ProductPlan* plan = product_plan(handle, stream, key, bias, run);
+  const ProductPlan* plan = product_plan(handle, stream, key, at);
   if (!plan) return false;
   note_use(key.str());  // at every call, since uses may be counted afresh at any time
   try {
-    run(*plan, scratch(plan->workspace_bytes));
+    plan->run(handle, stream, scratch(plan->workspace_bytes), at);
   } catch (const LtFailure& failure) {
     throw Error("cuda: cuBLASLt could not run its plan", {{"call", key.str()},
                                                           {"cublas", cublasLtGetStatusString(failure.status)},
                                                           {"remedy", "delete the table of plans if it is of another GPU"}});
   }
   return true;
+}
+
+}  // namespace detail
+
+MINDGAP_INLINE bool matmul_bias(Stream stream, Scratch scratch, const MatmulGeometry& g, DType type, void* c, const void* a,
+                                const void* b, const void* bias) {
+  return detail::run_product(stream, scratch, g, type, {c, a, b, bias, nullptr});
+}
+
+MINDGAP_INLINE bool matmul_sum(Stream stream, Scratch scratch, const MatmulGeometry& g, DType type, void* c, const void* a,
+                               const void* b, const void* addend) {
+  return detail::run_product(stream, scratch, g, type, {c, a, b, nullptr, addend});
 }
 
 }  // namespace mindgap::cuda
