@@ -37,8 +37,9 @@ struct AttentionKey {
                 g.d);
   }
 
-  // The gradient of the scores is as large as the probabilities that attention in two products would store, and padded.
-  Rules rules() const { return {true, false, std::numeric_limits<i64>::max(), 4}; }
+  // The gradient of the scores is as large as the probabilities that attention in two products would store, and padded. cuDNN
+  // compiles each proposal that is tried, for a second or two.
+  Rules rules() const { return {true, false, std::numeric_limits<i64>::max(), 2}; }
 
   OperationGraph graph() const { return backward ? backward_graph() : forward_graph(); }
 

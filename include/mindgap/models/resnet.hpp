@@ -77,10 +77,11 @@ struct ResidualBlock {
 
   template <class X>
   X operator()(const X& x) {
+    X z = conv2(bn1(conv1(x), tails::relu));
+    if (conv3) z = (*conv3)(bn2(z, tails::relu));
+    // Last, so that its gradient is the first that x receives: conv1, of 1x1 in a bottleneck, adds its own in the product.
     const X shortcut = downsample ? downsample->norm(downsample->conv(x)) : x;
-    const X y = bn1(conv1(x), tails::relu);
-    if (!conv3) return bn2(conv2(y), relu_add, shortcut);
-    return (*bn3)((*conv3)(bn2(conv2(y), tails::relu)), relu_add, shortcut);
+    return (conv3 ? *bn3 : bn2)(z, relu_add, shortcut);
   }
 };
 
