@@ -77,7 +77,12 @@ def convolutions(convs, batch):
     return rows
 
 
-def bytes_of_passes(norms, inputs, batch, classifier, large_stem):
+def added(size, product):
+    """Bytes that adding two gradients of that size takes: 1x1 products do it, cuDNN's 3x3 from 32 MiB on."""
+    return size if product or size >= 32 << 20 else 3 * size
+
+
+def bytes_of_passes(norms, inputs, batch, classifier, large_stem, bottleneck):
     """Bytes by pass, in the order of a step."""
     elements = lambda tails: sum(batch * n * n * c for n, c, tail in norms if tail in tails)
     every, residual = elements({"relu", "relu_add", "none"}), elements({"relu_add"})
@@ -89,8 +94,8 @@ def bytes_of_passes(norms, inputs, batch, classifier, large_stem):
         "norms: backward apply (read dz and x, write grad x)": 6 * every,
         "norms: what the second passes find in the cache": -sum(
             min(CACHE, 2 * batch * n * n * c) + min(CACHE, 4 * batch * n * n * c) for n, c, _ in norms),
-        "gradients of blocks' inputs added by the convolution that writes the second (read one)":
-            sum(2 * batch * n * n * c for n, c in inputs),
+        "gradients of blocks' inputs added by the convolution that writes the second (read one), or by a pass (two, write one)":
+            sum(added(2 * batch * n * n * c, bottleneck) for n, c in inputs),
     }
     if large_stem:
         stem = batch * norms[0][0] ** 2 * norms[0][1]
@@ -109,7 +114,8 @@ def report(title, model, batch, large_stem, bars):
     for direction, (flop, moved, seconds, bound) in convolutions(convs, batch).items():
         print(f"| convolutions, {direction} | {flop / 1e12:.2f} T | {moved / 1e9:.2f} | {1e3 * seconds:.2f} | {1e3 * bound:.2f} |")
         total += seconds
-    passes, every, residual = bytes_of_passes(norms, inputs, batch, classifier, large_stem)
+    bottleneck = any(kernel == 1 and stride == 1 for *_, kernel, stride in convs)
+    passes, every, residual = bytes_of_passes(norms, inputs, batch, classifier, large_stem, bottleneck)
     # Value, gradient and velocity read, value and velocity written, f32, and the bf16 copy of every matrix in the same pass.
     passes["optimizer (20 bytes an element) and working copies (2)"] = 22 * weights
     for what, moved in passes.items():
