@@ -20,7 +20,7 @@ if(MINDGAP_CUDA)
 endif()
 
 # One source for each X.ipp, written into the build folder, so that a new glue header needs no edit here;
-# cmake/glue/ holds explicit instantiations.
+# cmake/glue/ holds explicit instances (nn/instances.hpp).
 file(GLOB_RECURSE bodies CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/include/mindgap/*.ipp)
 if(NOT MINDGAP_SANITIZE)
   file(GLOB glue_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/cmake/glue/*.cpp)
@@ -51,6 +51,9 @@ if(MINDGAP_CUDA)
 endif()
 if(MINDGAP_SANITIZE)  # the models take minutes with sanitizers, and few tests use them: those compile what they use
   target_compile_definitions(mindgap_glue INTERFACE MINDGAP_NO_INSTANCES)
+elseif(MINDGAP_CUDA)
+  add_subdirectory(${PROJECT_SOURCE_DIR}/cmake/glue)
+  target_sources(mindgap_glue PRIVATE $<TARGET_OBJECTS:mindgap_glue_cuda>)
 endif()
 target_link_libraries(
   mindgap_glue

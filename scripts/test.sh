@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Everything that must hold, from a fresh clone: set-up, build, all tests, sanitizers, the CUDA build, the format.
-# About half an hour on two slow cores where nothing was built before, half of it nvcc. In CI (CI=true) nothing may be skipped.
+# Less than half an hour on two slow cores where nothing was built before, a third of it nvcc. In CI (CI=true) nothing may be skipped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 jobs=$(nproc)

@@ -1,4 +1,7 @@
-// The instances that models/resnet_instances.hpp declares.
+// The instances that models/resnet_instances.hpp declares, for the CPU.
 #define MINDGAP_GLUE
-#define MINDGAP_INSTANCES
-#include <mindgap/models/resnet_instances.hpp>
+#include <mindgap/models/resnet.hpp>
+
+namespace mindgap {
+MINDGAP_CPU_TYPES(MINDGAP_RESNET, )
+}

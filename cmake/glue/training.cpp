@@ -1,6 +1,7 @@
-// The instances that study/training_instances.hpp declares; the network's are those of resnet.cpp.
+// The instances that study/training_instances.hpp declares, for the CPU.
 #define MINDGAP_GLUE
-#include <mindgap/models/resnet.hpp>
-#undef MINDGAP_INSTANCES
-#define MINDGAP_INSTANCES
-#include <mindgap/study/training_instances.hpp>
+#include <mindgap/study/training.hpp>
+
+namespace mindgap {
+MINDGAP_CPU_TYPES(MINDGAP_TRAINING, )
+}

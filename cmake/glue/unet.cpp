@@ -1,4 +1,7 @@
-// The instances that models/unet_instances.hpp declares.
+// The instances that models/unet_instances.hpp declares, for the CPU.
 #define MINDGAP_GLUE
-#define MINDGAP_INSTANCES
-#include <mindgap/models/unet_instances.hpp>
+#include <mindgap/models/unet.hpp>
+
+namespace mindgap {
+MINDGAP_CPU_TYPES(MINDGAP_UNET, )
+}

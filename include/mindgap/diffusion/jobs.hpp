@@ -138,3 +138,7 @@ bool write_synthetic_set(const Generator<D, P>& generator, const Sampler& sample
 }
 
 }  // namespace mindgap
+
+#if defined(MINDGAP_GLUE) && !defined(MINDGAP_NO_INSTANCES)
+#include <mindgap/diffusion/jobs_instances.hpp>
+#endif

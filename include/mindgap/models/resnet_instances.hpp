@@ -1,23 +1,19 @@
-// ResNet on the CPU at its usual types: compiled once into mindgap::glue (cmake/glue/), declared to everybody else.
+// ResNet at its usual types: compiled once into mindgap::glue, declared to everybody else (nn/instances.hpp).
 #pragma once
 
 #include <mindgap/models/resnet.hpp>
+#include <mindgap/nn/instances.hpp>
 #include <mindgap/nn/state_dict.hpp>
 
-#if !defined(MINDGAP_INSTANCES)
-#define MINDGAP_INSTANCES extern
-#endif
+#define MINDGAP_RESNET(word, D, T)                                                              \
+  word template ResNet<D, Precision<T>>::ResNet(const ResNetConfig&, u64);                      \
+  word template Tensor<T, 4, D> ResNet<D, Precision<T>>::run(const Tensor<T, 4, D>&, i64, i64); \
+  word template Var<T, 4, D> ResNet<D, Precision<T>>::run(const Var<T, 4, D>&, i64, i64);       \
+  word template std::vector<StateItem> state_items(ResNet<D, Precision<T>>&, const std::string&);
 
 namespace mindgap {
 
-MINDGAP_INSTANCES template ResNet<Cpu, Precision<float>>::ResNet(const ResNetConfig&, u64);
-MINDGAP_INSTANCES template Tensor<float, 4> ResNet<Cpu, Precision<float>>::run(const Tensor<float, 4>&, i64, i64);
-MINDGAP_INSTANCES template Var<float, 4> ResNet<Cpu, Precision<float>>::run(const Var<float, 4>&, i64, i64);
-MINDGAP_INSTANCES template std::vector<StateItem> state_items(ResNet<Cpu, Precision<float>>&, const std::string&);
-
-MINDGAP_INSTANCES template ResNet<Cpu, Precision<bf16>>::ResNet(const ResNetConfig&, u64);
-MINDGAP_INSTANCES template Tensor<bf16, 4> ResNet<Cpu, Precision<bf16>>::run(const Tensor<bf16, 4>&, i64, i64);
-MINDGAP_INSTANCES template Var<bf16, 4> ResNet<Cpu, Precision<bf16>>::run(const Var<bf16, 4>&, i64, i64);
-MINDGAP_INSTANCES template std::vector<StateItem> state_items(ResNet<Cpu, Precision<bf16>>&, const std::string&);
+MINDGAP_CPU_TYPES(MINDGAP_RESNET, extern)
+MINDGAP_CUDA_TYPES(MINDGAP_RESNET, extern)
 
 }  // namespace mindgap
