@@ -19,5 +19,6 @@ endif()
 target_compile_options(mindgap_flags INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${flags}>")
 if(MINDGAP_CUDA)
   list(JOIN flags "," host_flags)
-  target_compile_options(mindgap_flags INTERFACE "$<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=${host_flags}>")
+  # nvcc only warns where device code calls a function of the host, and leaves the kernel empty.
+  target_compile_options(mindgap_flags INTERFACE "$<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=${host_flags};-Werror=all-warnings>")
 endif()

@@ -26,7 +26,7 @@ struct ColumnGrid {
   i64 rows_per_chunk;  // a multiple of repeat
   i64 chunks;
 
-  i64 blocks() const { return chunks * tiles; }
+  MG_HD i64 blocks() const { return chunks * tiles; }
   MG_HD i64 width() const { return tile * repeat; }
 
   // Whether packets of V columns begin at multiples of V in every row.

@@ -30,6 +30,16 @@ Outputs convolution(Shape<4> x_shape, i64 c_out, i64 kernel, i64 stride) {
   return outputs(y, grad_x, sum, grad_w, grad_bias);
 }
 
+// The gradient of a large x added to one that is there, which a GPU does inside the convolution.
+template <Device D, class T>
+Outputs large_sum() {
+  const auto x = rounded_on<D, T>(Shape<4>(16, 128, 128, 64), 1), grad_y = rounded_on<D, T>(x.shape(), 2);
+  const auto w = rounded_on<D, T>(Shape<4>(64, 3, 3, 64), 3, 0.f, 1.f / 24);
+  Tensor<Computed<D, T>, 4, D> sum(x.shape());
+  conv2d_backward_data(sum, grad_y, w, {1, 1}, x);
+  return outputs(sum);
+}
+
 // A convolution with a folded norm, alone and at the end of a residual block.
 template <Device D, class T>
 Outputs folded_convolution(Shape<4> x_shape, i64 c_out, i64 kernel, i64 stride) {
@@ -95,6 +105,7 @@ std::vector<DeviceCase> linear_cases() {
     one("conv of one channel", [] { return convolution<D, T>(Shape(2, 28, 28, 1), 16, 3, 1); });
     one("conv to one channel", [] { return convolution<D, T>(Shape(2, 28, 28, 32), 1, 3, 1); });
     one("conv 7x7 stride 2", [] { return convolution<D, T>(Shape(2, 32, 32, 3), 64, 7, 2); });
+    one("large sum of conv 3x3", [] { return large_sum<D, T>(); });
     one("folded conv 3x3", [] { return folded_convolution<D, T>(Shape(4, 14, 14, 32), 64, 3, 1); });
     one("folded conv 1x1", [] { return folded_convolution<D, T>(Shape(3, 14, 14, 64), 32, 1, 1); });
     one("folded conv 3x3 stride 2", [] { return folded_convolution<D, T>(Shape(3, 7, 7, 24), 40, 3, 2); });

@@ -1,0 +1,171 @@
+// The programs, as they are built for a GPU, on one that does nothing (gpu.cpp): every step is queued, captured and replayed,
+// every plan made and kept, as on a GPU, and nothing is computed. That holds what no other test can hold without one: what the
+// host does.
+#include <mindgap/study/results.hpp>
+
+#include "tests/apps/run.hpp"
+#include <nlohmann/json.hpp>
+#include <regex>
+
+using namespace mindgap;
+using namespace mindgap::test;
+
+namespace {
+
+// The GPU of the programs that are run while it lives. Its plans lie in a folder that is its own unless one is given.
+struct PretendedGpu {
+  explicit PretendedGpu(const std::string& plans = "") {
+    set("LD_PRELOAD", PRETENDED_GPU);
+    set("MINDGAP_PLANS", plans.empty() ? (own_.path / "plans").string() : plans);
+    set("PRETENDED_GPU_PLANS", "1");
+  }
+  ~PretendedGpu() {
+    for (const std::string& name : names_) ::unsetenv(name.c_str());
+  }
+  void set(const std::string& name, const std::string& value) {
+    names_.push_back(name);
+    ::setenv(name.c_str(), value.c_str(), 1);
+  }
+
+ private:
+  Folder own_;
+  std::vector<std::string> names_;
+};
+
+struct Counts {
+  i64 launches, graphs;
+};
+// What a program that went well left on the GPU's account.
+Counts counts(const Result& result) {
+  std::smatch match;
+  BOOST_REQUIRE_MESSAGE(result.code == 0, result);
+  BOOST_REQUIRE_MESSAGE(
+      std::regex_search(result.err, match, std::regex("pretended GPU: (\\d+) launches, (\\d+) of graphs, 0 complaints")), result);
+  return {std::stoll(match[1]), std::stoll(match[2])};
+}
+
+Arguments on_gpu(const std::string& precision) { return {"--device", "cuda", "--precision", precision}; }
+
+struct Work {
+  Folder folder;
+  std::string data = (folder / "data").string();
+
+  Work() { write_idx(data, 45, 12, 12); }
+
+  Arguments student(const std::string& out) const {
+    return {"--data", data, "--out", (folder / out).string(), "--width", "8", "--epochs", "3", "--batch", "10"};
+  }
+  Arguments generator(const std::string& out) const {
+    return {"--data",     data,   "--out",     (folder / out).string(),
+            "--steps",    "8",    "--batch",   "8",
+            "--channels", "8,16", "--groups",  "4",
+            "--head",     "8",    "--preview", "2"};
+  }
+  Arguments samples(const std::string& out) const {
+    return {"--model",     (folder / "generator").string(),
+            "--out",       (folder / out).string(),
+            "--per-class", "4",
+            "--steps",     "4",
+            "--batch",     "8"};
+  }
+};
+
+std::string plans_of(const fs::path& json) { return nlohmann::json::parse(read_file(json)).at("plans"); }
+
+// One block of a message, and no more.
+void check_block(const Result& result, const std::string& about) {
+  BOOST_TEST_CONTEXT(result) {
+    BOOST_TEST(result.code == 1);
+    BOOST_TEST(result.says(about));
+    const size_t first = result.err.find("mindgap: ");
+    BOOST_TEST((first != result.err.npos && result.err.find("mindgap: ", first + 1) == result.err.npos));
+    BOOST_TEST(result.says("remedy"));
+  }
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(dry)
+
+BOOST_AUTO_TEST_CASE(students) {
+  const Work work;
+  const PretendedGpu gpu;
+  for (const std::string precision : {"f32", "tf32", "bf16", "f16"}) {
+    // 15 steps of two batch sizes, of which two each are run op by op and the third is captured.
+    const Counts whole = counts(run("train_student", work.student(precision) + on_gpu(precision)));
+    BOOST_TEST(whole.graphs == 12 - 2 + 3 - 2);
+    BOOST_TEST(plans_of(work.folder / precision / "student.json").size() == 16u);
+    counts(run("evaluate", {"--model", (work.folder / precision).string(), "--data", work.data, "--device", "cuda"}));
+  }
+  counts(run("train_student", work.student("frozen") + on_gpu("bf16") +
+                                  Arguments{"--init", (work.folder / "bf16" / "model.safetensors").string(), "--freeze", "layer1",
+                                            "--clip", "1"}));
+  BOOST_TEST(run("train_student", work.student("profiled") + on_gpu("bf16") + Arguments{"--profile"}).says("forward "));
+}
+
+BOOST_AUTO_TEST_CASE(generators) {
+  const Work work;
+  const PretendedGpu gpu;
+  BOOST_TEST(counts(run("train_generator", work.generator("generator") + on_gpu("bf16"))).graphs >= 6);
+  for (const std::string sampler : {"dpmpp_2m", "ddim", "ddpm", "euler"})
+    BOOST_TEST(counts(run("sample", work.samples(sampler) + on_gpu("bf16") + Arguments{"--sampler", sampler})).graphs >= 2);
+  counts(run("sample", work.samples("f16") + on_gpu("f16") + Arguments{"--guidance", "1"}));
+}
+
+// A run's plans do not depend on what ran before it in the process, nor on whether they were timed or found.
+BOOST_AUTO_TEST_CASE(study) {
+  const Work work;
+  const Folder plans;
+  const nlohmann::json recipe{{"epochs", 1}, {"batch", 10}, {"minimum_steps", 5}, {"rate", 0.05}};
+  {
+    const PretendedGpu gpu(plans.path.string());
+    counts(run("train_generator", work.generator("generator") + on_gpu("f32")));
+  }
+  const nlohmann::json config{{"data", work.data},
+                              {"generator", (work.folder / "generator").string()},
+                              {"per_class", 15},
+                              {"sampling_steps", 2},
+                              {"width", 8},
+                              {"seeds", {1, 2}},
+                              {"experiments", {"E0", "E1", "E5"}},
+                              {"counts", {30}},
+                              {"student", recipe},
+                              {"finetune", recipe},
+                              {"scratch", recipe}};
+  write_file_atomic(work.folder / "config.json", config.dump());
+  std::vector<std::vector<Row>> runs;
+  for (const std::string out : {"first", "second"}) {
+    const PretendedGpu gpu(plans.path.string());
+    counts(run("study", Arguments{"--config", (work.folder / "config.json").string(), "--out", (work.folder / out).string()} +
+                            on_gpu("bf16")));
+    const fs::path file = work.folder / out / "results.csv";
+    runs.push_back(parse_csv(read_file(file), file.string()).rows);
+  }
+  std::map<std::string, std::set<std::string>> plans_of_experiment;
+  for (const auto& rows : runs)
+    for (const Row& row : rows) plans_of_experiment[text(row.experiment, " ", row.direction, " ", row.split)].insert(row.plans);
+  BOOST_TEST(plans_of_experiment.size() >= 12u);
+  for (const auto& [experiment, hashes] : plans_of_experiment) BOOST_TEST(hashes.size() == 1u, experiment);
+}
+
+// Wherever the GPU fails, the program says so in one block and ends.
+BOOST_AUTO_TEST_CASE(failures) {
+  const Work work;
+  PretendedGpu gpu;
+  counts(run("train_generator", work.generator("generator") + on_gpu("bf16")));
+  for (const std::string launch : {"0", "3", "60", "600", "3000"}) {
+    gpu.set("PRETENDED_GPU_LAUNCHES", launch);
+    check_block(run("train_student", work.student("student" + launch) + Arguments{"--epochs", "40"} + on_gpu("bf16")), "cuda");
+    check_block(run("train_generator", work.generator("failed" + launch) + Arguments{"--steps", "900"} + on_gpu("f32")), "cuda");
+    check_block(run("sample", work.samples("samples" + launch) + Arguments{"--per-class", "400"} + on_gpu("f32")), "cuda");
+  }
+}
+
+BOOST_AUTO_TEST_CASE(no_memory) {
+  const Work work;
+  PretendedGpu gpu;
+  gpu.set("PRETENDED_GPU_MEMORY", "2");
+  check_block(run("train_student", work.student("student") + on_gpu("bf16")), "could not allocate");
+}
+
+BOOST_AUTO_TEST_SUITE_END()
