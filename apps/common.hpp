@@ -39,6 +39,8 @@ template <class F>
 auto check_flags(F&& f) {
   try {
     return f();
+  } catch (const DeviceError&) {
+    throw;
   } catch (const Error& error) {
     throw UsageError(error);
   }

@@ -29,8 +29,9 @@ struct Runtime<Emulated> {
   static constexpr bool asynchronous = true, captures = true;
   static inline int threads = 0;  // of every block; 0: what the op asks for
   static inline u64 seed = 0;
-  static inline bool serial = false;  // run kernels as the CPU does, for tests of what is queued when, not of kernels
-  static inline i64 launches = 0;     // of graphs
+  static inline bool serial = false;   // run kernels as the CPU does, for tests of what is queued when, not of kernels
+  static inline i64 launches = 0;      // of graphs
+  static inline int blocks_left = -1;  // of memory that the system has; -1: as many as are wanted
 
   using Graph = std::vector<std::function<void()>>;
   using Event = Runtime<Cpu>::Event;
@@ -39,9 +40,14 @@ struct Runtime<Emulated> {
 
   static void* allocate(i64 bytes) {
     refuse_in_capture("taking memory from the system");
+    if (blocks_left == 0) throw DeviceError("emulated: no memory");
+    if (blocks_left > 0) --blocks_left;
     return Runtime<Cpu>::allocate(bytes);
   }
-  static void deallocate(void* block) { Runtime<Cpu>::deallocate(block); }
+  static void deallocate(void* block) {
+    if (blocks_left >= 0) ++blocks_left;
+    Runtime<Cpu>::deallocate(block);
+  }
   static void copy(void* to, const void* from, i64 bytes) {
     queue([=] { Runtime<Cpu>::copy(to, from, bytes); });
   }

@@ -105,6 +105,22 @@ BOOST_AUTO_TEST_CASE(arenas) {
   BOOST_TEST(common.bytes_used() == before);
 }
 
+// Free blocks of other sizes make room where the system has none.
+BOOST_AUTO_TEST_CASE(no_memory_left) {
+  using Vector = Tensor<float, 1, Emulated>;
+  Pool<Emulated>::common().trim();
+  Runtime<Emulated>::blocks_left = 2;
+  { const Vector a(Shape<1>(1000)), b(Shape<1>(2000)); }
+  BOOST_TEST(Runtime<Emulated>::blocks_left == 0);
+  {
+    const Vector c(Shape<1>(3000)), d(Shape<1>(4000));
+    BOOST_CHECK_THROW(Vector(Shape<1>(5000)), DeviceError);
+  }
+  Pool<Emulated>::common().trim();
+  BOOST_TEST(Runtime<Emulated>::blocks_left == 2);
+  Runtime<Emulated>::blocks_left = -1;
+}
+
 BOOST_AUTO_TEST_CASE(refusals) {
   const auto x = Tensor<float, 1, Emulated>::zeros(Shape<1>(4));
   const auto third_run = [&](auto step) {

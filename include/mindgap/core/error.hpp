@@ -79,6 +79,14 @@ class Error : public std::runtime_error {
   }
 };
 
+// Not what it was given but the device is to blame: it has no memory left, or has failed.
+class DeviceError : public Error {
+ public:
+  explicit DeviceError(const std::string& what, std::vector<ErrorLine> lines = {},
+                       std::source_location where = std::source_location::current())
+      : Error(what, std::move(lines), where) {}
+};
+
 // f(), whose Error, if it throws one, also names the file that the values came from.
 template <class F>
 auto naming_file(const std::string& file, F&& f) {

@@ -8,7 +8,7 @@
 // A block may be handed out again while the device still works on it: all work of a device is queued on one stream, so what
 // the next owner does comes later. Size classes are eighths of powers of two: at most 12.5 % is wasted. Blocks are aligned to
 // 64 bytes on the CPU, 256 on a GPU.
-// What it leaves out: blocks of the common pool are never given back to the system before trim() is called.
+// Free blocks of the common pool are given back to the system by trim(), and where the system has no memory left for a new one.
 #pragma once
 
 #include <mindgap/core/device.hpp>
@@ -114,12 +114,20 @@ class Pool : public std::enable_shared_from_this<Pool<D>> {
                    {"remedy", "a step that is replayed takes the same memory every time: use one replay for each shape"}});
     } else {
       lock.unlock();
-      block = parent_ ? parent_->take(size, wanted) : Runtime<D>::allocate(size);
+      block = parent_ ? parent_->take(size, wanted) : from_system(size);
       lock.lock();
     }
     bytes_used_ += size;
     bytes_peak_ = std::max(bytes_peak_, bytes_used_);
     return block;
+  }
+  void* from_system(i64 size) {
+    try {
+      return Runtime<D>::allocate(size);
+    } catch (const DeviceError&) {  // what is missing may lie in free blocks of other sizes
+      trim();
+      return Runtime<D>::allocate(size);
+    }
   }
   void give(void* block, i64 size) {
     std::lock_guard lock(mutex_);

@@ -20,7 +20,8 @@ struct Runtime<Cpu> {
 
   static void* allocate(i64 bytes) {
     if (void* block = std::aligned_alloc(64, size_t((bytes + 63) / 64 * 64))) return block;
-    throw Error(text("cpu: out of memory: could not allocate ", bytes >> 20, " MiB"), {{"remedy", "use a smaller batch"}});
+    throw DeviceError(text("cpu: out of memory: could not allocate ", (bytes >> 20) + 1, " MiB"),
+                      {{"remedy", "use a smaller batch"}});
   }
   static void deallocate(void* block) { std::free(block); }
 

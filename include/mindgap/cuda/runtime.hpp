@@ -43,7 +43,7 @@ struct Runtime<Cuda> {
     refuse_in_capture("taking memory from the system");
     stream();
     void* block = nullptr;
-    check(cudaMalloc(&block, size_t(bytes)), [&] { return text("could not allocate ", bytes >> 20, " MiB"); });
+    check(cudaMalloc(&block, size_t(bytes)), [&] { return text("could not allocate ", (bytes >> 20) + 1, " MiB"); });
     return block;
   }
   // Waits for the work that is queued. Errors are left for the next call that can report them.
@@ -245,7 +245,7 @@ struct Runtime<Cuda> {
     std::vector<ErrorLine> lines{{"cuda", text(cudaGetErrorName(status), ": ", cudaGetErrorString(status))}};
     if (last_kernel()) lines.push_back({"kernel", last_kernel()() + " (launched last)"});
     lines.push_back({"remedy", remedy(status)});
-    throw Error(text("cuda: ", what()), std::move(lines));
+    throw DeviceError(text("cuda: ", what()), std::move(lines));
   }
 
   static const char* remedy(cudaError_t status) {

@@ -44,9 +44,10 @@ class TimingMemory {
 // Throws where the GPU has failed: in what is timed, or in work that was queued before.
 inline void check_timing(cudaError_t status) {
   if (status == cudaSuccess) return;
-  throw Error("cuda: the GPU failed before or while a plan was timed",
-              {{"cuda", text(cudaGetErrorName(status), ": ", cudaGetErrorString(status))},
-               {"remedy", "run with CUDA_LAUNCH_BLOCKING=1 to see which kernel failed, under compute-sanitizer to see why"}});
+  throw DeviceError(
+      "cuda: the GPU failed before or while a plan was timed",
+      {{"cuda", text(cudaGetErrorName(status), ": ", cudaGetErrorString(status))},
+       {"remedy", "run with CUDA_LAUNCH_BLOCKING=1 to see which kernel failed, under compute-sanitizer to see why"}});
 }
 
 class TimingEvent {
