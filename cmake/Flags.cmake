@@ -20,5 +20,9 @@ target_compile_options(mindgap_flags INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${flag
 if(MINDGAP_CUDA)
   list(JOIN flags "," host_flags)
   # nvcc only warns where device code calls a function of the host, and leaves the kernel empty.
-  target_compile_options(mindgap_flags INTERFACE "$<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=${host_flags};-Werror=all-warnings>")
+  set(errors cross-execution-space-call)
+  if(CMAKE_CUDA_COMPILER_VERSION VERSION_LESS 14)
+    set(errors all-warnings)
+  endif()
+  target_compile_options(mindgap_flags INTERFACE "$<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=${host_flags};-Werror=${errors}>")
 endif()
