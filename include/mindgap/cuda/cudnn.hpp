@@ -34,10 +34,12 @@ bool conv2d_forward(Stream stream, Scratch scratch, const ConvGeometry& g, DType
                     const void* w, const void* bias, const void* residual);
 void conv2d_backward_data(Stream stream, Scratch scratch, const ConvGeometry& g, DType type, void* grad_x, const void* grad_y,
                           const void* w);
-// grad_x = the gradient of x, plus `before`, other memory of its shape and type. False where a pass of the caller's is quicker,
-// or takes so little that it is not worth a plan: cuDNN compiles it anew in every process, for seconds.
+// grad_x = the gradient of x, plus `before`, other memory of its shape and type: in a product for 1x1 convolutions of stride 1,
+// else by a kernel that cuDNN compiles anew in every process, for seconds. False where a pass of the caller's is quicker, or not
+// worth compiling that.
 bool conv2d_backward_data(Stream stream, Scratch scratch, const ConvGeometry& g, DType type, void* grad_x, const void* grad_y,
                           const void* w, const void* before);
+bool worth_compiling_a_sum(const ConvGeometry& g, DType type);
 // The gradient is wanted in f32. True: grad_w has it. False, for bf16 and f16 where that is quicker: `narrow`, memory of the
 // caller's for the weights in the type of x, has it. (From 16-bit operands cuDNN gives f32 only by kernels that it compiles when
 // they are asked for, seconds a geometry.)

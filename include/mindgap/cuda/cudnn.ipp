@@ -239,6 +239,11 @@ MINDGAP_INLINE std::optional<PlanOnCard> conv2d_plan_on(const std::string& descr
   return plan ? std::optional(PlanOnCard{plan->place, plan->workspace_bytes}) : std::nullopt;
 }
 
+MINDGAP_INLINE bool worth_compiling_a_sum(const ConvGeometry& g, DType type) {
+  constexpr i64 least_bytes = i64(32) << 20;  // of a tensor: a pass over two and a third takes 40 us on an H100
+  return g.x_size() * bytes(type) >= least_bytes && !detail::as_product(detail::conv_key(g, type, ConvDirection::backward_data));
+}
+
 MINDGAP_INLINE void conv2d_forward(Stream stream, Scratch scratch, const ConvGeometry& g, DType type, void* y, const void* x,
                                    const void* w) {
   using namespace detail;
@@ -259,11 +264,10 @@ MINDGAP_INLINE bool conv2d_forward(Stream stream, Scratch scratch, const ConvGeo
 MINDGAP_INLINE bool conv2d_backward_data(Stream stream, Scratch scratch, const ConvGeometry& g, DType type, void* grad_x,
                                          const void* grad_y, const void* w, const void* before) {
   using namespace detail;
-  constexpr i64 least_bytes = i64(32) << 20;  // of a tensor whose pass takes 40 us on an H100
   require_aligned("conv2d", {grad_x, grad_y, w, before});
   if (const auto product = as_product(conv_key(g, type, ConvDirection::backward_data)))
     return matmul_sum(stream, scratch, product->g, type, grad_x, grad_y, w, before);
-  if (g.x_size() * bytes(type) < least_bytes) return false;
+  if (!worth_compiling_a_sum(g, type)) return false;
   const ConvKey key = conv_key(g, type, ConvDirection::backward_data, {true, false, false});
   const Pointer pointers[] = {{ConvKey::id_x, grad_x},
                               {ConvKey::id_w, writable(w)},
