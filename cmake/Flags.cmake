@@ -19,9 +19,10 @@ endif()
 target_compile_options(mindgap_flags INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${flags}>")
 if(MINDGAP_CUDA)
   list(JOIN flags "," host_flags)
-  # nvcc only warns where device code calls a function of the host, and leaves the kernel empty.
+  # nvcc only warns where device code calls a function of the host, and leaves the kernel empty. all-warnings are its own and
+  # those of g++.
   set(errors cross-execution-space-call)
-  if(CMAKE_CUDA_COMPILER_VERSION VERSION_LESS 14)
+  if(CMAKE_CUDA_COMPILER_VERSION VERSION_LESS 13.1 AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
     set(errors all-warnings)
   endif()
   target_compile_options(mindgap_flags INTERFACE "$<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=${host_flags};-Werror=${errors}>")

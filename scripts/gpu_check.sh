@@ -123,8 +123,9 @@ compgen -G "$bin/cuda_*_test" >/dev/null || fail "no cuda_*_test in $bin: give -
 mkdir -p "$out"
 rm -f "$out"/*.log "$out"/results.jsonl
 # A program finds the plans that an earlier one timed on this card; a copy of this folder in build/gpu spares the next run that.
-mkdir -p "$out/plans"
-[[ ! -d $pack/plans ]] || cp -r "$pack/plans/." "$out/plans"
+plans=$out/plans
+mkdir -p "$plans"
+[[ ! -d $pack/plans ]] || cp -r "$pack/plans/." "$plans"
 work=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT
 
@@ -149,7 +150,7 @@ record_lines() {
 }
 
 # limited SECONDS COMMAND...: with CUDA's libraries; 124 or 137 where it had to be stopped.
-limited() { timeout -k 5 "$1" env LD_LIBRARY_PATH="$cuda_libraries" MINDGAP_PLANS="$out/plans" "${@:2}"; }
+limited() { timeout -k 5 "$1" env LD_LIBRARY_PATH="$cuda_libraries" MINDGAP_PLANS="$plans" "${@:2}"; }
 outcome() {
   case $1 in
     0) echo passed ;;
@@ -204,6 +205,7 @@ study() {
 # repeat kernels of the others, and are slow here even so.
 sanitize() {
   local sanitizer program run tool left deadline=$((SECONDS + 200)) memory=() races=() last=() passed=true
+  local plans=$work/sanitized-plans  # timed under the tool, so of no use to anybody else
   sanitizer=$(PATH=$PATH:${CUDA_HOME:-/usr/local/cuda}/bin command -v compute-sanitizer) || {
     echo "  no compute-sanitizer: it is part of the CUDA toolkit (package cuda-sanitizer)"
     return 1

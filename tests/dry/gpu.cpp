@@ -4,8 +4,8 @@
 // describes, beside the driver of tests/plans.
 //
 // It is strict where a GPU is: a call that may not be captured, memory that was not allocated, a launch that does not fit, are
-// complained of on standard error and fail as they would there; a program that ran into one ends with exit code 99. The last line
-// of standard error counts:
+// complained of on standard error and fail as they would there (the tensors that cuDNN is given are not looked at); a program
+// that ran into one ends with exit code 99. The last line of standard error counts:
 //
 //   pretended GPU: 2043 launches, 3 of graphs, 0 complaints
 //

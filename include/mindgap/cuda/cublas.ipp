@@ -35,7 +35,7 @@ inline cublasHandle_t handle(Stream stream) {
     refuse_while_capturing(stream, "cuBLAS cannot be started");
     cublasHandle_t h = nullptr;
     if (cublasCreate(&h) != CUBLAS_STATUS_SUCCESS || cudaMalloc(&workspace, bytes) != cudaSuccess)
-      throw Error("cuda: cuBLAS did not start", {{"remedy", "is the GPU's memory taken? is there a driver for CUDA 13?"}});
+      throw DeviceError("cuda: cuBLAS did not start", {{"remedy", "is the GPU's memory taken? is there a driver for CUDA 13?"}});
     cublasSetMathMode(h, CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION);  // sums stay f32 where a product is split
     return h;
   }();

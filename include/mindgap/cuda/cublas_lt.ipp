@@ -129,7 +129,8 @@ inline cublasLtHandle_t cublas_lt(Stream stream) {
     refuse_while_capturing(stream, "cuBLASLt cannot be started");
     cublasLtHandle_t h = nullptr;
     if (cublasLtCreate(&h) != CUBLAS_STATUS_SUCCESS)
-      throw Error("cuda: cuBLASLt did not start", {{"remedy", "is the GPU's memory taken? is there a driver for CUDA 13?"}});
+      throw DeviceError("cuda: cuBLASLt did not start",
+                        {{"remedy", "is the GPU's memory taken? is there a driver for CUDA 13?"}});
     return h;
   }();
   return created;
@@ -187,9 +188,11 @@ inline bool run_product(Stream stream, Scratch scratch, const MatmulGeometry& g,
   try {
     plan->run(handle, stream, scratch(plan->workspace_bytes), at);
   } catch (const LtFailure& failure) {
-    throw Error("cuda: cuBLASLt could not run its plan", {{"call", key.str()},
-                                                          {"cublas", cublasLtGetStatusString(failure.status)},
-                                                          {"remedy", "delete the table of plans if it is of another GPU"}});
+    throw DeviceError(
+        "cuda: cuBLASLt could not run its plan",
+        {{"call", key.str()},
+         {"cublas", cublasLtGetStatusString(failure.status)},
+         {"remedy", "run with CUDA_LAUNCH_BLOCKING=1: has a kernel failed before? else delete the table of plans"}});
   }
   return true;
 }

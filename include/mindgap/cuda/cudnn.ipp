@@ -118,9 +118,18 @@ bool product_is_quicker(Stream stream, const ConvKey& key, std::span<const Point
     const cudnnHandle_t handle = cudnn(stream);
     const Plan* plan = plan_for(handle, stream, key, pointers);
     TimingMemory memory;
+    const auto product_or_failure = [&] {
+      try {
+        product();
+      } catch (const DeviceError&) {
+        throw;
+      } catch (const Error&) {  // cuBLAS refuses it
+        throw LibraryFailure();
+      }
+    };
     place = !plan || !memory.grow(plan->workspace_bytes) ||
-                    least_time(stream, product) < least_time(
-                                                      stream, [&] { plan->run(handle, memory.get(), pointers); })
+                    least_time(stream, product_or_failure) < least_time(
+                                                                 stream, [&] { plan->run(handle, memory.get(), pointers); })
                 ? 0
                 : 1;
     keep_place(name, *place);

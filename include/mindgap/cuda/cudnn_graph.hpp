@@ -312,8 +312,8 @@ inline cudnnHandle_t cudnn(Stream stream) {
     cudnnHandle_t h = nullptr;
     const cudnnStatus_t status = cudnnCreate(&h);
     if (status != CUDNN_STATUS_SUCCESS)
-      throw Error("cuda: cuDNN did not start",
-                  {{"cudnn", cudnnGetErrorString(status)}, {"remedy", "is there a GPU with a driver for CUDA 13?"}});
+      throw DeviceError("cuda: cuDNN did not start",
+                        {{"cudnn", cudnnGetErrorString(status)}, {"remedy", "is there a GPU with a driver for CUDA 13?"}});
     return h;
   }();
   cudnnSetStream(created, stream);
@@ -373,9 +373,11 @@ bool run_plan(Stream stream, Scratch scratch, const Key& key, std::span<const Po
   try {
     plan->run(handle, scratch(plan->workspace_bytes), pointers);
   } catch (const CudnnFailure& failure) {
-    throw Error("cuda: cuDNN could not run its plan", {{"call", key.str()},
-                                                       {"cudnn", cudnnGetErrorString(failure.status)},
-                                                       {"remedy", "delete the table of plans if it is of another GPU"}});
+    throw DeviceError(
+        "cuda: cuDNN could not run its plan",
+        {{"call", key.str()},
+         {"cudnn", cudnnGetErrorString(failure.status)},
+         {"remedy", "run with CUDA_LAUNCH_BLOCKING=1: has a kernel failed before? else delete the table of plans"}});
   }
   return true;
 }

@@ -87,6 +87,7 @@ float least_time(Stream stream, const Run& run, float best = std::numeric_limits
     }
   } catch (const LibraryFailure&) {
     cudaGetLastError();  // what the library ran into is not for the next call to report
+    check_timing(cudaStreamSynchronize(stream));
     return never;
   }
   return least;
