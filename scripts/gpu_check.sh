@@ -4,7 +4,7 @@
 #   scripts/gpu_check.sh --pack                             where nvcc is; needs no GPU
 #   scripts/gpu_check.sh [PART...] [--bin DIR] [--out DIR]  where the GPU is; no part: all four
 #
-#   --pack       builds for H100 and H200 and leaves build/gpu/pack.tar.gz: the programs, the libraries that another machine may
+#   --pack       builds for H100 and H200 and leaves build/gpu/pack.tar.xz: the programs, the libraries that another machine may
 #                lack, Fashion-MNIST. Copy the project with build/gpu to the GPU; without a pack it builds there
 #   --parity     every program of tests/cuda
 #   --study      data/studies/parity.json on CUDA and on the CPU: the same images, accuracies within the spread of the seeds
@@ -87,14 +87,25 @@ make_pack() {
   install -D -m 644 -t "$stage/bin/lib" "${libraries[@]}"
   cp -r "$data" "$stage/datasets/"
   git describe --always --dirty --abbrev=12 >"$stage/version"
-  tar -C "$stage" --owner=0 --group=0 -czf "$pack/pack.tar.gz" .
+  # Python's: not every machine with a GPU has xz.
+  python3 - "$stage" "$pack/pack.tar.xz" <<'PYTHON'
+import sys, tarfile
+
+def nobody(entry):
+    entry.uid = entry.gid = 0
+    entry.uname = entry.gname = ""
+    return entry
+
+with tarfile.open(sys.argv[2], "w:xz", preset=6) as archive:
+    archive.add(sys.argv[1], arcname=".", filter=nobody)
+PYTHON
 
   local glibc
   glibc=$(find "$stage/bin" -type f -exec objdump -T {} + | grep -oE 'GLIBC_2\.[0-9]+' | sort -uV | tail -1)
   printf '\npacked %s, for glibc %s and newer\n' "$(cat "$stage/version")" "${glibc#GLIBC_}"
   (cd "$stage" && find bin datasets -type f -printf '%s %p\n') | sort -k2 | awk '{ printf "%7.1f MiB  %s\n", $1 / 1048576, $2 }'
   rm -rf "$stage"
-  printf '%s: %s MiB; the files of the project: %s MiB\n' "$pack/pack.tar.gz" "$(mebibytes "$pack/pack.tar.gz")" \
+  printf '%s: %s MiB; the files of the project: %s MiB\n' "$pack/pack.tar.xz" "$(mebibytes "$pack/pack.tar.xz")" \
     "$(git ls-files -z | mebibytes --files0-from=-)"
 }
 mebibytes() { du -c --apparent-size --block-size=1 "$@" | awk 'END { printf "%.1f", $1 / 1048576 }'; }
@@ -113,9 +124,9 @@ command -v python3 >/dev/null || fail "python3 compares and makes the table: ins
 [[ ${#parts[@]} -gt 0 ]] || parts=(parity study sanitize time)
 
 if [[ -z $bin ]]; then
-  [[ -e $pack/pack.tar.gz ]] || make_pack
+  [[ -e $pack/pack.tar.xz ]] || make_pack
   rm -rf "${pack:?}/bin" "$pack/datasets"
-  tar -C "$pack" -xzf "$pack/pack.tar.gz"
+  python3 -m tarfile -e "$pack/pack.tar.xz" "$pack"
   bin=$pack/bin
 fi
 compgen -G "$bin/cuda_*_test" >/dev/null || fail "no cuda_*_test in $bin: give --bin the folder of the programs"
@@ -139,7 +150,7 @@ cuda_libraries=${cuda_libraries:+$cuda_libraries:}${CUDA_HOME:-/usr/local/cuda}/
 missing=$(LD_LIBRARY_PATH=$cuda_libraries ldd "$bin"/cuda_*_test "$bin/study" "$bin"/gpu_* 2>&1 | grep 'not found' | sort -u || true)
 [[ -z $missing ]] || fail "the programs in $bin do not start here:
 $missing
-install these, add their folder to LD_LIBRARY_PATH, or remove $pack/pack.tar.gz to build here"
+install these, add their folder to LD_LIBRARY_PATH, or remove $pack/pack.tar.xz to build here"
 
 record() { printf '%s\n' "$1" >>"$out/results.jsonl"; }
 # record_lines PROGRAM FILE: what a program of --time printed, JSON or text.
