@@ -69,6 +69,14 @@ void machine() {
   const auto a = normals<bf16, Cuda>(Shape<3>(1, n, n)), b = normals<bf16, Cuda>(Shape<3>(1, n, n));
   std::printf("{\"matmul_bf16_TFLOPs\": %.1f}\n",
               2e-12 * std::pow(double(n), 3) / time_it<Cuda>([&] { matmul(a, b); }, 6, 12).median);
+
+  // A kernel of one block that adds to one number, 200 times in a graph: what one launch behind another takes.
+  constexpr auto plus_one = [](auto v) { return v + 1.f; };
+  const auto number = Tensor<float, 1, Cuda>::zeros(Shape<1>(1));
+  const auto chain = [&] {
+    for (int i = 0; i < 200; ++i) pointwise_into(number, plus_one, number);
+  };
+  std::printf("{\"launch_us\": %.2f}\n", 1e6 * time_step(chain).median / 200);
   std::fflush(stdout);
 }
 

@@ -20,6 +20,40 @@ def efficiency(c_in, c_out, kernel):
     return 0.48 if kernel == 3 and min(c_in, c_out) <= 64 else 0.80
 
 
+OURS = 0.50  # of PEAK: a kernel of ours with mma.sync, which reaches some 60 % of a Hopper's tensor cores
+SECOND_LEVEL = 5.5e12  # bytes/s from the second-level cache to the multiprocessors, as others have measured
+
+
+def window_use(batch, size, channels):
+    """What part of the tiles of kernels/conv_window.hpp is pixels of y, as its images_of() chooses."""
+    height = 32 if channels == 64 else 64
+    choices = [images for images in range(1, 9) if images == 1 or batch // images >= 128]
+    rows = min(-(-(images * (size + 1) - 1) // height) * height / images for images in choices)
+    return size / rows * size / (-(-size // 8) * 8)
+
+
+def forward(batch, size, c_in, c_out, kernel, stride):
+    """FLOP, bytes and seconds of a convolution forward, whether memory bounds it, and whether the kernel that writes it gathers
+    its moments: ours, where it takes less time than cuDNN's and a pass over y."""
+    out = size // stride
+    flop = 2 * batch * out * out * kernel * kernel * c_in * c_out
+    # A 1x1 of stride 2 reads every fourth pixel.
+    x = 2 * batch * c_in * (out * out if kernel == 1 else size * size)
+    y = 2 * batch * c_out * out * out
+    moved = x + y + 2 * c_in * c_out * kernel * kernel
+    alone = max(flop / (PEAK * efficiency(c_in, c_out, kernel)), moved / COPY)
+    # Each tile of ours, of 128 or 256 pixels by 128 or 64 channels, reads its rows of both sides whole, for every tap.
+    rows, columns = (128, 128) if c_out > 64 else (256, 64)
+    depth = kernel * kernel * c_in
+    tiles = -(-batch * out * out // rows) * -(-c_out // columns)
+    ours = max(flop / (PEAK * OURS), moved / COPY, 2 * tiles * (rows + columns) * depth / SECOND_LEVEL)
+    if kernel == 3 and stride == 1 and c_in == c_out <= 64:
+        ours = min(ours, max(flop / (PEAK * OURS * window_use(batch, size, c_in)), moved / COPY))
+    gathers = c_in % 32 == 0 and ours < alone + y / COPY
+    seconds = ours if gathers else alone
+    return flop, moved, seconds, moved / COPY >= seconds, gathers
+
+
 def resnet(depths, bottleneck, pixels, large_stem, classes, width=64, channels=3):
     """Convolutions (name, pixels in, c_in, c_out, kernel, stride), norms (pixels, channels, tail), block inputs, classifier."""
     convs, norms, inputs = [], [], []
@@ -58,15 +92,16 @@ def convolutions(convs, batch):
     rows = {"forward": [0, 0, 0, 0], "gradient of data": [0, 0, 0, 0], "gradient of weights": [0, 0, 0, 0]}
     for name, size, c_in, c_out, kernel, stride in convs:
         out = size // stride
-        flop = 2 * batch * out * out * kernel * kernel * c_in * c_out
-        # A 1x1 of stride 2 reads every fourth pixel; its gradient writes all.
+        flop, moved, seconds, bound, _ = forward(batch, size, c_in, c_out, kernel, stride)
+        row = rows["forward"]
+        rows["forward"] = [row[0] + flop, row[1] + moved, row[2] + seconds, row[3] + (seconds if bound else 0)]
+        # The gradient of a 1x1 of stride 2 writes all pixels.
         x_read = 2 * batch * c_in * (out * out if kernel == 1 else size * size)
         x = 2 * batch * c_in * size * size
         y = 2 * batch * c_out * out * out
         weights = c_in * c_out * kernel * kernel
         compute = flop / (PEAK * efficiency(c_in, c_out, kernel))
-        for direction, moved in (("forward", x_read + y + 2 * weights), ("gradient of data", y + x + 2 * weights),
-                                 ("gradient of weights", x_read + y + 4 * weights)):
+        for direction, moved in (("gradient of data", y + x + 2 * weights), ("gradient of weights", x_read + y + 4 * weights)):
             if direction == "gradient of data" and name == "stem":
                 continue  # images want no gradient
             row = rows[direction]
@@ -82,12 +117,14 @@ def added(size, product):
     return size if product or size >= 32 << 20 else 3 * size
 
 
-def bytes_of_passes(norms, inputs, batch, classifier, large_stem, bottleneck):
+def bytes_of_passes(convs, norms, inputs, batch, classifier, large_stem, bottleneck):
     """Bytes by pass, in the order of a step."""
     elements = lambda tails: sum(batch * n * n * c for n, c, tail in norms if tail in tails)
     every, residual = elements({"relu", "relu_add", "none"}), elements({"relu_add"})
+    # Where the convolution's kernel does not gather them.
+    passed = sum(2 * batch * n * n * c for conv, (n, c, _) in zip(convs, norms) if not forward(batch, *conv[1:])[4])
     passes = {
-        "norms: statistics (read x)": 2 * every,
+        "norms: statistics (read x), where no convolution gathers them": passed,
         "norms: apply (read x and the shortcut, write y; at a shortcut also its sign, a bit)": 4 * every + 2.125 * residual,
         "norms: backward reduce (read grad y and x; at a shortcut also the sign of y, write its gradient)":
             4 * every + 2.125 * residual,
@@ -102,7 +139,7 @@ def bytes_of_passes(norms, inputs, batch, classifier, large_stem, bottleneck):
         passes["max pool, both directions (index of 4 bytes)"] = 2 * stem + 6 * stem // 4 + 6 * stem // 4 + 2 * stem
     n, c, classes = classifier
     passes["average pool, classifier, loss"] = 2 * 2 * batch * n * n * c + 8 * 2 * batch * classes + 3 * 2 * classes * c
-    return passes, every, residual
+    return passes, passed, residual
 
 
 def report(title, model, batch, large_stem, bars):
@@ -115,14 +152,16 @@ def report(title, model, batch, large_stem, bars):
         print(f"| convolutions, {direction} | {flop / 1e12:.2f} T | {moved / 1e9:.2f} | {1e3 * seconds:.2f} | {1e3 * bound:.2f} |")
         total += seconds
     bottleneck = any(kernel == 1 and stride == 1 for *_, kernel, stride in convs)
-    passes, every, residual = bytes_of_passes(norms, inputs, batch, classifier, large_stem, bottleneck)
+    passes, passed, residual = bytes_of_passes(convs, norms, inputs, batch, classifier, large_stem, bottleneck)
     # Value, gradient and velocity read, value and velocity written, f32, and the bf16 copy of every matrix in the same pass.
     passes["optimizer (20 bytes an element) and working copies (2)"] = 22 * weights
     for what, moved in passes.items():
         print(f"| {what} | | {moved / 1e9:.2f} | {1e3 * moved / COPY:.2f} | |")
         total += moved / COPY
-    # Forward: convolution, three of the norm. Backward: two convolutions, three of the norm. Pools, classifier, loss, optimizer.
-    launches = len(convs) * 9 + 20
+    # Forward: convolution, three of the norm, or two where the convolution gathers the moments. Backward: two convolutions,
+    # three of the norm. Pools, classifier, loss, optimizer.
+    gathered = sum(forward(batch, *conv[1:])[4] for conv in convs)
+    launches = len(convs) * 9 - gathered + 20
     print(f"| launches, about {launches} of 2 us | | | {1e3 * launches * LAUNCH:.2f} | |")
     total += launches * LAUNCH
     print(f"| **floor** | | | **{1e3 * total:.1f}** = {batch / total:,.0f} images/s | |")
@@ -131,12 +170,9 @@ def report(title, model, batch, large_stem, bars):
 
     ms = lambda moved: f"{1e3 * moved / COPY:.2f}"
     relu = sum(batch * n * n * c for n, c, tail in norms if tail == "relu")
-    three = lambda kernel: sum(batch * (size // stride) ** 2 * c_out for _, size, _, c_out, k, stride in convs if k == kernel)
     print("\n| idea | bytes an element that it saves | ms |\n|---|---|---|")
-    print(f"| statistics gathered by the kernel that writes x, all layers | 2 | {ms(2 * every)} |")
-    if three(1):
-        print(f"| the same for 1x1 layers alone, as products of ours with an epilogue | 2 | {ms(2 * three(1))} |")
-        print(f"| the same for the others, if cuDNN has it in f16 | 2 | {ms(2 * (every - three(1)))} |")
+    print(f"| statistics gathered by the kernel that writes x in the other {len(convs) - gathered} of {len(convs)} layers too, at "
+          f"cuDNN's rate | 2 | {ms(passed)} |")
     print(f"| the gradient of a shortcut is grad y under its signs: not written, 1/8 byte read twice | 2 - 1/4 | "
           f"{ms(1.75 * residual)} |")
     print(f"| the reduction of a norm in the kernel that writes its grad y, where the next layer alone makes it | 2 | {ms(2 * relu)} |")
@@ -149,7 +185,11 @@ def report(title, model, batch, large_stem, bars):
 def inference(model, batch, bar):
     """Batch norm folded into weights and bias, bias, ReLU and addition in epilogues: convolutions alone, shortcuts read."""
     convs, norms, _, _ = model
-    _, moved, seconds, _ = convolutions(convs, batch)["forward"]
+    seconds = moved = 0
+    for name, size, c_in, c_out, kernel, stride in convs:
+        flop, bytes_, *_ = forward(batch, size, c_in, c_out, kernel, stride)
+        moved += bytes_
+        seconds += max(flop / (PEAK * efficiency(c_in, c_out, kernel)), bytes_ / COPY)
     shortcut = sum(2 * batch * n * n * c for n, c, tail in norms if tail == "relu_add")
     tail = sum(2 * batch * n * n * c for n, c, _ in norms)
     pool = 2.5 * batch * norms[0][0] ** 2 * norms[0][1]

@@ -7,12 +7,14 @@
 // pass finds in the second-level cache makes an operation faster than its bytes say, never slower. Sizes are those of the models:
 // ResNet-50 at batch 256, Stable Diffusion's U-Net at batch 16, the small U-Net at batch 512. Best of several runs of several
 // calls, timed by events; operations of a few microseconds show the time of their launches.
+#include <mindgap/cuda/library.hpp>
 #include <mindgap/cuda/runtime.hpp>
 #include <mindgap/diffusion/guidance.hpp>
 #include <mindgap/kernels/lab/moments.hpp>
+#include <mindgap/kernels/lab/product.hpp>
 #include <mindgap/kernels/lab/softmax.hpp>
 #include <mindgap/nn/layers.hpp>
-#include <mindgap/ops/batch_norm.hpp>
+#include <mindgap/ops/conv_moments.hpp>
 #include <mindgap/ops/group_norm.hpp>
 #include <mindgap/ops/layer_norm.hpp>
 #include <mindgap/ops/loss.hpp>
@@ -42,7 +44,7 @@ class Bench {
     const Tensor<u8, 1, Cuda> from = Tensor<u8, 1, Cuda>::zeros(Shape(bytes)), to(Shape{bytes});
     copy_rate_ = 2. * double(bytes) / seconds([&] { to.copy_from(from); });
     std::printf("%s, copy of 1 GiB: %.0f GB/s, read and written\n", properties.name, 1e-9 * copy_rate_);
-    std::printf("%-54s %10s %8s %8s\n", "", "ms", "GB/s", "of copy");
+    std::printf("%-62s %10s %8s %8s\n", "", "ms", "GB/s", "of copy");
   }
 
   // One line. bytes: what f must move.
@@ -51,7 +53,15 @@ class Bench {
     if (!wanted(name)) return;
     const double s = seconds(f);
     const double rate = double(bytes) / s;
-    std::printf("%-54s %10.4f %8.0f %7.1f%%\n", name.c_str(), 1e3 * s, 1e-9 * rate, 100 * rate / copy_rate_);
+    std::printf("%-62s %10.4f %8.0f %7.1f%%\n", name.c_str(), 1e3 * s, 1e-9 * rate, 100 * rate / copy_rate_);
+  }
+
+  // One line of something else than moving memory: f makes so many operations.
+  template <class F>
+  void products(const std::string& name, double operations, F&& f) {
+    if (!wanted(name)) return;
+    const double s = seconds(f);
+    std::printf("%-62s %10.4f %8.1f TFLOP/s\n", name.c_str(), 1e3 * s, 1e-12 * operations / s);
   }
 
   // Whether a line whose name begins like this may be printed, so that its tensors are worth making.
@@ -90,6 +100,21 @@ void lab_moments(Bench& bench, const char* name) {
   const Kernel<bf16> kernel{lab::Moments<bf16>{mean.data(), square.data(), x.data(), x.rows(), x.cols(), rows_per_chunk}};
   bench(name, 2 * x.size(), [&] { Runtime<Cuda>::launch(kernel.grid(), kernel); });
 }
+template <template <class> class Kernel>
+void lab_product(Bench& bench, const char* name) {
+  const i64 n = 4096;
+  const auto a = noise<bf16>(Shape<2>(n, n)), b = noise<bf16>(a.shape()), c = a.clone();
+  const lab::Product<bf16> product{c.data(), a.data(), b.data(), n, n, n};
+  const auto run = [&](const auto& kernel) {
+    bench.products(name, 2. * double(n) * double(n) * double(n), [&] { Runtime<Cuda>::launch(kernel.grid(), kernel); });
+  };
+  if constexpr (std::constructible_from<Kernel<bf16>, const lab::Product<bf16>&, float*, float*>) {
+    const Tensor<float, 2, Cuda> mean({n / 128, n}), square(mean.shape());
+    run(Kernel<bf16>{product, mean.data(), square.data()});
+  } else {
+    run(Kernel<bf16>{product});
+  }
+}
 void lab_versions(Bench& bench) {
   lab_softmax<lab::SoftmaxPlain>(bench, "lab softmax v1, plain");
   lab_softmax<lab::SoftmaxCoalesced>(bench, "lab softmax v2, coalesced");
@@ -99,6 +124,10 @@ void lab_versions(Bench& bench) {
   lab_moments<lab::MomentsCoalesced>(bench, "lab moments v2, coalesced");
   lab_moments<lab::MomentsPackets>(bench, "lab moments v3, packets");
   lab_moments<lab::MomentsOnePass>(bench, "lab moments v4, one pass");
+  lab_product<lab::ProductPlain>(bench, "lab product v1, plain");
+  lab_product<lab::ProductTiles>(bench, "lab product v2, tiles");
+  lab_product<lab::ProductTensorCores>(bench, "lab product v3, tensor cores");
+  lab_product<lab::ProductRing>(bench, "lab product v4, a ring");
 }
 
 void pointwise_ops(Bench& bench) {
@@ -123,6 +152,23 @@ void batch_norms(Bench& bench, Shape<4> shape) {
   const BatchNormGradients<bf16, 4, Cuda, 1> grads{
       Tensor<bf16, 4, Cuda>(shape), gamma.clone(), beta.clone(), {Tensor<bf16, 4, Cuda>(shape)}};
   bench("batch norm backward, both passes" + at, 12 * n + n / 8, [&] { batch_norm_backward(relu_add, grad_y, in, grads); });
+}
+
+// Convolutions with the moments of what they write: of one kernel, and by the library's and a pass.
+void convolutions(Bench& bench, Shape<4> shape, i64 c_out, i64 kernel) {
+  const std::string at = text(", ", shape.str(), " to ", c_out, ", ", kernel, "x", kernel);
+  if (!bench.wanted("conv")) return;
+  const auto x = noise<bf16>(shape), w = noise<bf16>(Shape<4>(c_out, kernel, kernel, shape[3]));
+  const ConvGeometry g = detail::conv_geometry(x.shape(), w.shape(), {1, kernel / 2});
+  const Tensor<bf16, 4, Cuda> y({g.n, g.out_h(), g.out_w(), c_out});
+  const i64 bytes = x.bytes() + w.bytes() + y.bytes();
+  bench("conv with moments" + at, bytes, [&] { detail::gather_moments(g, y, x, w); });
+  if (detail::moments_by_window(g, y, x, w).defined())
+    bench("conv by a window" + at, bytes, [&] { detail::moments_by_window(g, y, x, w); });
+  bench("conv of the library, moments" + at, bytes + y.bytes(), [&] {
+    Library<Cuda>::conv2d(g, y.data(), x.data(), w.data(), nullptr);
+    detail::column_moments(y);
+  });
 }
 
 void group_norms(Bench& bench, Shape<4> shape, i64 groups) {
@@ -224,6 +270,12 @@ int main(int argc, char** argv) {
     pointwise_ops(bench);
     batch_norms(bench, {256, 56, 56, 64});
     batch_norms(bench, {256, 7, 7, 2048});
+    convolutions(bench, {256, 56, 56, 64}, 256, 1);
+    convolutions(bench, {256, 56, 56, 256}, 64, 1);
+    convolutions(bench, {256, 28, 28, 128}, 512, 1);
+    convolutions(bench, {256, 14, 14, 1024}, 256, 1);
+    convolutions(bench, {256, 56, 56, 64}, 64, 3);
+    convolutions(bench, {512, 32, 32, 64}, 64, 3);
     group_norms(bench, {16, 64, 64, 320}, 32);
     group_norms(bench, {16, 32, 32, 640}, 32);
     group_norms(bench, {512, 28, 28, 64}, 8);

@@ -143,38 +143,56 @@ MG_HD i64 team_bytes(int count, i64 columns) {
   return count * shared_size((columns < narrow ? narrow : columns) * i64(sizeof(float)));
 }
 
-// mean[c] and square[c] = sum of (x - mean)^2 of the columns of x [rows, columns], whose rows are `stride` apart, by a team that
-// reads x once. With p the column's value in the last row and d = x - p:
-//   mean = p + sum d / n    square = sum d^2 - (sum d)^2 / n
-// p is one of the n values, so (mean - p)^2 <= square: at worst n roundings are lost, never all.
+// What a thread adds up of V columns, with d = x - p for a value p of each column, the pivot. Over n rows
+//   mean = p + sum d / n    sum of (x - mean)^2 = sum d^2 - (sum d)^2 / n
+// p is one of the n values, so (mean - p)^2 is at most the latter: at worst n roundings are lost, never all.
+template <int V>
+struct PivotSums {
+  float pivot[V], sum[V] = {}, square[V] = {};
+
+  MG_HD void add(const float* value) {
+    for (int j = 0; j < V; ++j) {
+      const float d = value[j] - pivot[j];
+      sum[j] += d;
+      square[j] += d * d;
+    }
+  }
+};
+
+// mean[c] and square[c], the sum of (x - mean)^2, of columns whose pivots are pivots[c]; sums and squares are what the slices of
+// a team have put there, before a barrier.
+template <class B, class T>
+MG_HD void put_moments(B& block, float* mean, float* square, const float* sums, const float* squares, const T* pivots, int rows,
+                       int columns, int slices) {
+  for (int c = block.rank(); c < columns; c += block.size()) {
+    const float sum = fold_wide(sums, c, columns, slices), shift = sum / float(rows);
+    mean[c] = float(pivots[c]) + shift;
+    square[c] = Max{}(fold_wide(squares, c, columns, slices) - sum * shift, 0.f);
+  }
+}
+
+// mean[c] and square[c] of the columns of x [rows, columns], whose rows are `stride` apart, by a team that reads x once. The
+// pivots are the last row.
 template <int V, class B, class T>
 MG_HD void team_moments(B& block, float* mean, float* square, const T* x, int rows, int columns, int stride) {
   const ColumnTeam<V> team(block, columns);
   float *sums = team.sums(block, columns), *squares = team.sums(block, columns);
   const T* last = x + i64(rows - 1) * stride;
   for (int c = team.first; c < columns; c += team.step) {
-    float pivot[V], sum[V] = {}, sum_of_squares[V] = {};
-    load<V>(pivot, last + c);
+    PivotSums<V> of;
+    load<V>(of.pivot, last + c);
     for_loads<4>(
         team.slice, rows, team.slices, [&](int r) { return load_packet<V>(last + (c - r * stride)); },
         [&](int, const Packet<T, V>& row) {
           float value[V];
           widen<V>(value, row);
-          for (int j = 0; j < V; ++j) {
-            const float d = value[j] - pivot[j];
-            sum[j] += d;
-            sum_of_squares[j] += d * d;
-          }
+          of.add(value);
         });
-    team.put(sums, columns, c, sum);
-    team.put(squares, columns, c, sum_of_squares);
+    team.put(sums, columns, c, of.sum);
+    team.put(squares, columns, c, of.square);
   }
   block.sync();
-  for (int c = block.rank(); c < columns; c += block.size()) {
-    const float sum = fold_wide(sums, c, columns, team.slices), shift = sum / float(rows);
-    mean[c] = float(last[c]) + shift;
-    square[c] = Max{}(fold_wide(squares, c, columns, team.slices) - sum * shift, 0.f);
-  }
+  put_moments(block, mean, square, sums, squares, last, rows, columns, team.slices);
 }
 
 // Neighbouring columns of [chunks, cols] that one block adds up, and their sums in f64.

@@ -5,10 +5,12 @@
 // of the next reduction frees the set of this one. Over groups of lanes: a butterfly of shuffles that combines neighbours,
 // the lower one's value first, so that all lanes get the same bits.
 //
+// multiply, copy_async: as matrix_block.hpp says, from sm_80 on.
+//
 // shared: pieces of the dynamic shared memory, one after the other, each aligned to shared_alignment.
 #pragma once
 
-#include <mindgap/kernels/block.hpp>
+#include <mindgap/kernels/matrix_block.hpp>
 
 #if defined(__CUDACC__)
 
@@ -48,6 +50,33 @@ class CudaBlock {
   }
 
   template <class T>
+  __device__ void multiply(SumsOfC& c, const OperandA& a, const OperandB& b) {
+    static_assert(std::is_same_v<T, bf16> || std::is_same_v<T, f16>, "mindgap: tensor cores multiply bf16 and f16 here");
+    if constexpr (std::is_same_v<T, bf16>)
+      asm volatile(
+          "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+          : "+f"(c.at[0]), "+f"(c.at[1]), "+f"(c.at[2]), "+f"(c.at[3])
+          : "r"(a.pair[0]), "r"(a.pair[1]), "r"(a.pair[2]), "r"(a.pair[3]), "r"(b.pair[0]), "r"(b.pair[1]));
+    else
+      asm volatile(
+          "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+          : "+f"(c.at[0]), "+f"(c.at[1]), "+f"(c.at[2]), "+f"(c.at[3])
+          : "r"(a.pair[0]), "r"(a.pair[1]), "r"(a.pair[2]), "r"(a.pair[3]), "r"(b.pair[0]), "r"(b.pair[1]));
+  }
+
+  __device__ void copy_async(void* to, const void* from, bool inside) {
+    // Around the first-level cache; the second-level one fetches the whole line of 128 bytes.
+    asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(u32(__cvta_generic_to_shared(to))),
+                 "l"(__cvta_generic_to_global(from)), "r"(inside ? 16 : 0)
+                 : "memory");
+  }
+  __device__ void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+  template <int Pending>
+  __device__ void wait_copies() {
+    asm volatile("cp.async.wait_group %0;" ::"n"(Pending) : "memory");
+  }
+
+  template <class T>
   __device__ T* shared(i64 count) {
     extern __shared__ __align__(64) unsigned char dynamic_shared[];
     T* piece = reinterpret_cast<T*>(dynamic_shared + shared_offset_);
@@ -72,11 +101,36 @@ class CudaBlock {
   int shared_offset_ = 0, turn_ = 0;
 };
 
+// From Hopper on the blocks of a kernel may be put in place while those of the one before it still run (programmatic dependent
+// launch, CUDA programming guide): they wait here until it has ended and what it wrote can be read, before they touch memory.
+// Then they let the next kernel's blocks come, which takes effect when the last of them has got here.
+__device__ inline void take_turn() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+  asm volatile("griddepcontrol.launch_dependents;");
+#endif
+}
+inline constexpr int takes_turns_from = 90;  // compute capability, in tens, that a kernel must be compiled for
+
 // The CUDA kernel of a mindgap kernel.
 template <class Kernel>
 __global__ void cuda_entry(const __grid_constant__ Kernel kernel) {
+  take_turn();
   CudaBlock block;
   kernel(block);
+}
+// Of one that knows its number of threads, and how many blocks should find registers on a multiprocessor.
+template <class Kernel>
+__global__ void __launch_bounds__(Kernel::threads, Kernel::blocks_at_once)
+    cuda_entry_bounded(const __grid_constant__ Kernel kernel) {
+  take_turn();
+  CudaBlock block;
+  kernel(block);
+}
+template <class Kernel>
+constexpr auto cuda_entry_of() {
+  if constexpr (requires { Kernel::threads; }) return &cuda_entry_bounded<Kernel>;
+  else return &cuda_entry<Kernel>;
 }
 
 }  // namespace mindgap

@@ -11,16 +11,20 @@
 // A missing barrier shows as a wrong result: shared memory is poisoned (NaN, or huge values of either sign, by the seed)
 // before each block, and another order of threads reads other stale values. So a test runs several seeds and block sizes
 // and compares with the serial executor (tests/emulate.hpp). A reduction combines in the order of CudaBlock; one over groups
-// of lanes is a barrier here, where CUDA lets the groups go on by themselves.
+// of lanes is a barrier here, where CUDA lets the groups go on by themselves. At a product a warp waits for its own lanes, and
+// some warps, by the seed, are held there while others run ahead as far as the next barrier. An asynchronous copy happens as
+// late as it may, when its thread waits for it, or under every other seed as early, when it is asked for.
 //
-// What it leaves out: memory ordering, bank conflicts, warps in lockstep. About 40 ns a switch.
+// What it leaves out: memory ordering, bank conflicts, warps in lockstep, the order in which a tensor core adds. About 40 ns a
+// switch.
 #pragma once
 
 #include <mindgap/core/error.hpp>
 #include <mindgap/core/random.hpp>
 #include <mindgap/core/type_name.hpp>
-#include <mindgap/kernels/block.hpp>
+#include <mindgap/kernels/matrix_block.hpp>
 
+#include <array>
 #include <boost/context/fiber.hpp>
 #include <boost/context/preallocated.hpp>
 #include <cstring>
@@ -63,14 +67,21 @@ class FiberTeam {
   friend class FiberBlock;
   enum class State { ready, waiting, done };
 
+  struct Copy {
+    void* to;
+    const void* from;  // null: zeros
+  };
+
   struct Thread {
     boost::context::fiber fiber, scheduler;
     State state = State::ready;
-    const char* call = "";       // "sync" or "reduce"
-    std::source_location where;  // of that call
-    void* value = nullptr;       // what a waiting thread gives to a reduction; receives the result
-    size_t pieces = 0;           // of shared memory, taken so far
-    void* fake_stack = nullptr;  // of the address sanitizer
+    bool in_warp = false;                      // waits for its warp, not for all
+    const char* call = "";                     // "sync", "reduce" or "multiply"
+    std::source_location where;                // of that call
+    void* value = nullptr;                     // what a waiting thread gives to a reduction; receives the result
+    size_t pieces = 0;                         // of shared memory, taken so far
+    std::vector<std::vector<Copy>> copies{1};  // groups that are under way; the last is not committed
+    void* fake_stack = nullptr;                // of the address sanitizer
   };
 
   // Shared memory between two sentinels.
@@ -119,25 +130,51 @@ class FiberTeam {
     return thread;
   }
 
-  // Runs every thread to its next barrier or its end. False when all have ended.
+  // Runs every thread that may go on to its next stop or its end. False when all have ended.
   bool step() {
-    std::vector<int> order;
-    for (int rank = 0; rank < grid_.threads; ++rank)
-      if (threads_[size_t(rank)].state != State::done) order.push_back(rank);
+    std::vector<int> order = threads_that_go_on();
     if (order.empty()) return false;
     for (size_t i = order.size() - 1; i > 0; --i) std::swap(order[i], order[mix64(++random_) % (i + 1)]);
-    reduced_ = false;
     for (int rank : order) {
       resume(rank);
       check_sentinels(rank);
     }
-    if (!failure_) check_barrier();
+    return true;
+  }
+
+  // All after a failure, to unwind; else some of the warps whose lanes have all got to a product, while there are any; else all,
+  // which must wait at the same call.
+  std::vector<int> threads_that_go_on() {
+    std::vector<int> all, warps;
+    for (int rank = 0; rank < grid_.threads; ++rank)
+      if (threads_[size_t(rank)].state != State::done) all.push_back(rank);
+    if (failure_ || all.empty()) return all;
+    for (int first = 0; first < grid_.threads; first += 32)
+      if (waits_as_a_warp(first)) warps.push_back(first);
+    if (warps.empty()) {
+      if (threads_[size_t(all[0])].state == State::waiting) check_barrier();
+      combined_ = {};
+      return all;
+    }
+    std::vector<int> some;
+    const size_t sure = mix64(++random_) % warps.size();  // the others by chance
+    for (size_t i = 0; i < warps.size(); ++i) {
+      if (i != sure && mix64(++random_) % 2) continue;
+      combined_[size_t(warps[i] / 32)] = false;
+      for (int lane = 0; lane < 32; ++lane) some.push_back(warps[i] + lane);
+    }
+    return some;
+  }
+  bool waits_as_a_warp(int first) const {
+    for (int rank = first; rank < first + 32; ++rank)
+      if (rank >= grid_.threads || !threads_[size_t(rank)].in_warp || stop(rank) != stop(first)) return false;
     return true;
   }
 
   void resume(int rank) {
     Thread& thread = threads_[size_t(rank)];
     thread.state = State::ready;
+    thread.in_warp = false;
     void* fake_stack = nullptr;
     leaving(&fake_stack, stacks_.get() + rank * stack_bytes, size_t(stack_bytes));
     thread.fiber = std::move(thread.fiber).resume();
@@ -157,19 +194,25 @@ class FiberTeam {
     if (failure_) throw Abandoned{};
   }
 
-  // combine(values) replaces the values of all threads by their results.
+  // combine(values) replaces the values of `count` threads from `first` on by their results; the first of them to go on does it,
+  // while all others still wait with their values in place.
   template <class T, class Combine>
-  T exchange(int rank, T value, std::source_location where, Combine combine) {
+  T exchange(int rank, const char* call, T value, std::source_location where, int first, int count, Combine combine) {
+    Thread* const threads = &threads_[size_t(first)];
     threads_[size_t(rank)].value = &value;
-    wait(rank, "reduce", where);
-    if (!reduced_) {  // the first to go on; all others still wait with their values in place
-      reduced_ = true;
+    wait(rank, call, where);
+    if (bool& combined = combined_[size_t(first / 32)]; !combined) {
+      combined = true;
       std::vector<T> values;
-      for (Thread& thread : threads_) values.push_back(*static_cast<T*>(thread.value));
+      for (int i = 0; i < count; ++i) values.push_back(*static_cast<T*>(threads[i].value));
       combine(values);
-      for (size_t i = 0; i < values.size(); ++i) *static_cast<T*>(threads_[i].value) = values[i];
+      for (int i = 0; i < count; ++i) *static_cast<T*>(threads[i].value) = values[size_t(i)];
     }
     return value;
+  }
+  template <class T, class Combine>
+  T exchange(int rank, T value, std::source_location where, Combine combine) {
+    return exchange(rank, "reduce", value, where, 0, grid_.threads, combine);
   }
 
   template <class T, class Op>
@@ -195,6 +238,49 @@ class FiberTeam {
         for (size_t i = 0; i < values.size(); ++i)
           if (const size_t other = i ^ size_t(offset); i < other) values[i] = values[other] = op(values[i], values[other]);
     });
+  }
+
+  struct Product {
+    SumsOfC c;
+    OperandA a;
+    OperandB b;
+  };
+
+  // C += A B by every warp: row i of A and column j of B lie with the lanes of groups i % 8 and j.
+  template <class T>
+  void multiply(int rank, SumsOfC& c, const OperandA& a, const OperandB& b, std::source_location where) {
+    if (grid_.threads % 32) throw Error("fibers: a product of a warp that is not whole", lines({}), where);
+    const auto element = [](u32 pair, int k) { return float(bit_cast<T>(std::uint16_t(k % 2 ? pair >> 16 : pair))); };
+    threads_[size_t(rank)].in_warp = true;
+    c = exchange(rank, "multiply", Product{c, a, b}, where, rank / 32 * 32, 32, [&](std::vector<Product>& warp) {
+          for (int lane = 0; lane < 32; ++lane)
+            for (int s = 0; s < 4; ++s) {
+              const int group = lane / 4, half = s / 2, column = 2 * (lane % 4) + s % 2;
+              float& sum = warp[size_t(lane)].c.at[s];
+              for (int k = 0; k < 16; ++k)
+                sum += element(warp[size_t(4 * group + k % 8 / 2)].a.pair[half + 2 * (k / 8)], k) *
+                       element(warp[size_t(4 * column + k % 8 / 2)].b.pair[k / 8], k);
+            }
+        }).c;
+  }
+
+  void copy_async(int rank, void* to, const void* from, bool inside, std::source_location where) {
+    if (reinterpret_cast<std::uintptr_t>(to) % 16 || (inside && reinterpret_cast<std::uintptr_t>(from) % 16))
+      throw Error("fibers: an asynchronous copy from or to memory that is no multiple of 16 bytes", lines({}), where);
+    const Copy copy{to, inside ? from : nullptr};
+    if (seed_ % 2) perform(copy);
+    else threads_[size_t(rank)].copies.back().push_back(copy);
+  }
+  void wait_copies(int rank, int pending) {
+    auto& groups = threads_[size_t(rank)].copies;
+    while (int(groups.size()) - 1 > pending) {
+      for (const Copy& copy : groups.front()) perform(copy);
+      groups.erase(groups.begin());
+    }
+  }
+  static void perform(const Copy& copy) {
+    if (copy.from) std::memcpy(copy.to, copy.from, 16);
+    else std::memset(copy.to, 0, 16);
   }
 
   std::byte* shared(int rank, i64 bytes, std::source_location where) {
@@ -320,7 +406,7 @@ class FiberTeam {
   std::vector<Thread> threads_;
   std::vector<Piece> pieces_;
   std::exception_ptr failure_;
-  bool reduced_ = false;
+  std::array<bool, 32> combined_{};  // of each warp, or the first for all: whether an exchange is done
   const void* scheduler_stack_ = nullptr;
   size_t scheduler_stack_bytes_ = 0;
 };
@@ -346,6 +432,20 @@ class FiberBlock {
   template <class T>
   T* shared(i64 count, std::source_location where = std::source_location::current()) const {
     return reinterpret_cast<T*>(team_->shared(rank_, count * i64(sizeof(T)), where));
+  }
+
+  template <class T>
+  void multiply(SumsOfC& c, const OperandA& a, const OperandB& b,
+                std::source_location where = std::source_location::current()) const {
+    team_->multiply<T>(rank_, c, a, b, where);
+  }
+  void copy_async(void* to, const void* from, bool inside, std::source_location where = std::source_location::current()) const {
+    team_->copy_async(rank_, to, from, inside, where);
+  }
+  void commit_copies() const { team_->threads_[size_t(rank_)].copies.emplace_back(); }
+  template <int Pending>
+  void wait_copies() const {
+    team_->wait_copies(rank_, Pending);
   }
 
  private:

@@ -74,6 +74,7 @@ def study(cpu, cuda, results):
 WORK = [
     ("copy, TB/s", "copy_TBps", None, None),
     ("bf16 product 8192, TFLOP/s", "matmul_bf16_TFLOPs", None, None),
+    ("launch after launch, us", "launch_us", None, None),
     ("ResNet-50 training, images/s", "resnet50 train", "img_s", 6700),
     ("ResNet-18 32 px training", "resnet18 train", "img_s", 93000),
     ("ResNet-50 inference", "resnet50 infer", "img_s", 30000),

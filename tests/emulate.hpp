@@ -66,11 +66,15 @@ struct Runtime<Emulated> {
 
   template <class Kernel>
   static void launch(Grid grid, const Kernel& kernel) {
-    if (threads) grid.threads = threads;
-    queue([=, order = seed] {
-      if (serial) run_serial(grid, kernel);
-      else run_fibers(grid, kernel, order);
-    });
+    if constexpr (requires { Kernel::threads; }) {  // a kernel that knows how many it has has no serial form
+      queue([=, order = seed] { run_fibers(grid, kernel, order); });
+    } else {
+      if (threads) grid.threads = threads;
+      queue([=, order = seed] {
+        if (serial) run_serial(grid, kernel);
+        else run_fibers(grid, kernel, order);
+      });
+    }
   }
 
   static bool capturing() { return capturing_; }

@@ -100,6 +100,21 @@ BOOST_AUTO_TEST_CASE(groups_of_lanes_reduce_in_order) {
   }
 }
 
+template <class T>
+float error_on_gpu() {
+  return test::error_of_warp_product<T>([](const Tensor<T, 2>& a, const Tensor<T, 2>& b) {
+    const auto c = Tensor<float, 2, Cuda>::zeros({16, 8});
+    const auto a_gpu = a.template to<Cuda>(), b_gpu = b.template to<Cuda>();
+    Runtime<Cuda>::launch({1, 32}, test::WarpProduct<T, 0>{c.data(), a_gpu.data(), b_gpu.data()});
+    return c.to_vector();
+  });
+}
+
+BOOST_AUTO_TEST_CASE(warps_multiply) {
+  BOOST_TEST(error_on_gpu<bf16>() == 0.f);
+  BOOST_TEST(error_on_gpu<f16>() == 0.f);
+}
+
 BOOST_AUTO_TEST_CASE(same_normals_on_both_devices) {
   const i64 n = 1000;
   Tensor<float, 1> cpu(Shape<1>{4 * n});

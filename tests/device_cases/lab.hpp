@@ -1,8 +1,10 @@
-// The versions of the kernel lab. What is expected: softmax of the library, and moments by plain loops in double.
+// The versions of the kernel lab. What is expected: softmax and products of the library, and moments by plain loops in double.
 #pragma once
 
 #include <mindgap/kernels/lab/moments.hpp>
+#include <mindgap/kernels/lab/product.hpp>
 #include <mindgap/kernels/lab/softmax.hpp>
+#include <mindgap/ops/matmul.hpp>
 #include <mindgap/ops/softmax.hpp>
 
 #include "tests/device_cases/case.hpp"
@@ -42,6 +44,32 @@ Outputs lab_moments(Shape<2> shape, i64 rows_per_chunk) {
   return outputs(mean, square);
 }
 
+template <Device D, class T, template <class> class Kernel>
+Outputs lab_product(i64 m, i64 n, i64 k) {
+  const auto a = rounded_on<D, T>(Shape(m, k), 1), b = rounded_on<D, T>(Shape(n, k), 2, 0.f, 1.f / std::sqrt(float(k)));
+  if constexpr (std::same_as<D, Cpu>) {
+    return outputs(linear(a, b));
+  } else {
+    const Tensor<T, 2, D> c({m, n});
+    const lab::Product<T> product{c.data(), a.data(), b.data(), m, n, k};
+    if constexpr (std::constructible_from<Kernel<T>, const lab::Product<T>&, float*, float*>) {
+      const Tensor<float, 2, D> mean({m / 128, n}), square(mean.shape());
+      const Kernel<T> kernel{product, mean.data(), square.data()};
+      Runtime<D>::launch(kernel.grid(), kernel);
+    } else {
+      const Kernel<T> kernel{product};
+      Runtime<D>::launch(kernel.grid(), kernel);
+    }
+    return outputs(c);
+  }
+}
+
+template <Device D, template <class> class Kernel>
+void add_product_cases(std::vector<DeviceCase>& cases, const std::string& version) {
+  cases.push_back({"lab product " + version + ", bf16", 0.02, [] { return lab_product<D, bf16, Kernel>(128, 64, 96); }});
+  cases.push_back({"lab product " + version + ", f16", 0.003, [] { return lab_product<D, f16, Kernel>(256, 128, 32); }});
+}
+
 template <Device D, template <class> class Kernel>
 void add_softmax_cases(std::vector<DeviceCase>& cases, const std::string& version) {
   cases.push_back({"lab softmax " + version + ", 100 columns", 1e-6, [] { return lab_softmax<D, float, Kernel>({37, 100}); }});
@@ -67,6 +95,10 @@ std::vector<DeviceCase> lab_cases() {
   add_moments_cases<D, lab::MomentsCoalesced>(cases, "v2");
   add_moments_cases<D, lab::MomentsPackets>(cases, "v3");
   add_moments_cases<D, lab::MomentsOnePass>(cases, "v4");
+  add_product_cases<D, lab::ProductPlain>(cases, "v1");
+  add_product_cases<D, lab::ProductTiles>(cases, "v2");
+  add_product_cases<D, lab::ProductTensorCores>(cases, "v3");
+  add_product_cases<D, lab::ProductRing>(cases, "v4");
   return cases;
 }
 

@@ -109,6 +109,25 @@ BOOST_AUTO_TEST_CASE(students) {
   BOOST_TEST(run("train_student", work.student("profiled") + on_gpu("bf16") + Arguments{"--profile"}).says("forward "));
 }
 
+// Convolutions of 32 and 64 channels before a norm, where the kernel that gathers moments is the quickest way; and where the
+// table says that it is the library's.
+BOOST_AUTO_TEST_CASE(convolutions_with_moments) {
+  const Work work;
+  const Folder plans;
+  PretendedGpu gpu(plans.path.string());
+  gpu.set("PRETENDED_GPU_TIMES", "rising");
+  for (const std::string precision : {"bf16", "f16"}) counts(run("train_student", work.student(precision) + on_gpu(precision)));
+  const fs::path file = *fs::directory_iterator(plans.path);
+  std::string table = read_file(file);
+  for (const char* way :
+       {"\n0 conv_with_moments bf16 10 3 3 32 32 3 3 1 1 1 1\n", "\n0 conv_with_moments f16 5 2 2 64 64 3 3 1 1 1 1\n"})
+    BOOST_TEST(table.find(way) != table.npos, way << " in\n" << table);
+  write_file_atomic(file, std::regex_replace(table, std::regex("\n0 conv_with_moments"), "\n2 conv_with_moments"));
+  counts(run("train_student", work.student("library") + on_gpu("f16")));
+  table = read_file(file);
+  BOOST_TEST(table.find(" forward sums f16 full 10 3 3 32 32 3 3 1 1 1 1\n") != table.npos, table);
+}
+
 BOOST_AUTO_TEST_CASE(generators) {
   const Work work;
   const PretendedGpu gpu;

@@ -11,6 +11,8 @@
 //
 //   PRETENDED_GPU_MEMORY   MiB of memory; 81920
 //   PRETENDED_GPU_LAUNCHES the launch that makes an illegal access: from then on every call fails; none
+//   PRETENDED_GPU_TIMES    "rising": each time measured is longer than the one before, so that of two ways the first is the
+//                          quicker one; all are equal
 //   PRETENDED_GPU_PLANS    of the plans that cuDNN proposes for a call, how many it shows; all
 #include <cstdio>
 #include <cstdlib>
@@ -43,7 +45,7 @@ struct Gpu {
   Blocks device, pinned;
   std::map<const void*, size_t> shared;  // bytes of shared memory that a kernel was allowed
   bool capturing = false, broken = false;
-  long captured = 0, launches = 0, graphs = 0, complaints = 0;
+  long captured = 0, launches = 0, graphs = 0, complaints = 0, measured = 0;
   size_t bytes = 0;
   cudaError_t last = cudaSuccess;
   const size_t memory = size_t(number("PRETENDED_GPU_MEMORY", 80 << 10)) << 20;
@@ -222,9 +224,14 @@ cudaError_t cudaEventSynchronize(cudaEvent_t) {
   ENTER_OUTSIDE_CAPTURE;
   return cudaSuccess;
 }
+cudaError_t cudaLaunchHostFunc(cudaStream_t, cudaHostFn_t, void*) {
+  ENTER_OUTSIDE_CAPTURE;
+  return cudaSuccess;
+}
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t, cudaEvent_t) {
   ENTER_OUTSIDE_CAPTURE;
-  return *milliseconds = 1.f, cudaSuccess;
+  if (std::getenv("PRETENDED_GPU_TIMES")) ++gpu().measured;
+  return *milliseconds = 1.f + 1e-3f * float(gpu().measured), cudaSuccess;
 }
 
 // ---- kernels
@@ -235,17 +242,21 @@ cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute, int byte
   gpu().shared[kernel] = size_t(bytes);
   return cudaSuccess;
 }
-cudaError_t __cudaGetKernel(cudaKernel_t* kernel, const void* function) {
-  return *kernel = static_cast<cudaKernel_t>(const_cast<void*>(function)), cudaSuccess;
-}
-cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void**, size_t shared, cudaStream_t stream) {
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void*) {
   ENTER;
-  if (stream != the_stream) return complain(cudaErrorInvalidResourceHandle, "a launch on another stream");
+  *attributes = {};
+  attributes->ptxVersion = attributes->binaryVersion = 90;
+  return cudaSuccess;
+}
+cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t* config, const void* kernel, void**) {
+  ENTER;
+  if (config->stream != the_stream) return complain(cudaErrorInvalidResourceHandle, "a launch on another stream");
   // A kernel's own shared memory counts too; it is not known here.
   const auto allowed = gpu().shared.find(kernel);
+  const size_t shared = config->dynamicSmemBytes;
   if (shared > size_t(40 << 10) && (allowed == gpu().shared.end() || allowed->second < shared))
     return complain(cudaErrorInvalidValue, "a launch with more shared memory than the kernel may have");
-  if (grid.x == 0 || block.x == 0 || block.x > 1024)
+  if (config->gridDim.x == 0 || config->blockDim.x == 0 || config->blockDim.x > 1024)
     return complain(cudaErrorInvalidConfiguration, "a launch of no threads, or too many");
   gpu().launch();
   return cudaSuccess;

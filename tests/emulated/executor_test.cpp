@@ -141,6 +141,78 @@ BOOST_AUTO_TEST_CASE(groups_of_lanes_reduce_in_order) {
   for (int lanes : {0, 3, 64}) BOOST_CHECK_THROW(run_fibers({1, 96}, test::Groups{first.data(), last.data(), lanes}), Error);
 }
 
+template <class T, int Pending = 0>
+float error_on_fibers(u64 seed) {
+  return test::error_of_warp_product<T>([&](const Tensor<T, 2>& a, const Tensor<T, 2>& b) {
+    const auto c = Tensor<float, 2>::zeros({16, 8});
+    run_fibers({1, 32}, test::WarpProduct<T, Pending>{c.data(), a.data(), b.data()}, seed);
+    return c.to_vector();
+  });
+}
+
+BOOST_AUTO_TEST_CASE(warps_multiply) {
+  for (u64 seed : {0, 1, 2}) {
+    BOOST_TEST(error_on_fibers<bf16>(seed) == 0.f);
+    BOOST_TEST(error_on_fibers<f16>(seed) == 0.f);
+  }
+}
+
+// A warp waits at a product for its own lanes alone, so that one may be far ahead of another, but not beyond a barrier.
+BOOST_AUTO_TEST_CASE(warps_run_ahead) {
+  struct Products {
+    std::vector<int>* seen;
+    void operator()(FiberBlock& block) const {
+      SumsOfC sums;
+      for (int i = 0; i < 3; ++i) {
+        block.multiply<bf16>(sums, {}, {});
+        if (block.rank() % 32 == 0) seen->push_back(block.rank() / 32);
+      }
+      block.sync();
+      if (block.rank() % 32 == 0) seen->push_back(2);
+    }
+  };
+  std::set<std::vector<int>> orders;
+  for (u64 seed = 0; seed < 20; ++seed) {
+    std::vector<int> seen;
+    run_fibers({1, 64}, Products{&seen}, seed);
+    BOOST_TEST((seen.size() == 8u && seen[6] == 2 && seen[7] == 2));
+    orders.insert(seen);
+  }
+  BOOST_TEST(std::any_of(orders.begin(), orders.end(), [](const std::vector<int>& seen) { return seen[0] == seen[1]; }));
+}
+
+BOOST_AUTO_TEST_CASE(products_of_part_of_a_warp_are_reported) {
+  struct Half {
+    void operator()(FiberBlock& block) const {
+      SumsOfC sums;
+      if (block.rank() < 48) block.multiply<bf16>(sums, {}, {});
+      else block.sync();
+    }
+  };
+  try {
+    run_fibers({1, 64}, Half{});
+    BOOST_ERROR("no error");
+  } catch (const Error& error) {
+    BOOST_TEST(contains(error.what(), "threads 32 to 47 reached multiply() in line "));
+    BOOST_TEST(contains(error.what(), "threads 48 to 63 reached sync() in line "));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(copies_that_nobody_waits_for_come_late) {
+  BOOST_TEST(!(error_on_fibers<bf16, 1>(0) == 0.f));
+  BOOST_TEST((error_on_fibers<bf16, 1>(1) == 0.f));  // they may come early, too
+}
+
+BOOST_AUTO_TEST_CASE(copies_of_other_memory_than_packets_are_reported) {
+  struct Odd {
+    const float* x;
+    MG_HD i64 shared_bytes() const { return 64; }
+    void operator()(FiberBlock& block) const { block.copy_async(block.shared<float>(16), x + 1, true); }
+  };
+  BOOST_CHECK_EXCEPTION(run_fibers({1, 32}, Odd{x.data()}), Error,
+                        [](const Error& error) { return contains(error.what(), "no multiple of 16 bytes"); });
+}
+
 BOOST_AUTO_TEST_CASE(order_is_random_and_follows_the_seed) {
   const auto order = [](u64 seed) {
     std::vector<std::pair<i64, int>> seen;

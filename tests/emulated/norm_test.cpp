@@ -64,6 +64,26 @@ BOOST_AUTO_TEST_CASE(batch_moments) {
   });
 }
 
+BOOST_AUTO_TEST_CASE(moments_of_sums) {
+  const i64 rows = 50, cols = 300;
+  const auto x = random_tensor(Shape(rows, cols), 1, 0.5f);
+  const auto mean = Tensor<float, 1>::zeros(Shape<1>{cols}), square = mean.clone();
+  std::vector<double> exact_mean(300), exact_square(300);
+  for (i64 i = 0; i < x.size(); ++i) {
+    const float value = x.data()[i];
+    mean.data()[i % cols] += value, square.data()[i % cols] += value * value;
+    exact_mean[size_t(i % cols)] += value / double(rows);
+  }
+  for (i64 i = 0; i < x.size(); ++i) exact_square[size_t(i % cols)] += std::pow(x.data()[i] - exact_mean[size_t(i % cols)], 2);
+  const MomentsOfSums kernel{mean.data(), square.data(), rows, cols};
+  emulate({2}, kernel, 1e-6, mean, square);
+  run_serial({2}, kernel);
+  for (i64 c = 0; c < cols; ++c) {
+    BOOST_TEST(std::abs(mean.data()[c] - exact_mean[size_t(c)]) < 1e-6);
+    BOOST_TEST(std::abs(square.data()[c] - exact_square[size_t(c)]) < 1e-4);
+  }
+}
+
 // A mean far above the deviation, and an outlier in the row that a team starts from: what one pass of sums of squares gets wrong.
 BOOST_AUTO_TEST_CASE(batch_moments_far_from_zero) {
   const ColumnGrid grid = team_grid(2000, 2);

@@ -29,7 +29,7 @@ BOOST_AUTO_TEST_CASE(is_read_merged_and_saved) {
   cuda::detail::note_use("known call");
   const std::string before = cuda::plan_hash();
   BOOST_TEST(before.size() == 16u);
-  cuda::detail::keep_place("new call", 2);
+  cuda::detail::keep_place("new call", 2, true);
   BOOST_TEST(cuda::plan_hash() == before);
   cuda::detail::note_use("new call");
   BOOST_TEST(cuda::plan_hash() != before);
@@ -40,6 +40,17 @@ BOOST_AUTO_TEST_CASE(is_read_merged_and_saved) {
   BOOST_TEST(cuda::plan_hash() == "");
   cuda::detail::note_use("known call");
   BOOST_TEST(cuda::plan_hash() == before);
+
+  // What is run to be timed is not used.
+  {
+    const cuda::detail::OnlyTiming only_timing;
+    cuda::detail::note_use("new call");
+  }
+  BOOST_TEST(cuda::plan_hash() == before);
+
+  // A choice among less than all plans, for want of memory say, is not for other processes.
+  cuda::detail::keep_place("passing call", 5, false);
+  BOOST_TEST(cuda::detail::known_place("passing call").value_or(-1) == 5);
 
   // Another process has saved meanwhile: its choice for the new call stays.
   write_file_atomic(file, header + "4 known call\n7 new call\n1 other call\n");
@@ -52,7 +63,7 @@ BOOST_AUTO_TEST_CASE(is_read_merged_and_saved) {
   BOOST_TEST(cuda::detail::known_place("given call").value_or(-1) == 3);
 
   // A table of another card is not overwritten.
-  cuda::detail::keep_place("newest call", 0);
+  cuda::detail::keep_place("newest call", 0, true);
   write_file_atomic(file, "card of another name\n0 call\n");
   BOOST_CHECK_EXCEPTION(cuda::save_plans(), Error,
                         [](const Error& error) { return std::string(error.what()).find("MINDGAP_PLANS") != std::string::npos; });

@@ -77,6 +77,9 @@ void check_plans(const test::Recorded& calls) {
                                           << ", " << g.w << ", " << g.c_in << "], w [" << g.c_out << ", " << g.kh << ", " << g.kw
                                           << "], stride " << g.stride_h);
     }
+  for (const ConvGeometry& g : calls.with_sums)
+    BOOST_TEST(cuda::conv2d_plan_on(h100(), g, DType::f16, cuda::ConvDirection::forward, {}, true).has_value(),
+               "no plan with sums for " << g.str());
   for (const AttentionGeometry& g : calls.attention)
     for (const bool backward : {false, true}) check_attention(g, DType::bf16, backward);
 }
@@ -104,6 +107,8 @@ BOOST_AUTO_TEST_CASE(stable_diffusion) {
 }
 
 BOOST_AUTO_TEST_CASE(what_has_no_plan) {
+  BOOST_TEST(
+      !cuda::conv2d_plan_on(h100(), {2, 8, 8, 64, 64, 3, 3, 1, 1, 1, 1}, DType::bf16, cuda::ConvDirection::forward, {}, true));
   BOOST_TEST(!cuda::attention_plan_on(h100(), {2, 2, 64, 64, 40}, DType::f32, false));
   BOOST_TEST(!cuda::attention_plan_on(h100(), {2, 2, 64, 64, 12}, DType::bf16, false));
   BOOST_TEST(!cuda::attention_plan_on(h100(), {2, 2, 64, 64, 264}, DType::bf16, false));

@@ -6,16 +6,19 @@
 
 #include <mindgap/autograd/var.hpp>
 #include <mindgap/ops/attention.hpp>
-#include <mindgap/ops/conv.hpp>
+#include <mindgap/ops/conv_moments.hpp>
 #include <mindgap/ops/matmul.hpp>
 
 namespace mindgap {
 
+namespace detail {
+
+// y = conv2d(x, w, bias, options) as a variable.
 template <Real T, Device D, Real GW>
-Var<T, 4, D> conv2d(const Var<T, 4, D>& x, const Var<T, 4, D, GW>& w, const Var<float, 1, D>& bias = {},
-                    ConvOptions options = {}) {
+Var<T, 4, D> convolved(const Tensor<T, 4, D>& value, const Var<T, 4, D>& x, const Var<T, 4, D, GW>& w,
+                       const Var<float, 1, D>& bias, ConvOptions options) {
   const bool needed = x.needs_gradient() || w.needs_gradient() || bias.needs_gradient();
-  Var<T, 4, D> y(conv2d(x.value(), w.value(), bias.value(), options), x.tape(), needed);
+  Var<T, 4, D> y(value, x.tape(), needed);
   if (needed)
     x.tape().record([=, xs = x.slot(), ws = w.slot(), bs = bias.slot(), ys = y.slot(),
                      x = w.needs_gradient() ? x.value() : Tensor<T, 4, D>(),
@@ -34,6 +37,20 @@ Var<T, 4, D> conv2d(const Var<T, 4, D>& x, const Var<T, 4, D, GW>& w, const Var<
       if (xs) xs->write_sum([&](const auto& out, const auto& before) { conv2d_backward_data(out, grad_y, w, options, before); });
     });
   return y;
+}
+
+}  // namespace detail
+
+template <Real T, Device D, Real GW>
+Var<T, 4, D> conv2d(const Var<T, 4, D>& x, const Var<T, 4, D, GW>& w, const Var<float, 1, D>& bias = {},
+                    ConvOptions options = {}) {
+  return detail::convolved(conv2d(x.value(), w.value(), bias.value(), options), x, w, bias, options);
+}
+
+template <Real T, Device D, Real GW>
+WithMoments<Var<T, 4, D>, D> conv2d_with_moments(const Var<T, 4, D>& x, const Var<T, 4, D, GW>& w, ConvOptions options = {}) {
+  const auto of = conv2d_with_moments(x.value(), w.value(), options);
+  return {detail::convolved(of.y, x, w, {}, options), of.moments};
 }
 
 template <Real T, int N, Device D, Real GW>

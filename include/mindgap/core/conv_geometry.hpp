@@ -3,6 +3,7 @@
 #pragma once
 
 #include <mindgap/core/dtype.hpp>
+#include <mindgap/core/error.hpp>
 
 #include <compare>
 
@@ -26,6 +27,10 @@ struct ConvGeometry {
   constexpr double flops() const { return 2.0 * double(y_size()) * double(kh * kw * c_in); }
 
   auto operator<=>(const ConvGeometry&) const = default;
+
+  std::string str() const {
+    return text(n, " ", h, " ", w, " ", c_in, " ", c_out, " ", kh, " ", kw, " ", stride_h, " ", stride_w, " ", pad_h, " ", pad_w);
+  }
 };
 
 // Where the matrices of a batch lie: element (b, i, r, c) is at b * outer + i * inner + r * row + c.

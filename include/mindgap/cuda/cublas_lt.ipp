@@ -163,7 +163,7 @@ inline ProductPlan* product_plan(cublasLtHandle_t handle, Stream stream, const P
             stream, [&] { candidate->run(handle, stream, memory.get(), at); }, least);
         if (ms < least) least = ms, best = std::move(candidate);
       }
-      if (best) keep_place(key.str(), best->place);
+      if (best) keep_place(key.str(), best->place, memory.complete());
     }
   } catch (const LtFailure&) {  // cuBLASLt knows no such product
   }

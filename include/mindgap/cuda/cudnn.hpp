@@ -32,6 +32,10 @@ void conv2d_forward(Stream stream, Scratch scratch, const ConvGeometry& g, DType
 // y = tail(conv(x, w)); bias and residual are read if the tail names them. False where a pass of the caller's is quicker.
 bool conv2d_forward(Stream stream, Scratch scratch, const ConvGeometry& g, DType type, ConvTail tail, void* y, const void* x,
                     const void* w, const void* bias, const void* residual);
+// y = conv(x, w), and for each channel of y its sum and that of its squares, [c_out], by a kernel that comes with cuDNN. False
+// where there is none: cuDNN 9.19 has them in f16; in bf16 it would compile one, a second a geometry.
+bool conv2d_forward_sums(Stream stream, Scratch scratch, const ConvGeometry& g, DType type, void* y, float* sum, float* square,
+                         const void* x, const void* w);
 void conv2d_backward_data(Stream stream, Scratch scratch, const ConvGeometry& g, DType type, void* grad_x, const void* grad_y,
                           const void* w);
 // grad_x = the gradient of x, plus `before`, other memory of its shape and type: in a product for 1x1 convolutions of stride 1,
@@ -56,9 +60,9 @@ struct PlanOnCard {
   int place;
   i64 workspace_bytes;
 };
-// The first plan of a card for a convolution, without a GPU.
+// The first plan of a card for a convolution, without a GPU; sums: for conv2d_forward_sums.
 std::optional<PlanOnCard> conv2d_plan_on(const std::string& description, const ConvGeometry& g, DType type,
-                                         ConvDirection direction, ConvTail tail = {});
+                                         ConvDirection direction, ConvTail tail = {}, bool sums = false);
 
 }  // namespace mindgap::cuda
 

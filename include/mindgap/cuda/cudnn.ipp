@@ -12,24 +12,24 @@ struct ConvKey {
   ConvGeometry g;
   DType type;
   ConvDirection direction;
-  bool tf32, any;  // allow_tf32 and allow_any_plan, when the call was made
-  ConvTail tail;   // forward, and of backward_data the residual
+  bool tf32, any;             // allow_tf32 and allow_any_plan, when the call was made
+  ConvTail tail;              // forward, and of backward_data the residual
+  bool channel_sums = false;  // forward: of y, and of its squares, as well
 
   auto operator<=>(const ConvKey&) const = default;
 
-  enum Id : i64 { id_x = 1, id_w, id_y, id_residual, id_bias };
+  enum Id : i64 { id_x = 1, id_w, id_y, id_residual, id_bias, id_sum, id_square };
 
   std::string str() const {
     constexpr const char* directions[] = {"forward", "backward_data", "backward_weights"};
     return text(directions[int(direction)], tail.residual ? " residual" : "", tail.bias ? " bias" : "", tail.relu ? " relu" : "",
-                " ", name(type), tf32 ? " tf32" : " full", any ? " any " : " ", g.n, " ", g.h, " ", g.w, " ", g.c_in, " ",
-                g.c_out, " ", g.kh, " ", g.kw, " ", g.stride_h, " ", g.stride_w, " ", g.pad_h, " ", g.pad_w);
+                channel_sums ? " sums" : "", " ", name(type), tf32 ? " tf32" : " full", any ? " any " : " ", g.str());
   }
 
   // Kernels of plain convolutions, and of forward ones with a tail, come with cuDNN; of a backward one with a tail it compiles
   // them.
   int most_tried() const { return tail == ConvTail{} ? 16 : direction == ConvDirection::forward ? 4 : 1; }
-  Rules rules() const { return {type != DType::f32 || tf32, any, i64(1) << 30, most_tried()}; }
+  Rules rules() const { return {type != DType::f32 || tf32, any, i64(1) << 30, most_tried(), !channel_sums}; }
 
   OperationGraph graph() const {
     OperationGraph out;
@@ -94,30 +94,27 @@ struct ConvKey {
     if (tail.residual) then(CUDNN_POINTWISE_ADD, &tensor(id_residual, written), tail.bias || tail.relu);
     if (tail.bias) then(CUDNN_POINTWISE_ADD, &tensor(id_bias, layout(1, g.c_out, 1, 1)), tail.relu);
     if (tail.relu) then(CUDNN_POINTWISE_RELU_FWD, nullptr, false);
+    if (channel_sums) {
+      const Layout row = layout(1, g.c_out, 1, 1);
+      out.sums(out.tensor(id_sum, DType::f32, row.extents, row.strides),
+               out.tensor(id_square, DType::f32, row.extents, row.strides), y);
+    }
     return out;
   }
 };
 
-inline ConvKey conv_key(const ConvGeometry& g, DType type, ConvDirection direction, ConvTail tail = {}) {
-  return {g, type, direction, type == DType::f32 && allow_tf32(), allow_any_plan(), tail};
+inline ConvKey conv_key(const ConvGeometry& g, DType type, ConvDirection direction, ConvTail tail = {},
+                        bool channel_sums = false) {
+  return {g, type, direction, type == DType::f32 && allow_tf32(), allow_any_plan(), tail, channel_sums};
 }
 
 // Whether `product`, which computes the same as a key, takes less time than cuDNN's plan: as the table says, else by timing.
 template <class Product>
 bool product_is_quicker(Stream stream, const ConvKey& key, std::span<const Pointer> pointers, const Product& product) {
-  static std::map<ConvKey, bool> known;
-  std::lock_guard lock(cudnn_mutex());
-  const std::string name = "product_or_" + key.str();
-  if (const auto found = known.find(key); found != known.end()) {
-    note_use(name);
-    return found->second;
-  }
-  std::optional<int> place = known_place(name);
-  if (!place) {
-    refuse_while_capturing(stream, "no plan can be made for " + key.str());
+  const int way = chosen_way(stream, "product_or_" + key.str(), [&](TimingMemory& memory) {
+    std::lock_guard lock(cudnn_mutex());
     const cudnnHandle_t handle = cudnn(stream);
     const Plan* plan = plan_for(handle, stream, key, pointers);
-    TimingMemory memory;
     const auto product_or_failure = [&] {
       try {
         product();
@@ -127,53 +124,36 @@ bool product_is_quicker(Stream stream, const ConvKey& key, std::span<const Point
         throw LibraryFailure();
       }
     };
-    place = !plan || !memory.grow(plan->workspace_bytes) ||
-                    least_time(stream, product_or_failure) < least_time(
-                                                                 stream, [&] { plan->run(handle, memory.get(), pointers); })
-                ? 0
-                : 1;
-    keep_place(name, *place);
-  }
-  note_use(name);
-  return known[key] = *place == 0;
+    if (!plan || !memory.grow(plan->workspace_bytes)) return 0;
+    const float of_plan = least_time(stream, [&] { plan->run(handle, memory.get(), pointers); });
+    return least_time(stream, product_or_failure) < of_plan ? 0 : 1;
+  });
+  return way == 0;
 }
 
 // Whether a convolution with its tail takes less time than the convolution and then a pass over what it wrote, which reads it and
 // the residual and writes it: as the table says, else by timing, with a copy of as many bytes for the pass. cuDNN has a plan for
 // nearly every tail, but some are slower than the pass that they spare. False where it has none.
 inline bool tail_is_quicker(Stream stream, const ConvKey& key, std::span<const Pointer> pointers) {
-  static std::map<ConvKey, bool> known;
-  std::lock_guard lock(cudnn_mutex());
-  const std::string name = "tail_or_pass_" + key.str();
-  if (const auto found = known.find(key); found != known.end()) {
-    note_use(name);
-    return found->second;
-  }
-  std::optional<int> place = known_place(name);
-  if (!place) {
-    refuse_while_capturing(stream, "no plan can be made for " + key.str());
+  const int way = chosen_way(stream, "tail_or_pass_" + key.str(), [&](TimingMemory& memory) {
+    std::lock_guard lock(cudnn_mutex());
     const cudnnHandle_t handle = cudnn(stream);
     ConvKey plain_key = key;
     plain_key.tail = {};
     const Plan *fused = plan_for(handle, stream, key, pointers), *plain = plan_for(handle, stream, plain_key, pointers.first(3));
     const i64 elements = key.direction == ConvDirection::backward_data ? key.g.x_size() : key.g.y_size();
     const i64 moved = elements * bytes(key.type) * (key.tail.residual ? 3 : 2) / 2;
-    TimingMemory memory;
-    if (!fused) place = 1;
-    else if (!plain || !memory.grow(std::max({fused->workspace_bytes, plain->workspace_bytes, 2 * moved}))) place = 0;
-    else {
-      const auto time = [&](const Plan& plan, std::span<const Pointer> of) {
-        return least_time(stream, [&] { plan.run(handle, memory.get(), of); });
-      };
-      const float pass = least_time(stream, [&] {
-        cudaMemcpyAsync(static_cast<char*>(memory.get()) + moved, memory.get(), size_t(moved), cudaMemcpyDeviceToDevice, stream);
-      });
-      place = time(*fused, pointers) < time(*plain, pointers.first(3)) + pass ? 0 : 1;
-    }
-    keep_place(name, *place);
-  }
-  note_use(name);
-  return known[key] = *place == 0;
+    if (!fused) return 1;
+    if (!plain || !memory.grow(std::max({fused->workspace_bytes, plain->workspace_bytes, 2 * moved}))) return 0;
+    const auto time = [&](const Plan& plan, std::span<const Pointer> of) {
+      return least_time(stream, [&] { plan.run(handle, memory.get(), of); });
+    };
+    const float pass = least_time(stream, [&] {
+      cudaMemcpyAsync(static_cast<char*>(memory.get()) + moved, memory.get(), size_t(moved), cudaMemcpyDeviceToDevice, stream);
+    });
+    return time(*fused, pointers) < time(*plain, pointers.first(3)) + pass ? 0 : 1;
+  });
+  return way == 0;
 }
 
 // The product that a 1x1 convolution of stride 1 is, and which of its tensors are the product's.
@@ -243,8 +223,8 @@ MINDGAP_INLINE std::string card_description() {
 }
 
 MINDGAP_INLINE std::optional<PlanOnCard> conv2d_plan_on(const std::string& description, const ConvGeometry& g, DType type,
-                                                        ConvDirection direction, ConvTail tail) {
-  const auto plan = detail::plan_on_card(description, detail::conv_key(g, type, direction, tail));
+                                                        ConvDirection direction, ConvTail tail, bool sums) {
+  const auto plan = detail::plan_on_card(description, detail::conv_key(g, type, direction, tail, sums));
   return plan ? std::optional(PlanOnCard{plan->place, plan->workspace_bytes}) : std::nullopt;
 }
 
@@ -268,6 +248,18 @@ MINDGAP_INLINE bool conv2d_forward(Stream stream, Scratch scratch, const ConvGeo
   if (tail.bias) pointers.push_back({ConvKey::id_bias, writable(bias)});
   if (tail.residual) pointers.push_back({ConvKey::id_residual, writable(residual)});
   return tail_is_quicker(stream, key, pointers) && run_plan(stream, scratch, key, pointers);
+}
+
+MINDGAP_INLINE bool conv2d_forward_sums(Stream stream, Scratch scratch, const ConvGeometry& g, DType type, void* y, float* sum,
+                                        float* square, const void* x, const void* w) {
+  using namespace detail;
+  require_aligned("conv2d", {x, w, y, sum, square});
+  const Pointer pointers[] = {{ConvKey::id_x, writable(x)},
+                              {ConvKey::id_w, writable(w)},
+                              {ConvKey::id_y, y},
+                              {ConvKey::id_sum, sum},
+                              {ConvKey::id_square, square}};
+  return run_plan(stream, scratch, conv_key(g, type, ConvDirection::forward, {}, true), pointers);
 }
 
 MINDGAP_INLINE bool conv2d_backward_data(Stream stream, Scratch scratch, const ConvGeometry& g, DType type, void* grad_x,

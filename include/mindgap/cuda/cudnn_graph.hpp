@@ -167,6 +167,16 @@ class OperationGraph {
         .set(CUDNN_ATTR_OPERATION_REDUCTION_YDESC, y)
         .finalize();
   }
+  // The sums of x over all axes but the channels', and of its squares
+  void sums(const Descriptor& sum, const Descriptor& square, const Descriptor& x) {
+    operation(CUDNN_BACKEND_OPERATION_GEN_STATS_DESCRIPTOR)
+        .set(CUDNN_ATTR_OPERATION_GENSTATS_MODE, CUDNN_TYPE_GENSTATS_MODE, CUDNN_GENSTATS_SUM_SQSUM)
+        .set(CUDNN_ATTR_OPERATION_GENSTATS_MATH_PREC, CUDNN_TYPE_DATA_TYPE, CUDNN_DATA_FLOAT)
+        .set(CUDNN_ATTR_OPERATION_GENSTATS_XDESC, x)
+        .set(CUDNN_ATTR_OPERATION_GENSTATS_SUMDESC, sum)
+        .set(CUDNN_ATTR_OPERATION_GENSTATS_SQSUMDESC, square)
+        .finalize();
+  }
   // y = the elements of x under y's extents and strides: a transpose
   void reshape(const Descriptor& y, const Descriptor& x) {
     operation(CUDNN_BACKEND_OPERATION_RESHAPE_DESCRIPTOR)
@@ -212,6 +222,7 @@ struct Rules {
   i64 most_workspace;
   int most_tried;  // of cuDNN's proposals, the most promising first; those of graphs of several operations take seconds to
                    // compile
+  bool may_compile = true;  // whether cuDNN may compile a kernel for it
 };
 
 struct Pointer {
@@ -237,22 +248,31 @@ struct Plan {
   }
 };
 
-// What cuDNN says of the numbers that the engine of a configuration computes.
-inline std::vector<cudnnBackendNumericalNote_t> notes_of(const Descriptor& configuration) {
-  Descriptor engine(CUDNN_BACKEND_ENGINE_DESCRIPTOR);
-  cudnnBackendDescriptor_t handle = engine.get();
-  i64 count = 0;
-  check(cudnnBackendGetAttribute(configuration.get(), CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &count,
-                                 &handle));
-  std::vector<cudnnBackendNumericalNote_t> notes(CUDNN_NUMERICAL_NOTE_TYPE_COUNT);
-  check(cudnnBackendGetAttribute(handle, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE, i64(notes.size()), &count,
-                                 notes.data()));
-  notes.resize(size_t(std::min<i64>(count, i64(notes.size()))));
-  return notes;
-}
+// What cuDNN says of the engine of a configuration: of the numbers that it computes, and of how it comes about.
+struct Notes {
+  std::vector<cudnnBackendNumericalNote_t> numerical{CUDNN_NUMERICAL_NOTE_TYPE_COUNT};
+  std::vector<cudnnBackendBehaviorNote_t> behaviour{CUDNN_BEHAVIOR_NOTE_TYPE_COUNT};
+
+  explicit Notes(const Descriptor& configuration) {
+    Descriptor engine(CUDNN_BACKEND_ENGINE_DESCRIPTOR);
+    cudnnBackendDescriptor_t handle = engine.get();
+    i64 count = 0;
+    check(cudnnBackendGetAttribute(configuration.get(), CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &count,
+                                   &handle));
+    const auto read = [&](auto& notes, cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type) {
+      check(cudnnBackendGetAttribute(handle, name, type, i64(notes.size()), &count, notes.data()));
+      notes.resize(size_t(std::min<i64>(count, i64(notes.size()))));
+    };
+    read(numerical, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE);
+    read(behaviour, CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE, CUDNN_TYPE_BEHAVIOR_NOTE);
+  }
+};
 
 inline bool allowed(const Descriptor& configuration, const Rules& rules) {
-  for (const cudnnBackendNumericalNote_t note : notes_of(configuration)) {
+  const Notes notes(configuration);
+  for (const cudnnBackendBehaviorNote_t note : notes.behaviour)
+    if (!rules.may_compile && note == CUDNN_BEHAVIOR_NOTE_RUNTIME_COMPILATION) return false;
+  for (const cudnnBackendNumericalNote_t note : notes.numerical) {
     if (note == CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION) return false;
     if (!rules.any_bits && note == CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC) return false;
     if (!rules.tensor_cores && (note == CUDNN_NUMERICAL_NOTE_TENSOR_CORE || note == CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS))
@@ -355,7 +375,7 @@ Plan* plan_for(cudnnHandle_t handle, Stream stream, const Key& key, std::span<co
             stream, [&] { candidate->run(handle, memory.get(), pointers); }, least);
         if (ms < least) least = ms, best = std::move(candidate);
       }
-      if (best) keep_place(name, best->place);
+      if (best) keep_place(name, best->place, memory.complete());
     }
   } catch (const CudnnFailure&) {  // cuDNN knows no such graph
   }

@@ -30,6 +30,11 @@ struct Library<Cuda> {
   static void begin_plan_use() { cuda::begin_plan_use(); }
   static std::string plan_hash() { return cuda::plan_hash(); }
 
+  // Which way takes the least time, as the table of plans says of `name`, else by timing; each says whether it can be taken.
+  static int quickest_way(const std::string& name, const std::vector<std::function<bool()>>& ways) {
+    return cuda::quickest_way(stream(), name + (cuda::allow_any_plan() ? " any" : ""), ways);
+  }
+
   template <class T>
   static void conv2d(const ConvGeometry& g, T* y, const T* x, const T* w, const float* bias) {
     PoolScratch scratch, rounded;
@@ -45,6 +50,13 @@ struct Library<Cuda> {
   static bool conv2d_bias_relu(const ConvGeometry& g, T* y, const T* x, const T* w, const T* bias, const T* residual) {
     PoolScratch scratch;
     return cuda::conv2d_forward(stream(), scratch, g, dtype_of<T>, {residual != nullptr, true, true}, y, x, w, bias, residual);
+  }
+
+  // y = conv(x, w), and the sums of its channels and of their squares; false where there is no such convolution.
+  template <class T>
+  static bool conv2d_sums(const ConvGeometry& g, T* y, float* sum, float* square, const T* x, const T* w) {
+    PoolScratch scratch;
+    return cuda::conv2d_forward_sums(stream(), scratch, g, dtype_of<T>, y, sum, square, x, w);
   }
 
   template <class T>

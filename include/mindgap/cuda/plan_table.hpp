@@ -15,8 +15,10 @@
 #include <mindgap/cuda/scratch.hpp>
 
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace mindgap::cuda {
 
@@ -30,6 +32,10 @@ std::filesystem::path plan_file();
 // Adds the plans that this process chose to plan_file(), under a lock; of two processes that chose for one key, the first to
 // save is right. Writes nothing if nothing was chosen. An app calls it after its first step and before it ends.
 void save_plans();
+
+// Which of several ways to one end takes the least time: as the table says of `name`, else by timing them all. A way queues its
+// work and says whether there is such a way; there always is the last one.
+int quickest_way(Stream stream, const std::string& name, const std::vector<std::function<bool()>>& ways);
 
 // The known plans, sorted, under the line that names card and versions.
 std::string plan_table();
@@ -46,10 +52,17 @@ namespace detail {
 
 // Where in the library's list the plan of this key is, if that is known.
 std::optional<int> known_place(const std::string& key);
-// A choice by timing.
-void keep_place(const std::string& key, int place);
+// A choice by timing; for this process alone, or for later ones too.
+void keep_place(const std::string& key, int place, bool for_good);
 // The plan of this key, which is known or kept, has been run.
 void note_use(const std::string& key);
+// While one lives, plans are run to be timed, which is no use of them.
+struct OnlyTiming {
+  OnlyTiming();
+  ~OnlyTiming();
+  OnlyTiming(const OnlyTiming&) = delete;
+  OnlyTiming& operator=(const OnlyTiming&) = delete;
+};
 
 // Throws while a graph is captured, since `what` (making a plan, say) waits and allocates.
 void refuse_while_capturing(Stream stream, const std::string& what);

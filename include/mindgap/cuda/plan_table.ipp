@@ -4,6 +4,7 @@
 #include <mindgap/core/file.hpp>
 #include <mindgap/core/profile.hpp>
 #include <mindgap/cuda/plan_table.hpp>
+#include <mindgap/cuda/timing.hpp>
 #include <mindgap/data/sha256.hpp>
 
 #include <cctype>
@@ -38,8 +39,9 @@ using Places = std::map<std::string, int>;
 struct PlanTable {
   std::mutex mutex;
   Places places;
-  std::set<std::string> used;
+  std::set<std::string> used, passing;  // passing: for this process alone
   bool read = false, changed = false;
+  int timings = 0;  // that are under way: what they run is not used
 };
 inline PlanTable& table() {
   static auto* t = new PlanTable;
@@ -119,18 +121,29 @@ MINDGAP_INLINE std::optional<int> known_place(const std::string& key) {
   return found == t.places.end() ? std::nullopt : std::optional(found->second);
 }
 
-MINDGAP_INLINE void keep_place(const std::string& key, int place) {
+MINDGAP_INLINE void keep_place(const std::string& key, int place, bool for_good) {
   PlanTable& t = table();
   std::lock_guard lock(t.mutex);
   t.places[key] = place;
-  t.changed = true;
+  if (for_good) t.changed = true;
+  else t.passing.insert(key);
 }
 
 MINDGAP_INLINE void note_use(const std::string& key) {
   PlanTable& t = table();
   std::lock_guard lock(t.mutex);
+  if (t.timings) return;
   t.used.insert(key);
   noted_plan() = text(key.substr(0, key.find(' ')), " ", t.places.at(key));
+}
+
+MINDGAP_INLINE OnlyTiming::OnlyTiming() {
+  std::lock_guard lock(table().mutex);
+  ++table().timings;
+}
+MINDGAP_INLINE OnlyTiming::~OnlyTiming() {
+  std::lock_guard lock(table().mutex);
+  --table().timings;
 }
 
 MINDGAP_INLINE void refuse_while_capturing(Stream stream, const std::string& what) {
@@ -164,9 +177,32 @@ MINDGAP_INLINE void save_plans() {
   make_folder(path.parent_path());
   const detail::Turn turn(path.string() + ".lock");
   detail::Places all = detail::read_plan_file(path);  // another process may have written since this one read
-  all.insert(t.places.begin(), t.places.end());
+  for (const auto& entry : t.places)
+    if (!t.passing.count(entry.first)) all.insert(entry);
   write_file_atomic(path, detail::table_text(all));
   t.changed = false;
+}
+
+MINDGAP_INLINE int quickest_way(Stream stream, const std::string& name, const std::vector<std::function<bool()>>& ways) {
+  const int place = detail::chosen_way(stream, name, [&](const detail::TimingMemory&) {
+    int best = int(ways.size()) - 1;
+    float least = std::numeric_limits<float>::infinity();
+    for (int way = 0; way < int(ways.size()); ++way) {
+      const float ms = detail::least_time(stream, [&] {
+        bool taken = false;
+        try {
+          taken = ways[size_t(way)]();
+        } catch (const DeviceError&) {
+          throw;
+        } catch (const Error&) {  // the library refuses it
+        }
+        if (!taken) throw detail::LibraryFailure();
+      });
+      if (ms < least) least = ms, best = way;
+    }
+    return best;
+  });
+  return std::min(place, int(ways.size()) - 1);
 }
 
 MINDGAP_INLINE std::string plan_table() {

@@ -19,9 +19,11 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <cstring>
 #include <cuda_runtime.h>
 #include <nvtx3/nvToolsExt.h>
+#include <string_view>
 #include <utility>
 
 namespace mindgap {
@@ -83,10 +85,22 @@ struct Runtime<Cuda> {
                   " bytes of shared memory");
     };
     last_kernel() = &type_name<Kernel>;
+    constexpr auto entry = cuda_entry_of<Kernel>();
     if (bytes > 32 << 10)  // up to 48 KiB need no permission, those of a kernel's own (reductions) counted in
-      check(cudaFuncSetAttribute(cuda_entry<Kernel>, cudaFuncAttributeMaxDynamicSharedMemorySize, int(bytes)), what);
-    cuda_entry<Kernel><<<unsigned(grid.blocks), unsigned(grid.threads), size_t(bytes), stream()>>>(kernel);
-    check(cudaGetLastError(), what);
+      check(cudaFuncSetAttribute(entry, cudaFuncAttributeMaxDynamicSharedMemorySize, int(bytes)), what);
+    static const bool takes_turns = [&] {
+      cudaFuncAttributes compiled{};
+      check(cudaFuncGetAttributes(&compiled, entry), what);
+      return compiled.ptxVersion >= takes_turns_from && !serial_launches();
+    }();
+    cudaLaunchAttribute turns{};
+    turns.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    turns.val.programmaticStreamSerializationAllowed = 1;
+    cudaLaunchConfig_t config{};
+    config.gridDim = unsigned(grid.blocks), config.blockDim = unsigned(grid.threads);
+    config.dynamicSmemBytes = size_t(bytes), config.stream = stream();
+    config.attrs = &turns, config.numAttrs = takes_turns ? 1 : 0;
+    check(cudaLaunchKernelEx(&config, entry, kernel), what);
   }
 
   static void synchronize() {
@@ -101,6 +115,16 @@ struct Runtime<Cuda> {
       return created;
     }();
     return stream;
+  }
+
+  // MINDGAP_LAUNCHES=serial: every kernel begins when the one before has ended. For the search for errors, and to measure what
+  // the overlap gains.
+  static bool serial_launches() {
+    static const bool serial = [] {
+      const char* launches = std::getenv("MINDGAP_LAUNCHES");
+      return launches && std::string_view(launches) == "serial";
+    }();
+    return serial;
   }
 
   // A captured graph, ready to launch.

@@ -3,9 +3,11 @@
 #pragma once
 
 #include <mindgap/core/error.hpp>
-#include <mindgap/cuda/scratch.hpp>
+#include <mindgap/cuda/plan_table.hpp>
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <cuda_runtime_api.h>
 #include <limits>
 
@@ -29,14 +31,18 @@ class TimingMemory {
     memory_ = nullptr, bytes_ = 0;
     if (cudaMalloc(&memory_, size_t(bytes)) != cudaSuccess) {
       cudaGetLastError();
+      complete_ = false;
       return false;
     }
     bytes_ = bytes;
     return true;
   }
   void* get() const { return memory_; }
+  // Whether all could be had that was asked for. A choice among plans of which some were left out is not for the next process.
+  bool complete() const { return complete_; }
 
  private:
+  bool complete_ = true;
   void* memory_ = nullptr;
   i64 bytes_ = 0;
 };
@@ -69,6 +75,31 @@ class TimingEvent {
   cudaEvent_t event_ = nullptr;
 };
 
+// While one lives, the stream waits: else what takes a GPU less time than its host is timed by how quickly the host queues it,
+// which a replayed step does not pay.
+class Gate {
+ public:
+  explicit Gate(Stream stream) {
+    open() = false;
+    check_timing(cudaLaunchHostFunc(stream, wait, nullptr));
+  }
+  ~Gate() { open() = true; }
+  Gate(const Gate&) = delete;
+  Gate& operator=(const Gate&) = delete;
+
+ private:
+  static std::atomic<bool>& open() {
+    static std::atomic<bool> open;
+    return open;
+  }
+  // Not for ever: what is queued meanwhile may want to wait for the stream itself (for memory, say).
+  static void wait(void*) {
+    const auto latest = std::chrono::steady_clock::now() + std::chrono::milliseconds(1);
+    while (!open() && std::chrono::steady_clock::now() < latest) {
+    }
+  }
+};
+
 // Milliseconds of run(): the least of five after two that warm up; infinite where the library refuses it, and where the second
 // takes more than three times `best`: some plans are slower by orders of magnitude.
 template <class Run>
@@ -78,9 +109,12 @@ float least_time(Stream stream, const Run& run, float best = std::numeric_limits
   float least = never;
   try {
     for (int i = 0; i < 7; ++i) {
-      begin.record(stream);
-      run();
-      end.record(stream);
+      {
+        const Gate gate(stream);
+        begin.record(stream);
+        run();
+        end.record(stream);
+      }
       const float ms = end.milliseconds_since(begin);
       if (i == 1 && ms > 3.f * best) return never;
       if (i >= 2) least = std::min(least, ms);
@@ -91,6 +125,21 @@ float least_time(Stream stream, const Run& run, float best = std::numeric_limits
     return never;
   }
   return least;
+}
+
+// Which of several ways to take: as the table says of `name`, else as decide(memory) finds by timing.
+template <class Decide>
+int chosen_way(Stream stream, const std::string& name, const Decide& decide) {
+  std::optional<int> place = known_place(name);
+  if (!place) {
+    refuse_while_capturing(stream, "no plan can be made for " + name);
+    const OnlyTiming only_timing;
+    TimingMemory memory;
+    place = decide(memory);
+    keep_place(name, *place, memory.complete());
+  }
+  note_use(name);
+  return *place;
 }
 
 }  // namespace mindgap::cuda::detail

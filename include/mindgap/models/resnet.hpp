@@ -77,11 +77,11 @@ struct ResidualBlock {
 
   template <class X>
   X operator()(const X& x) {
-    X z = conv2(bn1(conv1(x), tails::relu));
-    if (conv3) z = (*conv3)(bn2(z, tails::relu));
-    // Last, so that its gradient is the first that x receives: conv1, of 1x1 in a bottleneck, adds its own in the product.
-    const X shortcut = downsample ? downsample->norm(downsample->conv(x)) : x;
-    return (conv3 ? *bn3 : bn2)(z, relu_add, shortcut);
+    X z = bn1.after(conv1, x, tails::relu);
+    if (conv3) z = bn2.after(conv2, z, tails::relu);
+    // After them, so that its gradient is the first that x receives: conv1, of 1x1 in a bottleneck, adds its own in the product.
+    const X shortcut = downsample ? downsample->norm.after(downsample->conv, x) : x;
+    return conv3 ? bn3->after(*conv3, z, relu_add, shortcut) : bn2.after(conv2, z, relu_add, shortcut);
   }
 };
 
@@ -166,7 +166,7 @@ X ResNet<D, P>::run(const X& x, i64 begin, i64 end) {
   i64 unit = 0;
   const auto due = [&] { return unit >= begin && unit < end; };
   if (due()) {
-    y = bn1(conv1(y), tails::relu);
+    y = bn1.after(conv1, y, tails::relu);
     if (config.stem == Stem::large) y = max_pool2d(y, 3, 2, 1);
   }
   ++unit;

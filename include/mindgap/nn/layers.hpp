@@ -37,6 +37,13 @@ struct Conv2d {
     return conv2d(x, weight.as(x), bias.as(x), options);
   }
 
+  // For a norm that follows: y without the bias, and its moments (ops/conv_moments.hpp).
+  template <class X>
+  auto with_moments(const X& x) const {
+    const ModulePath in(path);
+    return conv2d_with_moments(x, weight.as(x), options);
+  }
+
   void reset(u64 seed, const std::string& name) {
     const Shape<4>& s = weight.shape();
     if (initial == Init::kaiming_normal_fan_out)
@@ -72,7 +79,7 @@ struct Linear {
   }
 };
 
-// Batch norm over all rows, with an optional tail: bn(x), bn(x, relu_add, residual).
+// Batch norm over all rows, with an optional tail: bn(x), bn(x, relu_add, residual). bn.after(conv, x, ...) is bn(conv(x), ...).
 //
 // While `training` and not `frozen_statistics` it normalises by the batch and moves the running averages, as torch's
 // train(); otherwise it normalises by the averages and leaves them alone. Several sets of statistics (one a domain) share
@@ -128,25 +135,41 @@ struct BatchNorm2d {
 
   template <class X, class F = std::remove_const_t<decltype(tails::identity)>, class... Extras>
   X operator()(const X& x, F tail = {}, const Extras&... extras) {
-    const ModulePath in(path);
-    Statistics& s = sets[active];
-    const bool from_batch = training && !frozen_statistics;
-    BatchNormStatistics<D> n;
-    if (from_batch) {
-      each_run([this, set = active] { ++sets[set].num_batches_tracked.value; });
-      const float step = cumulative ? 1.f / float(s.num_batches_tracked.value) : momentum;
-      n = batch_statistics(value_of(x), eps, RunningAverages<D>{s.running_mean.value, s.running_var.value, step});
-    } else {
-      n = {s.running_mean.value, running_rstd(s.running_var.value, eps)};
-    }
-    if constexpr (is_tensor<X>) return batch_norm(tail, x, n.mean, n.rstd, weight.value, bias.value, extras...);
-    else return batch_norm(tail, x, n.mean, n.rstd, from_batch, weight.as(x), bias.as(x), extras...);
+    return normalised(x, {}, tail, extras...);
+  }
+
+  // Of a convolution; the kernel that writes it gathers the batch's statistics, where the device gains by it.
+  template <class X, class F = std::remove_const_t<decltype(tails::identity)>, class... Extras>
+  X after(const Conv2d<D, P>& conv, const X& x, F tail = {}, const Extras&... extras) {
+    if (!from_batch() || conv.bias.defined()) return normalised(conv(x), {}, tail, extras...);
+    const auto [y, moments] = conv.with_moments(x);
+    return normalised(y, moments, tail, extras...);
   }
 
   void reset(u64, const std::string&) {
     init::constant(weight, 1.f);
     init::constant(bias, 0.f);
     reset_statistics();
+  }
+
+ private:
+  bool from_batch() const { return training && !frozen_statistics; }
+
+  // moments: of x, or undefined.
+  template <class X, class F, class... Extras>
+  X normalised(const X& x, const ColumnMoments<D>& moments, F tail, const Extras&... extras) {
+    const ModulePath in(path);
+    Statistics& s = sets[active];
+    BatchNormStatistics<D> n;
+    if (from_batch()) {
+      each_run([this, set = active] { ++sets[set].num_batches_tracked.value; });
+      const float step = cumulative ? 1.f / float(s.num_batches_tracked.value) : momentum;
+      n = batch_statistics(value_of(x), eps, RunningAverages<D>{s.running_mean.value, s.running_var.value, step}, moments);
+    } else {
+      n = {s.running_mean.value, running_rstd(s.running_var.value, eps)};
+    }
+    if constexpr (is_tensor<X>) return batch_norm(tail, x, n.mean, n.rstd, weight.value, bias.value, extras...);
+    else return batch_norm(tail, x, n.mean, n.rstd, from_batch(), weight.as(x), bias.as(x), extras...);
   }
 };
 

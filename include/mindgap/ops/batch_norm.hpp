@@ -23,6 +23,18 @@ struct BatchNormStatistics {
   Tensor<float, 1, D> mean, rstd;  // [C]; rstd = 1 / sqrt(biased variance + eps)
 };
 
+// Mean and sum of squared deviations of each column over chunks of rows, from which the statistics of all rows follow.
+template <Device D>
+struct ColumnMoments {
+  Tensor<float, 2, D> mean, square;  // [chunks, cols]
+  ColumnGrid grid;                   // what the chunks are
+
+  bool defined() const { return mean.defined(); }
+  static ColumnMoments over(const ColumnGrid& grid) {
+    return {Tensor<float, 2, D>({grid.chunks, grid.cols}), Tensor<float, 2, D>({grid.chunks, grid.cols}), grid};
+  }
+};
+
 // Running averages of a batch norm: value += momentum * (batch value - value), of the mean and the unbiased variance.
 template <Device D>
 struct RunningAverages {
@@ -45,21 +57,32 @@ void check_same_shape(const char* op, const Tensor<T, N, D>& x, const char* labe
     throw Error(text(op, ": ", label, " is not shaped like the input"), {{"input", x.str()}, {label, other.str()}});
 }
 
+// Passes over x.
 template <class T, int N, Device D>
-BatchNormStatistics<D> batch_statistics(const Tensor<T, N, D>& x, float eps, float* running_mean, float* running_variance,
-                                        float momentum) {
+ColumnMoments<D> column_moments(const Tensor<T, N, D>& x) {
+  const auto moments = ColumnMoments<D>::over(column_grid<D>(x.rows(), x.cols()));
+  Runtime<D>::launch(Grid{moments.grid.blocks(), team_threads},
+                     BatchMoments<T>{moments.mean.data(), moments.square.data(), x.data(), moments.grid});
+  return moments;
+}
+
+// moments: of x, or undefined. running: of which nothing moves where it is undefined.
+template <class T, int N, Device D>
+BatchNormStatistics<D> batch_statistics(const Tensor<T, N, D>& x, ColumnMoments<D> moments, float eps,
+                                        const RunningAverages<D>& running) {
   const Op<D> op("batch statistics");
-  op.moves(x);
   if (x.rows() < 2)
     throw Error("batch norm: batch statistics need more than one value per channel",
                 {{"input", x.str()}, {"remedy", "use a larger batch, drop the short last one, or use running statistics"}});
-  const ColumnGrid grid = column_grid<D>(x.rows(), x.cols());
-  BatchNormStatistics<D> out{Tensor<float, 1, D>(Shape(x.cols())), Tensor<float, 1, D>(Shape(x.cols()))};
-  Tensor<float, 2, D> mean({grid.chunks, grid.cols}), square({grid.chunks, grid.cols});
-  Runtime<D>::launch(Grid{grid.blocks(), team_threads}, BatchMoments<T>{mean.data(), square.data(), x.data(), grid});
-  Runtime<D>::launch(Grid{column_groups(grid.cols), team_threads},
-                     BatchStatistics{out.mean.data(), out.rstd.data(), running_mean, running_variance, mean.data(), square.data(),
-                                     grid, eps, momentum});
+  if (!moments.defined()) {
+    op.moves(x);
+    moments = column_moments(x);
+  }
+  const Shape<1> channels(x.cols());
+  const BatchNormStatistics<D> out{Tensor<float, 1, D>(channels), Tensor<float, 1, D>(channels)};
+  Runtime<D>::launch(Grid{column_groups(x.cols()), team_threads},
+                     BatchStatistics{out.mean.data(), out.rstd.data(), running.mean.data(), running.variance.data(),
+                                     moments.mean.data(), moments.square.data(), moments.grid, eps, running.momentum});
   return out;
 }
 
@@ -68,15 +91,16 @@ BatchNormStatistics<D> batch_statistics(const Tensor<T, N, D>& x, float eps, flo
 // Mean and rstd of each channel over all rows of x. Needs at least two rows.
 template <class T, int N, Device D>
 BatchNormStatistics<D> batch_statistics(const Tensor<T, N, D>& x, float eps) {
-  return detail::batch_statistics(x, eps, nullptr, nullptr, 0.f);
+  return detail::batch_statistics(x, {}, eps, RunningAverages<D>{});
 }
 
-// The same, and moves the running averages.
+// The same, and moves the running averages. moments: of x, from who wrote it, which spares a pass over x; or undefined.
 template <class T, int N, Device D>
-BatchNormStatistics<D> batch_statistics(const Tensor<T, N, D>& x, float eps, const RunningAverages<D>& running) {
+BatchNormStatistics<D> batch_statistics(const Tensor<T, N, D>& x, float eps, const RunningAverages<D>& running,
+                                        const ColumnMoments<D>& moments = {}) {
   detail::check_channels("batch norm", x, "running mean", running.mean);
   detail::check_channels("batch norm", x, "running variance", running.variance);
-  return detail::batch_statistics(x, eps, running.mean.data(), running.variance.data(), running.momentum);
+  return detail::batch_statistics(x, moments, eps, running);
 }
 
 // rstd [C] of running statistics.

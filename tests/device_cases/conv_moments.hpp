@@ -1,0 +1,127 @@
+// Convolutions that gather their moments: y, the statistics that follow, and how far these are from a pass over y.
+#pragma once
+
+#include <mindgap/autograd/loss.hpp>
+#include <mindgap/nn/freeze.hpp>
+#include <mindgap/nn/layers.hpp>
+#include <mindgap/ops/conv_moments.hpp>
+#include <mindgap/optim/flat.hpp>
+
+#include "tests/device_cases/case.hpp"
+
+namespace mindgap::test {
+
+// tall: one block has all rows of its columns; stacked: it has two images
+enum class Way { quickest, kernel, tall_kernel, window, stacked_window, library };
+
+// By one of the ways, also where it is not the quickest one; on the CPU, and where the library has none, y alone.
+template <class T, Device D>
+WithMoments<Tensor<T, 4, D>, D> convolved(const Tensor<T, 4, D>& x, const Tensor<T, 4, D>& w, ConvOptions options, Way way) {
+  if (way == Way::quickest) return conv2d_with_moments(x, w, options);
+  if constexpr (detail::gathers_moments<T, D>) {
+    const ConvGeometry g = detail::conv_geometry(x.shape(), w.shape(), options);
+    if (!detail::can_gather_moments(g, x, w)) throw Error("no such kernel: " + g.str());
+    const Tensor<T, 4, D> y({g.n, g.out_h(), g.out_w(), g.c_out});
+    const auto moments = way == Way::library          ? detail::moments_by_library(g, y, x, w)
+                         : way == Way::window         ? detail::moments_by_window(g, y, x, w)
+                         : way == Way::stacked_window ? detail::moments_by_window(g, y, x, w, 2)
+                         : way == Way::kernel         ? detail::gather_moments(g, y, x, w)
+                                                      : detail::gather_moments(g, y, x, w, 1);
+    if (moments.defined()) return {y, moments};
+  }
+  return {conv2d(x, w, {}, options), {}};
+}
+
+struct ConvCase {
+  Shape<4> x;
+  i64 c_out, kernel, stride;
+  Way way;
+
+  ConvOptions options() const { return {stride, kernel / 2}; }
+  Shape<4> w() const { return {c_out, kernel, kernel, x[3]}; }
+  float deviation() const { return 1.f / std::sqrt(float(kernel * kernel * x[3])); }
+};
+
+template <Device D, class T>
+Outputs conv_with_moments(const ConvCase& c) {
+  const auto x = rounded_on<D, T>(c.x, 1, 0.5f), w = rounded_on<D, T>(c.w(), 2, 0.f, c.deviation());
+  const auto [y, moments] = convolved(x, w, c.options(), c.way);
+  const Shape<1> channels(c.c_out);
+  const RunningAverages<D> running{random_on<D>(channels, 3), random_on<D>(channels, 4, 2.f, 0.1f)};
+  const auto s = batch_statistics(y, 1e-5f, running, moments);
+  return outputs(y, s.mean, s.rstd, running.mean, running.variance);
+}
+
+// The statistics by the moments that the kernel gathered less those by a pass over what it wrote.
+template <Device D, class T>
+Outputs gathered_less_passed(const ConvCase& c) {
+  const Shape<1> channels(c.c_out);
+  if constexpr (std::same_as<D, Cpu>) {
+    return Outputs(2, std::vector<double>(size_t(c.c_out)));
+  } else {
+    const auto x = random_on<D, T>(c.x, 1, 0.5f), w = random_on<D, T>(c.w(), 2, 0.f, c.deviation());
+    const auto [y, moments] = convolved(x, w, c.options(), c.way);
+    const auto gathered = batch_statistics(y, 1e-5f, {random_on<D>(channels, 3), random_on<D>(channels, 4)}, moments);
+    const auto passed = batch_statistics(y, 1e-5f);
+    constexpr auto less = [](auto a, auto b) { return a - b; };
+    return outputs(pointwise(less, gathered.mean, passed.mean), pointwise(less, gathered.rstd, passed.rstd));
+  }
+}
+
+template <Device D, class P>
+struct NormAfterConv {
+  Conv2d<D, P> conv{32, 64, 3, {1, 1}, false};
+  BatchNorm2d<D, P> norm{64};
+  MINDGAP_MODULE(conv, norm)
+};
+
+// A layer's norm after a layer's convolution: the loss, all gradients, the running averages.
+template <Device D, class T>
+Outputs norm_after_conv() {
+  NormAfterConv<D, Precision<Computed<D, T>>> net;
+  initialise(net, 1);
+  FlatParameters<D> parameters(net, 0.f);
+  const auto x = rounded_on<D, T>(Shape<4>(2, 6, 6, 32), 2), goal = rounded_on<D, T>(Shape<4>(2, 6, 6, 64), 3);
+  Tape tape;
+  const auto loss = mse_loss(net.norm.after(net.conv, constant(tape, x), tails::relu), goal);
+  backward(loss);
+  parameters.complete_gradients();
+  const auto& s = net.norm.sets[0];
+  return outputs(loss.value(), parameters.gradients(), s.running_mean.value, s.running_var.value);
+}
+
+// What models do: 3x3 of strides 1 and 2, 1x1 of both; both widths of a tile, a part of one; one chunk and many; a stem of few
+// channels, which passes over y.
+template <Device D>
+std::vector<DeviceCase> conv_moments_cases() {
+  std::vector<DeviceCase> cases;
+  const auto add = [&]<class T>(T, double tolerance) {
+    const auto one = [&](const std::string& what, const ConvCase& c) {
+      const std::string title = text("conv with moments ", what, " ", name(dtype_of<T>));
+      cases.push_back({title, tolerance, [=] { return conv_with_moments<D, T>(c); }});
+      if (c.way != Way::quickest && c.way != Way::library)
+        cases.push_back({title + ", against a pass", 2e-6, [=] { return gathered_less_passed<D, T>(c); }});
+    };
+    one("1x1", {Shape(1, 14, 13, 64), 256, 1, 1, Way::kernel});
+    one("window of 32", {Shape(3, 7, 9, 32), 32, 3, 1, Way::window});
+    one("3x3 by the library", {Shape(2, 9, 9, 32), 64, 3, 1, Way::library});
+    one("3x3 by the quickest way", {Shape(1, 8, 8, 32), 32, 3, 1, Way::quickest});
+    one("3x3 of three channels", {Shape(2, 8, 8, 3), 32, 3, 1, Way::quickest});
+    cases.push_back({text("norm after conv ", name(dtype_of<T>)), tolerance, [] { return norm_after_conv<D, T>(); }});
+    if (std::is_same_v<T, f16>) return;  // the rest differs from what was done in no more than the type
+    one("3x3", {Shape(2, 9, 9, 32), 64, 3, 1, Way::kernel});
+    one("3x3 stride 2", {Shape(3, 7, 7, 64), 96, 3, 2, Way::kernel});
+    one("3x3 in one chunk", {Shape(3, 10, 9, 32), 64, 3, 1, Way::tall_kernel});
+    one("1x1 in one chunk", {Shape(2, 14, 13, 64), 160, 1, 1, Way::tall_kernel});
+    one("1x1 to 32", {Shape(2, 8, 8, 96), 32, 1, 1, Way::kernel});
+    one("1x1 stride 2", {Shape(3, 14, 14, 32), 160, 1, 2, Way::kernel});
+    one("window of 32, stacked", {Shape(3, 7, 9, 32), 32, 3, 1, Way::stacked_window});
+    one("window of 64", {Shape(1, 35, 8, 64), 64, 3, 1, Way::window});
+    one("window of 64, stacked", {Shape(2, 19, 5, 64), 64, 3, 1, Way::stacked_window});
+  };
+  add(bf16{}, 2e-2);
+  add(f16{}, 3e-3);
+  return cases;
+}
+
+}  // namespace mindgap::test

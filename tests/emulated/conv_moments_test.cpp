@@ -1,0 +1,13 @@
+// The device cases of conv_moments.hpp on fibers.
+#include "tests/device_cases/conv_moments.hpp"
+
+#include "tests/emulated_library.hpp"
+
+BOOST_AUTO_TEST_SUITE(conv_moments)
+
+BOOST_AUTO_TEST_CASE(agrees_with_cpu) {
+  mindgap::emulate_cases(mindgap::test::conv_moments_cases<mindgap::Cpu>(),
+                         mindgap::test::conv_moments_cases<mindgap::Emulated>());
+}
+
+BOOST_AUTO_TEST_SUITE_END()
