@@ -6,14 +6,15 @@
 // of such reads). Here a block keeps all weights in shared memory, and of x a window with a border of a pixel, from which all
 // taps are multiplied. Stride 1, padding 1, C channels in and out.
 //
-// A block has some images, one below the other with a row of zeros between two, and computes tiles of 8 columns by `tile_h` rows
-// of that stack:
+// A block has some images, one below the other, and computes tiles of 8 columns by `tile_h` rows of that stack:
 //
 //   x         comes in windows of 10 columns by tile_h + 2 rows, the next one by asynchronous copies while one is multiplied
-//   products  eight warps have 64 pixels by 32 channels each, in registers as f32
+//   products  eight warps have 8 x 8 pixels by 32 channels each, in registers as f32. An operand holds two rows of pixels, r and
+//             r + 4 of the window, so that six of them serve all vertical taps: shared memory is read less than twice for three
+//             products
 //   y         takes the place of the window that is no longer needed, is written in packets, and added to the moments
 //
-// Rows of zeros, and tiles that reach beyond the stack, are computed in vain: images_of() chooses how many images lose least.
+// What lies between images is computed in vain: a row of zeros, or, where that wastes less, all up to the next tile.
 // Bytes: 1.3 times x, the weights once a block (both from the second-level cache but once), y once.
 #pragma once
 
@@ -32,8 +33,9 @@ struct ConvWindow {
   const T* w;     // [C, 3, 3, C]
   ConvGeometry g;
   ColumnGrid grid;  // of y, by grid_of(): a chunk is the images of a block
+  int spacing = int(spacing_of(g, grid.rows_per_chunk / (g.h * g.w)));
 
-  static constexpr int threads = 256, blocks_at_once = C > 32 ? 1 : 2;
+  static constexpr int threads = 256, blocks_at_once = 1;
   static constexpr int warp_columns = C / 32, tile_w = 8, tile_h = 64 * (threads / 32 / warp_columns) / tile_w;
 
   // Whether the kernel computes this convolution; x, w and y begin at multiples of 16 bytes.
@@ -42,20 +44,29 @@ struct ConvWindow {
            g.pad_w == 1 && g.x_size() < i64(1) << 31;
   }
 
-  // Images of a block: of 1 to 8 the number that wastes the fewest rows, as long as there are 128 blocks.
+  // Rows from one image of a stack to the next: its own and one of zeros, or its own tiles.
+  static i64 spacing_of(const ConvGeometry& g, i64 images) {
+    const i64 own_tiles = tiles_of(g.h) * tile_h;
+    return images * own_tiles <= tiles_of(images * (g.h + 1) - 1) * tile_h ? own_tiles : g.h + 1;
+  }
+  // Images of a block: the number that wastes the fewest rows, of such numbers the greatest, as long as there are blocks for a
+  // large GPU: weights are read once a block.
   static i64 images_of(const ConvGeometry& g) {
     i64 best = 1;
     double least = 1e9;
-    for (i64 images = 1; images <= 8 && (images == 1 || g.n / images >= 128); ++images) {
-      const i64 tiles = (images * (g.h + 1) - 1 + tile_h - 1) / tile_h;
-      const double rows = double(tiles * tile_h) / double(images);
-      if (rows < least) least = rows, best = images;
+    for (i64 images = 1; images <= 8 && (images == 1 || g.n / images >= 128 * blocks_at_once); ++images) {
+      const double rows = double(rows_of(images, spacing_of(g, images), g.h)) / double(images);
+      if (rows <= least) least = rows, best = images;
     }
     return best;
   }
   static ColumnGrid grid_of(const ConvGeometry& g, i64 images) {
     return {g.n * g.h * g.w, C, 1, C, 1, images * g.h * g.w, (g.n + images - 1) / images};
   }
+
+  MG_HD static i64 tiles_of(i64 rows) { return (rows + tile_h - 1) / tile_h; }
+  // Of a stack, in whole tiles.
+  MG_HD static i64 rows_of(i64 images, i64 spacing, i64 h) { return tiles_of((images - 1) * spacing + h) * tile_h; }
 
   MG_HD i64 shared_bytes() const { return i64(sizeof(T)) * (2 * window + 9 * C * C); }  // multiples of shared_alignment all
 
@@ -67,16 +78,15 @@ struct ConvWindow {
     // Backwards, as the first of two passes: what was written last is read first (columns.hpp).
     const i64 id = grid.blocks() - 1 - block.id();
     const int images = int(grid.chunk_rows(id) / (g.h * g.w)), across = (int(g.w) + tile_w - 1) / tile_w;
-    const int tiles = (images * (int(g.h) + 1) - 1 + tile_h - 1) / tile_h * across;
+    const int tiles = int(rows_of(images, spacing, g.h)) / tile_h * across;
     const i64 first = grid.first_row(id) * C;
-    const Stack stack{u32(images), u32(g.h), u32(g.w)};
 
-    const int warp = block.rank() / 32, row = warp / warp_columns * (64 / tile_w), column = warp % warp_columns * 32;
+    const int warp = block.rank() / 32, row = warp / warp_columns * 8, column = warp % warp_columns * 32;
     const ColumnTeam<8> team(block, C);
     PivotSums<8> moments;
 
     copy_weights(block, weights);
-    for (int t = 0; t < 2; ++t) copy_window(block, windows + t * window, x + first, stack, t, across, tiles);
+    for (int t = 0; t < 2; ++t) copy_window(block, windows + t * window, x + first, images, t, across, tiles);
     for (int t = 0; t < tiles; ++t) {
       T* const here = windows + t % 2 * window;
       SumsOfC sums[4][4];
@@ -86,21 +96,24 @@ struct ConvWindow {
       block.sync();  // nobody reads the window any more: it becomes the tile of y
       put(block, here + row * tile_w * C, sums, column / 8);
       block.sync();
-      const int top = t / across * tile_h, left = t % across * tile_w;
       if (t == 0) load<8>(moments.pivot, here + swizzled<packets>(0, team.first / 8));
+      // A thread's pixels lie one below the other.
+      const int column_of_y = t % across * tile_w + team.slice % tile_w;
+      Row at(*this, images, t / across * tile_h, team.slice / tile_w);
       for_loads<4>(
           team.slice, tile_w * tile_h, team.slices,
           [&](int m) { return load_packet<8>(here + swizzled<packets>(m, team.first / 8)); },
-          [&](int m, const Packet<T, 8>& packet) {
-            const auto at = stack.pixel(top + m / tile_w, left + m % tile_w);
-            if (!at.inside) return;
-            store_packet(y + first + at.index * C + team.first, packet);
-            float values[8];
-            widen<8>(values, packet);
-            moments.add(values);
+          [&](int, const Packet<T, 8>& packet) {
+            if (at.inside() && column_of_y < int(g.w)) {
+              store_packet(y + first + at.pixel(column_of_y) * C + team.first, packet);
+              float values[8];
+              widen<8>(values, packet);
+              moments.add(values);
+            }
+            at.advance(team.slices / tile_w);
           });
       block.sync();
-      copy_window(block, here, x + first, stack, t + 2, across, tiles);
+      copy_window(block, here, x + first, images, t + 2, across, tiles);
     }
     float *const row_sums = reinterpret_cast<float*>(windows), *const row_squares = row_sums + 8 * threads;
     static_assert(2 * 8 * threads * sizeof(float) <= 2 * window * sizeof(T));
@@ -115,20 +128,27 @@ struct ConvWindow {
   static constexpr int packets = C / 8, pitch = tile_w + 2, window = (tile_h + 2) * pitch * C;
   static_assert(window >= tile_w * tile_h * C && threads % packets == 0);
 
-  // Images one below the other, a row of zeros after each.
-  struct Stack {
-    u32 images, h, w;
+  // A row of a stack: of which image, and where in it; outside above the first and below the last row of each.
+  struct Row {
+    int images, h, w, last;  // last: the y after which the next image begins, beyond reach where each has its own tiles
+    int image, y;
 
-    struct Pixel {
-      bool inside;
-      u32 index;  // of the pixel, where it is inside
-    };
-    // Also for row or column -1.
-    MG_HD Pixel pixel(int row, int column) const {
-      const u32 image = u32(row) / (h + 1), y = u32(row) - image * (h + 1);
-      const bool inside = row >= 0 && image < images && y < h && u32(column) < w;
-      return {inside, (image * h + y) * w + u32(column)};
+    // `down` rows below the first of a tile, at least -1.
+    MG_HD Row(const ConvWindow& k, int images_, int top, int down)
+        : images(images_),
+          h(int(k.g.h)),
+          w(int(k.g.w)),
+          last(k.spacing == h + 1 ? h : 1 << 30),
+          image(top / k.spacing),
+          y(top % k.spacing) {
+      advance(down);
     }
+    MG_HD void advance(int rows) {
+      y += rows;
+      while (y > last) y -= last + 1, ++image;
+    }
+    MG_HD bool inside() const { return y >= 0 && y < h && image < images; }
+    MG_HD u32 pixel(int column) const { return (u32(image) * u32(h) + u32(y)) * u32(w) + u32(column); }
   };
 
   template <class B>
@@ -139,38 +159,45 @@ struct ConvWindow {
     }
   }
 
-  // The window of tile t, a group of copies; an empty one beyond the last.
+  // The window of tile t, a group of copies; an empty one beyond the last. A thread has one packet of every few rows.
   template <class B>
-  MG_HD void copy_window(B& block, T* to, const T* from, const Stack& stack, int t, int across, int tiles) const {
-    if (t < tiles)
-      for (int e = block.rank(); e < (tile_h + 2) * pitch * packets; e += threads) {
-        const int packet = e % packets, i = e / packets / pitch, j = e / packets % pitch;
-        const auto at = stack.pixel(t / across * tile_h - 1 + i, t % across * tile_w - 1 + j);
-        block.copy_async(to + i * pitch * C + swizzled<packets>(j, packet),
-                         from + (at.inside ? at.index * u32(C) : 0) + 8 * packet, at.inside);
+  MG_HD void copy_window(B& block, T* to, const T* from, int images, int t, int across, int tiles) const {
+    constexpr int row_packets = pitch * packets, rows_at_once = threads / row_packets;
+    const int i0 = block.rank() / row_packets, j = block.rank() % row_packets / packets, packet = block.rank() % packets;
+    if (t < tiles && i0 < rows_at_once) {
+      const int column = t % across * tile_w - 1 + j;
+      const bool in_row = u32(column) < u32(g.w);
+      Row at(*this, images, t / across * tile_h, i0 - 1);
+      to += swizzled<packets>(j, packet);
+      for (int i = i0; i < tile_h + 2; i += rows_at_once) {
+        const bool inside = in_row && at.inside();
+        block.copy_async(to + i * pitch * C, from + (inside ? at.pixel(column) * u32(C) : 0) + 8 * packet, inside);
+        at.advance(rows_at_once);
       }
+    }
     block.commit_copies();
   }
 
-  // sums[i][j] += 16 pixels, two rows of a tile, times 8 channels, over all taps and channels. A row of the window is swizzled by
-  // its columns, so that any eight neighbours lie in different banks.
+  // sums[i][j] += rows i and i + 4 of a warp's pixels times 8 channels, over all taps and channels. A row of the window is
+  // swizzled by its columns, so that any eight neighbours lie in different banks.
   template <class B>
   MG_HD static void multiply(B& block, SumsOfC (&sums)[4][4], const T* window_at, const T* weights_at) {
     const int group = block.rank() % 32 / 4, quad = block.rank() % 4;
-    const auto pair = [](const T* from) { return bit_cast<u32>(load_packet<2>(from)); };
-    for (int tap = 0; tap < 9; ++tap)
+    const auto pair = [=](const T* from) { return bit_cast<u32>(load_packet<2>(from + 2 * quad)); };
+    for (int v = 0; v < 3; ++v)
       for (int k = 0; k < packets; k += 2) {
-        const T* left = window_at + tap / 3 * pitch * C + 2 * quad;
-        const T* right = weights_at + tap * C * C + 2 * quad;
-        const int left_of[2] = {swizzled<packets>(group + tap % 3, k), swizzled<packets>(group + tap % 3, k + 1)};
+        const int left_of[2] = {swizzled<packets>(group + v, k), swizzled<packets>(group + v, k + 1)};
         const int right_of[2] = {swizzled<packets>(group, k), swizzled<packets>(group, k + 1)};
-        OperandB b[4];
-        for (int j = 0; j < 4; ++j)
-          for (int half = 0; half < 2; ++half) b[j].pair[half] = pair(right + 8 * j * C + right_of[half]);
-        for (int i = 0; i < 4; ++i) {
-          OperandA a;
-          for (int p = 0; p < 4; ++p) a.pair[p] = pair(left + (2 * i + p % 2) * pitch * C + left_of[p / 2]);
-          for (int j = 0; j < 4; ++j) block.template multiply<T>(sums[i][j], a, b[j]);
+        OperandA a[6];
+        for (int r = 0; r < 6; ++r)
+          for (int p = 0; p < 4; ++p) a[r].pair[p] = pair(window_at + (r + 4 * (p % 2)) * pitch * C + left_of[p / 2]);
+        for (int u = 0; u < 3; ++u) {
+          const T* tap = weights_at + (3 * u + v) * C * C;
+          OperandB b[4];
+          for (int j = 0; j < 4; ++j)
+            for (int half = 0; half < 2; ++half) b[j].pair[half] = pair(tap + 8 * j * C + right_of[half]);
+          for (int i = 0; i < 4; ++i)
+            for (int j = 0; j < 4; ++j) block.template multiply<T>(sums[i][j], a[i + u], b[j]);
         }
       }
   }
@@ -182,7 +209,7 @@ struct ConvWindow {
     for (int j = 0; j < 4; ++j) {
       T* const column = to + swizzled<packets>(group, first + j) + 2 * quad;
       for (int i = 0; i < 4; ++i)
-        for (int half = 0; half < 2; ++half) store<2>(column + (16 * i + 8 * half) * C, sums[i][j].at + 2 * half);
+        for (int half = 0; half < 2; ++half) store<2>(column + (i + 4 * half) * tile_w * C, sums[i][j].at + 2 * half);
     }
   }
 };

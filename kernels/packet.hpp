@@ -59,11 +59,16 @@ template <int V, class T>
 MG_HD void store_packet(T* to, const Packet<T, V>& packet) {
 #if defined(__CUDA_ARCH__)
   if constexpr (sizeof(Packet<T, V>) % packet_bytes == 0) {
-    // nvcc may cut the store of a struct into pieces, never that of a vector.
+    // nvcc cuts some stores of structs, and of vectors made of them, into pieces; an instruction it leaves whole. (Its own,
+    // __stwb and the like, are for global memory alone; packets go to shared memory, too.)
+    constexpr int vectors = sizeof(Packet<T, V>) / packet_bytes;
     struct Vectors {
-      uint4 at[sizeof(Packet<T, V>) / packet_bytes];
-    };
-    *reinterpret_cast<Vectors*>(to) = bit_cast<Vectors>(packet);
+      uint4 at[vectors];
+    } whole = bit_cast<Vectors>(packet);
+    for (int i = 0; i < vectors; ++i)
+      asm volatile("st.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(reinterpret_cast<uint4*>(to) + i), "r"(whole.at[i].x),
+                   "r"(whole.at[i].y), "r"(whole.at[i].z), "r"(whole.at[i].w)
+                   : "memory");
     return;
   }
 #endif

@@ -37,8 +37,7 @@ struct ProductPlain : Product<T> {
 // uses; a thread does 4 x 4 of it in registers, so that a number it loads from there is used four times.
 template <class T>
 struct ProductTiles : Product<T> {
-  static constexpr int threads = 256, blocks_at_once = 2, tile = 64, depth = 32,
-                       pitch = tile + 4;  // pitch: a piece's rows end in different banks
+  static constexpr int threads = 256, blocks_at_once = 2, tile = 64, depth = 32, pitch = tile + 4;
 
   Grid grid() const { return {this->m / tile * (this->n / tile), threads}; }
   MG_HD i64 shared_bytes() const { return 2 * shared_size(depth * pitch * i64(sizeof(float))); }

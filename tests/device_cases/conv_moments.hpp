@@ -116,8 +116,10 @@ std::vector<DeviceCase> conv_moments_cases() {
     one("1x1 to 32", {Shape(2, 8, 8, 96), 32, 1, 1, Way::kernel});
     one("1x1 stride 2", {Shape(3, 14, 14, 32), 160, 1, 2, Way::kernel});
     one("window of 32, stacked", {Shape(3, 7, 9, 32), 32, 3, 1, Way::stacked_window});
-    one("window of 64", {Shape(1, 35, 8, 64), 64, 3, 1, Way::window});
+    one("window of 64, six tiles", {Shape(1, 35, 17, 64), 64, 3, 1, Way::window});
     one("window of 64, stacked", {Shape(2, 19, 5, 64), 64, 3, 1, Way::stacked_window});
+    one("window of 64, stacked, six tiles", {Shape(3, 33, 9, 64), 64, 3, 1, Way::stacked_window});
+    one("window of 64, stacked, images of whole tiles", {Shape(2, 32, 8, 64), 64, 3, 1, Way::stacked_window});
   };
   add(bf16{}, 2e-2);
   add(f16{}, 3e-3);

@@ -32,7 +32,8 @@ struct Library<Cuda> {
 
   // Which way takes the least time, as the table of plans says of `name`, else by timing; each says whether it can be taken.
   static int quickest_way(const std::string& name, const std::vector<std::function<bool()>>& ways) {
-    return cuda::quickest_way(stream(), name + (cuda::allow_any_plan() ? " any" : ""), ways);
+    // Named by their number too: a table of another build may have known others.
+    return cuda::quickest_way(stream(), text(name, cuda::allow_any_plan() ? " any of " : " of ", ways.size(), " ways"), ways);
   }
 
   template <class T>

@@ -103,6 +103,18 @@ struct Runtime<Cuda> {
     check(cudaLaunchKernelEx(&config, entry, kernel), what);
   }
 
+  // Of shared memory that a block can have.
+  static i64 most_shared_bytes() {
+    static const i64 most = [] {
+      int device = 0, bytes = 0;
+      check(cudaGetDevice(&device), [] { return "could not open the GPU"; });
+      check(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device),
+            [] { return "the GPU does not say how much shared memory it has"; });
+      return i64(bytes);
+    }();
+    return most;
+  }
+
   static void synchronize() {
     refuse_in_capture("waiting for the GPU");
     check(cudaStreamSynchronize(stream()), [] { return "the work on the GPU failed"; });

@@ -34,16 +34,23 @@ bool can_gather_moments(const ConvGeometry& g, const Tensor<T, 4, D>& x, const T
   return g.y_size() && ConvMoments<T, 64>::fits(g) && is_packet_aligned(x.data()) && is_packet_aligned(w.data());
 }
 
+// Launches a kernel that writes moments besides; undefined where the card has not the shared memory for it.
+template <Device D, class Kernel>
+ColumnMoments<D> launch_with_moments(Kernel kernel) {
+  if (kernel.shared_bytes() > Runtime<D>::most_shared_bytes()) return {};
+  const auto moments = ColumnMoments<D>::over(kernel.grid);
+  kernel.mean = moments.mean.data(), kernel.square = moments.square.data();
+  Runtime<D>::launch(Grid{kernel.grid.blocks(), Kernel::threads}, kernel);
+  return moments;
+}
+
 // y = conv2d(x, w), and its moments, by about so many blocks of the kernel: a few waves on the largest GPUs.
 template <class T, Device D>
 ColumnMoments<D> gather_moments(const ConvGeometry& g, const Tensor<T, 4, D>& y, const Tensor<T, 4, D>& x,
                                 const Tensor<T, 4, D>& w, i64 blocks = 2048) {
   const auto with_tile = [&]<int N>(std::integral_constant<int, N>) {
     using Kernel = ConvMoments<T, N>;
-    const auto moments = ColumnMoments<D>::over(Kernel::grid_of(g, blocks));
-    Runtime<D>::launch(Grid{moments.grid.blocks(), Kernel::threads},
-                       Kernel{y.data(), moments.mean.data(), moments.square.data(), x.data(), w.data(), g, moments.grid});
-    return moments;
+    return launch_with_moments<D>(Kernel{y.data(), nullptr, nullptr, x.data(), w.data(), g, Kernel::grid_of(g, blocks)});
   };
   return g.c_out > 64 ? with_tile(std::integral_constant<int, 128>()) : with_tile(std::integral_constant<int, 64>());
 }
@@ -55,10 +62,8 @@ ColumnMoments<D> moments_by_window(const ConvGeometry& g, const Tensor<T, 4, D>&
                                    const Tensor<T, 4, D>& w, i64 images = 0) {
   const auto with = [&]<int C>(std::integral_constant<int, C>) {
     using Kernel = ConvWindow<T, C>;
-    const auto moments = ColumnMoments<D>::over(Kernel::grid_of(g, images ? images : Kernel::images_of(g)));
-    Runtime<D>::launch(Grid{moments.grid.blocks(), Kernel::threads},
-                       Kernel{y.data(), moments.mean.data(), moments.square.data(), x.data(), w.data(), g, moments.grid});
-    return moments;
+    const ColumnGrid grid = Kernel::grid_of(g, images ? images : Kernel::images_of(g));
+    return launch_with_moments<D>(Kernel{y.data(), nullptr, nullptr, x.data(), w.data(), g, grid});
   };
   if (ConvWindow<T, 32>::fits(g)) return with(std::integral_constant<int, 32>());
   if (ConvWindow<T, 64>::fits(g)) return with(std::integral_constant<int, 64>());
@@ -100,7 +105,8 @@ WithMoments<Tensor<T, 4, D>, D> conv2d_with_moments(const Tensor<T, 4, D>& x, co
              alone();
              return detail::column_moments(y).defined();
            }});
-      if (way == 0) return {y, gather()};
+      if (way == 0)
+        if (const auto moments = gather(); moments.defined()) return {y, moments};
       if (way == 1)
         if (const auto moments = by_window(); moments.defined()) return {y, moments};
       if (way == 2)
