@@ -28,7 +28,8 @@ def window_use(batch, size, channels):
     """What part of the tiles of kernels/conv_window.hpp is pixels of y, as its images_of() chooses."""
     height = 32 if channels == 64 else 64
     choices = [images for images in range(1, 9) if images == 1 or batch // images >= 128]
-    rows = min(-(-(images * (size + 1) - 1) // height) * height / images for images in choices)
+    tiles = lambda rows: -(-rows // height)
+    rows = min(min(tiles(images * (size + 1) - 1) / images, tiles(size)) * height for images in choices)
     return size / rows * size / (-(-size // 8) * 8)
 
 
