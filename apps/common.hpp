@@ -34,6 +34,12 @@ class UsageError : public std::runtime_error {
       : UsageError(Error(what, std::move(lines), where)) {}
 };
 
+// --split of the apps that train.
+inline void check_training_split(const std::string& split) {
+  if (split != "train" && split != "fit")
+    throw UsageError("bad value for --split: \"" + split + "\"", {{"wanted", "train or fit"}});
+}
+
 // Runs f, which checks values that came from flags; an Error that it throws counts as a bad flag.
 template <class F>
 auto check_flags(F&& f) {

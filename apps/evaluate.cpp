@@ -18,13 +18,13 @@ int main(int argc, char** argv) {
       [&](Flags& flags) {
         flags.add("model", &model, "a folder of train_student");
         flags.add("data", &data, "fashion-mnist, an IDX folder or a shard folder");
-        flags.add("split", &split, "train or test");
+        flags.add("split", &split, "train, fit, held-out (the tenth of train that fit leaves out) or test");
         flags.add("batch", &batch, "images at a time; changes no result", {1, 1 << 16});
         for (const char* needed : {"model", "data"}) flags.require(needed);
       },
       [&](const CommonOptions& common) {
-        if (split != "train" && split != "test")
-          throw UsageError("bad value for --split: \"" + split + "\"", {{"wanted", "train or test"}});
+        if (split != "train" && split != "fit" && split != "held-out" && split != "test")
+          throw UsageError("bad value for --split: \"" + split + "\"", {{"wanted", "train, fit, held-out or test"}});
         with_types(common, [&]<class D, class T>(D, T) {
           const auto student = load_student<D, Precision<T>>(model);
           const Dataset set = load_dataset(data, split);

@@ -14,7 +14,8 @@ using namespace mindgap;
 namespace {
 
 struct Options {
-  std::string data = "fashion-mnist", channels = "32,64,64", schedule = "squaredcos_cap_v2", prediction = "v_prediction";
+  std::string data = "fashion-mnist", split = "train", channels = "32,64,64", schedule = "squaredcos_cap_v2",
+              prediction = "v_prediction";
   GeneratorTraining training;
   i64 save_every = 250, preview = 8;
   bool no_flip = false, no_attention = false;
@@ -46,7 +47,7 @@ std::vector<i64> parse_channels(const std::string& given) {
 template <Device D, class P>
 void train(const Options& o, const CommonOptions& common) {
   const std::string precision = precision_name<D, P>();
-  const Dataset data = load_dataset(o.data, "train");
+  const Dataset data = load_dataset(o.data, o.split);
   const bool square = data.images.extent(1) == data.images.extent(2);  // if not, the data are at fault, not the flags
   if (square) check_flags([&] { return o.training.info(data); });
   std::cerr << "train_generator: " << data.size() << " images of " << data.classes() << " classes, " << precision << std::endl;
@@ -73,7 +74,8 @@ int main(int argc, char** argv) {
   return run_app(
       argc, argv, "train_generator", "Trains a class-conditional diffusion model; run it again to go on after an interruption.",
       [&](Flags& flags) {
-        flags.add("data", &o.data, "fashion-mnist, an IDX folder or a shard folder; its training split");
+        flags.add("data", &o.data, "fashion-mnist, an IDX folder or a shard folder");
+        flags.add("split", &o.split, "train, or fit: without the tenth that is held out for choices");
         flags.add("steps", &t.steps, "training steps", {1, 1'000'000'000});
         flags.add("batch", &t.batch, "images a step", {1, 1 << 16});
         flags.add("rate", &t.rate, "peak learning rate of AdamW", {1e-9, 1});
@@ -94,6 +96,7 @@ int main(int argc, char** argv) {
         flags.require("out");
       },
       [&](const CommonOptions& common) {
+        check_training_split(o.split);
         t.seed = common.seed;
         t.flip = !o.no_flip;
         t.attention = !o.no_attention;

@@ -24,13 +24,16 @@ struct Options {
   double mix = 0.5;
   i64 subset = 0, width = 16, save_every = 500, shift = 2;
   bool no_flip = false;
-  std::string model = "resnet18", stem = "small", statistics = "frozen", schedule = "cosine", init;
+  std::string split = "train", model = "resnet18", stem = "small", statistics = "frozen", schedule = "cosine", init;
   TrainingOptions training;
 };
 
 Dataset load(const Options& o, u64 seed) {
   std::vector<Dataset> sets;
-  for (const std::string& spec : o.data) sets.push_back(load_dataset(spec, "train"));
+  for (const std::string& spec : o.data) {
+    const bool generated = std::filesystem::exists(std::filesystem::path(spec) / "dataset.json");
+    sets.push_back(load_dataset(spec, generated ? "train" : o.split));
+  }
   Dataset data = sets.size() == 1 ? sets[0] : mix(sets, {1 - o.mix, o.mix}, seed);
   return o.subset ? subset(data, o.subset, seed) : data;
 }
@@ -114,6 +117,7 @@ int main(int argc, char** argv) {
       argc, argv, "train_student", "Trains a student; run it again to go on after an interruption.",
       [&](Flags& flags) {
         flags.add("data", &o.data, "fashion-mnist, an IDX folder or a shard folder; twice for a mixture");
+        flags.add("split", &o.split, "of real images: train, or fit: without the tenth that is held out for choices");
         flags.add("mix", &o.mix, "share of the second data set", {0, 1});
         flags.add("subset", &o.subset, "train on so many images, the same number of each class; 0 for all", {0, 1'000'000'000});
         flags.add("model", &o.model, "resnet18, resnet34, resnet50, resnet101 or resnet152");
@@ -138,6 +142,7 @@ int main(int argc, char** argv) {
       },
       [&](const CommonOptions& common) {
         if (o.data.size() > 2) throw UsageError("--data is given more than twice", {{"remedy", "mix two sets into one first"}});
+        check_training_split(o.split);
         if (o.stem != "small" && o.stem != "large")
           throw UsageError("bad value for --stem: \"" + o.stem + "\"", {{"wanted", "small or large"}});
         t.schedule = check_flags([&] { return Schedule::kind_of(o.schedule); });

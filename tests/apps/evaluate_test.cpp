@@ -52,6 +52,8 @@ BOOST_AUTO_TEST_CASE(adds_up) {
 
   const auto train = nlohmann::json::parse(run_well("evaluate", evaluation(folder, {"--split", "train"})));
   BOOST_TEST(train.at("images") == 36);
+  for (const auto& [split, images] : {std::pair("fit", 33), {"held-out", 3}})
+    BOOST_TEST(nlohmann::json::parse(run_well("evaluate", evaluation(folder, {"--split", split}))).at("images") == images);
 }
 
 BOOST_AUTO_TEST_CASE(other_classes) {

@@ -4,6 +4,7 @@
 #include <mindgap/data/dataset.hpp>
 #include <mindgap/data/idx.hpp>
 #include <mindgap/data/statistics.hpp>
+#include <mindgap/data/subset.hpp>
 #include <mindgap/interop/npy.hpp>
 #include <mindgap/interop/xtensor.hpp>
 
@@ -101,6 +102,25 @@ BOOST_AUTO_TEST_CASE(fashion_mnist) {
   const Normalisation statistics = channel_statistics(train);
   BOOST_TEST(std::abs(statistics.mean[0] - 0.28604f) < 1e-5f);  // the published values
   BOOST_TEST(std::abs(statistics.deviation[0] - 0.35302f) < 1e-5f);
+}
+
+// What is held out is fixed: a generator that ships was trained on the rest.
+BOOST_AUTO_TEST_CASE(the_held_out_tenth) {
+  const Dataset train = load_dataset("fashion-mnist", "train");
+  const HeldOutSplit parts = held_out_split(train);
+  BOOST_TEST(parts.fit.size() == 54000u);
+  BOOST_TEST(parts.held_out.size() == 6000u);
+  std::vector<i64> all = parts.fit;
+  all.insert(all.end(), parts.held_out.begin(), parts.held_out.end());
+  std::sort(all.begin(), all.end());
+  for (i64 i = 0; i < 60000; ++i) BOOST_REQUIRE(all[size_t(i)] == i);
+  const std::vector<i64> first(parts.held_out.begin(), parts.held_out.begin() + 5);
+  BOOST_TEST((first == std::vector<i64>{3, 7, 22, 26, 30}));
+  const Dataset held_out = load_dataset("fashion-mnist", "held-out"), fit = load_dataset("fashion-mnist", "fit");
+  for (i64 count : class_counts(held_out)) BOOST_TEST(count == 600);
+  for (i64 count : class_counts(fit)) BOOST_TEST(count == 5400);
+  BOOST_TEST(content_hash(held_out) == content_hash(select(train, parts.held_out)));
+  BOOST_TEST(held_out.provenance.find("its held-out tenth") != std::string::npos);
 }
 
 BOOST_AUTO_TEST_CASE(a_missing_package_is_named) {

@@ -61,6 +61,14 @@ BOOST_AUTO_TEST_CASE(a_class_may_run_out) {
   BOOST_TEST((class_counts(equal_counts(set, 2, 0)) == std::vector<i64>{2, 2, 2}));
 }
 
+// A tenth of each class: none loses all its images, however few it has.
+BOOST_AUTO_TEST_CASE(held_out_by_class) {
+  const Dataset set = make_set({9, 20, 200});
+  const HeldOutSplit parts = held_out_split(set);
+  BOOST_TEST((class_counts(select(set, parts.held_out)) == std::vector<i64>{0, 2, 20}));
+  BOOST_TEST((class_counts(select(set, parts.fit)) == std::vector<i64>{9, 18, 180}));
+}
+
 BOOST_AUTO_TEST_CASE(mixtures) {
   const Dataset a = make_set({30, 30}), b = make_set({5, 5}, 2, 2, "small");
   const Dataset half = mix({a, b}, {0.5, 0.5}, 1);

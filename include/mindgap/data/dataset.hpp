@@ -7,6 +7,9 @@
 //                   class names from classes.txt, one a line, or else the numbers
 //   shard folder    dataset.json and chunks, as shards.hpp writes them; it is one split, "train"
 //
+// Splits: train, test, and the two parts of train: fit (nine tenths, to train on) and held-out (a fixed stratified tenth,
+// for choices; subset.hpp).
+//
 // Every source is checked: equal counts, labels inside the class list, at least one image.
 // Left out: sets that do not fit in memory.
 #pragma once
@@ -34,7 +37,7 @@ struct Dataset {
   i64 classes() const { return i64(class_names.size()); }
 };
 
-// spec: "fashion-mnist", an IDX folder or a shard folder. split: "train" or "test".
+// spec: "fashion-mnist", an IDX folder or a shard folder. split: "train", "fit", "held-out" or "test".
 Dataset load_dataset(const std::string& spec, std::string_view split);
 
 Dataset read_idx_folder(const std::filesystem::path& folder, std::string_view split);

@@ -6,6 +6,7 @@
 #include <mindgap/data/idx.hpp>
 #include <mindgap/data/sha256.hpp>
 #include <mindgap/data/shards.hpp>
+#include <mindgap/data/subset.hpp>
 
 #include <cstdlib>
 #include <fstream>
@@ -94,8 +95,19 @@ MINDGAP_INLINE Dataset read_idx_folder(const std::filesystem::path& folder, std:
 }
 
 MINDGAP_INLINE Dataset load_dataset(const std::string& spec, std::string_view split) {
+  if (split == "fit" || split == "held-out") {
+    const Dataset train = load_dataset(spec, "train");
+    const HeldOutSplit parts = held_out_split(train);
+    const bool fit = split == "fit";
+    if (parts.held_out.empty())
+      throw Error("data set: no class has ten images, so a tenth of them is none",
+                  {{"set", spec}, {"remedy", "ask for its split train"}});
+    Dataset out = select(train, fit ? parts.fit : parts.held_out);
+    out.provenance += fit ? " without its held-out tenth" : ", its held-out tenth";
+    return out;
+  }
   if (split != "train" && split != "test")
-    throw Error(text("data set: there is no split '", split, "'"), {{"remedy", "train or test"}});
+    throw Error(text("data set: there is no split '", split, "'"), {{"remedy", "train, fit, held-out or test"}});
   if (spec == "fashion-mnist") return detail::read_fashion_mnist(split);
   const std::filesystem::path folder = spec;
   if (!std::filesystem::is_directory(folder))

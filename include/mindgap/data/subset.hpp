@@ -30,6 +30,23 @@ inline std::vector<i64> stratified_order(const Dataset& dataset, u64 seed) {
   return order;
 }
 
+// The two parts of a training split: `fit` is trained on, `held_out` (a tenth of each class, rounded down, the same for
+// everybody) serves choices alone, so that none is made on test images. Both in the order of the set.
+struct HeldOutSplit {
+  std::vector<i64> fit, held_out;  // members for select()
+};
+
+inline HeldOutSplit held_out_split(const Dataset& dataset) {
+  constexpr u64 seed = 0x4e1d007;  // fixed: a held-out image must be one for every program and every study
+  std::vector<i64> left = class_counts(dataset);
+  for (i64& count : left) count /= 10;
+  std::vector<char> held_out(size_t(dataset.size()), 0);
+  for (i64 i : stratified_order(dataset, seed)) held_out[size_t(i)] = left[size_t(dataset.labels.data()[i])]-- > 0;
+  HeldOutSplit out;
+  for (i64 i = 0; i < dataset.size(); ++i) (held_out[size_t(i)] ? out.held_out : out.fit).push_back(i);
+  return out;
+}
+
 // `count` images, the same number of each class up to 1.
 inline Dataset subset(const Dataset& dataset, i64 count, u64 seed) {
   if (count < 1 || count > dataset.size())

@@ -82,8 +82,9 @@ bool train_generator(const GeneratorTraining& options, const Dataset& data, cons
   });
   const std::string plans = Library<D>::plan_hash();
   write_file_atomic(out.folder / "training.txt",
-                    text("command ", out.command, "\nversion ", version, "\ndata ", data.provenance, "\nprecision ",
-                         out.precision, "\n", options.settings(), "\n", plans.empty() ? "" : "plans " + plans + "\n"));
+                    text("command ", out.command, "\nversion ", version, "\ndata ", data.provenance, "\nimages ", data.size(),
+                         "\nimages_hash ", content_hash(data), "\nprecision ", out.precision, "\n", options.settings(), "\n",
+                         plans.empty() ? "" : "plans " + plans + "\n"));
   return true;
 }
 
