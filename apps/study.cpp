@@ -3,10 +3,11 @@
 //
 //   study --config data/studies/demo.json --out DIR
 //
-// DIR receives configuration.json (as run), synthetic/ (a shard folder), students/, results.csv (a row a run), study.json and
-// report.html. Finished runs and chunks are not made again: the same command goes on where it was stopped or killed.
+// DIR receives configuration.json (as run), synthetic/ (a shard folder), students/, results.csv (a row a run), study.json,
+// report.html and its figures. Finished runs and chunks are not made again: the same command goes on where it was stopped or
+// killed.
 #include <mindgap/core/file.hpp>
-#include <mindgap/diffusion/jobs.hpp>
+#include <mindgap/study/comparisons.hpp>
 #include <mindgap/study/protocol.hpp>
 #include <mindgap/study/report.hpp>
 #include <mindgap/study/summary.hpp>
@@ -18,17 +19,19 @@ using namespace mindgap;
 
 namespace {
 
-// The real images as configured, before anything long begins: what a class has, all to draw few from, and what to test on.
-StudyData load_real(StudyConfig& c) {
+// The real images as configured, before anything long begins: those of R, those to test and to choose on. `pool` receives all
+// that may be trained on.
+StudyData load_real(StudyConfig& c, Dataset& pool) {
   StudyData out;
-  out.real_pool = load_dataset(c.data, "train");
+  pool = load_dataset(c.data, c.held_out ? "fit" : "train");
+  if (c.held_out) out.held_out = load_dataset(c.data, "held-out");
   out.test = load_dataset(c.data, "test");
   if (c.test_images) out.test = subset(out.test, c.test_images, 0);
-  if (!c.per_class) c.per_class = std::ranges::min(class_counts(out.real_pool));
-  out.real = equal_counts(out.real_pool, c.per_class, 0);
+  if (!c.per_class) c.per_class = std::ranges::min(class_counts(pool));
+  out.real = equal_counts(pool, c.per_class, 0);
   for (i64 count : c.counts)
-    if (count > out.real_pool.size())
-      throw Error(text("study configuration: counts has ", count, ", the set has ", out.real_pool.size(), " real images"));
+    if (count > out.real.size() && std::ranges::find(c.experiments, "E5") != c.experiments.end())
+      throw Error(text("study configuration: counts has ", count, ", R has ", out.real.size(), " real images to draw from"));
   return out;
 }
 
@@ -53,57 +56,61 @@ JobHooks hooks(const std::string& name, const std::string& unit) {
   return out;
 }
 
-GeneratorTraining generator_training(const GeneratorConfig& g) {
+GeneratorTraining generator_training(const StudyConfig& c) {
+  const GeneratorConfig& g = c.train_generator;
   GeneratorTraining out;
   out.steps = g.steps, out.batch = g.batch, out.warmup = g.warmup, out.rate = g.rate, out.seed = g.seed;
   out.channels = g.channels, out.layers_per_block = g.layers, out.groups = g.groups, out.head = g.head;
+  out.flip = c.flip;  // what mirrors its images makes a set of mirrored images: the students' augmentation is the generator's
   return out;
 }
 
 // The configured generator, or one that is trained first.
 template <Device D, class P>
-Generator<D, P> generator_of(const StudyConfig& c, const CommonOptions& common, const Dataset& real) {
-  const GeneratorOutput out{common.out / "generator", 250, 8, "study (train_generator of its configuration)",
-                            precision_name<D, P>()};
+Generator<D, P> generator_of(const StudyConfig& c, const std::filesystem::path& folder, const Dataset& images) {
+  const GeneratorOutput out{folder, 250, 8, "study (train_generator of its configuration)", precision_name<D, P>()};
   if (c.generator.empty() && !std::filesystem::exists(out.folder / "training.txt") &&
-      !train_generator<D, P>(generator_training(c.train_generator), real, out, hooks("study: generator", "steps")))
+      !train_generator<D, P>(generator_training(c), images, out, hooks("study: generator", "steps")))
     stop_interrupted("the checkpoint has every step; the same command goes on from there");
-  auto generator = load_generator<D, P>(c.generator.empty() ? out.folder.string() : c.generator, sampler_by_name(c.sampler));
-  if (generator.info.class_names != real.class_names)
+  auto generator = load_generator<D, P>(folder, sampler_by_name(c.sampler));
+  if (generator.info.class_names != images.class_names)
     throw Error("the generator has other classes than the real images, or the same in another order",
-                {{"generator", text(c.generator, ", ", generator.classes(), " classes")},
-                 {"real images", text(c.data, ", ", real.classes(), " classes")}});
+                {{"generator", text(folder.string(), ", ", generator.classes(), " classes")},
+                 {"real images", text(c.data, ", ", images.classes(), " classes")}});
   return generator;
 }
 
 template <Device D, class P>
 void run(StudyConfig c, const CommonOptions& common) {
   const std::string precision = precision_name<D, P>();
-  StudyData data = load_real(c);
-  if (c.generator.empty()) generator_training(c.train_generator).info(data.real_pool);  // throws for values that make no sense
+  Dataset pool;
+  StudyData data = load_real(c, pool);
+  const bool same_data = c.generator.empty() && c.train_generator.images == "real";
+  if (c.generator.empty()) generator_training(c).info(pool);  // throws for values that make no sense
   make_folder(common.out);
   const FileLock lock(common.out / ".lock", "runs a study in this folder");
   // What two configurations made must never meet in one folder.
   const std::filesystem::path as_run = common.out / "configuration.json";
   if (std::filesystem::exists(as_run))
     check_same_settings(read_file(as_run), study_config_json(c), as_run, "this folder holds a study of another configuration");
-  const std::filesystem::path synthetic = common.out / "synthetic";
   const auto start = std::chrono::steady_clock::now();
 
   // Kept as soon as something is made of it, and not before its values are known to be good.
   const auto keep_configuration = [&] { write_file_atomic(as_run, study_config_json(c)); };
   if (c.generator.empty()) keep_configuration();
-  const auto generator = generator_of<D, P>(c, common, data.real_pool);
-  const Sampler sampler(generator.info.scheduler, c.sampling_steps);
+  const std::filesystem::path folder = c.generator.empty() ? common.out / "generator" : std::filesystem::path(c.generator);
+  const auto generator = generator_of<D, P>(c, folder, same_data ? data.real : pool);
+  const GeneratorOrigin origin = GeneratorFiles{folder}.read_origin();
+  data.generator_images = origin.images;
+  const SyntheticSets<D, P> sets(generator, folder, common.out, precision,
+                                 [](const std::string& name) { return hooks(name, "images"); });
+  const auto draws = draws_of(c), settings = settings_of(c);
+  sets.check(draws), sets.check(settings);
   keep_configuration();
-  const ShardManifest manifest = synthetic_manifest(generator, sampler, c.per_class, c.guidance, c.sampling_seed, precision);
-  {
-    const ShardWriter writer(synthetic, manifest);
-    if (!write_synthetic_set(generator, sampler, writer, 64, hooks("study: sampling", "images")))
-      stop_interrupted("whole chunks are kept; the same command goes on from there");
-  }
+  const bool only_settings = c.experiments[0] == "E10";
+  if ((!only_settings && !sets.draws(draws, data.synthetic)) || !sets.settings(settings, data.settings))
+    stop_interrupted("whole chunks are kept; the same command goes on from there");
 
-  data.synthetic = equal_counts(read_shard_folder(synthetic), c.per_class, 0);
   ResultsTable results(common.out / "results.csv");
   std::unique_ptr<Progress> progress;
   Study<D, P> study(c, data, common.out, results, [&](const std::string& what, double work) {
@@ -117,31 +124,30 @@ void run(StudyConfig c, const CommonOptions& common) {
 
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   const Facts environment = describe_environment(D::name, precision, Runtime<Cpu>::threads());
-  write_file_atomic(common.out / "study.json", study_json(study_config_json(c), environment, results.rows()));
+  const Findings findings = find_findings(results.rows(), data.real.classes());
+  write_file_atomic(common.out / "study.json",
+                    study_json(study_config_json(c), environment, results.rows(), comparisons_json(findings)));
   ReportData report;
   report.dataset = c.data == "fashion-mnist" ? "Fashion-MNIST" : data.real.name;
   report.student = text("a ResNet-", c.model.substr(6), " of width ", c.width);
-  report.generator = text("a class-conditional diffusion model with ",
-                          std::round(double(count_parameters(*generator.unet)) / 1e5) / 10, " million parameters");
+  report.generator = "a class-conditional diffusion model with " + words::parameters(count_parameters(*generator.unet));
   report.class_names = data.real.class_names;
   report.real = sample_of(data.real);
-  report.synthetic = sample_of(data.synthetic);
+  report.synthetic = sample_of((only_settings ? data.settings : data.synthetic)[0].images);
   report.rows = results.rows();
   report.confusion_real = as_double(study.confusion('R'));
   report.confusion_synthetic = as_double(study.confusion('S'));
-  report.how = {{"Generator",
-                 {{"weights", generator.hash.substr(0, 16)},
-                  {"sampler", manifest.sampler},
-                  {"steps", std::to_string(c.sampling_steps)},
-                  {"guidance", text(c.guidance)},
-                  {"seed", std::to_string(c.sampling_seed)}}},
+  report.caveats = generator_caveats(c, origin, pool.size());
+  report.how = {{"Generator", generator_facts(c, origin, generator.hash)},
                 {"Students", study_facts(c)},
                 {"Environment", environment},
                 {"This run", {{"configuration", c.name}, {"time", duration(seconds)}}}};
   write_report(common.out / "report.html", report);
   write_figures(common.out, results.rows());
 
-  std::cout << "\n" << results_text(results.rows()) << "\nreport: " << (common.out / "report.html").string() << std::endl;
+  std::cout << "\n"
+            << results_text(results.rows(), data.real.classes()) << "\nreport: " << (common.out / "report.html").string()
+            << std::endl;
 }
 
 }  // namespace

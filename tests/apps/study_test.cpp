@@ -3,6 +3,7 @@
 
 #include "tests/apps/run.hpp"
 #include <nlohmann/json.hpp>
+#include <set>
 
 using namespace mindgap;
 using namespace mindgap::test;
@@ -23,8 +24,7 @@ nlohmann::json tiny(const Folder& folder) {
           {"experiments", {"E0", "E1", "E2", "E3", "E5", "E6"}},
           {"counts", {6}},
           {"student", recipe},
-          {"finetune", recipe},
-          {"scratch", recipe}};
+          {"finetune", recipe}};
 }
 
 Arguments configured(const Folder& folder, const nlohmann::json& config, const std::string& out) {
@@ -32,10 +32,13 @@ Arguments configured(const Folder& folder, const nlohmann::json& config, const s
   return {"--config", (folder / "config.json").string(), "--out", (folder / out).string()};
 }
 
+std::vector<Row> rows_of(const Folder& folder, const std::string& out) {
+  const fs::path file = folder / out / "results.csv";
+  return parse_csv(read_file(file), file.string()).rows;
+}
 // results.csv, seconds aside.
 std::string results(const Folder& folder, const std::string& out) {
-  const fs::path file = folder / out / "results.csv";
-  std::vector<Row> rows = parse_csv(read_file(file), file.string()).rows;
+  std::vector<Row> rows = rows_of(folder, out);
   for (Row& row : rows) row.seconds = 0;
   return to_csv(rows);
 }
@@ -54,8 +57,8 @@ BOOST_AUTO_TEST_CASE(repeated_killed_and_resumed) {
   const auto config = tiny(folder);
   const std::string table = run_well("study", configured(folder, config, "whole"));
   BOOST_TEST(has(table, "report.html"));
-  // A seed: R and S, 5 splits each way and the same for both controls, 5 recipes, 2 x 5 normalisations.
-  BOOST_TEST(rows(folder, "whole") == 2 * (2 + 2 * 5 + 2 * 5 + 5 + 2 * 5));
+  // A seed: R and S, 5 splits each way and the same for both controls, R with twice the steps, 5 recipes, 4 and 5 normalisations.
+  BOOST_TEST(rows(folder, "whole") == 2 * (2 + 2 * 5 + 2 * 5 + 1 + 5 + 4 + 5));
 
   // --seed moves the students' seeds, and only those.
   auto others = config;
@@ -143,17 +146,128 @@ BOOST_AUTO_TEST_CASE(a_generator_of_other_classes) {
   BOOST_TEST(!fs::exists(folder / "out" / "synthetic"));
 }
 
-BOOST_AUTO_TEST_CASE(own_generator_and_defaults) {
-  const Folder folder;
-  write_idx(folder / "data", 24, 12);
+nlohmann::json with_own_generator(const Folder& folder) {
   auto config = tiny(folder);
   config["generator"] = "";
   config["train_generator"] = {{"steps", 4}, {"batch", 8}, {"warmup", 1}, {"channels", {8, 8}}, {"groups", 4}, {"head", 4}};
   config["experiments"] = {"E0"};
+  return config;
+}
+
+BOOST_AUTO_TEST_CASE(own_generator_and_defaults) {
+  const Folder folder;
+  write_idx(folder / "data", 24, 12);
+  auto config = with_own_generator(folder);
   config.erase("per_class");  // as many as the real set has
   run_well("study", configured(folder, config, "out"));
-  const fs::path file = folder / "out" / "results.csv";
-  for (const Row& row : parse_csv(read_file(file), file.string()).rows) BOOST_TEST(row.real_count + row.synthetic_count == 24);
+  for (const Row& row : rows_of(folder, "out")) {
+    BOOST_TEST(row.real_count + row.synthetic_count == 24);
+    BOOST_TEST(row.generator_images == (row.direction == "S" ? 24 : 0));
+  }
+  // What the study wrote as its configuration is one.
+  run_well("study", {"--config", (folder / "out" / "configuration.json").string(), "--out", (folder / "again").string()});
+  BOOST_TEST(results(folder, "again") == results(folder, "out"));
+}
+
+// Mirrored images of a generator that students without mirroring never see would be a part of the gap.
+BOOST_AUTO_TEST_CASE(the_generator_is_augmented_as_the_students) {
+  const Folder folder;
+  write_idx(folder / "data", 24, 12);
+  for (const bool flip : {false, true}) {
+    auto config = with_own_generator(folder);
+    config["flip"] = flip;
+    const std::string out = flip ? "mirrored" : "plain";
+    run_well("study", configured(folder, config, out));
+    BOOST_TEST(has(read_file(folder / out / "generator" / "training.txt"), flip ? "flip 1" : "flip 0"));
+    BOOST_TEST(!has(read_file(folder / out / "report.html"), "mirrored images"));
+  }
+  auto config = tiny(folder);
+  config["experiments"] = {"E0"};
+  config["generator"] = (folder / "mirrored" / "generator").string();
+  run_well("study", configured(folder, config, "foreign"));
+  BOOST_TEST(has(read_file(folder / "foreign" / "report.html"), "trained with mirrored images, the students without"));
+}
+
+// Several draws of the synthetic set, and a generator that has seen R's images alone: both are columns.
+BOOST_AUTO_TEST_CASE(draws_and_the_same_data) {
+  const Folder folder;
+  write_idx(folder / "data", 60, 12);
+  auto config = with_own_generator(folder);
+  config["held_out"] = true;
+  config["train_generator"]["images"] = "real";
+  config["synthetic_sets"] = 2;
+  config["experiments"] = {"E0", "E1"};
+  config["seeds_of"] = {{"E1", 1}};
+  config["splits"] = {"layer4", "stem"};
+  run_well("study", configured(folder, config, "out"));
+  const std::vector<Row> table = rows_of(folder, "out");
+  BOOST_TEST(table.size() == 2u * 2 + 2);
+  std::set<u64> sampling_seeds;
+  for (const Row& row : table) {
+    if (row.direction != "S") continue;
+    sampling_seeds.insert(row.sampling_seed);
+    BOOST_TEST(row.generator_images == 24);  // 8 a class
+  }
+  BOOST_TEST(sampling_seeds == (std::set<u64>{0, 1}), boost::test_tools::per_element());
+  BOOST_TEST(read_file(folder / "out" / "synthetic-0" / "chunk-00000.safetensors") !=
+             read_file(folder / "out" / "synthetic-1" / "chunk-00000.safetensors"));
+  config["train_generator"]["images"] = "pool";
+  run_well("study", configured(folder, config, "pool"));
+  for (const Row& row : rows_of(folder, "pool"))
+    if (row.direction == "S") BOOST_TEST(row.generator_images == 54);  // all but the held-out tenth
+}
+
+// Every recipe has as many steps as every other, those of the student that it starts from included; all rows of E0 to E3 too.
+BOOST_AUTO_TEST_CASE(matched_steps) {
+  const Folder folder;
+  make_generator(folder);
+  auto config = tiny(folder);
+  config["counts"] = {6, 12};
+  config["finetune"]["epochs"] = 4;
+  config["experiments"] = {"E0", "E1", "E5"};
+  config["seeds"] = {1};
+  run_well("study", configured(folder, config, "out"));
+  for (const Row& row : rows_of(folder, "out")) {
+    const i64 further = row.real_count == 6 ? 4 : 8;  // 4 epochs of 1 or 2 batches
+    BOOST_TEST(row.steps + row.steps_before == (row.experiment == "E0"   ? 3
+                                                : row.experiment == "E1" ? 6
+                                                                         : 3 + further),
+               row.split);
+  }
+  config["scratch"] = {{"epochs", 5}, {"batch", 8}, {"rate", 0.05}};  // as the reference has it
+  run_well("study", configured(folder, config, "own steps"));
+  for (const Row& row : rows_of(folder, "own steps"))
+    if (row.split == "scratch") BOOST_TEST(row.steps == (row.real_count == 6 ? 5 : 10));
+}
+
+// E10: settings are compared on images that nothing else has seen.
+BOOST_AUTO_TEST_CASE(settings) {
+  const Folder folder;
+  make_generator(folder);
+  write_idx(folder / "data", 60, 12);
+  auto config = tiny(folder);
+  config["held_out"] = true;
+  config["experiments"] = {"E10"};
+  config["settings"] = {{{"guidance", {1.0, 2.5}}}, {{"sampler", {"ddim"}}, {"sampling_steps", {2, 3}}}, {{"per_class", {12}}}};
+  const std::string out = run_well("study", configured(folder, config, "out"));
+  const std::vector<Row> table = rows_of(folder, "out");
+  BOOST_TEST(table.size() == 2u * (1 + 5));
+  std::set<std::string> different;
+  for (const Row& row : table) {
+    BOOST_TEST(row.measured_on == "held-out");
+    BOOST_TEST(row.measured_count == 6);
+    BOOST_TEST(row.steps == 3);  // of the number of images that R has
+    different.insert(text(row.sampler, " ", row.sampling_steps, " ", row.guidance, " ", row.synthetic_count));
+  }
+  BOOST_TEST(different.size() == 6u);
+  BOOST_TEST(fs::exists(folder / "out" / "settings" / "ddim-3-1.5" / "dataset.json"));
+  BOOST_TEST(fs::exists(folder / "out" / "settings.svg"));
+  run_well("study", configured(folder, config, "again"));
+  BOOST_TEST(results(folder, "again") == results(folder, "out"));
+  // A smaller set is a part of a larger one of the same settings, and both are there beside each other.
+  config["settings"] = {{{"per_class", {8, 12}}}};
+  run_well("study", configured(folder, config, "sizes"));
+  BOOST_TEST(rows(folder, "sizes") == 2 * (1 + 2));
 }
 
 BOOST_AUTO_TEST_CASE(bad_configurations) {
@@ -204,6 +318,32 @@ BOOST_AUTO_TEST_CASE(bad_configurations) {
   refused("/student/batch", 1, "batch");
   refused("/student/rate", 0, "rate");
   refused("/generator", (folder / "nowhere").string(), "nowhere");
+  refused("/train_generator", {{"steps", 4}}, "the generator is given");
+  refused("/train_generator", {{"images", "some"}}, "train_generator.images");
+  refused("/held_out", 1, "held_out");
+  refused("/synthetic_sets", 3, "synthetic_sets");
+  refused("/splits", {"layer5"}, "layer5");
+  refused("/splits", {"stem", "stem"}, "twice");
+  refused("/seeds_of", {{"E1", 3}}, "seeds_of.E1");
+  refused("/seeds_of", {{"E1", 1.5}}, "seeds_of.E1");
+  refused("/seeds_of", {{"E10", 1}}, "E10");
+  refused("/seeds_of", {{"E0", 1}}, "E0");
+  refused("/settings", {{{"guidance", {1.0}}}}, "E10");
+  refused("/settings", {{{"guidence", {1.0}}}}, "settings[0].guidence");
+  refused("/settings", {{"guidance", {1.0}}}, "settings");
+  refused("/experiments", {"E0", "E10"}, "E10");
+  refused("/scratch", nullptr, "scratch");
+  {
+    auto config = tiny(folder);
+    config["experiments"] = {"E10"};
+    config["settings"] = {{{"guidance", {1.0}}}};
+    const Result r = run("study", configured(folder, config, "out"));
+    BOOST_TEST(r.code == 1, r);
+    BOOST_TEST(r.says("held_out"), r);
+    config["held_out"] = true;
+    config["settings"] = {{{"guidance", {1.0, -1.0}}}};
+    BOOST_TEST(run("study", configured(folder, config, "out")).says("settings[0].guidance"));
+  }
   write_file_atomic(folder / "config.json", "{\"name\": ");
   BOOST_TEST(run("study", {"--config", (folder / "config.json").string(), "--out", (folder / "out").string()}).code == 1);
 }

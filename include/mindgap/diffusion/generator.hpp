@@ -4,6 +4,7 @@
 //   scheduler/scheduler_config.json                                the noise schedule and what the network predicts
 //   classes.json                                                   the class names in the order of their labels (ours; where
 //                                                                  it is missing the names are "0", "1", ...)
+//   training.txt                                                   how it was made, a setting a line (ours; may be missing)
 //
 // The network is conditioned on a class; the last row of its class embedding stands for "no class". Pixels are 2 v / 255 - 1.
 // An image depends on the generator, the seed, its class, its index and the sampler's settings; the number of images that are
@@ -19,12 +20,19 @@
 
 namespace mindgap {
 
+// What a generator saw, which is a property of every set that it makes.
+struct GeneratorOrigin {
+  i64 images = 0;            // labelled real images that it was trained on; 0: not recorded
+  std::optional<bool> flip;  // mirrored at random; empty: not recorded
+};
+
 struct GeneratorFiles {
   std::filesystem::path folder;
   std::filesystem::path weights() const { return folder / "unet" / "diffusion_pytorch_model.safetensors"; }
   std::filesystem::path unet_config() const { return folder / "unet" / "config.json"; }
   std::filesystem::path scheduler() const { return folder / "scheduler" / "scheduler_config.json"; }
   std::filesystem::path classes() const { return folder / "classes.json"; }
+  std::filesystem::path training() const { return folder / "training.txt"; }
 
   // Throws one Error that lists every file that is missing.
   void check() const;
@@ -33,6 +41,8 @@ struct GeneratorFiles {
   // count: names to make up where there is no file; else the file must have so many.
   std::vector<std::string> read_class_names(i64 count) const;
   void write_class_names(const std::vector<std::string>& names) const;
+  // As training.txt says; throws where it says it in another way than train_generator does.
+  GeneratorOrigin read_origin() const;
 };
 
 // What a generator is, apart from its weights.

@@ -5,7 +5,9 @@
 #include <mindgap/data/sha256.hpp>
 #include <mindgap/diffusion/generator.hpp>
 
+#include <charconv>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 namespace mindgap {
 
@@ -45,6 +47,25 @@ MINDGAP_INLINE std::vector<std::string> GeneratorFiles::read_class_names(i64 cou
 
 MINDGAP_INLINE void GeneratorFiles::write_class_names(const std::vector<std::string>& names) const {
   write_file_atomic(classes(), nlohmann::json(names).dump(2) + "\n");
+}
+
+MINDGAP_INLINE GeneratorOrigin GeneratorFiles::read_origin() const {
+  GeneratorOrigin out;
+  if (!std::filesystem::exists(training())) return out;
+  std::istringstream lines(read_file(training()));
+  for (std::string line; std::getline(lines, line);) {
+    const size_t space = line.find(' ');
+    const std::string key = line.substr(0, space), value = space == line.npos ? "" : line.substr(space + 1);
+    if (key != "images" && key != "flip") continue;
+    i64 number = -1;
+    const auto [end, code] = std::from_chars(value.data(), value.data() + value.size(), number);
+    if (code != std::errc() || end != value.data() + value.size() || number < 0 || (key == "flip" && number > 1))
+      throw Error("training.txt: " + key + " is \"" + value + "\"",
+                  {{"file", training().string()}, {"wanted", key == "flip" ? "0 or 1" : "a number of images"}});
+    if (key == "images") out.images = number;
+    else out.flip = number == 1;
+  }
+  return out;
 }
 
 MINDGAP_INLINE GeneratorInfo read_generator_info(const GeneratorFiles& files, std::optional<SamplerKind> sampler) {

@@ -5,7 +5,10 @@
 #include <mindgap/core/dtype.hpp>
 #include <mindgap/core/error.hpp>
 
+#include <algorithm>
 #include <filesystem>
+#include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,6 +18,9 @@ namespace mindgap {
 struct RecipeConfig {
   i64 epochs = 8, batch = 128, minimum_steps = 0;
   double rate = 0.1;
+
+  // Of the optimizer, on so many images (a last batch of a single image is left out, as the loader does).
+  i64 steps(i64 images) const { return std::max(epochs * (images / batch + (images % batch > 1)), minimum_steps); }
 };
 
 // How a generator is trained, where the study trains its own.
@@ -24,22 +30,35 @@ struct GeneratorConfig {
   std::vector<i64> channels{32, 64, 64};
   i64 layers = 1, groups = 8, head = 8;
   u64 seed = 0;
+  std::string images = "pool";  // all real training images that are not held out; or "real", those of R ("same data")
+};
+
+// E10: every combination of these; an empty list stands for the study's own value.
+struct SettingsConfig {
+  std::vector<std::string> sampler;
+  std::vector<i64> sampling_steps;
+  std::vector<double> guidance;
+  std::vector<i64> per_class;
 };
 
 struct StudyConfig {
   std::string name = "study";
   std::string data = "fashion-mnist";  // real images: as --data
-  i64 per_class = 0;                   // training images a class, real and synthetic alike; 0: as many as both have
-  i64 test_images = 0;                 // real test images, a stratified subset; 0: all
+  bool held_out = false;  // keep a stratified tenth of the training split out of everything but E10 (data/subset.hpp)
+  i64 per_class = 0;      // training images a class, real and synthetic alike; 0: as many as both have
+  i64 test_images = 0;    // real test images, a stratified subset; 0: all
 
   // The synthetic set is sampled from the generator in this folder; where it is empty, `train_generator` says how to train
-  // one into <out>/generator first.
+  // one into <out>/generator first, with the students' flips. Both together are refused.
   std::string generator = "data/generator";
   GeneratorConfig train_generator;
   std::string sampler = "dpmpp_2m";
   i64 sampling_steps = 15;
   double guidance = 1.5;
   u64 sampling_seed = 0;
+  i64 synthetic_sets =
+      1;  // drawn with sampling_seed, sampling_seed + 1, ...; seed number i of the students uses set i modulo these
+  std::vector<SettingsConfig> settings;  // of E10
 
   std::string model = "resnet18";
   i64 width = 16;
@@ -49,17 +68,21 @@ struct StudyConfig {
   std::string schedule = "cosine";
 
   std::vector<u64> seeds{1, 2};
-  std::vector<std::string> experiments{"E0", "E1", "E2", "E5"};
+  std::vector<std::string> experiments{"E0", "E1", "E3", "E2", "E5"};
+  std::map<std::string, i64> seeds_of;        // experiments that take the first so many seeds only
   bool by_unit = false;                       // splits at every unit, not only at groups
+  std::vector<std::string> splits;            // E1 to E3: those after these units or groups only; empty: all
   std::string suffix_start = "reinitialise";  // E1 to E3; or "continue"
   std::string statistics = "frozen";          // of frozen batch norms; or "live", "reestimated"
   std::vector<i64> counts{100, 500};          // real images of E5
   std::vector<std::string> recipes{"fc", "last group", "all", "scratch", "mixed"};  // of E5
   i64 mixed_real = 0;  // E5 "mixed": real images are repeated to this many; 0: to a fifth of the synthetic ones
 
-  RecipeConfig student{8, 128, 0, 0.1};       // E0 to E4, E6, and E5 "mixed"
+  RecipeConfig student{8, 128, 0, 0.1};       // E0 to E3, E6, E10
   RecipeConfig finetune{10, 128, 200, 0.02};  // E5 "fc", "last group", "last two", "all"
-  RecipeConfig scratch{20, 128, 400, 0.1};    // E5 "scratch"
+  // E5 "scratch". Where it is absent, "scratch" and "mixed" have the steps that S and its fine-tuning have together, at the
+  // rate of `student`; where it is given, "scratch" has these and "mixed" the epochs of `student`.
+  std::optional<RecipeConfig> scratch;
 };
 
 StudyConfig parse_study_config(const std::string& json, const std::string& file);

@@ -1,14 +1,17 @@
-// From rows to findings: baselines, swap curves, data efficiency, normalisation, and what they say in plain sentences.
+// From rows to findings: baselines, swap curves, what each part of a network costs, few real images, normalisation, and the
+// generator's settings. What they say in words is in sentences.hpp, as JSON in comparisons.hpp.
 //
-// Sentences are computed from the numbers, never assumed: a gap that is missing or small against the spread is called
-// that, a shape that differs from the paper's is called that, and a recipe that ends below the student without any real
-// image is named with its loss. Differences are formed per seed and then averaged.
+// Differences are formed by seed, over the seeds that have both runs. Where the gap sits is asked like with like: at a split the
+// prefix cost is (R -> R) - (S -> R), the suffix cost (S -> R) - (S -> S); they sum to the gap between the two controls.
+// "Recovered", the paper's measure, stands beside them. Several recipes, normalisations or settings are compared after Holm's
+// correction, and one is the best only where it is told from every other.
 //
-// The rows are those of one configuration: equal epochs, device, precision and version.
+// The rows are those of one configuration: equal device, precision and version.
 #pragma once
 
 #include <mindgap/study/results.hpp>
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -19,7 +22,7 @@ struct CurvePoint {
   i64 frozen_units;
   std::string split;  // the last frozen unit or group
   Stats top1;
-  std::optional<Stats> recovered;
+  std::optional<Ratio> recovered;
 };
 
 // Accuracy against the split, for one way of freezing.
@@ -30,11 +33,30 @@ struct Curve {
   std::vector<CurvePoint> points;  // ascending in frozen units
 };
 
+// What it costs, at one split, that one part of a network learns from generated images instead of real ones: the other part
+// is the same, the steps are the same. Over the seeds that have all three runs.
+struct SplitCost {
+  i64 frozen_units;
+  std::string split;
+  Stats real_real, synthetic_real, synthetic_synthetic;  // accuracies of R -> R, S -> R, S -> S
+  Stats prefix;                                          // (R -> R) - (S -> R)
+  Stats suffix;                                          // (S -> R) - (S -> S)
+  Stats difference;                                      // suffix - prefix
+  Stats controls;                                        // suffix + prefix = (R -> R) - (S -> S)
+};
+
+// For one way of freezing.
+struct CostCurve {
+  std::string policy, suffix_start;
+  std::vector<SplitCost> points;  // ascending in frozen units
+};
+
 struct RecipePoint {
   i64 real_count;
+  i64 steps, steps_before;  // of the optimizer, in this run and in the one that it started from
   Stats top1;
-  std::optional<Stats> over_s;  // accuracy minus that of S, per seed
-  i64 seeds_below_s = 0;
+  std::optional<Stats> over_s;  // accuracy minus that of S, by seed
+  double p_over_s = 1;          // of over_s, corrected by Holm for the recipes with as many real images
 };
 
 // The recipes that the study knows, in the order of the report.
@@ -52,39 +74,70 @@ struct Recipe {
 struct NormalisationRow {
   std::string name;
   std::vector<std::optional<Stats>> top1;  // one for each of Findings::normalisation_directions
+  std::optional<Stats> gap;                // R - S under it, by seed; "each its own" is "real set" for R
 };
+
+// Two normalisations of one direction, `by` = better - worse.
+struct NormalisationDifference {
+  std::string direction, better, worse;
+  Stats by;
+  double p;  // corrected by Holm for all such pairs
+};
+
+// S trained on images of one setting of the generator, measured on held-out training images.
+struct SettingPoint {
+  std::string sampler;
+  i64 sampling_steps;
+  double guidance;
+  i64 synthetic_count;
+  Stats synthetic;
+  std::optional<Stats> gap;  // R - S there
+  bool used;                 // S of the baselines has this one
+};
+
+// The split of E3's student R that is trained for as many steps as a network with a frozen prefix has had in all.
+inline constexpr const char* twice_the_steps = "twice the steps";
 
 struct Findings {
   std::optional<Stats> real, synthetic, gap;  // R, S and R - S on real test images
+  std::optional<Stats> more_steps;            // R with twice the steps - R
   i64 real_count = 0, synthetic_count = 0;    // training images of the baselines
+  i64 measured_count = 0;                     // test images,
+  i64 held_out_count = 0;                     // and held-out training images, which the settings are measured on
+  i64 generator_images = 0;                   // labelled real images that the generator saw; 0: not recorded
+  i64 synthetic_sets = 0;                     // different seeds of sampling among the baselines S
+  i64 classes = 0;                            // 0: not known
   std::vector<Curve> curves;
+  std::vector<CostCurve> costs;
   std::vector<Recipe> recipes;
+  std::map<i64, std::string> best_recipe;  // by real images: the label of the one that is better than every other, where one is
   std::vector<std::string> normalisation_directions;
   std::vector<NormalisationRow> normalisations;
+  std::vector<NormalisationDifference> normalisation_differences;  // of every two, the largest first
+  std::vector<SettingPoint> settings;                              // by sampler, steps, number of images, guidance
+  std::optional<size_t> best_setting;  // of settings: the one whose S is better than every other's, where one is
 
-  // The first curve of an experiment; null when it was not run.
-  const Curve* curve(const std::string& experiment) const&;
-  const Curve* curve(const std::string& experiment) const&& = delete;  // it would point into a temporary
+  // The first curve of an experiment (and direction); null when it was not run.
+  const Curve* curve(const std::string& experiment, const std::string& direction = "") const&;
+  const Curve* curve(const std::string& experiment, const std::string& direction = "") const&& = delete;  // into a temporary
+
+  // S is hardly better than guessing, which is right on 1 / classes: the test images do not tell the two apart, or S is right
+  // less than twice as often (with less than 10 classes: goes less than a ninth of the way from guessing to perfect). Images of
+  // that kind teach next to nothing, and where a gap sits cannot be asked.
+  bool guesses() const;
 };
 
-Findings find_findings(const std::vector<Row>& rows);
+// classes: of the data set, for guesses(); 0 where it is not known.
+Findings find_findings(const std::vector<Row>& rows, i64 classes = 0);
 
-// The point of a curve behind which exactly the last stage and the classifier are trained; null for a curve without one.
+// The networks are ResNets, and the rows do not say how many units they have.
+inline constexpr const char *stage_before_last = "layer3", *last_stage = "layer4";
+
+// The point behind which exactly the last stage and the classifier are trained; null where there is none.
 const CurvePoint* last_group(const Curve& curve);
+const SplitCost* last_group(const CostCurve& curve);
 // "layer1" of the unit "layer1.0"; a group is its own.
 inline std::string unit_group(const std::string& unit) { return unit.substr(0, unit.find('.')); }
-
-// The finding in one or two sentences.
-std::string headline(const Findings& findings);
-
-enum class Topic { gap, swap, real_images, normalisation };
-struct Remark {
-  Topic topic;
-  bool leading;  // belongs beside the headline
-  std::string text;
-};
-// What else the numbers say, and where they are weak; a sentence or two each.
-std::vector<Remark> remarks(const Findings& findings);
 
 }  // namespace mindgap
 

@@ -4,18 +4,166 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 #include <set>
+#include <tuple>
 
 namespace mindgap {
 
 namespace detail {
 
-inline constexpr double small_gap = 0.01;    // below one point a gap is hard to tell from the choice of seed
-inline constexpr double early_share = 0.85;  // the paper's shape: real data behind the stem recovers at least this,
-inline constexpr double half_share = 0.45;   // and for the last stage and classifier about half of the gap or more
-inline constexpr double most_share = 0.60;
-inline constexpr double alike = 0.10;  // shares of the gap that differ by less are called alike
+using BySeed = std::map<u64, double>;
+
+inline std::optional<Stats> describe(const BySeed& values) {
+  std::vector<double> list;
+  for (const auto& [seed, value] : values) list.push_back(value);
+  return list.empty() ? std::nullopt : std::optional(mindgap::describe(list));
+}
+
+// a - b for the seeds that have both.
+inline BySeed difference(const BySeed& a, const BySeed& b) {
+  BySeed out;
+  for (const auto& [seed, value] : a)
+    if (const auto other = b.find(seed); other != b.end()) out.emplace(seed, value - other->second);
+  return out;
+}
+
+// Which of several has the highest mean, where it is told from every other, seed by seed and after Holm's correction.
+inline std::optional<size_t> best_of(const std::vector<BySeed>& all) {
+  if (all.size() < 2) return std::nullopt;
+  size_t best = 0;
+  for (size_t i = 1; i < all.size(); ++i)
+    if (describe(all[i])->mean > describe(all[best])->mean) best = i;
+  std::vector<double> p;
+  for (size_t i = 0; i < all.size(); ++i) {
+    if (i == best) continue;
+    const std::optional<Stats> lead = describe(difference(all[best], all[i]));
+    p.push_back(lead && lead->mean >= words::visible ? student_p(*lead) : 1);
+  }
+  for (double corrected : holm(p))
+    if (corrected >= words::level) return std::nullopt;
+  return best;
+}
+
+// R and S of E0 on the test images.
+struct Baselines {
+  BySeed real, synthetic;
+};
+
+inline Baselines find_baselines(Findings& out, const std::vector<Row>& rows) {
+  Baselines e0;
+  std::set<u64> sets;
+  for (const Row& row : rows) {
+    if (row.experiment != "E0") continue;
+    out.measured_count = row.measured_count;
+    if (row.direction == "R") {
+      e0.real.emplace(row.seed, row.top1);
+      out.real_count = row.real_count;
+    } else if (row.direction == "S") {
+      e0.synthetic.emplace(row.seed, row.top1);
+      out.synthetic_count = row.synthetic_count;
+      out.generator_images = row.generator_images;
+      sets.insert(row.sampling_seed);
+    }
+  }
+  BySeed longer;
+  for (const Row& row : rows)
+    if (row.experiment == "E3" && row.direction == "R" && row.split == twice_the_steps) longer.emplace(row.seed, row.top1);
+  out.real = describe(e0.real);
+  out.synthetic = describe(e0.synthetic);
+  out.gap = describe(difference(e0.real, e0.synthetic));
+  out.more_steps = describe(difference(longer, e0.real));
+  out.synthetic_sets = i64(sets.size());
+  return e0;
+}
+
+// ---- E1 to E3 -------------------------------------------------------------------------------------------------------
+
+// The runs of one prefix. It may be there by unit and by group; the shorter name is the group's.
+struct SwapCell {
+  std::string split;
+  BySeed top1;
+};
+using SwapKey = std::tuple<std::string, std::string, std::string, std::string>;  // policy, suffix start, experiment, direction
+using SwapCells = std::map<SwapKey, std::map<i64, SwapCell>>;                    // by frozen units
+
+inline SwapCells swap_cells(const std::vector<Row>& rows) {
+  SwapCells out;
+  for (const Row& row : rows) {
+    const bool swap = row.experiment == "E1" || row.experiment == "E2" || row.experiment == "E3";
+    if (!swap || row.frozen_units == 0) continue;
+    SwapCell& cell = out[{row.policy, row.suffix_start, row.experiment, row.direction}][row.frozen_units];
+    if (cell.split.empty() || row.split.size() < cell.split.size()) cell.split = row.split;
+    cell.top1.emplace(row.seed, row.top1);
+  }
+  return out;
+}
+
+// Over the seeds that have both baselines, none left out.
+inline std::optional<Ratio> recovered(const BySeed& top1, const Baselines& e0) {
+  std::vector<double> won, gap;
+  for (const auto& [seed, accuracy] : top1) {
+    const auto real = e0.real.find(seed), synthetic = e0.synthetic.find(seed);
+    if (real == e0.real.end() || synthetic == e0.synthetic.end()) continue;
+    won.push_back(accuracy - synthetic->second);
+    gap.push_back(real->second - synthetic->second);
+  }
+  return won.empty() ? std::nullopt : std::optional(ratio_of_means(won, gap));
+}
+
+inline void find_curves(Findings& out, const SwapCells& cells, const Baselines& e0) {
+  for (const auto& [key, prefixes] : cells) {
+    const auto& [policy, suffix_start, experiment, direction] = key;
+    Curve curve{experiment, direction, policy, suffix_start, {}};
+    for (const auto& [frozen_units, cell] : prefixes)
+      curve.points.push_back({frozen_units, cell.split, *describe(cell.top1), recovered(cell.top1, e0)});
+    out.curves.push_back(std::move(curve));
+  }
+}
+
+inline SplitCost split_cost(i64 frozen_units, const std::string& split, const std::vector<double>& rr,
+                            const std::vector<double>& sr, const std::vector<double>& ss) {
+  std::vector<double> prefix, suffix, difference, sum;
+  for (size_t i = 0; i < rr.size(); ++i) {
+    prefix.push_back(rr[i] - sr[i]);
+    suffix.push_back(sr[i] - ss[i]);
+    difference.push_back(suffix[i] - prefix[i]);
+    sum.push_back(rr[i] - ss[i]);
+  }
+  const auto stats = [](const std::vector<double>& values) { return mindgap::describe(values); };
+  return {frozen_units, split, stats(rr), stats(sr), stats(ss), stats(prefix), stats(suffix), stats(difference), stats(sum)};
+}
+
+inline void find_costs(Findings& out, const SwapCells& cells) {
+  for (const auto& [key, prefixes] : cells) {
+    const auto& [policy, suffix_start, experiment, direction] = key;
+    if (experiment != "E1") continue;
+    const auto real = cells.find({policy, suffix_start, "E3", "R->R"}),
+               generated = cells.find({policy, suffix_start, "E3", "S->S"});
+    if (real == cells.end() || generated == cells.end()) continue;
+    CostCurve curve{policy, suffix_start, {}};
+    for (const auto& [frozen_units, cell] : prefixes) {
+      const auto r = real->second.find(frozen_units), s = generated->second.find(frozen_units);
+      if (r == real->second.end() || s == generated->second.end()) continue;
+      std::vector<double> rr, sr, ss;
+      for (const auto& [seed, accuracy] : cell.top1) {
+        const auto other = r->second.top1.find(seed), same = s->second.top1.find(seed);
+        if (other == r->second.top1.end() || same == s->second.top1.end()) continue;
+        rr.push_back(other->second), sr.push_back(accuracy), ss.push_back(same->second);
+      }
+      if (!sr.empty()) curve.points.push_back(split_cost(frozen_units, cell.split, rr, sr, ss));
+    }
+    if (!curve.points.empty()) out.costs.push_back(std::move(curve));
+  }
+}
+
+// The study's own way of freezing first.
+template <class Curves>
+void defaults_first(Curves& curves) {
+  std::stable_partition(curves.begin(), curves.end(),
+                        [](const auto& c) { return c.policy == "frozen" && c.suffix_start == "reinitialise"; });
+}
+
+// ---- E5 -------------------------------------------------------------------------------------------------------------
 
 struct RecipeWords {
   const char* label;
@@ -33,270 +181,168 @@ inline std::string recipe_name(std::string name) {
   return name;
 }
 
-using BySeed = std::map<u64, double>;
-inline Stats describe(const BySeed& values) {
-  std::vector<double> list;
-  for (const auto& [seed, value] : values) list.push_back(value);
-  return mindgap::describe(list);
-}
+// The runs of one recipe with one number of real images.
+struct RecipeCell {
+  i64 steps, steps_before;
+  BySeed top1;
+};
+// By place in the report, name, way of freezing; by real images.
+using RecipeCells = std::map<std::tuple<size_t, std::string, std::string>, std::map<i64, RecipeCell>>;
 
-inline void find_curves(Findings& out, const std::vector<Row>& rows) {
-  struct Cell {
-    std::string split;
-    BySeed top1, recovered;
-  };
-  std::map<std::tuple<std::string, std::string, std::string, std::string>, std::map<i64, Cell>> curves;
+inline void find_recipes(Findings& out, const std::vector<Row>& rows, const Baselines& e0) {
+  RecipeCells cells;
+  std::map<std::string, std::set<std::string>> ways;
   for (const Row& row : rows) {
-    if (row.experiment != "E1" && row.experiment != "E2" && row.experiment != "E3") continue;
-    Cell& cell = curves[{row.experiment, row.direction, row.policy, row.suffix_start}][row.frozen_units];
-    // The same prefix may be there by unit and by group; the shorter name is the group's.
-    if (cell.split.empty() || row.split.size() < cell.split.size()) cell.split = row.split;
+    if (row.experiment != "E5") continue;
+    const std::string name = recipe_name(row.split), way = row.policy + ", " + row.suffix_start;
+    const size_t place =
+        size_t(std::find(std::begin(known_recipe_names), std::end(known_recipe_names), name) - known_recipe_names);
+    ways[name].insert(way);
+    RecipeCell& cell =
+        cells[{place, name, way}].try_emplace(row.real_count, RecipeCell{row.steps, row.steps_before, {}}).first->second;
     cell.top1.emplace(row.seed, row.top1);
-    if (const auto value = recovered(rows, row)) cell.recovered.emplace(row.seed, *value);
   }
-  for (const auto& [key, cells] : curves) {
-    Curve curve{std::get<0>(key), std::get<1>(key), std::get<2>(key), std::get<3>(key), {}};
-    for (const auto& [frozen_units, cell] : cells) {
-      CurvePoint point{frozen_units, cell.split, describe(cell.top1), {}};
-      if (!cell.recovered.empty()) point.recovered = describe(cell.recovered);
-      curve.points.push_back(std::move(point));
+  std::map<i64, std::vector<RecipePoint*>> against_s;
+  std::map<i64, std::vector<std::pair<size_t, BySeed>>> against_each_other;
+  for (const auto& [key, counts] : cells) {
+    const auto& [place, name, way] = key;
+    const bool known = place < std::size(known_recipe_names);
+    Recipe recipe{name, known ? known_recipe_words[place].label : name, known && known_recipe_words[place].fine_tunes, {}};
+    if (ways[name].size() > 1) recipe.label += " (" + way + ")";
+    for (const auto& [real_count, cell] : counts) {
+      recipe.points.push_back(
+          {real_count, cell.steps, cell.steps_before, *describe(cell.top1), describe(difference(cell.top1, e0.synthetic)), 1});
+      against_each_other[real_count].emplace_back(out.recipes.size(), cell.top1);
     }
-    out.curves.push_back(std::move(curve));
+    out.recipes.push_back(std::move(recipe));
   }
-  // The defaults of the study first.
-  std::stable_partition(out.curves.begin(), out.curves.end(),
-                        [](const Curve& c) { return c.policy == "frozen" && c.suffix_start == "reinitialise"; });
+  for (Recipe& recipe : out.recipes)
+    for (RecipePoint& point : recipe.points)
+      if (point.over_s) against_s[point.real_count].push_back(&point);
+  for (const auto& [real_count, points] : against_s) {
+    std::vector<double> p;
+    for (const RecipePoint* point : points) p.push_back(student_p(*point->over_s));
+    p = holm(p);
+    for (size_t i = 0; i < points.size(); ++i) points[i]->p_over_s = p[i];
+  }
+  for (const auto& [real_count, recipes] : against_each_other) {
+    std::vector<BySeed> top1;
+    for (const auto& [index, values] : recipes) top1.push_back(values);
+    if (const auto best = best_of(top1)) out.best_recipe[real_count] = out.recipes[recipes[*best].first].label;
+  }
 }
 
-inline void find_recipes(Findings& out, const std::vector<Row>& rows) {
-  std::map<std::string, std::set<std::string>> variants;
-  for (const Row& row : rows)
-    if (row.experiment == "E5") variants[recipe_name(row.split)].insert(row.policy + ", " + row.suffix_start);
-  std::vector<std::string> names;
-  for (const char* known : known_recipe_names)
-    if (variants.count(known)) names.push_back(known);
-  for (const auto& [name, ways] : variants)
-    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
-  for (const std::string& name : names)
-    for (const std::string& way : variants[name]) {
-      Recipe recipe{name, name, false, {}};
-      for (size_t i = 0; i < std::size(known_recipe_names); ++i)
-        if (name == known_recipe_names[i]) {
-          recipe.label = known_recipe_words[i].label;
-          recipe.fine_tunes = known_recipe_words[i].fine_tunes;
-        }
-      if (variants[name].size() > 1) recipe.label += " (" + way + ")";
-      std::map<i64, std::pair<BySeed, BySeed>> cells;
-      for (const Row& row : rows) {
-        if (row.experiment != "E5" || recipe_name(row.split) != name || row.policy + ", " + row.suffix_start != way) continue;
-        auto& [top1, over_s] = cells[row.real_count];
-        top1.emplace(row.seed, row.top1);
-        if (const Row* s = baseline(rows, "S", row.seed)) over_s.emplace(row.seed, row.top1 - s->top1);
-      }
-      for (const auto& [real_count, cell] : cells) {
-        RecipePoint point{real_count, describe(cell.first), {}, 0};
-        if (!cell.second.empty()) point.over_s = describe(cell.second);
-        for (const auto& [seed, over_s] : cell.second) point.seeds_below_s += over_s < 0;
-        recipe.points.push_back(std::move(point));
-      }
-      out.recipes.push_back(std::move(recipe));
-    }
-}
+// ---- E6 -------------------------------------------------------------------------------------------------------------
 
 inline void find_normalisations(Findings& out, const std::vector<Row>& rows) {
-  std::map<std::string, std::map<std::string, BySeed>> cells;
-  std::set<std::string> directions;
+  std::map<std::string, std::map<std::string, BySeed>> cells;  // by direction, by name
   std::vector<std::string> names;
   for (const Row& row : rows) {
     if (row.experiment != "E6") continue;
     if (std::find(names.begin(), names.end(), row.split) == names.end()) names.push_back(row.split);
-    directions.insert(row.direction);
-    cells[row.split][row.direction].emplace(row.seed, row.top1);
+    cells[row.direction][row.split].emplace(row.seed, row.top1);
   }
-  out.normalisation_directions.assign(directions.begin(), directions.end());
+  for (const auto& [direction, by_name] : cells) out.normalisation_directions.push_back(direction);
+  const auto of = [&](const std::string& direction, const std::string& name) {
+    const auto by_name = cells.find(direction);
+    if (by_name == cells.end()) return BySeed{};
+    const auto cell = by_name->second.find(name);
+    return cell == by_name->second.end() ? BySeed{} : cell->second;
+  };
   for (const std::string& name : names) {
-    NormalisationRow row{name, {}};
-    for (const std::string& direction : out.normalisation_directions) {
-      const auto cell = cells[name].find(direction);
-      row.top1.push_back(cell == cells[name].end() ? std::nullopt : std::optional(describe(cell->second)));
-    }
+    NormalisationRow row{name, {}, {}};
+    for (const auto& [direction, by_name] : cells) row.top1.push_back(describe(of(direction, name)));
+    BySeed real = of("R", name);
+    if (real.empty() && name == "each its own") real = of("R", "real set");
+    row.gap = describe(difference(real, of("S", name)));
     out.normalisations.push_back(std::move(row));
   }
+  std::vector<double> p;
+  for (const auto& [direction, by_name] : cells)
+    for (auto a = by_name.begin(); a != by_name.end(); ++a)
+      for (auto b = std::next(a); b != by_name.end(); ++b) {
+        const bool first = describe(a->second)->mean >= describe(b->second)->mean;
+        const auto &better = first ? *a : *b, &worse = first ? *b : *a;
+        const std::optional<Stats> by = describe(difference(better.second, worse.second));
+        if (!by) continue;
+        out.normalisation_differences.push_back({direction, better.first, worse.first, *by, 1});
+        p.push_back(student_p(*by));
+      }
+  p = holm(p);
+  for (size_t i = 0; i < p.size(); ++i) out.normalisation_differences[i].p = p[i];
+  std::stable_sort(out.normalisation_differences.begin(), out.normalisation_differences.end(),
+                   [](const auto& a, const auto& b) { return a.by.mean > b.by.mean; });
 }
 
-// True when the means go one way but for steps that are small against the gap.
-inline bool steady(const Curve& curve, double sign, double gap) {
-  for (size_t i = 1; i < curve.points.size(); ++i)
-    if (sign * (curve.points[i].top1.mean - curve.points[i - 1].top1.mean) < -alike * gap) return false;
-  return true;
+// ---- E10 ------------------------------------------------------------------------------------------------------------
+
+inline void find_settings(Findings& out, const std::vector<Row>& rows) {
+  std::map<std::tuple<std::string, i64, i64, double>, BySeed> cells;
+  BySeed real;
+  std::set<std::tuple<std::string, i64, i64, double>> used;
+  const auto setting = [](const Row& row) {
+    return std::tuple(row.sampler, row.sampling_steps, row.synthetic_count, row.guidance);
+  };
+  for (const Row& row : rows) {
+    if (row.experiment == "E0" && row.direction == "S") used.insert(setting(row));
+    if (row.experiment != "E10") continue;
+    out.held_out_count = row.measured_count;
+    (row.direction == "R" ? real : cells[setting(row)]).emplace(row.seed, row.top1);
+  }
+  std::vector<BySeed> all;
+  for (const auto& [key, top1] : cells) {
+    const auto& [sampler, steps, images, guidance] = key;
+    out.settings.push_back(
+        {sampler, steps, guidance, images, *describe(top1), describe(difference(real, top1)), used.count(key) > 0});
+    all.push_back(top1);
+  }
+  out.best_setting = best_of(all);
 }
 
-// "the last stage (layer4) and the classifier"
-inline std::string tail_name(const Curve& curve) {
-  return "the last stage (" + unit_group(curve.points.back().split) + ") and the classifier";
+// "layer3", or the last unit of it.
+template <class Points>
+auto last_group_of(const Points& points) -> decltype(points.data()) {
+  for (size_t i = 0; i < points.size(); ++i) {
+    if (points[i].split == stage_before_last) return &points[i];
+    const bool followed = i + 1 < points.size() && points[i + 1].frozen_units == points[i].frozen_units + 1 &&
+                          unit_group(points[i + 1].split) == last_stage;
+    if (followed && unit_group(points[i].split) == stage_before_last) return &points[i];
+  }
+  return nullptr;
 }
 
 }  // namespace detail
 
-MINDGAP_INLINE const Curve* Findings::curve(const std::string& experiment) const& {
+MINDGAP_INLINE const Curve* Findings::curve(const std::string& experiment, const std::string& direction) const& {
   for (const Curve& curve : curves)
-    if (curve.experiment == experiment && !curve.points.empty()) return &curve;
+    if (curve.experiment == experiment && (direction.empty() || curve.direction == direction)) return &curve;
   return nullptr;
 }
 
-MINDGAP_INLINE const CurvePoint* last_group(const Curve& curve) {
-  if (curve.points.empty()) return nullptr;
-  const std::string last = unit_group(curve.points.back().split);
-  for (auto point = curve.points.rbegin(); point != curve.points.rend(); ++point)
-    if (unit_group(point->split) != last) return &*point;
-  return nullptr;
+MINDGAP_INLINE bool Findings::guesses() const {
+  if (classes < 2 || !synthetic) return false;
+  const double chance = 1.0 / double(classes);
+  if (synthetic->mean < chance + std::min(chance, (1 - chance) / 9)) return true;
+  if (measured_count < 1) return false;
+  const i64 hits = std::clamp<i64>(std::llround(synthetic->mean * double(measured_count)), 0, measured_count);
+  return share_interval(hits, measured_count).low <= chance;
 }
 
-MINDGAP_INLINE Findings find_findings(const std::vector<Row>& rows) {
+MINDGAP_INLINE const CurvePoint* last_group(const Curve& curve) { return detail::last_group_of(curve.points); }
+MINDGAP_INLINE const SplitCost* last_group(const CostCurve& curve) { return detail::last_group_of(curve.points); }
+
+MINDGAP_INLINE Findings find_findings(const std::vector<Row>& rows, i64 classes) {
   Findings out;
-  detail::BySeed real, synthetic, gap;
-  for (const Row& row : rows) {
-    if (row.experiment != "E0") continue;
-    if (row.direction == "R" && real.emplace(row.seed, row.top1).second) out.real_count = row.real_count;
-    if (row.direction == "S" && synthetic.emplace(row.seed, row.top1).second) out.synthetic_count = row.synthetic_count;
-  }
-  for (const auto& [seed, accuracy] : real)
-    if (const auto s = synthetic.find(seed); s != synthetic.end()) gap.emplace(seed, accuracy - s->second);
-  if (!real.empty()) out.real = detail::describe(real);
-  if (!synthetic.empty()) out.synthetic = detail::describe(synthetic);
-  if (!gap.empty()) out.gap = detail::describe(gap);
-  detail::find_curves(out, rows);
-  detail::find_recipes(out, rows);
+  out.classes = classes;
+  const detail::Baselines e0 = detail::find_baselines(out, rows);
+  const detail::SwapCells cells = detail::swap_cells(rows);
+  detail::find_curves(out, cells, e0);
+  detail::find_costs(out, cells);
+  detail::defaults_first(out.curves);
+  detail::defaults_first(out.costs);
+  detail::find_recipes(out, rows, e0);
   detail::find_normalisations(out, rows);
-  return out;
-}
-
-MINDGAP_INLINE std::string headline(const Findings& f) {
-  using namespace detail;
-  using namespace words;
-  if (!f.gap)
-    return "The two baselines, one student trained on real and one on generated images, have not both been run yet, so there is "
-           "no gap to speak of.";
-  const std::string s = percent(f.synthetic->mean), r = percent(f.real->mean);
-  if (f.gap->mean <= 0)
-    return "Here generated images cost nothing: a student trained on them alone is right on " + s +
-           " of the real test images, one trained on real images on " + r + ". There is no gap whose place could be asked for.";
-  const bool equal = f.real_count == f.synthetic_count;
-  std::string out = "A student trained on generated images alone is right on " + s + " of the real test images; trained on " +
-                    (equal ? "as many real ones" : "real ones") + " it is right on " + r + ", " + points(f.gap->mean) + " more. ";
-  const Curve* swap = f.curve("E1");
-  const CurvePoint* tail = swap ? last_group(*swap) : nullptr;
-  if (!tail || !tail->recovered || !swap->points.front().recovered) return out;
-  const double early = swap->points.front().recovered->mean, late = tail->recovered->mean;
-  out += "Real images for everything behind the " + swap->points.front().split + " win back " + share(early) +
-         " of this gap, for " + tail_name(*swap) + " alone " + share(late) + ": ";
-  const bool reaches = early >= early_share;
-  if (reaches && late >= most_share) out += "the loss sits mainly in the last layers, as the paper says.";
-  else if (reaches && late >= half_share)
-    out += "about half of the loss sits in the last layers, close to the shape that the paper describes.";
-  else if (reaches)
-    out += "most of the loss sits before the last stage, which differs from the paper; there the last layers carry most of it.";
-  else
-    out += "even a network that keeps only its " + swap->points.front().split +
-           " from generated images does not come close to the one trained on real images, which differs from the paper.";
-  return out;
-}
-
-MINDGAP_INLINE std::vector<Remark> remarks(const Findings& f) {
-  using namespace detail;
-  using namespace words;
-  std::vector<Remark> out;
-  const auto say = [&](Topic topic, bool leading, std::string text) { out.push_back({topic, leading, std::move(text)}); };
-  if (!f.gap) return out;
-  const double gap = f.gap->mean;
-  if (f.gap->n == 1)
-    say(Topic::gap, true, "All of this is a single run (one seed); differences of a few tenths of a point mean nothing.");
-  else if (gap > 0)
-    say(Topic::gap, true,
-        "Over " + std::to_string(f.gap->n) + " seeds the gap lies between " + svg::number(f.gap->lowest * 100, 1) + " and " +
-            svg::number(f.gap->highest * 100, 1) + " points.");
-  if (gap > 0 && (gap < small_gap || f.gap->lowest <= 0))
-    say(Topic::gap, true, "The gap is small against what the choice of seed alone changes, so shares of it are unreliable here.");
-  if (gap <= 0) return out;
-
-  const Curve *swap = f.curve("E1"), *reverse = f.curve("E2");
-  if (swap && !steady(*swap, -1, gap))
-    say(Topic::swap, false,
-        "The curve does not fall steadily from left to right: some splits do better than a split before them by more than a "
-        "tenth of the gap.");
-  if (const CurvePoint* front = reverse ? last_group(*reverse) : nullptr; front && front->recovered) {
-    std::string text = "The other way round, with a front that learnt from real images and " + tail_name(*reverse) +
-                       " from generated ones, the student reaches " + percent(front->top1.mean) + ", " +
-                       share(front->recovered->mean) + " of the gap";
-    if (const CurvePoint* tail = swap ? last_group(*swap) : nullptr; tail && tail->recovered) {
-      const double lead = tail->recovered->mean - front->recovered->mean;
-      text += lead > alike    ? ": real images do more for the last layers than for all layers before them"
-              : lead < -alike ? ": real images do more for the layers before than for the last ones, which differs from the paper"
-                              : ": real images do about as much for the last layers as for all layers before them";
-    }
-    say(Topic::swap, false, text + (steady(*reverse, 1, gap) ? "." : ". That curve does not rise steadily."));
-  }
-  double most = 0;
-  for (const Curve& curve : f.curves)
-    if (curve.experiment == "E1" || curve.experiment == "E2")
-      for (const CurvePoint& point : curve.points)
-        if (point.recovered) most = std::max(most, point.recovered->mean);
-  if (most > 1.005)
-    say(Topic::swap, false,
-        "Some mixtures recover more than 100 % (at most " + share(most) +
-            "): a network whose front and back saw different images has seen more images than either baseline, and can "
-            "beat the one trained on real images.");
-  for (const Curve& control : f.curves)
-    if (control.experiment == "E3" && control.direction == "R->R" && last_group(control) && f.real) {
-      const double cost = f.real->mean - last_group(control)->top1.mean;
-      say(Topic::swap, false,
-          "Freezing by itself " + (cost > 0 ? "costs " + points(cost) : "costs nothing (" + points(cost) + " better)") +
-              ": that is the control in which front and back both learn from real images, split before the last stage.");
-      break;
-    }
-
-  std::set<i64> counts;
-  for (const Recipe& recipe : f.recipes)
-    for (const RecipePoint& point : recipe.points) counts.insert(point.real_count);
-  for (const i64 images : counts) {
-    const Recipe* best = nullptr;
-    double best_over = -2, best_accuracy = 0;
-    std::string losers;
-    for (const Recipe& recipe : f.recipes)
-      for (const RecipePoint& point : recipe.points) {
-        if (point.real_count != images || !point.over_s) continue;
-        if (point.over_s->mean > best_over) best = &recipe, best_over = point.over_s->mean, best_accuracy = point.top1.mean;
-        // Harm is a mean below S and most of the runs below it.
-        if (!recipe.fine_tunes || point.over_s->mean > -visible || 2 * point.seeds_below_s <= point.over_s->n) continue;
-        losers += (losers.empty() ? "" : ", ") + ("“" + recipe.label + "” " + signed_points(point.over_s->mean));
-        if (point.seeds_below_s < point.over_s->n)
-          losers += " (below in " + std::to_string(point.seeds_below_s) + " of " + std::to_string(point.over_s->n) + " runs)";
-      }
-    if (!best) continue;
-    const bool same = std::abs(best_over) < visible;
-    std::string text = "With " + count(images) + " real images the best recipe here is “" + best->label + "” with " +
-                       percent(best_accuracy) + ", " +
-                       (same ? "no better than" : points(best_over) + (best_over > 0 ? " above" : " below")) +
-                       " the student that saw no real image.";
-    if (!losers.empty()) text += " Careless fine-tuning does harm (points against that student): " + losers + ".";
-    say(Topic::real_images, images == *counts.begin(), std::move(text));
-  }
-
-  for (size_t d = 0; d < f.normalisation_directions.size(); ++d) {
-    if (f.normalisation_directions[d] != "S") continue;
-    const NormalisationRow *best = nullptr, *worst = nullptr;
-    for (const NormalisationRow& row : f.normalisations) {
-      if (!row.top1[d]) continue;
-      if (!best || row.top1[d]->mean > best->top1[d]->mean) best = &row;
-      if (!worst || row.top1[d]->mean < worst->top1[d]->mean) worst = &row;
-    }
-    if (!best || best == worst) continue;
-    const double left = f.real->mean - best->top1[d]->mean;
-    say(Topic::normalisation, true,
-        "Normalisation moves the student trained on generated images by " + points(best->top1[d]->mean - worst->top1[d]->mean) +
-            " (best: " + best->name + ", " + percent(best->top1[d]->mean) + "); " +
-            (left > 0.25 * gap ? "it does not close the gap." : "with the best choice little of the gap is left."));
-  }
+  detail::find_settings(out, rows);
   return out;
 }
 

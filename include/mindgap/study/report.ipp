@@ -1,191 +1,16 @@
 // The bodies of study/report.hpp: charts, tables and sentences put together into a page.
 #include <mindgap/core/file.hpp>
 #include <mindgap/study/report.hpp>
+#include <mindgap/study/report_sections.hpp>
 #include <mindgap/study/report_style.hpp>
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 #include <set>
 
 namespace mindgap {
 
 namespace detail {
-
-// What the numbers say about one topic.
-inline std::string remark_list(const Findings& f, Topic topic) {
-  std::string out;
-  for (const Remark& remark : remarks(f))
-    if (remark.topic == topic) out += "<li>" + escape(remark.text) + "</li>\n";
-  return out.empty() ? "" : "<ul>\n" + out + "</ul>\n";
-}
-
-inline std::string recovered_cell(const CurvePoint& point, const char* colour, bool metered) {
-  if (!point.recovered) return "<td class=\"left\">–</td>";
-  const std::string value = "<td class=\"left\"><span class=\"value\">" + escape(share(point.recovered->mean)) + "</span>";
-  if (!metered) return value + "</td>";
-  return value + "<span class=\"meter\" style=\"--c:var(--" + colour +
-         ")\"><i style=\"width:" + svg::number(std::clamp(point.recovered->mean, 0.0, 1.0) * 100, 1) + "%\"></i></span></td>";
-}
-
-// One direction as a table.
-inline std::string swap_table(const Curve& curve) {
-  const bool real_front = curve.direction[0] == 'R', real_back = curve.direction.ends_with('R');
-  std::string out = std::string("<div class=\"scroll\"><table>\n<caption>") +
-                    (real_front ? "front R → back " : "front S → back ") + (real_back ? "R" : "S") +
-                    "</caption>\n<thead><tr><th>frozen up to</th><th class=\"left\">network</th><th>accuracy</th><th "
-                    "class=\"left\">recovered</th></tr></thead>\n<tbody>\n";
-  for (size_t i = 0; i < curve.points.size(); ++i) {
-    const CurvePoint& point = curve.points[i];
-    out += "<tr><th>" + escape(point.split) + "</th><td class=\"left\">" + network(i + 1, curve.points.size() - i, real_front) +
-           "</td><td>" + escape(with_spread(point.top1)) + "</td>" +
-           recovered_cell(point, real_back ? "real" : "generated", curve.points.size() < 8) + "</tr>\n";
-  }
-  return out + "</tbody></table></div>\n";
-}
-
-inline std::string swap_tables(const Findings& f, const Curve* swap, const Curve* reverse) {
-  std::string out =
-      "<div class=\"panel pair\">\n" + (swap ? swap_table(*swap) : "") + (reverse ? swap_table(*reverse) : "") + "</div>\n";
-  out += paragraph(
-      "Recovered: the share of the gap, 0\u00a0% is S and 100\u00a0% is R, formed for each seed and then averaged. Accuracies "
-      "are mean ± "
-      "standard deviation over seeds.",
-      "note");
-  if (swap && f.gap && f.gap->mean > 0) {
-    // What each further frozen group costs, R at the left end and S at the right.
-    std::string costs;
-    double before = f.real->mean;
-    for (const CurvePoint& point : swap->points) {
-      costs += point.split + " " + signed_points(point.top1.mean - before) + ", ";
-      before = point.top1.mean;
-    }
-    out += paragraph("From R to S, leaving one part more to generated images changes the accuracy by (points): " + costs +
-                         "the classifier " + signed_points(f.synthetic->mean - before) + ".",
-                     "note");
-  }
-  return out;
-}
-
-inline std::string policy_words(const std::string& policy) {
-  if (policy == "frozen") return "kept as they were";
-  if (policy == "live") return "live, that is taken from each batch and still moving";
-  if (policy == "reestimated") return "re-estimated once on the new training images";
-  return policy;
-}
-inline std::string start_words(const std::string& suffix_start) {
-  if (suffix_start == "reinitialise") return "start from fresh random weights";
-  if (suffix_start == "continue") return "continue from the weights that they had";
-  return "start by " + suffix_start;
-}
-
-inline std::string swap_section(const Findings& f) {
-  std::vector<std::pair<std::string, std::string>> ways;
-  for (const Curve& curve : f.curves)
-    if (std::pair way{curve.policy, curve.suffix_start}; std::find(ways.begin(), ways.end(), way) == ways.end())
-      ways.push_back(way);
-  if (ways.empty()) return "";
-  std::string out = section("Where the gap sits");
-  out += paragraph(
-      "The front of a network is trained on one source and frozen; the layers behind it are then trained on the other. Read the "
-      "round marks from left to "
-      "right: the more of the front comes from generated images, the less is left to learn from real ones. Where the line falls, "
-      "there the gap sits.");
-  for (const auto& [policy, suffix_start] : ways) {
-    std::vector<const Curve*> curves;
-    const Curve *swap = nullptr, *reverse = nullptr;
-    for (const Curve& curve : f.curves) {
-      if (curve.policy != policy || curve.suffix_start != suffix_start) continue;
-      curves.push_back(&curve);
-      if (curve.experiment == "E1" && !swap) swap = &curve;
-      if (curve.experiment == "E2" && !reverse) reverse = &curve;
-    }
-    if (ways.size() > 1)
-      out += "<h3>" +
-             escape("Batch-norm statistics: " + policy_words(policy) + "; the layers behind " + start_words(suffix_start)) +
-             "</h3>\n";
-    out += figure(swap_chart(f, curves),
-                  "Bars span the lowest and the highest of the seeds, marks are their mean. Hollow marks are the baselines R and "
-                  "S. Batch-norm statistics of frozen layers: " +
-                      policy_words(policy) + "; the layers behind " + start_words(suffix_start) + ".");
-    if (swap || reverse) out += swap_tables(f, swap, reverse);
-  }
-  return out + remark_list(f, Topic::swap);
-}
-
-inline std::string real_images_section(const Findings& f) {
-  if (f.recipes.empty()) return "";
-  std::string out = section("How many real images does it take?");
-  out += paragraph(
-      "If the last layers carry the gap, then few real images may be enough to repair them. Starting from S, only the "
-      "classifier, the last stage or all layers are trained on "
-      "a handful of real images. The two alternatives start from nothing: on these real images alone, or on the generated set "
-      "with the real images mixed in.");
-  out += figure(real_images_chart(f),
-                "Bars span the lowest and the highest of the seeds. Whatever lies below the dotted line of S was not worth its "
-                "real images. Arrows at the lower edge stand for "
-                "values below the axis.");
-  std::set<i64> counts;
-  for (const Recipe& recipe : f.recipes)
-    for (const RecipePoint& point : recipe.points) counts.insert(point.real_count);
-  out +=
-      "<div class=\"panel scroll\"><table>\n<caption>Accuracy, and below it the distance to S in "
-      "points.</caption>\n<thead><tr><th>trained on real images</th>";
-  for (i64 images : counts) out += "<th>" + count(images) + " images</th>";
-  out += "</tr></thead>\n<tbody>\n";
-  for (const Recipe& recipe : f.recipes) {
-    out += "<tr><th>" + escape(recipe.label) + "</th>";
-    for (i64 images : counts) {
-      const auto point =
-          std::find_if(recipe.points.begin(), recipe.points.end(), [&](const RecipePoint& p) { return p.real_count == images; });
-      if (point == recipe.points.end()) {
-        out += "<td>–</td>";
-        continue;
-      }
-      out += "<td>" + escape(with_spread(point->top1));
-      if (point->over_s)
-        out += std::string("<small class=\"") +
-               (std::abs(point->over_s->mean) < visible ? "\">"
-                : point->over_s->mean < 0               ? "below\">▼ "
-                                                        : "above\">▲ ") +
-               escape(signed_points(point->over_s->mean)) + "</small>";
-      out += "</td>";
-    }
-    out += "</tr>\n";
-  }
-  return out + "</tbody></table></div>\n" + remark_list(f, Topic::real_images);
-}
-
-inline std::string normalisation_section(const Findings& f) {
-  if (f.normalisations.empty()) return "";
-  std::string out = section("Does normalisation explain it?");
-  out += paragraph(
-      "Generated images differ from real ones in brightness and contrast too. If that were the gap, the right input "
-      "normalisation would close it.");
-  out +=
-      "<div class=\"panel scroll\"><table>\n<caption>Accuracy on real test images, mean ± standard deviation over "
-      "seeds.</caption>\n<thead><tr><th>normalisation</th>";
-  for (const std::string& direction : f.normalisation_directions)
-    out += "<th>" +
-           escape(direction == "R"   ? "trained on real (R)"
-                  : direction == "S" ? "trained on generated (S)"
-                                     : direction) +
-           "</th>";
-  const auto& d = f.normalisation_directions;
-  const auto column = [&](const char* direction) { return size_t(std::find(d.begin(), d.end(), direction) - d.begin()); };
-  const size_t r = column("R"), s = column("S");
-  const bool gaps = r < d.size() && s < d.size();
-  out += std::string(gaps ? "<th>gap, points</th>" : "") + "</tr></thead>\n<tbody>\n";
-  for (const NormalisationRow& row : f.normalisations) {
-    out += "<tr><th>" + escape(row.name) + "</th>";
-    for (const auto& top1 : row.top1) out += "<td>" + (top1 ? escape(with_spread(*top1)) : "–") + "</td>";
-    if (gaps)
-      out += "<td>" + (row.top1[r] && row.top1[s] ? escape(svg::number((row.top1[r]->mean - row.top1[s]->mean) * 100, 1)) : "–") +
-             "</td>";
-    out += "</tr>\n";
-  }
-  return out + "</tbody></table></div>\n" + remark_list(f, Topic::normalisation);
-}
 
 inline std::string question_section(const ReportData& data, const Findings& f) {
   const std::string student = data.student.empty() ? "an image classifier" : data.student,
@@ -218,19 +43,19 @@ inline std::string question_section(const ReportData& data, const Findings& f) {
 
 inline std::string tiles(const Findings& f) {
   if (!f.real || !f.synthetic) return "";
-  const auto tile = [](const std::string& value, const std::string& text, const std::string& colour) {
+  const auto tile = [](const std::string& value, const std::string& text, const Stats& stats, const std::string& colour) {
+    const std::string range_words =
+        bounded(stats.low, stats.high) ? range(stats) + " (95\u00a0%)" : count(stats.n, "seed") + ", no interval";
     return "<div class=\"tile\"" + (colour.empty() ? "" : " style=\"--c:var(--" + colour + ")\"") + "><b>" + escape(value) +
-           "</b><small>" + escape(text) + "</small></div>\n";
+           "</b><small>" + escape(range_words) + "</small><small>" + escape(text) + "</small></div>\n";
   };
-  std::string out = "<div class=\"tiles\">\n" + tile(percent(f.real->mean), "R: trained on real images", "real") +
-                    tile(percent(f.synthetic->mean), "S: trained on generated images", "generated");
-  if (f.gap)
-    out += tile(svg::number(f.gap->mean * 100, 1) + (f.gap->n > 1 ? " ± " + svg::number(f.gap->deviation * 100, 1) : ""),
-                "points of gap, over " + count(f.gap->n, "seed"), "");
-  const Curve* swap = f.curve("E1");
-  const CurvePoint* tail = swap ? last_group(*swap) : nullptr;
-  if (tail && tail->recovered)
-    out += tile(share(tail->recovered->mean), "of it won back by real data for the last stage and classifier", "");
+  std::string out = "<div class=\"tiles\">\n" + tile(percent(f.real->mean), "R: trained on real images", *f.real, "real") +
+                    tile(percent(f.synthetic->mean), "S: trained on generated images", *f.synthetic, "generated");
+  if (f.gap) out += tile(signed_points(f.gap->mean), "points of gap, R\u00a0−\u00a0S", *f.gap, "");
+  if (const SplitCost* cost = f.costs.empty() || f.guesses() ? nullptr : last_group(f.costs.front()))
+    out += tile(signed_points(cost->suffix.mean), "points that generated images cost in the last stage and classifier",
+                cost->suffix, "") +
+           tile(signed_points(cost->prefix.mean), "points in all layers before them", cost->prefix, "");
   return out + "</div>\n";
 }
 
@@ -248,18 +73,20 @@ inline std::string how_section(const ReportData& data) {
                        "configuration and these summaries.",
                    "note");
   out +=
-      "<details class=\"panel\"><summary>All results</summary><div "
-      "class=\"scroll\"><table>\n<thead><tr><th>experiment</th><th>direction</th><th>split or recipe</th>"
-      "<th>frozen "
-      "units</th><th>policy</th><th>start</th><th>real</th><th>generated</th><th>epochs</th><th>seeds</th><th>top-1</"
-      "th><th>top-5</th><th>loss</th></tr></thead>\n<tbody>\n";
+      "<details class=\"panel\"><summary>All results</summary><div class=\"scroll\"><table>\n<thead><tr><th>experiment</th>"
+      "<th>direction</th><th>split or recipe</th><th>frozen "
+      "units</th><th>policy</th><th>start</th><th>real</th><th>generated</th>"
+      "<th>sampling</th><th>measured on</th><th>steps before</th><th>steps</th><th>seeds</th><th>top-1</th><th>top-5</th>"
+      "<th>loss</th></tr></thead>\n<tbody>\n";
   for (const RowGroup& group : summarise(data.rows)) {
-    const auto cell = [](const std::string& raw) { return "<td>" + escape(raw) + "</td>"; };
     const Row& run = group.run;
+    const std::string sampling =
+        run.sampler.empty() ? "" : run.sampler + ", " + count(run.sampling_steps, "step") + ", guidance " + decimal(run.guidance);
     out += "<tr>" + cell(run.experiment) + cell(run.direction) + cell(run.split) + cell(count(run.frozen_units)) +
            cell(run.policy) + cell(run.suffix_start) + cell(count(run.real_count)) + cell(count(run.synthetic_count)) +
-           cell(count(run.epochs)) + cell(count(i64(group.seeds.size()))) + cell(with_spread(group.top1)) +
-           cell(with_spread(group.top5)) + cell(svg::number(group.loss.mean, 3)) + "</tr>\n";
+           cell(sampling) + cell(run.measured_on + " (" + count(run.measured_count) + ")") + cell(count(run.steps_before)) +
+           cell(count(run.steps)) + cell(count(i64(group.seeds.size()))) + cell(percent_with_interval(group.top1)) +
+           cell(percent_with_interval(group.top5)) + cell(svg::number(group.loss.mean, 3)) + "</tr>\n";
   }
   return out + "</tbody></table></div></details>\n";
 }
@@ -276,9 +103,14 @@ inline void check(const ReportData& data) {
   }
   for (const auto* matrix : {&data.confusion_real, &data.confusion_synthetic}) {
     bool square = matrix->empty() || i64(matrix->size()) == classes;
-    for (const auto& row : *matrix) square = square && i64(row.size()) == classes;
+    bool counts = true;
+    for (const auto& row : *matrix) {
+      square = square && i64(row.size()) == classes;
+      for (double cell : row) counts = counts && cell >= 0 && cell < 1e15 && cell == std::floor(cell);
+    }
     if (!square)
       throw Error(text("report: a confusion matrix does not have ", classes, " rows and columns, one for each class name"));
+    if (!counts) throw Error("report: a confusion matrix does not hold counts of test images");
   }
 }
 
@@ -287,7 +119,7 @@ inline void check(const ReportData& data) {
 MINDGAP_INLINE std::string report_html(const ReportData& data) {
   using namespace detail;
   check(data);
-  const Findings findings = find_findings(data.rows);
+  const Findings findings = find_findings(data.rows, i64(data.class_names.size()));
   std::set<u64> seeds;
   for (const Row& row : data.rows) seeds.insert(row.seed);
   std::string out =
@@ -304,9 +136,10 @@ MINDGAP_INLINE std::string report_html(const ReportData& data) {
   out += "<div class=\"finding\">" + paragraph(headline(findings)) + "<ul>\n";
   for (const Remark& remark : remarks(findings))
     if (remark.leading) out += "<li>" + escape(remark.text) + "</li>\n";
+  for (const std::string& caveat : data.caveats) out += "<li>" + escape(caveat) + "</li>\n";
   out += "</ul></div>\n" + tiles(findings);
   out += question_section(data, findings) + samples_section(data.real, data.synthetic, data.class_names) +
-         swap_section(findings) + real_images_section(findings) + normalisation_section(findings) +
+         swap_section(findings) + real_images_section(findings) + settings_section(findings) + normalisation_section(findings) +
          confusion_section(data.confusion_real, data.confusion_synthetic, data.class_names) + how_section(data);
   return out + "</main>\n</body>\n</html>\n";
 }
@@ -317,15 +150,17 @@ MINDGAP_INLINE void write_report(const std::filesystem::path& path, const Report
 
 MINDGAP_INLINE void write_figures(const std::filesystem::path& folder, const std::vector<Row>& rows) {
   const Findings findings = find_findings(rows);
+  const auto write = [&](const char* name, const svg::LineChart& chart) {
+    write_file_atomic(folder / name, svg::standalone(svg::draw(chart, 860, 400, true)));
+  };
   std::vector<const Curve*> curves;
   for (const Curve& curve : findings.curves)
     if (curve.policy == findings.curves[0].policy && curve.suffix_start == findings.curves[0].suffix_start)
       curves.push_back(&curve);
-  if (!curves.empty())
-    write_file_atomic(folder / "swap.svg", svg::standalone(svg::draw(detail::swap_chart(findings, curves), 860, 400, true)));
-  if (!findings.recipes.empty())
-    write_file_atomic(folder / "real_images.svg",
-                      svg::standalone(svg::draw(detail::real_images_chart(findings), 860, 400, true)));
+  if (!curves.empty()) write("swap.svg", detail::swap_chart(findings, curves));
+  if (!findings.costs.empty()) write("costs.svg", detail::costs_chart(findings.costs.front()));
+  if (!findings.recipes.empty()) write("real_images.svg", detail::real_images_chart(findings));
+  if (const svg::LineChart chart = detail::settings_chart(findings); !chart.series.empty()) write("settings.svg", chart);
 }
 
 }  // namespace mindgap

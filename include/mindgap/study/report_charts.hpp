@@ -1,7 +1,7 @@
-// Building blocks of the report: paragraphs, the network as a row of boxes, and the two line charts.
+// Building blocks of the report: paragraphs, the network as a row of boxes, and the line charts.
 //
-// Accuracy against the split, and accuracy against the number of real images, from findings to svg::LineChart. Bars span
-// the lowest and the highest of the seeds.
+// Costs against the split, accuracy against the split, accuracy against the number of real images, and the gap against
+// guidance: from findings to svg::LineChart. Bars are 95 % intervals; a single seed has none.
 #pragma once
 
 #include <mindgap/study/findings.hpp>
@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -25,23 +26,44 @@ inline std::string paragraph(const std::string& raw, const std::string& classes 
 }
 inline std::string section(const std::string& title) { return "<h2>" + escape(title) + "</h2>\n"; }
 
-inline std::string seeds_tooltip(const std::string& name, const Stats& stats) {
-  std::string out = name + ": " + percent(stats.mean);
-  if (stats.n > 1)
-    out += " (" + svg::number(stats.lowest * 100, 1) + " to " + svg::number(stats.highest * 100, 1) + " over " +
-           count(stats.n, "seed") + ")";
-  return out;
+// A mean with its interval, in per cent of images or in points.
+inline svg::Point chart_point(double x, const Stats& stats, const std::string& name, const std::string& unit,
+                              bool hollow = false) {
+  const std::string tooltip = name + ": " + svg::number(stats.mean * 100, 1) + unit + " (" + interval(stats) + ")";
+  return {x, stats.mean * 100, stats.low * 100, stats.high * 100, tooltip, hollow};
 }
-inline svg::Point chart_point(double x, const Stats& stats, const std::string& name, bool hollow = false) {
-  return {x, stats.mean * 100, stats.lowest * 100, stats.highest * 100, seeds_tooltip(name, stats), hollow};
+inline svg::Point accuracy_point(double x, const Stats& stats, const std::string& name, bool hollow = false) {
+  return chart_point(x, stats, name, "\u00a0%", hollow);
 }
 
-inline std::vector<svg::Reference> baselines(const Findings& f, const char* real_colour, const char* generated_colour) {
+inline std::vector<svg::Reference> baseline_lines(const Findings& f, const char* real_colour, const char* generated_colour) {
   std::vector<svg::Reference> out;
   if (f.real) out.push_back({"R: all real, " + svg::number(f.real->mean * 100, 1), real_colour, f.real->mean * 100});
   if (f.synthetic)
     out.push_back({"S: all generated, " + svg::number(f.synthetic->mean * 100, 1), generated_colour, f.synthetic->mean * 100});
   return out;
+}
+
+// What it costs that the front, or the back, learnt from generated images.
+inline svg::LineChart costs_chart(const CostCurve& curve) {
+  svg::LineChart chart;
+  chart.x_title = "split: the front reaches up to and including";
+  chart.y_title = "points of accuracy that generated images cost";
+  chart.references = {{"no cost", "soft", 0}};
+  chart.dodge = 14;
+  chart.cut_below = false;
+  chart.description = "What generated images cost in the front and in the back of a network, against the split.";
+  svg::Series prefix{"prefix cost (the front)", "generated", svg::Marker::circle, false, {}};
+  svg::Series suffix{"suffix cost (the back)", "purple", svg::Marker::square, false, {}};
+  for (const SplitCost& cost : curve.points) {
+    const double x = double(chart.x_ticks.size());
+    chart.x_ticks.push_back(cost.split);
+    prefix.points.push_back(chart_point(x, cost.prefix, "prefix cost, front up to " + cost.split, " points"));
+    suffix.points.push_back(chart_point(x, cost.suffix, "suffix cost, front up to " + cost.split, " points"));
+    chart.description += " " + prefix.points.back().tooltip + "; " + suffix.points.back().tooltip + ".";
+  }
+  chart.series = {std::move(prefix), std::move(suffix)};
+  return chart;
 }
 
 // Accuracy against the split for the curves of one way of freezing. The hollow ends are the baselines: nothing frozen is
@@ -50,7 +72,7 @@ inline svg::LineChart swap_chart(const Findings& f, const std::vector<const Curv
   svg::LineChart chart;
   chart.x_title = "frozen from the input up to and including";
   chart.y_title = "% of real test images recognised";
-  chart.references = baselines(f, "real", "generated");
+  chart.references = baseline_lines(f, "real", "generated");
   std::map<i64, std::string> splits;
   for (const Curve* curve : curves)
     for (const CurvePoint& point : curve->points) splits.emplace(point.frozen_units, point.split);
@@ -74,17 +96,15 @@ inline svg::LineChart swap_chart(const Findings& f, const std::vector<const Curv
     series.marker = control ? svg::Marker::none : real_back ? svg::Marker::circle : svg::Marker::square;
     series.dashed = control;
     const auto &front = real_front ? f.real : f.synthetic, &back = real_back ? f.real : f.synthetic;
-    if (back) series.points.push_back(chart_point(0, *back, "nothing frozen", true));
+    if (back) series.points.push_back(accuracy_point(0, *back, "nothing frozen", true));
     for (const CurvePoint& point : curve->points) {
       series.points.push_back(
-          chart_point(position[point.frozen_units], point.top1, series.label + ", frozen up to " + point.split));
+          accuracy_point(position[point.frozen_units], point.top1, series.label + ", frozen up to " + point.split));
       chart.description += " " + series.points.back().tooltip + ".";
     }
-    if (front) series.points.push_back(chart_point(last, *front, "everything frozen", true));
-    if (control) {
-      // The baselines' spread is drawn by the curves themselves.
-      for (svg::Point& point : series.points)
-        if (point.hollow) point.low = point.high = point.y;
+    if (front) series.points.push_back(accuracy_point(last, *front, "everything frozen", true));
+    if (control) {  // their intervals are in the table of costs
+      for (svg::Point& point : series.points) point.low = point.high = point.y;
     } else {
       series.name_at = int(std::min<size_t>(2, series.points.size() - 1));
       series.name_above = real_back;
@@ -98,8 +118,8 @@ inline svg::LineChart real_images_chart(const Findings& f) {
   svg::LineChart chart;
   chart.x_title = "real training images";
   chart.y_title = "% of real test images recognised";
-  chart.references = baselines(f, "soft", "soft");
-  chart.dodge = 7;
+  chart.references = baseline_lines(f, "soft", "soft");
+  chart.dodge = 9;
   chart.description = "Accuracy on real test images against the number of real training images.";
   std::map<i64, double> position;
   for (const Recipe& recipe : f.recipes)
@@ -125,10 +145,49 @@ inline svg::LineChart real_images_chart(const Findings& f) {
     series.dashed = !recipe.fine_tunes;
     for (const RecipePoint& point : recipe.points) {
       series.points.push_back(
-          chart_point(position[point.real_count], point.top1, recipe.label + ", " + count(point.real_count) + " real images"));
+          accuracy_point(position[point.real_count], point.top1, recipe.label + ", " + count(point.real_count) + " real images"));
       chart.description += " " + series.points.back().tooltip + ".";
     }
     chart.series.push_back(std::move(series));
+  }
+  return chart;
+}
+
+// The gap on held-out images against guidance, a line for each sampler, number of steps and number of images; where all have one
+// in common, the names leave it out. Empty where no gap was measured.
+inline svg::LineChart settings_chart(const Findings& f) {
+  svg::LineChart chart;
+  chart.x_title = "guidance";
+  chart.y_title = "gap R − S on held-out real images, points";
+  chart.references = {{"no gap", "soft", 0}};
+  chart.dodge = 12;
+  chart.cut_below = false;
+  chart.description = "The gap on held-out real images against guidance.";
+  std::set<std::string> samplers;
+  std::set<i64> images;
+  std::map<double, double> position;
+  for (const SettingPoint& s : f.settings) {
+    if (!s.gap) continue;
+    samplers.insert(s.sampler), images.insert(s.synthetic_count), position[s.guidance] = 0;
+  }
+  for (auto& [guidance, x] : position) {
+    x = double(chart.x_ticks.size());
+    chart.x_ticks.push_back(decimal(guidance));
+  }
+  const std::pair<const char*, svg::Marker> looks[] = {{"generated", svg::Marker::circle}, {"real", svg::Marker::square},
+                                                       {"green", svg::Marker::triangle},   {"purple", svg::Marker::diamond},
+                                                       {"gold", svg::Marker::plus},        {"ink", svg::Marker::circle}};
+  for (const SettingPoint& s : f.settings) {
+    if (!s.gap) continue;
+    const std::string label = (samplers.size() > 1 ? s.sampler + ", " : "") + count(s.sampling_steps, "step") +
+                              (images.size() > 1 ? ", " + count(s.synthetic_count, "image") : "");
+    if (chart.series.empty() || chart.series.back().label != label) {
+      const auto& [colour, marker] = looks[chart.series.size() % std::size(looks)];
+      chart.series.push_back({label, colour, marker, chart.series.size() >= std::size(looks), {}});
+    }
+    auto& points = chart.series.back().points;
+    points.push_back(chart_point(position[s.guidance], *s.gap, label + ", guidance " + decimal(s.guidance), " points"));
+    chart.description += " " + points.back().tooltip + ".";
   }
   return chart;
 }
@@ -145,6 +204,12 @@ inline std::string network(size_t front, size_t back, bool real_front) {
   std::string out = std::string("<span class=\"net") + (front + back > 8 ? " fine" : "") + "\" aria-hidden=\"true\">";
   for (size_t i = 0; i < front + back; ++i) out += (i < front) == real_front ? "<i></i>" : "<i class=\"g\"></i>";
   return out + "</span>";
+}
+// That of a split by group.
+inline std::string network(const std::string& split, bool real_front) {
+  const std::string groups[] = {"stem", "layer1", "layer2", "layer3", last_stage, "fc"};
+  const size_t front = size_t(std::find(std::begin(groups), std::end(groups), split) - groups) + 1;
+  return front < std::size(groups) ? network(front, std::size(groups) - front, real_front) : "";
 }
 
 }  // namespace mindgap::detail

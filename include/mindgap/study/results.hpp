@@ -1,18 +1,21 @@
-// The results of a study: one row a run, a CSV file that survives a kill, and means with spread over seeds.
+// The results of a study: one row a run, a CSV file that survives a kill, and means with intervals over seeds.
 //
 //   results.csv   RFC 4180: a header line, then a row a run, sorted by what defines the run, so that the same study
 //                 gives the same file but for `seconds`, in whatever order and after however many restarts it ran.
-//                 Numbers have six decimals (seconds: one). Fields with comma, quote or line end are quoted; UTF-8.
-//   study.json    the configuration as run, the environment, and the summary of the rows
+//                 Outcomes have six decimals (seconds: one), what defines a run has all its digits. Fields with comma, quote or
+//                 line end are quoted; UTF-8.
+//   study.json    the configuration as run, the environment, the summary of the rows, and what is compared with what
 //
 // The file is rewritten atomically with every row (a study has hundreds of rows, not millions). A last line without its
 // line end, which only another writer can leave, is dropped while loading: that run is repeated.
 //
-// Recovered = (accuracy - S) / (R - S), with R and S the E0 rows of the same seed; averaged over seeds afterwards.
+// Recovered = mean of (accuracy - S) over mean of (R - S), with R and S the E0 rows of the same seeds, measured on the same
+// images.
 #pragma once
 
 #include <mindgap/core/dtype.hpp>
 #include <mindgap/core/file.hpp>
+#include <mindgap/study/statistics.hpp>
 
 #include <filesystem>
 #include <optional>
@@ -24,19 +27,28 @@ namespace mindgap {
 
 // One run. Everything before `top1`, with device, precision and version, defines the run; the rest is its outcome.
 struct Row {
-  std::string experiment;    // "E0" to "E7"
-  std::string direction;     // "R", "S", "S->R", "R->S", "S->S", "R->R"
-  std::string split;         // E1 to E3: the last frozen unit or group; E5: the recipe; E6: the normalisation
-  i64 frozen_units = 0;      // number of frozen units, counted from the input
-  std::string policy;        // statistics of frozen batch norms: "frozen", "live", "reestimated"
+  std::string experiment;  // "E0" to "E6", "E10"
+  std::string direction;   // "R", "S", "S->R", "R->S", "S->S", "R->R"
+  std::string split;       // E1 to E3: the last frozen unit or group ("R" of E3: twice_the_steps); E5: recipe; E6: normalisation
+  i64 frozen_units = 0;    // number of frozen units, counted from the input
+  std::string policy;      // statistics of frozen batch norms: "frozen", "live", "reestimated"
   std::string suffix_start;  // "reinitialise" or "continue"
   i64 real_count = 0;        // training images
   i64 synthetic_count = 0;
+  // How the synthetic images were made, where the run or what it started from has seen any.
+  std::string sampler;
+  i64 sampling_steps = 0;
+  double guidance = 0;
+  u64 sampling_seed = 0;
+  i64 generator_images = 0;          // labelled real images that the generator was trained on; 0: not recorded
+  std::string measured_on = "test";  // or "held-out": the tenth of the training split that serves choices
+  i64 measured_count = 0;            // images of it
   u64 seed = 0;
-  i64 epochs = 0;
-  double top1 = 0;  // fractions of the real test images, 0 to 1
+  i64 steps = 0;         // of the optimizer in this run,
+  i64 steps_before = 0;  // and in the one that it started from
+  double top1 = 0;       // fractions of the images that it was measured on, 0 to 1
   double top5 = 0;
-  double loss = 0;     // cross-entropy on the real test images, nats
+  double loss = 0;     // cross-entropy on them, nats
   double seconds = 0;  // wall clock of this run; of no consequence for anything else
   std::string device = "cpu";
   std::string precision = "f32";
@@ -77,27 +89,14 @@ class ResultsTable {
   bool torn_ = false;
 };
 
-struct Stats {
-  i64 n = 0;
-  double mean = 0;
-  double deviation = 0;  // sample standard deviation; NaN for a single value
-  double lowest = 0;
-  double highest = 0;
-};
-// Of at least one value.
-Stats describe(const std::vector<double>& values);
-
 // The E0 row of direction "R" or "S" with this seed; null when it is missing.
 const Row* baseline(const std::vector<Row>& rows, const std::string& direction, u64 seed);
-// (accuracy - S) / (R - S) against the baselines of the row's seed; empty when one is missing or R does not exceed S.
-std::optional<double> recovered(const std::vector<Row>& rows, const Row& row);
-
-// Runs that differ only in their seed.
+// Runs that differ only in their seeds, of the student and of sampling.
 struct RowGroup {
   Row run;                 // the columns they share; its seed and outcome are the first run's
   std::vector<u64> seeds;  // ascending
   Stats top1, top5, loss, seconds;
-  std::optional<Stats> recovered;
+  std::optional<Ratio> recovered;  // over the seeds that have both baselines; empty for none
 };
 // In canonical order.
 std::vector<RowGroup> summarise(const std::vector<Row>& rows);
@@ -105,7 +104,9 @@ std::vector<RowGroup> summarise(const std::vector<Row>& rows);
 using Facts = std::vector<std::pair<std::string, std::string>>;  // name, value; the order is kept
 
 // study.json. configuration: the configuration as run, JSON text. environment: CPU, threads, compiler, oneDNN, ...
-std::string study_json(const std::string& configuration, const Facts& environment, const std::vector<Row>& rows);
+// comparisons: JSON text, what was compared with what (findings.hpp).
+std::string study_json(const std::string& configuration, const Facts& environment, const std::vector<Row>& rows,
+                       const std::string& comparisons = "{}");
 
 }  // namespace mindgap
 

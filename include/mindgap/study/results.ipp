@@ -18,6 +18,20 @@ inline std::string fixed(double value, int decimals) {
   return std::string(digits, end);
 }
 
+// The shortest digits that read back as the same number, independent of the locale.
+inline std::string exact(double value) {
+  char digits[40];
+  return std::string(digits, std::to_chars(digits, digits + sizeof digits, value).ptr);
+}
+
+// What is measured, in the file's decimals.
+inline std::string outcome(double value, const char* column) {
+  return fixed(value, std::string_view(column) == "seconds" ? 1 : 6);
+}
+inline constexpr bool is_outcome(std::string_view column) {
+  return column == "top1" || column == "top5" || column == "loss" || column == "seconds";
+}
+
 // The columns in file order, as (name, pointer to member).
 template <class Visit>
 void visit_columns(Visit&& visit) {
@@ -29,8 +43,16 @@ void visit_columns(Visit&& visit) {
   visit("suffix_start", &Row::suffix_start);
   visit("real_count", &Row::real_count);
   visit("synthetic_count", &Row::synthetic_count);
+  visit("sampler", &Row::sampler);
+  visit("sampling_steps", &Row::sampling_steps);
+  visit("guidance", &Row::guidance);
+  visit("sampling_seed", &Row::sampling_seed);
+  visit("generator_images", &Row::generator_images);
+  visit("measured_on", &Row::measured_on);
+  visit("measured_count", &Row::measured_count);
   visit("seed", &Row::seed);
-  visit("epochs", &Row::epochs);
+  visit("steps", &Row::steps);
+  visit("steps_before", &Row::steps_before);
   visit("top1", &Row::top1);
   visit("top5", &Row::top5);
   visit("loss", &Row::loss);
@@ -41,13 +63,16 @@ void visit_columns(Visit&& visit) {
   visit("version", &Row::version);
 }
 
-// The canonical order: what a reader looks up first comes first, the seeds of a run stand together.
+// The canonical order: what a reader looks up first comes first, the seeds of a run stand together, be their synthetic sets the
+// same or not.
 inline auto run_order(const Row& r) {
   return std::tie(r.experiment, r.direction, r.policy, r.suffix_start, r.real_count, r.synthetic_count, r.frozen_units, r.split,
-                  r.epochs, r.device, r.precision, r.version);
+                  r.sampler, r.sampling_steps, r.guidance, r.generator_images, r.measured_on, r.measured_count, r.steps,
+                  r.steps_before, r.device, r.precision, r.version);
 }
 inline bool row_less(const Row& a, const Row& b) {
-  return run_order(a) != run_order(b) ? run_order(a) < run_order(b) : a.seed < b.seed;
+  if (run_order(a) != run_order(b)) return run_order(a) < run_order(b);
+  return std::tie(a.seed, a.sampling_seed) < std::tie(b.seed, b.sampling_seed);
 }
 
 inline std::string csv_field(const std::string& value) {
@@ -70,7 +95,7 @@ inline std::string csv_line(const Row& row) {
   visit_columns([&](const char* name, auto member) {
     if (!line.empty()) line += ',';
     if constexpr (std::is_same_v<decltype(member), double Row::*>)
-      line += fixed(row.*member, std::string_view(name) == "seconds" ? 1 : 6);
+      line += is_outcome(name) ? outcome(row.*member, name) : exact(row.*member);
     else line += csv_field(row.*member);
   });
   return line + "\n";
@@ -118,20 +143,28 @@ Number csv_number(const std::string& field, const char* column, i64 line, const 
   return value;
 }
 
+// Six decimals are what the rows have; NaN and infinity become null.
+inline double rounded(double value) { return std::round(value * 1e6) / 1e6; }
+
 inline nlohmann::ordered_json to_json(const Stats& stats) {
-  // Six decimals are what the rows have; NaN becomes null.
-  const auto rounded = [](double value) { return std::round(value * 1e6) / 1e6; };
   return {{"n", stats.n},
           {"mean", rounded(stats.mean)},
           {"deviation", rounded(stats.deviation)},
-          {"lowest", rounded(stats.lowest)},
-          {"highest", rounded(stats.highest)}};
+          {"low", rounded(stats.low)},
+          {"high", rounded(stats.high)}};
+}
+inline nlohmann::ordered_json to_json(const Ratio& ratio) {
+  return {{"n", ratio.n},
+          {"ratio", rounded(ratio.value)},
+          {"low", rounded(ratio.low)},
+          {"high", rounded(ratio.high)},
+          {"resolved", ratio.resolved()}};
 }
 
 }  // namespace detail
 
 MINDGAP_INLINE bool Row::same_run(const Row& other) const {
-  return seed == other.seed && detail::run_order(*this) == detail::run_order(other);
+  return seed == other.seed && sampling_seed == other.sampling_seed && detail::run_order(*this) == detail::run_order(other);
 }
 
 MINDGAP_INLINE std::string to_csv(std::vector<Row> rows) {
@@ -203,30 +236,10 @@ MINDGAP_INLINE void ResultsTable::append(Row row) {
   rows_ = std::move(rows);
 }
 
-MINDGAP_INLINE Stats describe(const std::vector<double>& values) {
-  if (values.empty()) throw Error("describe: wants at least one value");
-  Stats out;
-  out.n = i64(values.size());
-  for (double value : values) out.mean += value / double(out.n);
-  double squares = 0;
-  for (double value : values) squares += (value - out.mean) * (value - out.mean);
-  out.deviation = out.n > 1 ? std::sqrt(squares / double(out.n - 1)) : std::nan("");
-  out.lowest = *std::min_element(values.begin(), values.end());
-  out.highest = *std::max_element(values.begin(), values.end());
-  return out;
-}
-
 MINDGAP_INLINE const Row* baseline(const std::vector<Row>& rows, const std::string& direction, u64 seed) {
   for (const Row& row : rows)
     if (row.experiment == "E0" && row.direction == direction && row.seed == seed) return &row;
   return nullptr;
-}
-
-MINDGAP_INLINE std::optional<double> recovered(const std::vector<Row>& rows, const Row& row) {
-  const Row* real = baseline(rows, "R", row.seed);
-  const Row* synthetic = baseline(rows, "S", row.seed);
-  if (!real || !synthetic || !(real->top1 > synthetic->top1)) return std::nullopt;
-  return (row.top1 - synthetic->top1) / (real->top1 - synthetic->top1);
 }
 
 MINDGAP_INLINE std::vector<RowGroup> summarise(const std::vector<Row>& unsorted) {
@@ -237,42 +250,49 @@ MINDGAP_INLINE std::vector<RowGroup> summarise(const std::vector<Row>& unsorted)
     while (end < rows.size() && detail::run_order(rows[end]) == detail::run_order(rows[begin])) ++end;
     RowGroup group;
     group.run = rows[begin];
-    std::vector<double> top1, top5, loss, seconds, shares;
+    std::vector<double> top1, top5, loss, seconds, over_s, gap;
     for (size_t i = begin; i < end; ++i) {
       group.seeds.push_back(rows[i].seed);
       top1.push_back(rows[i].top1);
       top5.push_back(rows[i].top5);
       loss.push_back(rows[i].loss);
       seconds.push_back(rows[i].seconds);
-      if (const auto share = recovered(rows, rows[i])) shares.push_back(*share);
+      const Row *real = baseline(rows, "R", rows[i].seed), *synthetic = baseline(rows, "S", rows[i].seed);
+      if (!real || !synthetic || real->measured_on != rows[i].measured_on) continue;
+      over_s.push_back(rows[i].top1 - synthetic->top1);
+      gap.push_back(real->top1 - synthetic->top1);
     }
     group.top1 = describe(top1);
     group.top5 = describe(top5);
     group.loss = describe(loss);
     group.seconds = describe(seconds);
-    if (!shares.empty()) group.recovered = describe(shares);
+    if (!gap.empty()) group.recovered = ratio_of_means(over_s, gap);
     groups.push_back(std::move(group));
   }
   return groups;
 }
 
-MINDGAP_INLINE std::string study_json(const std::string& configuration, const Facts& environment, const std::vector<Row>& rows) {
+MINDGAP_INLINE std::string study_json(const std::string& configuration, const Facts& environment, const std::vector<Row>& rows,
+                                      const std::string& comparisons) {
   using nlohmann::ordered_json;
   ordered_json study;
   study["program"] = "mindgap";
   study["version"] = version;
-  study["configuration"] = ordered_json::parse(configuration, nullptr, false);
-  if (study["configuration"].is_discarded())
-    throw Error("study.json: the configuration is not JSON", {{"text", configuration.substr(0, 80)}});
+  const auto part = [&](const char* name, const std::string& json) {
+    study[name] = ordered_json::parse(json, nullptr, false);
+    if (study[name].is_discarded()) throw Error(text("study.json: the ", name, " is not JSON"), {{"text", json.substr(0, 80)}});
+  };
+  part("configuration", configuration);
   study["environment"] = ordered_json::object();
   for (const auto& [fact, value] : environment) study["environment"][fact] = value;
   study["runs"] = rows.size();
+  part("comparisons", comparisons);
   study["summary"] = ordered_json::array();
   for (const RowGroup& group : summarise(rows)) {
     ordered_json entry;
     detail::visit_columns([&](const char* name, auto member) {
-      if constexpr (!std::is_same_v<decltype(member), double Row::*>)
-        if (std::string_view(name) != "seed") entry[name] = group.run.*member;
+      const std::string_view column = name;
+      if (!detail::is_outcome(column) && column != "seed" && column != "sampling_seed") entry[name] = group.run.*member;
     });
     entry["seeds"] = group.seeds;
     entry["top1"] = detail::to_json(group.top1);

@@ -1,6 +1,7 @@
 // What a study says about itself: its environment, its configuration as facts for the report, and the table that closes it.
 #pragma once
 
+#include <mindgap/diffusion/generator.hpp>
 #include <mindgap/study/config.hpp>
 #include <mindgap/study/results.hpp>
 
@@ -11,8 +12,14 @@ Facts describe_environment(const std::string& device, const std::string& precisi
 
 Facts study_facts(const StudyConfig& config);
 
-// The results as a table of plain text: a line a group of runs, with mean and spread over the seeds, in per cent.
-std::string results_text(const std::vector<Row>& rows);
+// The generator and how it was sampled. hash: of its files.
+Facts generator_facts(const StudyConfig& config, const GeneratorOrigin& origin, const std::string& hash);
+// What a reader must know of the generator before the result: sentences. pool: real training images that are not held out.
+std::vector<std::string> generator_caveats(const StudyConfig& config, const GeneratorOrigin& origin, i64 pool);
+
+// The results as plain text: a line a group of runs with mean, half the 95 % interval, number of seeds and what it recovers of
+// the gap; what generated images cost at each split; the finding. classes: as find_findings.
+std::string results_text(const std::vector<Row>& rows, i64 classes = 0);
 
 }  // namespace mindgap
 

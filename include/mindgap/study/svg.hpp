@@ -72,7 +72,7 @@ inline std::string shorten(const std::string& name, i64 limit) {
 
 struct Point {
   double x;             // position on the ordinal axis, 0 is the first tick
-  double y, low, high;  // mean and the bar around it
+  double y, low, high;  // mean and the bar around it; the bar is left out where an end is not finite
   std::string tooltip;
   bool hollow = false;  // an anchor that another series measured
 };
@@ -101,7 +101,8 @@ struct LineChart {
   std::vector<std::string> x_ticks;  // at 0, 1, 2, ...
   std::vector<Series> series;
   std::vector<Reference> references;
-  double dodge = 0;  // pixels by which series stand apart where they share an x
+  double dodge = 0;       // pixels by which series stand apart where they share an x
+  bool cut_below = true;  // marks far below the references become arrows at the lower edge
 };
 
 // The variables and classes that the charts use; `root` is the selector that carries the variables.
@@ -172,22 +173,31 @@ struct Range {
   double low, high, step;
 };
 
-// Covers all points, unless some lie so far below the references that the rest would be squeezed flat.
+inline bool has_bar(const Point& p) { return std::isfinite(p.low) && std::isfinite(p.high) && p.high - p.low > 1e-9; }
+
+// Covers all marks, unless some lie so far below the references that the rest would be squeezed flat, and bars as far as they
+// take no more than the marks do on either side.
 inline Range y_range(const LineChart& chart) {
   double top = -1e300, floor = 1e300, reference = 1e300;
   for (const Reference& r : chart.references) top = std::max(top, r.y), reference = std::min(reference, r.y);
   for (const Series& s : chart.series)
-    for (const Point& p : s.points) top = std::max(top, p.high), floor = std::min(floor, p.low);
+    for (const Point& p : s.points) top = std::max(top, p.y), floor = std::min(floor, p.y);
   floor = std::min(floor, reference);
-  if (reference < 1e300) {
+  if (chart.cut_below && reference < 1e300) {
     const double limit = reference - 1.5 * std::max(top - reference, 1e-9);
-    double kept = reference;
+    floor = reference;
     for (const Series& s : chart.series)
       for (const Point& p : s.points)
-        if (p.y >= limit) kept = std::min(kept, std::max(p.low, limit));
-    floor = kept;
+        if (p.y >= limit) floor = std::min(floor, p.y);
   }
   if (!(top > floor)) top += 0.5, floor -= 0.5;
+  const double most = top + (top - floor), least = floor - (top - floor), lowest_mark = floor;
+  for (const Series& s : chart.series)
+    for (const Point& p : s.points)
+      if (has_bar(p) && p.y >= lowest_mark) {
+        top = std::max(top, std::min(p.high, most));
+        floor = std::min(floor, std::max(p.low, least));
+      }
   double step = std::pow(10.0, std::floor(std::log10((top - floor) / 5)));
   for (double factor : {1.0, 2.0, 5.0, 10.0})
     if ((top - floor) / (step * factor) <= 6) {
@@ -304,9 +314,11 @@ inline std::string draw(const LineChart& chart, int width, int height, bool name
         marks += "<path class=\"dot\" d=\"M" + px(x - 6) + " " + px(bottom - 5) + "L" + px(x + 6) + " " + px(bottom - 5) + "L" +
                  px(x) + " " + px(bottom + 5) + "Z\"/>" + label("name", x + 9, bottom - 3, number(p.y, 1));
       } else {
-        if (p.high - p.low > 1e-9) {
-          const double low = std::min(px_y(p.low), bottom), high = px_y(p.high);
-          marks += line("bar", x, low, x, high) + line("bar", x - 4, low, x + 4, low) + line("bar", x - 4, high, x + 4, high);
+        if (has_bar(p)) {  // without a cap where it leaves the chart
+          const double low = std::min(px_y(p.low), bottom), high = std::max(px_y(p.high), top);
+          marks += line("bar", x, low, x, high);
+          if (p.low >= range.low) marks += line("bar", x - 4, low, x + 4, low);
+          if (p.high <= range.high) marks += line("bar", x - 4, high, x + 4, high);
         }
         marks += marker(series.marker, x, px_y(p.y), p.hollow ? "hollow" : "dot");
       }
@@ -314,7 +326,8 @@ inline std::string draw(const LineChart& chart, int width, int height, bool name
     }
     if (series.name_at >= 0 && name_lines) {
       const Point& p = series.points[size_t(series.name_at)];
-      marks += label("name mid", px_x(p.x) + shift, px_y(series.name_above ? p.high : p.low) + (series.name_above ? -13 : 23),
+      const double above = px_y(has_bar(p) ? p.high : p.y) - 13, below = px_y(has_bar(p) ? p.low : p.y) + 23;
+      marks += label("name mid", px_x(p.x) + shift, series.name_above ? std::max(above, top + 10) : std::min(below, bottom - 4),
                      series.label);
     } else if (!series.points.empty() && !series.label.empty()) {
       names.push_back({series.label, series.colour, std::min(px_y(series.points.back().y), bottom - 4)});
@@ -327,7 +340,7 @@ inline std::string draw(const LineChart& chart, int width, int height, bool name
     for (const Name& name : names) y.push_back(name.y);
     spread(y, 17, top, bottom);
     for (size_t i = 0; i < names.size(); ++i)
-      out += coloured(names[i].colour) + label("name", right + 8, y[i] + 4.5, names[i].text) + "</g>\n";
+      out += coloured(names[i].colour) + label("name", right + 8, y[i] + 4.5, shorten(names[i].text, 28)) + "</g>\n";
   }
   return out + "</svg>\n";
 }

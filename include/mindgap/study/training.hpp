@@ -1,8 +1,8 @@
 // Training and evaluating students.
 //
 // A student is trained from unit `first` on; what comes before is frozen. Where the prefix is the same for every step (no
-// random augmentation, statistics not live) it is run once over the data set and its output kept (Features), so that the
-// frozen part costs one forward pass in all. The numbers are the same either way.
+// random augmentation, statistics not live) it is run once over the data set and its output kept, so that the frozen part costs
+// one forward pass in all. The numbers are the same either way.
 //
 // A run is a function of (data, options): step s uses batch s of the loader, which knows nothing of earlier steps, so that
 // a run can go on from a saved state at any step. A step is replayed (core/replay.hpp), and on a GPU the host runs ahead of it:
@@ -46,8 +46,13 @@ class StudentData {
   // Batches straight from the images (first = 0, or a prefix that has to run every time).
   StudentData(const Dataset& data, const LoaderOptions& options) : loader_(data, options) {}
 
-  // The output of units [begin, first) of `net` for every image, run once. The net's statistics must not be live.
-  StudentData(ResNet<D, P>& net, i64 first, const Dataset& data, const LoaderOptions& options);
+  // The output of units [0, first) of `net` for every image, run once; from `shallower` on, the output of fewer units of the same
+  // network for the same images, where that is at hand. The net's statistics must not be live.
+  StudentData(ResNet<D, P>& net, i64 first, const Dataset& data, const LoaderOptions& options,
+              const StudentData* shallower = nullptr);
+  // Other batches of the same images or outputs.
+  StudentData(const StudentData& other, const LoaderOptions& options)
+      : loader_(other.loader_.dataset(), options), first_(other.first_), features_(other.features_) {}
 
   i64 first() const { return first_; }  // the unit that reads the batches
   i64 steps_per_epoch() const { return loader_.steps_per_epoch(); }
@@ -72,14 +77,15 @@ class StudentData {
 };
 
 template <Device D, class P>
-StudentData<D, P>::StudentData(ResNet<D, P>& net, i64 first, const Dataset& data, const LoaderOptions& options)
+StudentData<D, P>::StudentData(ResNet<D, P>& net, i64 first, const Dataset& data, const LoaderOptions& options,
+                               const StudentData* shallower)
     : loader_(data, options), first_(first) {
   LoaderOptions in_order = options;
   in_order.shuffle = in_order.augment = false;
   in_order.last = LastBatch::keep;
-  const Loader<T, D> plain(data, in_order);
+  const StudentData plain = shallower ? StudentData(*shallower, in_order) : StudentData(data, in_order);
   for (i64 step = 0; step < plain.steps_per_epoch(); ++step) {
-    const Tensor<T, 4, D> part = net.run(plain.batch(0, step).images, 0, first);
+    const Tensor<T, 4, D> part = net.run(plain.batch(step).images, plain.first(), first);
     if (!features_.defined()) {
       Shape<4> all = part.shape();
       all[0] = data.size();

@@ -1,0 +1,120 @@
+// The synthetic sets of a study: which there are, where they lie, and how they are made.
+//
+//   draws     of the study's own settings, one a seed of sampling: <out>/synthetic, or <out>/synthetic-<seed> where there are
+//   several settings  of E10: <out>/settings/<sampler>-<steps>-<guidance>, as many images a class as the largest setting asks
+//   for;
+//             smaller ones are stratified subsets of it
+#pragma once
+
+#include <mindgap/data/subset.hpp>
+#include <mindgap/diffusion/jobs.hpp>
+#include <mindgap/study/config.hpp>
+
+namespace mindgap {
+
+struct SyntheticSetting {
+  std::string sampler;
+  i64 steps = 0;
+  double guidance = 0;
+  i64 per_class = 0;
+  u64 seed = 0;  // of sampling
+
+  bool operator==(const SyntheticSetting&) const = default;
+};
+
+struct SyntheticSet {
+  SyntheticSetting setting;
+  Dataset images;  // setting.per_class of each class
+};
+
+// The study's own, one a draw. per_class is known by now.
+inline std::vector<SyntheticSetting> draws_of(const StudyConfig& c) {
+  std::vector<SyntheticSetting> out;
+  for (i64 i = 0; i < c.synthetic_sets; ++i)
+    out.push_back({c.sampler, c.sampling_steps, c.guidance, c.per_class, c.sampling_seed + u64(i)});
+  return out;
+}
+
+// Those of E10, each once.
+inline std::vector<SyntheticSetting> settings_of(const StudyConfig& c) {
+  std::vector<SyntheticSetting> out;
+  const auto or_own = [](auto list, const auto& own) {
+    if (list.empty()) list.push_back(own);
+    return list;
+  };
+  for (const SettingsConfig& s : c.settings)
+    for (const std::string& sampler : or_own(s.sampler, c.sampler))
+      for (i64 steps : or_own(s.sampling_steps, c.sampling_steps))
+        for (double guidance : or_own(s.guidance, c.guidance))
+          for (i64 per_class : or_own(s.per_class, c.per_class)) {
+            const SyntheticSetting one{sampler, steps, guidance, per_class, c.sampling_seed};
+            if (std::find(out.begin(), out.end(), one) == out.end()) out.push_back(one);
+          }
+  return out;
+}
+
+// Makes what each setting's folder lacks and reads it. False where `hooks` asked to stop; whole chunks are kept then.
+template <Device D, class P>
+class SyntheticSets {
+ public:
+  // `hooks`: the hooks of each job, which begins with its name.
+  using Hooks = std::function<JobHooks(const std::string& name)>;
+
+  SyntheticSets(const Generator<D, P>& generator, std::filesystem::path generator_folder, std::filesystem::path out,
+                std::string precision, Hooks hooks)
+      : generator_(generator),
+        files_{std::move(generator_folder)},
+        out_(std::move(out)),
+        precision_(std::move(precision)),
+        hooks_(std::move(hooks)) {}
+
+  // Throws for settings that make no sense, before anything is made.
+  void check(const std::vector<SyntheticSetting>& settings) const {
+    for (const SyntheticSetting& setting : settings) sampler(setting);
+  }
+
+  bool draws(const std::vector<SyntheticSetting>& draws, std::vector<SyntheticSet>& sets) const {
+    for (const SyntheticSetting& draw : draws) {
+      const std::string folder = draws.size() == 1 ? "synthetic" : text("synthetic-", draw.seed);
+      if (!make(draw, folder)) return false;
+      sets.push_back({draw, equal_counts(read_shard_folder(out_ / folder), draw.per_class, 0)});
+    }
+    return true;
+  }
+
+  bool settings(const std::vector<SyntheticSetting>& settings, std::vector<SyntheticSet>& sets) const {
+    for (const SyntheticSetting& setting : settings) {
+      SyntheticSetting largest = setting;
+      for (const SyntheticSetting& other : settings)
+        if (folder_of(other) == folder_of(setting)) largest.per_class = std::max(largest.per_class, other.per_class);
+      if (!make(largest, folder_of(setting))) return false;
+      sets.push_back({setting, equal_counts(read_shard_folder(out_ / folder_of(setting)), setting.per_class, 0)});
+    }
+    return true;
+  }
+
+  ShardManifest manifest(const SyntheticSetting& s) const {
+    return synthetic_manifest(generator_, sampler(s), s.per_class, s.guidance, s.seed, precision_);
+  }
+
+ private:
+  static std::string folder_of(const SyntheticSetting& s) { return text("settings/", s.sampler, "-", s.steps, "-", s.guidance); }
+
+  Sampler sampler(const SyntheticSetting& s) const {
+    return Sampler(read_scheduler_config(files_.scheduler(), sampler_by_name(s.sampler)), s.steps);
+  }
+  bool make(const SyntheticSetting& setting, const std::string& folder) const {
+    make_folder(out_ / folder);
+    const ShardWriter writer(out_ / folder, manifest(setting));
+    if (writer.pending().empty()) return true;
+    return write_synthetic_set(generator_, sampler(setting), writer, 64, hooks_("study: " + folder));
+  }
+
+  const Generator<D, P>& generator_;
+  GeneratorFiles files_;
+  std::filesystem::path out_;
+  std::string precision_;
+  Hooks hooks_;
+};
+
+}  // namespace mindgap
