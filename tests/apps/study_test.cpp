@@ -21,7 +21,7 @@ nlohmann::json tiny(const Folder& folder) {
           {"flip", false},
           {"shift", 0},
           {"seeds", {1, 18446744073709551615u}},
-          {"experiments", {"E0", "E1", "E2", "E3", "E5", "E6"}},
+          {"experiments", {"E0", "E1", "E2", "E3", "E3 twice", "E5", "E6"}},
           {"counts", {6}},
           {"student", recipe},
           {"finetune", recipe}};

@@ -68,7 +68,7 @@ struct StudyConfig {
   std::string schedule = "cosine";
 
   std::vector<u64> seeds{1, 2};
-  std::vector<std::string> experiments{"E0", "E1", "E3", "E2", "E5"};
+  std::vector<std::string> experiments{"E0", "E1", "E3", "E3 twice", "E2", "E5"};
   std::map<std::string, i64> seeds_of;        // experiments that take the first so many seeds only
   bool by_unit = false;                       // splits at every unit, not only at groups
   std::vector<std::string> splits;            // E1 to E3: those after these units or groups only; empty: all

@@ -188,7 +188,7 @@ inline void check_study_config(const StudyConfig& c, const std::string& file) {
     }
   };
   require(!c.seeds.empty(), "seeds is empty");
-  known("experiment", c.experiments, {"E0", "E1", "E2", "E3", "E5", "E6", "E10"});
+  known("experiment", c.experiments, {"E0", "E1", "E2", "E3", "E3 twice", "E5", "E6", "E10"});
   known("train_generator.images", {c.train_generator.images}, {"pool", "real"});
   known("suffix_start", {c.suffix_start}, {"reinitialise", "continue"});
   known("statistics", {c.statistics}, {"frozen", "live", "reestimated"});

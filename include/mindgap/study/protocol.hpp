@@ -2,7 +2,7 @@
 //
 //   E0   baselines R and S, each trained once a seed and kept in <out>/students
 //   E1   S[0:k) -> R[k:n)   the prefix of S frozen, the rest trained on real images       E2  the reverse
-//   E3   controls: S -> S and R -> R, the same freezing without a change of source; R with twice the steps, nothing frozen
+//   E3   controls: S -> S and R -> R, the same freezing without a change of source; "E3 twice": R with twice the steps
 //   E5   few real images, drawn from R's: fine-tuning S from unit k on, from scratch, and mixed with the synthetic set
 //   E6   normalisation of the input, and batch norm statistics re-estimated on real images
 //   E10  the generator's settings: S on images of each, measured on held-out training images, beside R measured there
@@ -56,7 +56,7 @@ class Study {
     for (u64 seed : config_.seeds) {
       if (wanted("E0", seed)) baselines(seed);
       swaps(seed);
-      if (wanted("E3", seed)) twice_as_long(seed);
+      if (wanted("E3 twice", seed)) twice_as_long(seed);
       if (wanted("E5", seed)) few_real_images(seed);
       if (wanted("E6", seed)) normalisations(seed);
       if (wanted("E10", seed)) settings(seed);
