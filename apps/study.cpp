@@ -133,7 +133,10 @@ void run(StudyConfig c, const CommonOptions& common) {
   report.generator = "a class-conditional diffusion model with " + words::parameters(count_parameters(*generator.unet));
   report.class_names = data.real.class_names;
   report.real = sample_of(data.real);
-  report.synthetic = sample_of((only_settings ? data.settings : data.synthetic)[0].images);
+  // Images of the study's own settings, where E10 has them.
+  const auto& shown = only_settings ? data.settings : data.synthetic;
+  const auto own = std::ranges::find(shown, draws[0], &SyntheticSet::setting);
+  report.synthetic = sample_of((own == shown.end() ? shown[0] : *own).images);
   report.rows = results.rows();
   report.confusion_real = as_double(study.confusion('R'));
   report.confusion_synthetic = as_double(study.confusion('S'));

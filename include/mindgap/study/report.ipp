@@ -26,7 +26,8 @@ inline std::string question_section(const ReportData& data, const Findings& f) {
                    ". It is trained once on real images and once on images" +
                    (data.generator.empty() ? " from a generator" : " from " + data.generator) +
                    ", and always tested on real images that neither it nor the generator has seen. The difference of the two is "
-                   "the gap. Then networks are put together from both:");
+                   "the gap." +
+                   (f.curves.empty() ? "" : " Then networks are put together from both:"));
   const auto row = [](size_t front, size_t back, bool real_front, const std::string& text) {
     return network(front, back, real_front) + "<span>" + text + "</span>\n";
   };
@@ -35,10 +36,11 @@ inline std::string question_section(const ReportData& data, const Findings& f) {
       row(6, 0, true, "<b>R</b>: every layer learns from real images" + (f.real_count ? " (" + count(f.real_count) + ")" : "")) +
       row(6, 0, false,
           "<b>S</b>: every layer learns from generated images" +
-              (f.synthetic_count ? " (" + count(f.synthetic_count) + ")" : "")) +
-      row(4, 2, false, "<b>front S → back R</b>: the front comes from S and is frozen; the back learns from real images") +
-      row(4, 2, true, "<b>front R → back S</b>: the reverse") + "</div>\n";
-  return out;
+              (f.synthetic_count ? " (" + count(f.synthetic_count) + ")" : ""));
+  if (!f.curves.empty())
+    out += row(4, 2, false, "<b>front S → back R</b>: the front comes from S and is frozen; the back learns from real images") +
+           row(4, 2, true, "<b>front R → back S</b>: the reverse");
+  return out + "</div>\n";
 }
 
 inline std::string tiles(const Findings& f) {
@@ -159,7 +161,7 @@ MINDGAP_INLINE void write_figures(const std::filesystem::path& folder, const std
       curves.push_back(&curve);
   if (!curves.empty()) write("swap.svg", detail::swap_chart(findings, curves));
   if (!findings.costs.empty()) write("costs.svg", detail::costs_chart(findings.costs.front()));
-  if (!findings.recipes.empty()) write("real_images.svg", detail::real_images_chart(findings));
+  if (const svg::LineChart chart = detail::real_images_chart(findings); chart.x_ticks.size() > 1) write("real_images.svg", chart);
   if (const svg::LineChart chart = detail::settings_chart(findings); !chart.series.empty()) write("settings.svg", chart);
 }
 

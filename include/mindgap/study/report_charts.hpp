@@ -155,6 +155,9 @@ inline svg::LineChart real_images_chart(const Findings& f) {
 
 // The gap on held-out images against guidance, a line for each sampler, number of steps and number of images; where all have one
 // in common, the names leave it out. Empty where no gap was measured.
+// 2000 -> "2k", 1234 -> "1,234": where the name of a line has little room.
+inline std::string short_count(i64 value) { return value && value % 1000 == 0 ? count(value / 1000) + "k" : count(value); }
+
 inline svg::LineChart settings_chart(const Findings& f) {
   svg::LineChart chart;
   chart.x_title = "guidance";
@@ -180,7 +183,7 @@ inline svg::LineChart settings_chart(const Findings& f) {
   for (const SettingPoint& s : f.settings) {
     if (!s.gap) continue;
     const std::string label = (samplers.size() > 1 ? s.sampler + ", " : "") + count(s.sampling_steps, "step") +
-                              (images.size() > 1 ? ", " + count(s.synthetic_count, "image") : "");
+                              (images.size() > 1 ? ", " + short_count(s.synthetic_count) : "");
     if (chart.series.empty() || chart.series.back().label != label) {
       const auto& [colour, marker] = looks[chart.series.size() % std::size(looks)];
       chart.series.push_back({label, colour, marker, chart.series.size() >= std::size(looks), {}});

@@ -163,9 +163,11 @@ inline std::string real_images_section(const Findings& f) {
   std::string out = section("How many real images does it take?");
   out += paragraph(
       "If the last layers carry the gap, few real images may be enough to repair them. Starting from S, only the classifier, the "
-      "last stage or all layers are trained on a handful of R's real images. Two alternatives start from nothing: on these real "
-      "images alone, or on the generated set with the real images mixed in.");
-  out += figure(real_images_chart(f), std::string(bars_note) + " Arrows at the lower edge stand for values below the axis.");
+      "last stage or all layers are trained on a handful of R's real images. Recipes from scratch learn from these real images "
+      "alone, or from the generated set with the real images mixed in.");
+  const svg::LineChart chart = real_images_chart(f);
+  if (chart.x_ticks.size() > 1)  // a single number of images makes no line
+    out += figure(chart, std::string(bars_note) + " Arrows at the lower edge stand for values below the axis.");
   std::set<i64> counts;
   for (const Recipe& recipe : f.recipes)
     for (const RecipePoint& point : recipe.points) counts.insert(point.real_count);
@@ -222,7 +224,8 @@ inline std::string settings_section(const Findings& f) {
       "pushed towards its class). S was trained on images of each setting.");
   const svg::LineChart chart = settings_chart(f);
   const bool gaps = !chart.series.empty();
-  if (gaps) out += figure(chart, bars_note);
+  if (gaps)
+    out += figure(chart, std::string(bars_note) + " A line is a sampler with its steps and its number of images (2k: 2,000).");
   std::string rows;
   for (const SettingPoint& s : f.settings)
     rows += "<tr><th>" + escape(s.sampler + ", " + count(s.sampling_steps, "step")) +
