@@ -40,6 +40,13 @@ struct Dataset {
 // spec: "fashion-mnist", an IDX folder or a shard folder. split: "train", "fit", "held-out" or "test".
 Dataset load_dataset(const std::string& spec, std::string_view split);
 
+// The two parts of a training split: `fit` is trained on, `held_out` (a tenth of each class, rounded down, the same for
+// everybody) serves choices alone, so that none is made on test images. Both in the order of the set.
+struct HeldOutSplit {
+  std::vector<i64> fit, held_out;  // members for select()
+};
+inline HeldOutSplit held_out_split(const Dataset& dataset);  // body in subset.hpp
+
 Dataset read_idx_folder(const std::filesystem::path& folder, std::string_view split);
 Dataset read_shard_folder(const std::filesystem::path& folder);  // body in shards.ipp
 

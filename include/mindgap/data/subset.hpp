@@ -30,12 +30,6 @@ inline std::vector<i64> stratified_order(const Dataset& dataset, u64 seed) {
   return order;
 }
 
-// The two parts of a training split: `fit` is trained on, `held_out` (a tenth of each class, rounded down, the same for
-// everybody) serves choices alone, so that none is made on test images. Both in the order of the set.
-struct HeldOutSplit {
-  std::vector<i64> fit, held_out;  // members for select()
-};
-
 inline HeldOutSplit held_out_split(const Dataset& dataset) {
   constexpr u64 seed = 0x4e1d007;  // fixed: a held-out image must be one for every program and every study
   std::vector<i64> left = class_counts(dataset);
