@@ -1,29 +1,36 @@
 #!/usr/bin/env bash
 # What only a GPU can show: parity with the CPU, memory errors and races in our kernels, speed beside PyTorch.
 #
-#   scripts/gpu_check.sh --pack                             where nvcc is; needs no GPU
-#   scripts/gpu_check.sh [PART...] [--bin DIR] [--out DIR]  where the GPU is; no part: parity, study, sanitize and time
+#   scripts/gpu_check.sh --pack                                          where nvcc is; needs no GPU
+#   scripts/gpu_check.sh [PART...] [--bin DIR] [--out DIR] [--budget S]  where the GPU is; no part: parity, study, sanitize and time
 #
 #   --pack       builds for H100 and H200 and leaves build/gpu/pack.tar.xz: the programs, the libraries that another machine may
 #                lack, Fashion-MNIST. Copy the project with build/gpu to the GPU; without a pack it builds there
-#   --parity     every program of tests/cuda
+#   --parity     every program of tests/cuda; one that fails runs again with MINDGAP_LAUNCHES=serial, where every kernel waits for
+#                the one before it: what passes then wants a look at dependent launches
 #   --study      data/studies/parity.json on CUDA and on the CPU: the same images, accuracies within the spread of the seeds
-#   --sanitize   compute-sanitizer over our kernels in the programs of tests/cuda: memcheck, then racecheck
-#   --time       bench/gpu_anchors, bench/gpu_kernels, and a PyTorch script with the same work, build/gpu/gpu_anchors.py, if it
-#                is there
+#   --sanitize   compute-sanitizer over our kernels in the programs of tests/cuda: memcheck, then racecheck; after parity, by the
+#                plans that it left
+#   --time       bench/gpu_anchors, ResNet-18 also with MINDGAP_LAUNCHES=serial, bench/gpu_kernels, and a PyTorch script with the
+#                same work, build/gpu/gpu_anchors.py, if it is there
 #   --full       data/studies/reference.json in bf16, from a generator trained from nothing to the report, of which PyTorch took
 #                361 s on one H100; only where it is named
 #   --bin DIR    programs to run, instead of those of the pack
 #   --out DIR    receives results.jsonl (all that was found, a line each), a log a part and the plans that were timed; default
 #                build/gpu/out
+#   --budget S   seconds that sanitize may take, default 200; programs that it does not reach are listed as not run, which alone
+#                is no failure
 #
-# The four are meant to take under six minutes. The first three check results and share the GPU; the others have it alone. What
-# hangs is stopped and costs its own part only. The network is not used. Exit code 0: all parts passed.
+# The four are meant to take less than some seven minutes (an estimate, not a measurement): parity about one, with study beside
+# it, sanitize no more than its 200 s, time the rest. The first three check results and share the GPU; the others have it alone.
+# What hangs is stopped and costs its own part only. Libraries that would be missed later are looked for before anything runs. The
+# network is not used. Exit code 0: all parts passed.
 set -euo pipefail
 export LC_ALL=C
 pack=build/gpu
 bin=''
 out=''
+budget=200
 parts=()
 
 fail() {
@@ -39,6 +46,11 @@ while [[ $# -gt 0 ]]; do
       printf -v "${1#--}" '%s' "$(realpath -m "$2")"
       shift
       ;;
+    --budget)
+      [[ ${2:-} =~ ^[1-9][0-9]*$ ]] || fail "$1 wants a number of seconds"
+      budget=$2
+      shift
+      ;;
     --help)
       sed -n '2,/^set /{s/^# \{0,1\}//p}' "$0"
       exit 0
@@ -49,6 +61,7 @@ while [[ $# -gt 0 ]]; do
 done
 has() { [[ " ${parts[*]} " == *" $1 "* ]]; }
 cd "$(dirname "$0")/.."
+unset MINDGAP_LAUNCHES  # set here for single runs, which are compared with those without
 out=${out:-$PWD/$pack/out}
 
 # --- packing ---------------------------------------------------------------------------------------------------------------------
@@ -149,15 +162,45 @@ spec = importlib.util.find_spec("nvidia")
 print(":".join(folder for root in (spec.submodule_search_locations if spec else []) for folder in sorted(glob.glob(root + "/*/lib"))))')
 cuda_libraries=${cuda_libraries:+$cuda_libraries:}${CUDA_HOME:-/usr/local/cuda}/lib64${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 
-missing=$(LD_LIBRARY_PATH=$cuda_libraries ldd "$bin"/cuda_*_test "$bin/study" "$bin"/gpu_* 2>&1 | grep 'not found' | sort -u || true)
+linked=$(LD_LIBRARY_PATH=$cuda_libraries ldd "$bin"/cuda_*_test "$bin/study" "$bin"/gpu_* 2>&1 || true)
+missing=$(grep 'not found' <<<"$linked" | sort -u || true)
 [[ -z $missing ]] || fail "the programs in $bin do not start here:
 $missing
 install these, add their folder to LD_LIBRARY_PATH, or remove $pack/pack.tar.xz to build here"
 
+# library NAME [FOLDER...]: the file that a program would open: in CUDA's libraries, a FOLDER, the loader's list or its folders.
+library() {
+  local file
+  while read -r file; do
+    if [[ -e $file ]]; then
+      echo "$file"
+      return
+    fi
+  done < <(
+    printf '%s\n' "$cuda_libraries" "${@:2}" | tr : '\n' | sed "s|\$|/$1|"
+    PATH=$PATH:/usr/sbin:/sbin ldconfig -p 2>/dev/null | awk -v name="$1" '$1 == name { print $NF }'
+    printf '%s\n' {,/usr}/lib{,64,"/$(uname -m)-linux-gnu"}/"$1"
+  )
+}
+
+cudnn=$(awk '$1 ~ /^libcudnn\.so/ && $3 ~ /^\// && !file { file = $3 } END { print file }' <<<"$linked")
+cudnn=${cudnn:-$(library libcudnn.so.9)}
+cudnn_version=$({ readlink -f "$cudnn" || true; } | sed -nE 's/.*\.so\.([0-9]+(\.[0-9]+)+)$/\1/p')
+
+# What libraries open only when they run, so that ldd says nothing of it: the driver, and the compiler of cuDNN's kernels, of CUDA's
+# major version, which cuDNN also looks for in packages beside its own.
+[[ -n $(library libcuda.so.1) ]] || fail "no libcuda.so.1 here, the driver's part that computes: no program can use the GPU
+install it (a container gets it with NVIDIA_DRIVER_CAPABILITIES=compute,utility), or add its folder to LD_LIBRARY_PATH"
+nvrtc=$(sed -nE '/libcublas\.so/s/.*libcublas\.so\.([0-9]+) .*/libnvrtc.so.\1/p' <<<"$linked" | sort -u | head -1)
+nvrtc=${nvrtc:-libnvrtc.so.13}
+[[ -n $(library "$nvrtc" "${cudnn%/*}" "${cudnn%/*}"/../../{cuda_nvrtc,cu[0-9]*}/lib) ]] ||
+  fail "no $nvrtc here: cuDNN compiles kernels with it, and has no plans for some calls without it (NOT_SUPPORTED_RUNTIME_PREREQUISITE_MISSING)
+install it (apt: cuda-nvrtc of the programs' CUDA; pip: nvidia-cuda-nvrtc), or add its folder to LD_LIBRARY_PATH"
+
 record() { printf '%s\n' "$1" >>"$out/results.jsonl"; }
-# record_lines PROGRAM FILE: what a program of --time printed, JSON or text.
+# record_lines PROGRAM FILE [LAUNCHES]: what a program of --time printed, JSON or text.
 record_lines() {
-  awk -v head="{\"part\": \"time\", \"program\": \"$1\", " '
+  awk -v head="{\"part\": \"time\", \"program\": \"$1\", ${3:+\"launches\": \"$3\", }" '
     substr($0, 1, 1) == "{" { if (/}$/) print head substr($0, 2); next }
     NF { gsub(/[\\"]/, "\\\\&"); gsub(/[[:cntrl:]]/, " "); print head "\"text\": \"" $0 "\"}" }' "$2" >>"$out/results.jsonl"
 }
@@ -167,20 +210,29 @@ limited() { timeout -k 5 "$1" env LD_LIBRARY_PATH="$cuda_libraries" MINDGAP_PLAN
 outcome() {
   case $1 in
     0) echo passed ;;
-    124 | 137) echo "OUT OF TIME" ;;
+    124 | 137) echo "${when_stopped:-OUT OF TIME}" ;;
     *) echo "FAILED ($1)" ;;
   esac
 }
-# check PART NAME LOG SECONDS COMMAND...: a line for the reader, one for results.jsonl, the output in the log; shown where it failed.
+# report PART NAME OUTCOME [CODE SECONDS]: a line for the reader, one for results.jsonl.
+report() {
+  local shown=$3
+  [[ $# -eq 3 ]] || printf -v shown '%-18s %6s s' "$3" "$5"
+  printf '  %-28s %s\n' "$2" "$shown"
+  record "{\"part\": \"$1\", \"name\": \"$2\", \"outcome\": \"$3\"${5:+, \"code\": $4, \"seconds\": $5}}"
+}
+# check PART NAME LOG SECONDS COMMAND...: reports what came of it; its output goes into the log, and is shown where it failed.
 check() {
-  local part=$1 name=$2 log=$3 seconds=$4 code=0 start=$EPOCHREALTIME took
+  local part=$1 name=$2 log=$3 seconds=$4 code=0 start=$EPOCHREALTIME took outcome
   printf '\n== %s %s\n' "$part" "$name" >>"$log"
   limited "$seconds" "${@:5}" >"$work/$part.output" 2>&1 || code=$?
   cat "$work/$part.output" >>"$log"
+  # A tool that was stopped could not say by its exit code what it had found.
+  if [[ $part$code =~ ^sanitize(124|137)$ ]] && grep -qE '^=+ +(Invalid|Error: Race)' "$work/$part.output"; then code=99; fi
   took=$(awk -v a="$start" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b - a }')
-  printf '  %-28s %-18s %6s s\n' "$name" "$(outcome $code)" "$took"
-  record "{\"part\": \"$part\", \"name\": \"$name\", \"code\": $code, \"seconds\": $took}"
-  [[ $code -eq 0 ]] && return
+  outcome=$(outcome $code)
+  report "$part" "$name" "$outcome" $code "$took"
+  [[ $code -eq 0 || $outcome == "not run"* ]] && return
   printf -- '-- %s\n' "$name" >>"$work/$part.failures"
   awk -v lines="$(wc -l <"$work/$part.output")" 'NR <= 9 || NR > lines - 3; NR == 10 && lines > 12 { print "..." }' \
     "$work/$part.output" | cut -c1-300 >>"$work/$part.failures"
@@ -189,10 +241,15 @@ check() {
 failures() { [[ ! -s $work/$1.failures ]] || sed 's/^/    /' "$work/$1.failures"; }
 
 parity() {
-  local program passed=true
+  local program name command passed=true
   for program in "$bin"/cuda_*_test; do
+    name=$(basename "$program" _test)
     # cuda_linear_test has cuDNN compile some 50 kernels of attention.
-    check parity "$(basename "$program" _test)" "$out/parity.log" 150 "$program" --color_output=no --catch_system_errors=no || passed=false
+    command=("$out/parity.log" 150 "$program" --color_output=no --catch_system_errors=no)
+    check parity "$name" "${command[@]}" && continue
+    passed=false
+    MINDGAP_LAUNCHES=serial check parity "$name serial" "${command[@]}" || continue
+    echo "-- $name passes with MINDGAP_LAUNCHES=serial: look at dependent launches" >>"$work/parity.failures"
   done
   failures parity
   $passed
@@ -215,10 +272,12 @@ study() {
 }
 
 # Only our kernels are instrumented: cuDNN's and cuBLAS's are theirs, and many. The programs that call those come last: they
-# repeat kernels of the others, and are slow here even so.
+# repeat kernels of the others, and are slow here even so. What is timed under the tool is of no use to anybody else: the plans are
+# a copy of those that others left, so that little is.
 sanitize() {
-  local sanitizer program run tool left deadline=$((SECONDS + 200)) memory=() races=() last=() passed=true
-  local plans=$work/sanitized-plans  # timed under the tool, so of no use to anybody else
+  local sanitizer program run tool name left when_stopped deadline=$((SECONDS + budget)) memory=() races=() last=() passed=true
+  cp -r "$plans" "$work/sanitized-plans" 2>/dev/null || true  # study may be replacing a file
+  local plans=$work/sanitized-plans
   sanitizer=$(PATH=$PATH:${CUDA_HOME:-/usr/local/cuda}/bin command -v compute-sanitizer) || {
     echo "  no compute-sanitizer: it is part of the CUDA toolkit (package cuda-sanitizer)"
     return 1
@@ -231,8 +290,14 @@ sanitize() {
   done
   for run in "${memory[@]}" "${races[@]}" "${last[@]}"; do
     read -r tool program <<<"$run"
+    name="$tool $(basename "$program" _test)"
     left=$((deadline - SECONDS))
-    check sanitize "$tool $(basename "$program" _test)" "$out/sanitize.log" $((left < 1 ? 1 : left < 80 ? left : 80)) \
+    if [[ $left -lt 1 ]]; then
+      report sanitize "$name" "not run"
+      continue
+    fi
+    [[ $left -ge 80 ]] || when_stopped="not run to its end"
+    check sanitize "$name" "$out/sanitize.log" $((left < 80 ? left : 80)) \
       "$sanitizer" --tool "$tool" --error-exitcode 99 --print-limit 10 --report-api-errors no \
       --kernel-name kernel_substring=cuda_entry "$program" --color_output=no --catch_system_errors=no || passed=false
   done
@@ -240,12 +305,20 @@ sanitize() {
   $passed
 }
 
+# anchors PART [serial]: what gpu_anchors makes of it, with dependent launches or without.
+anchors() {
+  local code=0
+  MINDGAP_LAUNCHES=${2:-} check time "gpu_anchors $1${2:+ $2}" "$out/time.log" 120 "$bin/gpu_anchors" "$1" || code=$?
+  record_lines gpu_anchors "$work/time.output" "${2:-}"
+  return $code
+}
+
 # Ours must pass; PyTorch's script is there for comparison, and what it could not do is left out of the table.
 time_all() {
   local part passed=true peer=$pack/gpu_anchors.py
   for part in machine r50 r18 infer student unet any; do
-    check time "gpu_anchors $part" "$out/time.log" 120 "$bin/gpu_anchors" $part || passed=false
-    record_lines gpu_anchors "$work/time.output"
+    anchors $part || passed=false
+    [[ $part != r18 ]] || anchors r18 serial || passed=false
   done
   if [[ -x $bin/gpu_kernels ]]; then
     check time gpu_kernels "$out/time.log" 60 "$bin/gpu_kernels" || passed=false
@@ -278,28 +351,38 @@ full() {
 
 version=$(cat "$pack/version" 2>/dev/null || echo unknown)
 printf 'gpu_check: %s; programs of %s\n' "$gpu" "$version"
-record "{\"gpu\": \"$gpu\", \"version\": \"$version\"}"
+printf 'libcudnn: %s\n' "${cudnn:-unknown}${cudnn_version:+, $cudnn_version}"
+record "{\"gpu\": \"$gpu\", \"version\": \"$version\", \"libcudnn\": \"${cudnn:-unknown}\", \"cudnn\": \"${cudnn_version:-unknown}\"}"
 [[ ! -x $bin/describe_card ]] || limited 20 "$bin/describe_card" >"$out/card.json" || true
 
-# Three parts side by side: threads that wait for each other must not spin, nor each take all cores.
-declare -A job
-cores=$(($(nproc) < 4 ? 4 : $(nproc)))
-for part in parity study sanitize; do
-  has $part || continue
-  OMP_NUM_THREADS=$((cores / 4)) OMP_WAIT_POLICY=passive $part >"$work/$part.txt" 2>&1 &
-  job[$part]=$!
-done
 all_passed=true
 verdict() {
-  printf '\n== %s: %s (%d s)\n' "$1" "$2" $SECONDS
-  record "{\"part\": \"$1\", \"verdict\": \"$2\"}"
+  local not_run
+  not_run=$(grep -c "\"part\": \"$1\".*\"outcome\": \"not run" "$out/results.jsonl" || true)
+  [[ $not_run -gt 0 ]] || not_run=''
+  printf '\n== %s: %s (%d s)\n' "$1" "$2${not_run:+, $not_run not run}" $SECONDS
+  record "{\"part\": \"$1\", \"verdict\": \"$2\"${not_run:+, \"not_run\": $not_run}}"
   [[ $2 == passed ]] || all_passed=false
 }
-for part in parity study sanitize; do
-  has $part || continue
-  if wait "${job[$part]}"; then verdict $part passed; else verdict $part FAILED; fi
-  cat "$work/$part.txt"
-done
+# Parts side by side: threads that wait for each other must not spin, nor each take all cores.
+declare -A job
+cores=$(($(nproc) < 4 ? 4 : $(nproc)))
+start() {
+  has "$1" || return 0
+  OMP_NUM_THREADS=$((cores / 4)) OMP_WAIT_POLICY=passive "$1" >"$work/$1.txt" 2>&1 &
+  job[$1]=$!
+}
+finish() {
+  has "$1" || return 0
+  if wait "${job[$1]}"; then verdict "$1" passed; else verdict "$1" FAILED; fi
+  cat "$work/$1.txt"
+}
+start parity
+start study
+finish parity
+start sanitize
+finish study
+finish sanitize
 if has time; then
   if time_all >"$work/time.txt" 2>&1; then verdict time passed; else verdict time FAILED; fi
   cat "$work/time.txt"

@@ -3,7 +3,8 @@
 
   gpu_report.py study CPU CUDA RESULTS   two folders of apps/study, one a device: the same synthetic images, accuracies within the spread
                                          of the seeds. Appends its findings to RESULTS; exit code 1 where they differ
-  gpu_report.py table RESULTS            work, ours, PyTorch eager and compiled, the ratio to the better one, the bar
+  gpu_report.py table RESULTS            work, ours, PyTorch eager and compiled, the ratio to the better one, the bar;
+                                         what deterministic plans cost and dependent launches gain
 """
 import csv
 import json
@@ -87,13 +88,14 @@ WORK = [
 def table(results):
     lines = [json.loads(line) for line in open(results)]
     timed = [line for line in lines if line.get("part") == "time"]
+    usual = [line for line in timed if "plans" not in line and "launches" not in line]
 
     def best(program, what, unit, modes=None):
         """The greatest figure and its element type; of a program, a work and, for PyTorch, modes of it."""
         if unit is None:
-            figures = [(line[what], "") for line in timed if line.get("program") == program and what in line]
+            figures = [(line[what], "") for line in usual if line.get("program") == program and what in line]
         else:
-            figures = [(line[unit], line.get("dt", "")) for line in timed if line.get("program") == program and unit in line
+            figures = [(line[unit], line.get("dt", "")) for line in usual if line.get("program") == program and unit in line
                        and (line.get("what") == what or line.get("what", "").startswith(what + " "))
                        and (modes is None or line.get("mode", "eager").split()[0] in modes)]
         return max(figures, default=(None, ""))
@@ -109,10 +111,19 @@ def table(results):
         peer = max((figure for figure in (eager, compiled) if figure is not None), default=None)
         ratio = f"{ours / peer:.2f}" if ours and peer else "-"
         print(f"{title:<30}{shown(ours):>10}{dtype:>6}{shown(eager):>10}{shown(compiled):>10}{ratio:>8}{shown(bar):>9}")
-    rates = [line["ms"] for line in timed if line.get("what") == "resnet18 train" and line.get("dt") == "bf16" and line.get("plans") != "any"]
-    free = [line["ms"] for line in timed if line.get("plans") == "any"]
-    if rates and free:
-        print(f"deterministic plans cost {100 * (min(rates) / min(free) - 1):+.1f} % (ResNet-18 training, bf16)")
+
+    def resnet18(lines):
+        """Milliseconds of our training step in bf16."""
+        return min((line["ms"] for line in lines if line.get("program") == "gpu_anchors" and line.get("what") == "resnet18 train"
+                    and line.get("dt") == "bf16"), default=None)
+
+    rate = resnet18(usual)
+    free = resnet18([line for line in timed if line.get("plans") == "any"])
+    serial = resnet18([line for line in timed if line.get("launches") == "serial"])
+    if rate and free:
+        print(f"deterministic plans cost {100 * (rate / free - 1):+.1f} % (ResNet-18 training, bf16)")
+    if rate and serial:
+        print(f"dependent launches gain {100 * (serial / rate - 1):+.1f} % (ResNet-18 training, bf16: {rate:.3f} ms, serial {serial:.3f} ms)")
     print("eager: PyTorch without compiling, as a CUDA graph where that is faster; ratio: ours to the faster of the two")
 
 
