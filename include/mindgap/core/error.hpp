@@ -10,6 +10,7 @@
 #pragma once
 
 #include <initializer_list>
+#include <iostream>
 #include <source_location>
 #include <sstream>
 #include <stdexcept>
@@ -78,6 +79,9 @@ class Error : public std::runtime_error {
     return text;
   }
 };
+
+// For what does not stop a program but should be known: the same block, on standard error.
+inline void warn(const Error& error) { std::cerr << error.what() << std::endl; }
 
 // Not what it was given but the device is to blame: it has no memory left, or has failed.
 class DeviceError : public Error {

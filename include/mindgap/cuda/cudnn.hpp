@@ -13,7 +13,6 @@
 #include <mindgap/cuda/cublas.hpp>
 #include <mindgap/cuda/scratch.hpp>
 
-#include <optional>
 #include <string>
 
 namespace mindgap::cuda {
@@ -54,15 +53,6 @@ bool conv2d_backward_weights(Stream stream, Scratch scratch, const ConvGeometry&
 std::string card_description();
 
 enum class ConvDirection : u8 { forward, backward_data, backward_weights };
-
-// A plan that a described card may take: its place in cuDNN's list, and what it needs.
-struct PlanOnCard {
-  int place;
-  i64 workspace_bytes;
-};
-// The first plan of a card for a convolution, without a GPU; sums: for conv2d_forward_sums.
-std::optional<PlanOnCard> conv2d_plan_on(const std::string& description, const ConvGeometry& g, DType type,
-                                         ConvDirection direction, ConvTail tail = {}, bool sums = false);
 
 }  // namespace mindgap::cuda
 

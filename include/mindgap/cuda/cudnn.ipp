@@ -26,10 +26,10 @@ struct ConvKey {
                 channel_sums ? " sums" : "", " ", name(type), tf32 ? " tf32" : " full", any ? " any " : " ", g.str());
   }
 
-  // Kernels of plain convolutions, and of forward ones with a tail, come with cuDNN; of a backward one with a tail it compiles
-  // them.
-  int most_tried() const { return tail == ConvTail{} ? 16 : direction == ConvDirection::forward ? 4 : 1; }
-  Rules rules() const { return {type != DType::f32 || tf32, any, i64(1) << 30, most_tried(), !channel_sums}; }
+  // Kernels of plain convolutions, and most of forward ones with a tail, come with cuDNN; of a backward one with a tail it
+  // compiles them. One that gathers sums is not worth compiling.
+  int most_compiled() const { return channel_sums ? 0 : tail == ConvTail{} ? 16 : direction == ConvDirection::forward ? 4 : 1; }
+  Rules rules() const { return {type == DType::f32 && !tf32, any, i64(1) << 30, 16, most_compiled()}; }
 
   OperationGraph graph() const {
     OperationGraph out;
@@ -220,12 +220,6 @@ MINDGAP_INLINE std::string card_description() {
                 {{"cudnn", cudnn_version() + ": " + cudnnGetErrorString(failure.status)},
                  {"remedy", "this needs a GPU with a driver, and cuDNN 9.8 or newer"}});
   }
-}
-
-MINDGAP_INLINE std::optional<PlanOnCard> conv2d_plan_on(const std::string& description, const ConvGeometry& g, DType type,
-                                                        ConvDirection direction, ConvTail tail, bool sums) {
-  const auto plan = detail::plan_on_card(description, detail::conv_key(g, type, direction, tail, sums));
-  return plan ? std::optional(PlanOnCard{plan->place, plan->workspace_bytes}) : std::nullopt;
 }
 
 MINDGAP_INLINE bool worth_compiling_a_sum(const ConvGeometry& g, DType type) {

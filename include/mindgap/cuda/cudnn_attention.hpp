@@ -24,10 +24,6 @@ bool attention_backward(Stream stream, Scratch scratch, const AttentionGeometry&
                         void* grad_v, float* sums, const void* grad_y, const void* y, const float* statistics, const void* q,
                         const void* k, const void* v);
 
-// The first plan of a described card, without a GPU (cudnn.hpp).
-std::optional<PlanOnCard> attention_plan_on(const std::string& description, const AttentionGeometry& g, DType type,
-                                            bool backward);
-
 }  // namespace mindgap::cuda
 
 #if !defined(MINDGAP_GLUE)

@@ -39,7 +39,7 @@ struct AttentionKey {
 
   // The gradient of the scores is as large as the probabilities that attention in two products would store, and padded. cuDNN
   // compiles each proposal that is tried, for a second or two.
-  Rules rules() const { return {true, false, std::numeric_limits<i64>::max(), 2}; }
+  Rules rules() const { return {false, false, std::numeric_limits<i64>::max(), 2, 2}; }
 
   OperationGraph graph() const { return backward ? backward_graph() : forward_graph(); }
 
@@ -181,13 +181,6 @@ MINDGAP_INLINE bool attention_backward(Stream stream, Scratch scratch, const Att
                               {AttentionKey::id_scale, &scale},
                               {AttentionKey::id_one, &one}};
   return run_plan(stream, scratch, AttentionKey{g, type, true}, pointers);
-}
-
-MINDGAP_INLINE std::optional<PlanOnCard> attention_plan_on(const std::string& description, const AttentionGeometry& g, DType type,
-                                                           bool backward) {
-  if (!detail::may_attend(g, type, backward)) return std::nullopt;
-  const auto plan = detail::plan_on_card(description, detail::AttentionKey{g, type, backward});
-  return plan ? std::optional(PlanOnCard{plan->place, plan->workspace_bytes}) : std::nullopt;
 }
 
 }  // namespace mindgap::cuda

@@ -30,6 +30,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -217,12 +218,11 @@ class OperationGraph {
 
 // Which plans may be taken. Always: no sums in less than f32.
 struct Rules {
-  bool tensor_cores;  // for f32 they round the inputs to TF32
-  bool any_bits;      // may differ from run to run
+  bool exact_f32;  // no TF32, to which tensor cores round f32; no Winograd or FFT, whose transforms lose digits
+  bool any_bits;   // may differ from run to run
   i64 most_workspace;
-  int most_tried;  // of cuDNN's proposals, the most promising first; those of graphs of several operations take seconds to
-                   // compile
-  bool may_compile = true;  // whether cuDNN may compile a kernel for it
+  int most_tried;     // of cuDNN's proposals, the most promising first
+  int most_compiled;  // of these, where cuDNN would compile the kernel, which takes a second or two
 };
 
 struct Pointer {
@@ -250,8 +250,8 @@ struct Plan {
 
 // What cuDNN says of the engine of a configuration: of the numbers that it computes, and of how it comes about.
 struct Notes {
-  std::vector<cudnnBackendNumericalNote_t> numerical{CUDNN_NUMERICAL_NOTE_TYPE_COUNT};
-  std::vector<cudnnBackendBehaviorNote_t> behaviour{CUDNN_BEHAVIOR_NOTE_TYPE_COUNT};
+  std::vector<cudnnBackendNumericalNote_t> numerical;
+  std::vector<cudnnBackendBehaviorNote_t> behaviour;
 
   explicit Notes(const Descriptor& configuration) {
     Descriptor engine(CUDNN_BACKEND_ENGINE_DESCRIPTOR);
@@ -260,25 +260,55 @@ struct Notes {
     check(cudnnBackendGetAttribute(configuration.get(), CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &count,
                                    &handle));
     const auto read = [&](auto& notes, cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type) {
+      notes.resize(64);  // more than there are of either kind, in later versions too
       check(cudnnBackendGetAttribute(handle, name, type, i64(notes.size()), &count, notes.data()));
-      notes.resize(size_t(std::min<i64>(count, i64(notes.size()))));
+      notes.resize(size_t(count));
     };
     read(numerical, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE);
     read(behaviour, CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE, CUDNN_TYPE_BEHAVIOR_NOTE);
   }
+
+  bool compiles() const {
+    return std::find(behaviour.begin(), behaviour.end(), CUDNN_BEHAVIOR_NOTE_RUNTIME_COMPILATION) != behaviour.end();
+  }
+  bool allowed_by(const Rules& rules) const {
+    if (compiles() && rules.most_compiled == 0) return false;
+    return std::none_of(numerical.begin(), numerical.end(), [&](cudnnBackendNumericalNote_t note) {
+      switch (note) {
+        case CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION:
+          return true;
+        case CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC:
+          return !rules.any_bits;
+        case CUDNN_NUMERICAL_NOTE_TENSOR_CORE:
+        case CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS:
+        case CUDNN_NUMERICAL_NOTE_FFT:
+        case CUDNN_NUMERICAL_NOTE_WINOGRAD:
+        case CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_4x4:
+        case CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_6x6:
+        case CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_13x13:
+          return rules.exact_f32;
+        default:
+          return false;
+      }
+    });
+  }
 };
 
-inline bool allowed(const Descriptor& configuration, const Rules& rules) {
-  const Notes notes(configuration);
-  for (const cudnnBackendBehaviorNote_t note : notes.behaviour)
-    if (!rules.may_compile && note == CUDNN_BEHAVIOR_NOTE_RUNTIME_COMPILATION) return false;
-  for (const cudnnBackendNumericalNote_t note : notes.numerical) {
-    if (note == CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION) return false;
-    if (!rules.any_bits && note == CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC) return false;
-    if (!rules.tensor_cores && (note == CUDNN_NUMERICAL_NOTE_TENSOR_CORE || note == CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS))
-      return false;
-  }
-  return true;
+// Without the means to compile kernels cuDNN proposes those that come with it, or none, which looks like success; only its latest
+// messages tell. Said once.
+inline void say_if_it_cannot_compile() {
+  char messages[4096] = "";
+  cudnnGetLastErrorString(messages, sizeof messages);
+  const std::string_view all(messages), missing = "RUNTIME_PREREQUISITE_MISSING";
+  const size_t at = all.find(missing);
+  if (at == all.npos) return;
+  static std::once_flag said;
+  std::call_once(said, [&] {
+    const size_t begin = all.rfind('\n', at) + 1;  // 0 where it is the first line
+    warn(Error("cuda: cuDNN cannot compile kernels here, so that some calls take slower ways or have none",
+               {{"cudnn", cudnn_version() + ", " + std::string(all.substr(begin, all.find('\n', at) - begin))},
+                {"remedy", "let LD_LIBRARY_PATH name the folders of libnvrtc.so (CUDA toolkit) and libcuda.so.1 (driver)"}}));
+  });
 }
 
 // The configurations that cuDNN proposes in one mode, the one it thinks best first.
@@ -295,6 +325,7 @@ inline std::vector<Descriptor> proposals(const Descriptor& graph, const Card& ca
   for (i64 i = 0; i < count; ++i) handles.push_back(out.emplace_back(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR).get());
   check(cudnnBackendGetAttribute(heuristics.get(), CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, count, &count,
                                  handles.data()));
+  say_if_it_cannot_compile();
   out.erase(out.begin() + count, out.end());
   return out;
 }
@@ -312,7 +343,7 @@ inline std::vector<Descriptor> proposals(const Descriptor& graph, const Card& ca
 // The plan of one configuration, or nothing where cuDNN cannot make it or it breaks the rules.
 inline std::unique_ptr<Plan> make_plan(const Card& card, Descriptor configuration, int place, const Rules& rules) {
   try {
-    if (!allowed(configuration, rules)) return nullptr;
+    if (!Notes(configuration).allowed_by(rules)) return nullptr;
     Descriptor plan(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
     plan.set(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, configuration);
     card.name_in_plan(plan);
@@ -366,9 +397,13 @@ Plan* plan_for(cudnnHandle_t handle, Stream stream, const Key& key, std::span<co
     if (!best) {
       TimingMemory memory;
       float least = std::numeric_limits<float>::infinity();
-      int tried = 0;
-      for (int place = 0; place < int(proposed.size()) && tried < key.rules().most_tried; ++place) {
-        auto candidate = place == known ? nullptr : plan_at(place);
+      const Rules rules = key.rules();
+      int tried = 0, compiled = 0;
+      for (int place = 0; place < int(proposed.size()) && tried < rules.most_tried; ++place) {
+        if (place == known) continue;
+        const Notes notes(proposed[size_t(place)]);
+        if (notes.compiles() && notes.allowed_by(rules) && ++compiled > rules.most_compiled) continue;
+        auto candidate = plan_at(place);
         if (!candidate || !memory.grow(candidate->workspace_bytes)) continue;
         ++tried;
         const float ms = least_time(
@@ -400,21 +435,6 @@ bool run_plan(Stream stream, Scratch scratch, const Key& key, std::span<const Po
          {"remedy", "run with CUDA_LAUNCH_BLOCKING=1: has a kernel failed before? else delete the table of plans"}});
   }
   return true;
-}
-
-// The first plan that a described card may take for a key, made without a GPU; nothing where it has none.
-template <class Key>
-std::unique_ptr<Plan> plan_on_card(const std::string& description, const Key& key) {
-  try {
-    const Card card(description);
-    const OperationGraph operations = key.graph();
-    const Descriptor graph = operations.finalized(card);
-    std::vector<Descriptor> proposed = proposals(graph, card);
-    for (int place = 0; place < int(proposed.size()); ++place)
-      if (auto plan = make_plan(card, std::move(proposed[size_t(place)]), place, key.rules())) return plan;
-  } catch (const CudnnFailure&) {
-  }
-  return nullptr;
 }
 
 // Plans read and write 16 bytes at a time.
