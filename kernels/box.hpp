@@ -13,15 +13,15 @@ struct Box {
   int top, bottom, left, right;
 };
 
-// sum[c] = the sum of value(pixel * channels + c) over the pixels of the box in image n of [N, height, width, channels], in their
-// order. Each thread owns its channels, so that no barrier is needed.
+// sum[c] = the sum of value(i, j, at) over the pixels (i, j) of the box in image n of [N, height, width, channels], in their
+// order; `at` is where channel c of the pixel is. Each thread owns its channels, so that no barrier is needed.
 template <class B, class Value>
 MG_HD void sum_box(B& block, float* sum, const Box& box, i64 n, i64 height, i64 width, i64 channels, Value value) {
   for (i64 c = block.rank(); c < channels; c += block.size()) sum[c] = 0.f;
   for (int i = box.top; i < box.bottom; ++i)
     for (int j = box.left; j < box.right; ++j) {
       const i64 at = ((n * height + i) * width + j) * channels;
-      for (i64 c = block.rank(); c < channels; c += block.size()) sum[c] += value(at + c);
+      for (i64 c = block.rank(); c < channels; c += block.size()) sum[c] += value(i, j, at + c);
     }
 }
 
@@ -53,7 +53,7 @@ struct BoxSum {
     float* sum = block.template shared<float>(channels);
     for (int j = 0; j < boxes.columns(); ++j) {
       sum_box(block, sum, boxes(i, j), n, boxes.from_rows(), boxes.from_columns(), channels,
-              [this](i64 at) { return float(from[at]); });
+              [this](int, int, i64 at) { return float(from[at]); });
       T* out = to + (block.id() * boxes.columns() + j) * channels;
       for (i64 c = block.rank(); c < channels; c += block.size()) out[c] = T(scale * sum[c]);
     }

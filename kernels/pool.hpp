@@ -1,7 +1,8 @@
 // Pooling of images [N, H, W, C]: max, average, and the average over all positions.
 //
 // One block does a row of the result (forward) or of the source (backward), all columns and channels of it. Backward
-// gathers: a pixel of the source adds the windows that contain it in their order, so no atomics and a fixed result.
+// gathers: a pixel of the source adds the windows that contain it in their order, so no atomics and a fixed result. Max pooling
+// keeps a byte for it: the maximum's place in its window, which backward compares with the pixel's.
 // Every element of both images and of the index is moved once; windows overlap within a block or with the next one, in a cache.
 #pragma once
 
@@ -21,6 +22,10 @@ struct PoolGeometry {
   MG_HD Box windows_of(int i, int j) const {
     return {first_window(i, out_h), last_window(i, out_h), first_window(j, out_w), last_window(j, out_w)};
   }
+  // The place of pixel (i, j) in window (oi, oj): its number, row by row, padding counted in.
+  MG_HD int place(int oi, int oj, int i, int j) const {
+    return (i - oi * int(stride) + int(padding)) * int(kernel) + j - oj * int(stride) + int(padding);
+  }
 
  private:
   // Along one axis, of `size` pixels or `count` windows; in 32 bits, whose divisions a GPU does in a few cycles.
@@ -34,11 +39,14 @@ struct PoolGeometry {
   MG_HD int last_window(int i, i64 count) const { return clamp(int(u32(i + int(padding)) / u32(stride)) + 1, 0, int(count)); }
 };
 
-// y = max of the window; index = y' * w + x' of the first maximum, as torch. NaN wins.
+// The largest kernel whose windows have places that are bytes.
+inline constexpr i64 largest_indexed_window = 16;
+
+// y = max of the window; index = the place of the first maximum, the one that torch takes. NaN wins.
 template <class T>
 struct MaxPool {
   T* y;        // [N, out_h, out_w, C]
-  i32* index;  // [N, out_h, out_w, C] or null
+  u8* index;   // [N, out_h, out_w, C] or null
   const T* x;  // [N, h, w, C]
   PoolGeometry g;
 
@@ -72,26 +80,26 @@ struct MaxPool {
       for (int i = window.top; i < window.bottom; ++i)
         for (int j = window.left; j < window.right; ++j) {
           const T* in = x + ((n * g.h + i) * g.w + j) * g.channels;
-          const i32 here = i32(i * g.w + j);
+          const i32 here = g.place(oi, oj, i, j);
           for (i64 c = block.rank(); c < g.channels; c += block.size()) take(float(in[c]), here, best[c], place[c]);
         }
       const i64 at = (block.id() * g.out_w + oj) * g.channels;
-      for (i64 c = block.rank(); c < g.channels; c += block.size()) {
-        y[at + c] = T(best[c]);
-        if (index) index[at + c] = place[c];
-      }
+      for (i64 c = block.rank(); c < g.channels; c += block.size()) y[at + c] = T(best[c]);
+      if (!index) continue;
+      u8* places = index + at;  // a byte written could be one of this kernel's fields, for all the compiler knows
+      for (i64 c = block.rank(), channels = g.channels; c < channels; c += block.size()) places[c] = u8(place[c]);
     }
   }
 
   template <int V, class B>
   MG_HD void team(B& block, i64 n, int oi) const {
-    const int channels = int(g.channels), width = int(g.w);
+    const int channels = int(g.channels);
     const ColumnTeam<V> team(block, channels);
     for (int c = team.first; c < channels; c += team.step)
       for (int oj = team.slice; oj < g.out_w; oj += team.slices) {
         float best[V];
-        Packet<i32, V> place;
-        for (int k = 0; k < V; ++k) best[k] = -INFINITY, place.element[k] = -1;
+        i32 place[V];
+        for (int k = 0; k < V; ++k) best[k] = -INFINITY, place[k] = -1;
         const Box window = g.window(oi, oj);
         for (int i = window.top; i < window.bottom; ++i) {
           const T* in = x + (n * g.h + i) * g.w * g.channels + c;
@@ -100,12 +108,15 @@ struct MaxPool {
               [&](int j, const Packet<T, V>& pixel) {
                 float v[V];
                 widen<V>(v, pixel);
-                for (int k = 0; k < V; ++k) take(v[k], i * width + j, best[k], place.element[k]);
+                for (int k = 0; k < V; ++k) take(v[k], g.place(oi, oj, i, j), best[k], place[k]);
               });
         }
         const i64 at = (block.id() * g.out_w + oj) * g.channels + c;
         store<V>(y + at, best);
-        if (index) store_packet(index + at, place);
+        if (!index) continue;
+        Packet<u8, V> places;
+        for (int k = 0; k < V; ++k) places.element[k] = u8(place[k]);
+        store_packet(index + at, places);
       }
   }
 };
@@ -115,9 +126,9 @@ template <class T>
 struct MaxPoolBackward {
   static constexpr int packet = packet_elements<T>;
 
-  T* grad_x;         // [N, h, w, C]
-  const T* grad_y;   // [N, out_h, out_w, C]
-  const i32* index;  // [N, out_h, out_w, C]
+  T* grad_x;        // [N, h, w, C]
+  const T* grad_y;  // [N, out_h, out_w, C]
+  const u8* index;  // [N, out_h, out_w, C]
   PoolGeometry g;
 
   MG_HD i64 shared_bytes() const { return shared_size(g.channels * i64(sizeof(float))); }
@@ -137,10 +148,9 @@ struct MaxPoolBackward {
   MG_HD void row(B& block, i64 n, int i) const {
     float* sum = block.template shared<float>(g.channels);
     for (int j = 0; j < g.w; ++j) {
-      const i32 here = i32(i * g.w + j);
-      sum_box(block, sum, g.windows_of(i, j), n, g.out_h, g.out_w, g.channels, [=, this](i64 at) {
+      sum_box(block, sum, g.windows_of(i, j), n, g.out_h, g.out_w, g.channels, [=, this](int oi, int oj, i64 at) {
         const float v = float(grad_y[at]);  // read in any case, so that the loop has no branch
-        return index[at] == here ? v : 0.f;
+        return index[at] == g.place(oi, oj, i, j) ? v : 0.f;
       });
       for (i64 c = block.rank(); c < g.channels; c += block.size()) grad_x[(block.id() * g.w + j) * g.channels + c] = T(sum[c]);
     }
@@ -150,7 +160,7 @@ struct MaxPoolBackward {
   MG_HD void team(B& block, i64 n, int i) const {
     struct Window {
       Packet<T, V> grad;
-      Packet<i32, V> place;
+      Packet<u8, V> place;
     };
     const int channels = int(g.channels), width = int(g.w);
     const ColumnTeam<V> team(block, channels);
@@ -165,10 +175,10 @@ struct MaxPoolBackward {
               [&](int oj) {
                 return Window{load_packet<V>(grad_y + row + oj * channels), load_packet<V>(index + row + oj * channels)};
               },
-              [&](int, const Window& window) {
+              [&](int oj, const Window& window) {
                 float v[V];
                 widen<V>(v, window.grad);
-                for (int k = 0; k < V; ++k) sum[k] += window.place.element[k] == i * width + j ? v[k] : 0.f;
+                for (int k = 0; k < V; ++k) sum[k] += window.place.element[k] == g.place(oi, oj, i, j) ? v[k] : 0.f;
               });
         }
         store<V>(grad_x + (block.id() * g.w + j) * g.channels + c, sum);

@@ -31,6 +31,7 @@ struct Runtime<Emulated> {
   static inline u64 seed = 0;
   static inline bool serial = false;   // run kernels as the CPU does, for tests of what is queued when, not of kernels
   static inline i64 launches = 0;      // of graphs
+  static inline i64 host_copies = 0;   // from the host
   static inline int blocks_left = -1;  // of memory that the system has; -1: as many as are wanted
 
   using Graph = std::vector<std::function<void()>>;
@@ -56,6 +57,7 @@ struct Runtime<Emulated> {
   }
   static void from_host(void* to, const void* from, i64 bytes) {
     refuse_in_capture("a copy from the host");
+    ++host_copies;
     Runtime<Cpu>::copy(to, from, bytes);
   }
   static void to_host(void* to, const void* from, i64 bytes) {
@@ -133,13 +135,16 @@ void emulate(Grid grid, const Kernel& kernel, double tolerance, const Written&..
       }
 }
 
+// Threads of a block (0: what the op asks for) and seed.
+using EmulatedRuns = std::vector<std::pair<int, int>>;
+
 // cases: a function template's instances for Cpu and for Emulated. Block sizes: one warp, an odd number of warps, and
 // what the op asks for; each with a seed of its own.
-inline void emulate_cases(const std::vector<test::DeviceCase>& cpu, const std::vector<test::DeviceCase>& emulated) {
+inline void emulate_cases(const std::vector<test::DeviceCase>& cpu, const std::vector<test::DeviceCase>& emulated,
+                          const EmulatedRuns& runs = {{32, 0}, {96, 1}, {0, 2}}) {
   for (size_t i = 0; i < cpu.size(); ++i) {
     const test::Outputs expected = cpu[i].run();
-    for (const auto& [threads, seed] : {std::pair(32, 0), std::pair(96, 1), std::pair(0, 2)})
-      BOOST_TEST_CONTEXT(cpu[i].name << ", " << threads << " threads, seed " << seed) {
+    for (const auto& [threads, seed] : runs) BOOST_TEST_CONTEXT(cpu[i].name << ", " << threads << " threads, seed " << seed) {
         Runtime<Emulated>::threads = threads;
         Runtime<Emulated>::seed = u64(seed);
         try {

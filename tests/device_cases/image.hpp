@@ -69,6 +69,10 @@ std::vector<DeviceCase> image_cases() {
        [] {
          return pool_both_ways<D, bf16>({2, 9, 7, 24}, 3, 2, 1);
        }},
+      {"pool 16, stride 3, padding 8, bf16", 0.01,
+       [] {
+         return pool_both_ways<D, bf16>({1, 17, 11, 8}, 16, 3, 8);
+       }},
       {"pool 2, 3 channels, bf16", 0.01,
        [] {
          return pool_both_ways<D, bf16>({1, 5, 6, 3}, 2, 2, 0);

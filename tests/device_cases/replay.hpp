@@ -29,12 +29,19 @@ struct Trained {
   std::vector<double> loss_scale;
 };
 
-// Three epochs of 26 images, 8 a batch: the last batch of each has 2, so two replays live side by side.
+ResNetConfig small_student() { return ResNetConfig::make("resnet18", 4, 1, 10, Stem::small); }
+
+// Five epochs, 8 images a batch: of 26 images the last batch of each has 2, so two replays live side by side.
+TrainingOptions small_training(TrainingOptions options = {}) {
+  options.epochs = 5, options.batch = 8, options.rate = 0.02, options.augmentation = {true, 1, 0, 0};
+  return options;
+}
+
 template <Device D, class T>
 Trained train_student(TrainingOptions options = {}, const std::string& freeze_pattern = "") {
   const Dataset data = small_set(26);
-  options.epochs = 5, options.batch = 8, options.rate = 0.02, options.augmentation = {true, 1, 0, 0};
-  ResNet<D, Precision<T>> net(ResNetConfig::make("resnet18", 4, 1, 10, Stem::small), 3);
+  options = small_training(options);
+  ResNet<D, Precision<T>> net(small_student(), 3);
   if (!freeze_pattern.empty()) freeze(net, {freeze_pattern});
   const StudentData<D, Precision<T>> batches(data, options.loader());
   Trained out;
@@ -54,12 +61,16 @@ Trained train_student(TrainingOptions options = {}, const std::string& freeze_pa
   return out;
 }
 
+GeneratorTraining small_generator() {
+  GeneratorTraining options;
+  options.steps = 6, options.batch = 4, options.warmup = 2, options.channels = {8, 16}, options.groups = 4, options.head = 8;
+  return options;
+}
+
 // The generator's step: noise, timesteps and labels of the step, clipping, AdamW, the average.
 template <Device D>
 std::vector<double> train_generator() {
-  GeneratorTraining options;
-  options.steps = 6, options.batch = 4, options.warmup = 2, options.channels = {8, 16}, options.groups = 4, options.head = 8;
-  GeneratorTrainer<D, Precision<float>> trainer(options, small_set(12));
+  GeneratorTrainer<D, Precision<float>> trainer(small_generator(), small_set(12));
   std::vector<double> out;
   const auto keep = [&](const auto& records) {
     for (const auto& r : records)

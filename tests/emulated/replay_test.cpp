@@ -175,6 +175,60 @@ BOOST_AUTO_TEST_CASE(generators) {
   BOOST_TEST(largest_difference(replayed, {train_generator<Cpu>()}) < 1e-3);
 }
 
+// What the host tells a step goes to the device in one copy, whether the step is replayed or not.
+BOOST_AUTO_TEST_CASE(one_copy_a_step) {
+  const SerialKernels serial;
+  const auto copies = [](auto&& step) {
+    const i64 before = Runtime<Emulated>::host_copies;
+    step();
+    return Runtime<Emulated>::host_copies - before;
+  };
+  const TrainingOptions options = small_training();
+  ResNet<Emulated, Precision<float>> net(small_student(), 3);
+  const StudentData<Emulated, Precision<float>> batches(small_set(26), options.loader());
+  StudentRun<Emulated, Precision<float>> run(net, batches, options);
+  GeneratorTrainer<Emulated, Precision<float>> trainer(small_generator(), small_set(12));
+  for (int k = 0; k < 6; ++k) {
+    BOOST_TEST(copies([&] { run.step(); }) == 1);
+    BOOST_TEST(copies([&] { trainer.train_step(); }) == 1);
+  }
+}
+
+// Two runs on one set of batches, in turn and at different steps, train as each does alone.
+BOOST_AUTO_TEST_CASE(runs_that_share_their_batches) {
+  const SerialKernels serial;
+  using P = Precision<float>;
+  const TrainingOptions options = small_training();
+  const StudentData<Emulated, P> batches(small_set(26), options.loader());
+  struct One {
+    ResNet<Emulated, P> net;
+    StudentRun<Emulated, P> run;
+    std::vector<float> losses;
+    One(const StudentData<Emulated, P>& data, const TrainingOptions& o, u64 seed)
+        : net(small_student(), seed), run(net, data, o) {}
+    bool step() {
+      if (run.done() == run.steps()) return false;
+      for (float loss : run.step()) losses.push_back(loss);
+      return true;
+    }
+  };
+  std::vector<std::vector<float>> alone;
+  for (u64 seed : {3, 4}) {
+    One one(batches, options, seed);
+    while (one.step()) continue;
+    alone.push_back(one.losses);
+  }
+  One first(batches, options, 3), second(batches, options, 4);
+  for (int k = 0; k < 7; ++k) second.step();
+  for (bool more = true; more;) {
+    more = first.step();
+    more |= second.step();
+  }
+  BOOST_TEST(first.losses.size() == 20u);
+  BOOST_TEST(first.losses == alone[0]);
+  BOOST_TEST(second.losses == alone[1]);
+}
+
 BOOST_AUTO_TEST_CASE(samplers) {
   for (SamplerKind kind : {SamplerKind::ddpm, SamplerKind::ddim, SamplerKind::dpmpp_2m, SamplerKind::euler})
     for (double guidance : {1., 2.}) BOOST_TEST_CONTEXT(name(kind) << ", guidance " << guidance) {

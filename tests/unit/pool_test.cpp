@@ -14,8 +14,8 @@ struct Case {
   Shape<4> shape;
   i64 kernel, stride, padding;
 };
-const Case cases[] = {{{1, 1, 1, 1}, 1, 1, 0},  {{2, 8, 8, 16}, 3, 2, 1}, {{1, 7, 5, 3}, 3, 2, 1},
-                      {{2, 6, 6, 17}, 2, 2, 0}, {{1, 5, 7, 2}, 2, 3, 1},  {{1, 4, 4, 5}, 3, 1, 1}};
+const Case cases[] = {{{1, 1, 1, 1}, 1, 1, 0}, {{2, 8, 8, 16}, 3, 2, 1}, {{1, 7, 5, 3}, 3, 2, 1},   {{2, 6, 6, 17}, 2, 2, 0},
+                      {{1, 5, 7, 2}, 2, 3, 1}, {{1, 4, 4, 5}, 3, 1, 1},  {{1, 17, 11, 1}, 16, 3, 8}};
 
 struct Extents {
   i64 out_h, out_w;
@@ -63,6 +63,7 @@ BOOST_AUTO_TEST_CASE(max_pool) {
     const auto [y, index] = max_pool2d_with_index(x, s.kernel, s.stride, s.padding);
     BOOST_TEST(relative_error(y, max_reference(s, doubles(x))) == 0.);
     BOOST_TEST(same_bits(y, max_pool2d(x, s.kernel, s.stride, s.padding)));
+    BOOST_TEST(index.bytes() == y.size());
     const auto rounded = random_tensor<bf16>(s.shape, 1);
     BOOST_TEST(relative_error(max_pool2d(rounded, s.kernel, s.stride, s.padding), max_reference(s, doubles(rounded))) == 0.);
     const auto weight = random_tensor(y.shape(), 2);
@@ -82,6 +83,22 @@ BOOST_AUTO_TEST_CASE(max_pool_ties_go_to_the_first_and_nan_wins) {
   const auto result = max_pool2d_with_index(with_nan, 2, 2, 0);
   BOOST_TEST(std::isnan(result.y.item()));
   BOOST_TEST(result.index.item() == 1);
+}
+
+// Of the whole window, also where a part of it is padding.
+BOOST_AUTO_TEST_CASE(max_pool_index_is_the_place_in_the_window) {
+  const auto x = Tensor<float, 4>::from({1.f, 2.f, 3.f, 4.f, 9.f, 5.f, 6.f, 7.f, 8.f}, {1, 3, 3, 1});
+  const auto index = max_pool2d_with_index(x, 3, 2, 1).index.to_vector();
+  BOOST_TEST((std::vector<i64>(index.begin(), index.end()) == std::vector<i64>{8, 6, 2, 0}));
+}
+
+BOOST_AUTO_TEST_CASE(a_place_is_a_byte) {
+  const auto x = random_tensor(Shape<4>(1, 17, 17, 1), 1);
+  BOOST_TEST(max_pool2d(x, 17, 1, 0).size() == 1);
+  BOOST_CHECK_EXCEPTION(max_pool2d_with_index(x, 17, 1, 0), Error, [](const Error& error) {
+    const std::string said = error.what();
+    return said.find("a window of 17 x 17") != said.npos && said.find("a kernel of at most 16") != said.npos;
+  });
 }
 
 BOOST_AUTO_TEST_CASE(average_pool) {

@@ -9,8 +9,8 @@
 // The first run is eager: plans are chosen and lasting tensors are made. The second is eager in the replay's own arena, which
 // then holds the memory of a step and is sealed. The third captures the step as a CUDA graph and launches it; every later one
 // launches it. So a step must be the same each time: the same shapes, the same tensors; a number of the host is read
-// once. Inputs lie in tensors that stay, what varies is read from them, results leave by copies; tensors that the step makes
-// belong to the arena, and the next run overwrites them. One replay a shape.
+// once. Inputs lie in tensors that stay (the host's: core/host_input.hpp), what varies is read from them, results leave by
+// copies; tensors that the step makes belong to the arena, and the next run overwrites them. One replay a shape.
 // Where a device captures nothing (the CPU), and while a profile is taken, run() calls the step.
 //
 // each_run(f) is for the few things that the host does in every step, such as counting: f runs now, and again at every launch

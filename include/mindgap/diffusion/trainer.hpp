@@ -58,12 +58,14 @@ class GeneratorTrainer {
         info_(options.info(data)),
         loader_(data, loader_options(options)),
         noise_(info_.scheduler.schedule(), options.prediction, options.seed, options.batch),
-        labels_(Shape<1>(options.batch)),
+        plan_(loader_.make_plan()),
+        labels_(options.batch),
         unet_(std::make_unique<UNet2DModel<D, P>>(info_.unet, options.seed)),
         parameters_(*unet_, float(options.weight_decay)),
         optimizer_(parameters_, {}),
         scale_(parameters_, {float(options.gradient_clip), std::is_same_v<T, f16>}),
         average_(parameters_),
+        inputs_(plan_, noise_, labels_, optimizer_, average_),
         measured_(Shape<1>(2)),
         records_(Shape<2>(steps_ahead, 2)),
         settings_(options.settings() + "\nprecision " + precision_name<D, P>() + "\nimages " + content_hash(data)) {}
@@ -78,14 +80,15 @@ class GeneratorTrainer {
   std::vector<Record> train_step() {
     const i64 first = step_ * options_.batch;
     const Position at = loader_.position(step_);
-    loader_.prepare(at.epoch, at.step);
-    noise_.prepare(first);
+    const std::vector<PlannedImage> plan = loader_.plan(at.epoch, at.step);
     std::vector<i64> labels;
-    for (i64 image : loader_.batch_indices(at.epoch, at.step)) labels.push_back(loader_.dataset().labels.data()[image]);
-    labels = drop_labels(std::move(labels), info_.unet.null_class(), options_.label_dropout, options_.seed, first);
-    Runtime<D>::from_host(labels_.data(), labels.data(), labels_.bytes());
+    for (const PlannedImage& planned : plan) labels.push_back(loader_.dataset().labels.data()[planned.image]);
+    plan_.set(plan);
+    noise_.prepare(first);
+    labels_.set(drop_labels(std::move(labels), info_.unet.null_class(), options_.label_dropout, options_.seed, first));
     optimizer_.prepare(rate(step_));
     average_.prepare(float(std::min(options_.ema_decay, double(1 + step_) / double(10 + step_))));
+    inputs_.send();
     replay_.run([this] { train(); });
     records_.slice(pending_, pending_ + 1).copy_from(measured_.reshape(Shape<2>(1, 2)));
     ++step_;
@@ -141,8 +144,8 @@ class GeneratorTrainer {
 
   // What a step does on the device.
   void train() {
-    const NoisyBatch<T, D> noisy = noise_.read(loader_.read().images);
-    const auto loss = mse_loss((*unet_)(constant(tape_, noisy.input), noisy.timesteps, labels_), noisy.target);
+    const NoisyBatch<T, D> noisy = noise_.read(loader_.read(plan_).images);
+    const auto loss = mse_loss((*unet_)(constant(tape_, noisy.input), noisy.timesteps, labels_.tensor()), noisy.target);
     measured_.slice(0, 1).copy_from(loss.value());
     backward(loss, scale_.seed());
     scale_.measure();
@@ -168,12 +171,14 @@ class GeneratorTrainer {
   GeneratorInfo info_;
   Loader<float, D> loader_;
   NoisyBatches<T, D> noise_;
-  Tensor<i64, 1, D> labels_;
+  BatchPlan<D> plan_;
+  HostInput<i64, D> labels_;
   std::unique_ptr<UNet2DModel<D, P>> unet_;
   FlatParameters<D> parameters_;
   AdamW<D> optimizer_;
   GradientScale<D> scale_;
   Ema<D> average_;
+  PackedInputs<D> inputs_;
   Tape tape_;
   Tensor<float, 1, D> measured_;  // loss and norm of the step
   Tensor<float, 2, D> records_;   // the same of the last `pending_` steps

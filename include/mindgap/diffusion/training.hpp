@@ -6,6 +6,7 @@
 // numbers as one that never stopped. Loss weights are 1 for every timestep (mean squared error of the prediction).
 #pragma once
 
+#include <mindgap/core/host_input.hpp>
 #include <mindgap/core/profile.hpp>
 #include <mindgap/core/tensor.hpp>
 #include <mindgap/diffusion/guidance.hpp>
@@ -24,18 +25,13 @@ template <Real T, Device D>
 class NoisyBatches {
  public:
   NoisyBatches(NoiseSchedule schedule, Prediction prediction, u64 seed, i64 n)
-      : schedule_(std::move(schedule)),
-        prediction_(prediction),
-        seed_(seed),
-        timesteps_(Shape<1>(n)),
-        levels_(Shape<2>(n, 4)),
-        noise_(Shape<2>(n, 4)) {}
+      : schedule_(std::move(schedule)), prediction_(prediction), seed_(seed), n_(n), timesteps_(n), levels_(4 * n), noise_(n) {}
 
   // first: the number of the batch's first sample among all that this run has drawn.
-  void prepare(i64 first) const {
+  void prepare(i64 first) {
     std::vector<float> timesteps, levels;
     std::vector<Stream> noise;
-    for (i64 i = 0; i < timesteps_.size(); ++i) {
+    for (i64 i = 0; i < n_; ++i) {
       const u64 number = u64(first + i);
       const i64 t = Stream(seed_, "timestep", number).below(0, u32(schedule_.train_steps()));
       const NoiseLevel level = schedule_.level(t);
@@ -46,21 +42,26 @@ class NoisyBatches {
       for (double c : {level.alpha, level.sigma, target.x, target.m}) levels.push_back(float(c));
       noise.emplace_back(seed_, "training noise", number);
     }
-    Runtime<D>::from_host(timesteps_.data(), timesteps.data(), timesteps_.bytes());
-    Runtime<D>::from_host(levels_.data(), levels.data(), levels_.bytes());
-    Runtime<D>::from_host(noise_.data(), noise.data(), noise_.bytes());
+    timesteps_.set(timesteps);
+    levels_.set(levels);
+    noise_.set(noise);
+  }
+  // For PackedInputs.
+  template <class F>
+  void each_input(F&& f) {
+    f(timesteps_), f(levels_), f(noise_);
   }
 
   // x0: [n, h, w, c] in [-1, 1].
   NoisyBatch<T, D> read(const Tensor<float, 4, D>& x0) const {
-    const i64 n = timesteps_.size();
-    if (x0.extent(0) != n) throw Error(text("noisy batch: ", x0.extent(0), " images for ", n, " draws"), {{"images", x0.str()}});
-    NoisyBatch<T, D> out{Tensor<T, 4, D>(x0.shape()), Tensor<T, 4, D>(x0.shape()), timesteps_};
+    if (x0.extent(0) != n_)
+      throw Error(text("noisy batch: ", x0.extent(0), " images for ", n_, " draws"), {{"images", x0.str()}});
+    NoisyBatch<T, D> out{Tensor<T, 4, D>(x0.shape()), Tensor<T, 4, D>(x0.shape()), timesteps_.tensor()};
     const Op<D> op("noisy images");
     op.moves(x0, out.input, out.target);
-    if (n)
-      Runtime<D>::launch(Grid{n}, NoisyImages<T>{out.input.data(), out.target.data(), x0.data(), levels_.data(),
-                                                 reinterpret_cast<const Stream*>(noise_.data()), x0.size() / n});
+    if (n_)
+      Runtime<D>::launch(Grid{n_}, NoisyImages<T>{out.input.data(), out.target.data(), x0.data(), levels_.data(), noise_.data(),
+                                                  x0.size() / n_});
     return out;
   }
 
@@ -68,16 +69,17 @@ class NoisyBatches {
   NoiseSchedule schedule_;
   Prediction prediction_;
   u64 seed_;
-  Tensor<float, 1, D> timesteps_;
-  Tensor<float, 2, D> levels_;  // [n, 4]: alpha, sigma, what the target takes of the image and of the noise
-  Tensor<i32, 2, D> noise_;     // [n, 4], streams
+  i64 n_;
+  HostInput<float, D> timesteps_;
+  HostInput<float, D> levels_;  // [n, 4]: alpha, sigma, what the target takes of the image and of the noise
+  HostInput<Stream, D> noise_;
 };
 
 // The noisy batch of the samples first, first + 1, ...
 template <Real T, Device D>
 NoisyBatch<T, D> noisy_batch(const Tensor<float, 4, D>& x0, const NoiseSchedule& schedule, Prediction prediction, u64 seed,
                              i64 first) {
-  const NoisyBatches<T, D> batches(schedule, prediction, seed, x0.extent(0));
+  NoisyBatches<T, D> batches(schedule, prediction, seed, x0.extent(0));
   batches.prepare(first);
   return batches.read(x0);
 }

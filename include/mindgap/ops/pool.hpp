@@ -11,8 +11,8 @@ namespace mindgap {
 
 template <class T, Device D>
 struct MaxPoolResult {
-  Tensor<T, 4, D> y;        // [N, OH, OW, C]
-  Tensor<i32, 4, D> index;  // of the maximum in its image, y' * W + x'
+  Tensor<T, 4, D> y;       // [N, OH, OW, C]
+  Tensor<u8, 4, D> index;  // of the maximum in its window, y' * kernel + x', padding counted in
 };
 
 namespace detail {
@@ -31,13 +31,17 @@ PoolGeometry pool_geometry(const char* op, const Tensor<T, 4, D>& x, i64 kernel,
 
 }  // namespace detail
 
-// x [N, H, W, C] -> [N, OH, OW, C], OH = (H + 2 padding - kernel) / stride + 1
+// x [N, H, W, C] -> [N, OH, OW, C], OH = (H + 2 padding - kernel) / stride + 1. With an index, and so for a gradient, the kernel
+// is at most 16: a window's places are bytes.
 template <Real T, Device D>
 MaxPoolResult<T, D> max_pool2d_with_index(const Tensor<T, 4, D>& x, i64 kernel, i64 stride, i64 padding) {
   const Op<D> op("max pool");
   const PoolGeometry g = detail::pool_geometry("max pool", x, kernel, stride, padding);
+  if (kernel > largest_indexed_window)
+    throw Error(text("max pool: the index of a window of ", kernel, " x ", kernel, " does not fit into a byte"),
+                {{"remedy", text("use a kernel of at most ", largest_indexed_window, ", or pool without a gradient")}});
   const Shape<4> shape(x.extent(0), g.out_h, g.out_w, g.channels);
-  MaxPoolResult<T, D> out{Tensor<T, 4, D>(shape), Tensor<i32, 4, D>(shape)};
+  MaxPoolResult<T, D> out{Tensor<T, 4, D>(shape), Tensor<u8, 4, D>(shape)};
   op.moves(x, out.y, out.index);
   Runtime<D>::launch(Grid{x.extent(0) * g.out_h, team_threads}, MaxPool<T>{out.y.data(), out.index.data(), x.data(), g});
   return out;
@@ -53,7 +57,7 @@ Tensor<T, 4, D> max_pool2d(const Tensor<T, 4, D>& x, i64 kernel, i64 stride, i64
 }
 // Overwrites grad_x [N, H, W, C].
 template <Real T, Device D>
-void max_pool2d_backward(const Tensor<T, 4, D>& grad_x, const Tensor<T, 4, D>& grad_y, const Tensor<i32, 4, D>& index, i64 kernel,
+void max_pool2d_backward(const Tensor<T, 4, D>& grad_x, const Tensor<T, 4, D>& grad_y, const Tensor<u8, 4, D>& index, i64 kernel,
                          i64 stride, i64 padding) {
   const Op<D> op("max pool backward");
   op.moves(grad_x, grad_y, index);

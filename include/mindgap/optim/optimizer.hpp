@@ -5,10 +5,12 @@
 //   backward(loss);
 //   sgd.step(rate);                  updates the network in place and starts fresh gradients
 //
-// In a step that is replayed the numbers of the host go to the device before it: sgd.prepare(rate) outside, sgd.step() inside.
+// In a step that is replayed the numbers of the host go to the device before it (core/host_input.hpp): sgd.prepare(rate) outside,
+// sgd.step() inside.
 // items() are the optimizer's entries of a state dict: saved and loaded with the network, training goes on exactly.
 #pragma once
 
+#include <mindgap/core/host_input.hpp>
 #include <mindgap/optim/flat.hpp>
 
 namespace mindgap {
@@ -18,13 +20,12 @@ namespace mindgap {
 template <Device D>
 class Ema {
  public:
-  explicit Ema(FlatParameters<D>& parameters)
-      : parameters_(parameters), average_(parameters.values().clone()), step_(Tensor<float, 1, D>::zeros(Shape<1>(1))) {}
+  explicit Ema(FlatParameters<D>& parameters) : parameters_(parameters), average_(parameters.values().clone()), step_(1) {}
 
   // The decay of the steps that follow.
   void prepare(float decay) {
     const float step = 1.f - decay;
-    Runtime<D>::from_host(step_.data(), &step, sizeof step);
+    step_.set({&step, 1});
   }
   void swap() {
     const Tensor<float, 1, D> values = parameters_.values().clone();
@@ -36,10 +37,16 @@ class Ema {
 
   float* average() const { return average_.data(); }
   const float* step() const { return step_.data(); }
+  // For PackedInputs.
+  template <class F>
+  void each_input(F&& f) {
+    f(step_);
+  }
 
  private:
   FlatParameters<D>& parameters_;
-  Tensor<float, 1, D> average_, step_;  // step_: 1 - decay
+  Tensor<float, 1, D> average_;
+  HostInput<float, D> step_;  // 1 - decay
 };
 
 namespace detail {
@@ -64,13 +71,15 @@ class Sgd {
     bool nesterov = false;
   };
   Sgd(FlatParameters<D>& parameters, Options options)
-      : parameters_(parameters),
-        options_(options),
-        velocity_(parameters.make()),
-        rate_(Tensor<float, 1, D>::zeros(Shape<1>(1))) {}
+      : parameters_(parameters), options_(options), velocity_(parameters.make()), rate_(1) {}
 
   // The learning rate of the next step.
-  void prepare(float learning_rate) { Runtime<D>::from_host(rate_.data(), &learning_rate, sizeof learning_rate); }
+  void prepare(float learning_rate) { rate_.set({&learning_rate, 1}); }
+  // For PackedInputs.
+  template <class F>
+  void each_input(F&& f) {
+    f(rate_);
+  }
 
   // scale: what the gradients are multiplied by, measured before. average: what follows the values.
   void step(const GradientScale<D>* scale = nullptr, const Ema<D>* average = nullptr) {
@@ -93,7 +102,8 @@ class Sgd {
  private:
   FlatParameters<D>& parameters_;
   Options options_;
-  Tensor<float, 1, D> velocity_, rate_;
+  Tensor<float, 1, D> velocity_;
+  HostInput<float, D> rate_;
 };
 
 // Adam with decoupled weight decay, as torch.optim.AdamW. A step that a loss scale leaves out counts as a step.
@@ -104,18 +114,19 @@ class AdamW {
     float beta1 = 0.9f, beta2 = 0.999f, epsilon = 1e-8f;
   };
   AdamW(FlatParameters<D>& parameters, Options options)
-      : parameters_(parameters),
-        options_(options),
-        first_(parameters.make()),
-        second_(parameters.make()),
-        schedule_(Tensor<float, 1, D>::zeros(Shape<1>(3))) {}
+      : parameters_(parameters), options_(options), first_(parameters.make()), second_(parameters.make()), schedule_(3) {}
 
   // The learning rate of the next step, and that it is one step later.
   void prepare(float learning_rate) {
     ++steps_.value;
     const auto correction = [this](float beta) { return float(1. - std::pow(double(beta), double(steps_.value))); };
     const float schedule[] = {learning_rate, correction(options_.beta1), correction(options_.beta2)};
-    Runtime<D>::from_host(schedule_.data(), schedule, sizeof schedule);
+    schedule_.set(schedule);
+  }
+  // For PackedInputs.
+  template <class F>
+  void each_input(F&& f) {
+    f(schedule_);
   }
   void step(const GradientScale<D>* scale = nullptr, const Ema<D>* average = nullptr) {
     const Op<D> op("adamw");
@@ -143,7 +154,8 @@ class AdamW {
  private:
   FlatParameters<D>& parameters_;
   Options options_;
-  Tensor<float, 1, D> first_, second_, schedule_;
+  Tensor<float, 1, D> first_, second_;
+  HostInput<float, D> schedule_;  // rate, corrections of both moments
   Counter steps_;
 };
 

@@ -58,17 +58,16 @@ class StudentData {
   i64 steps_per_epoch() const { return loader_.steps_per_epoch(); }
   i64 size() const { return loader_.dataset().size(); }
 
-  // The batch of a step: prepare() by the host, read() by the device.
-  void prepare(i64 step) const {
+  // The batch of a step: planned by the host, read by the device.
+  BatchPlan<D> make_plan() const { return loader_.make_plan(); }
+  std::vector<PlannedImage> plan(i64 step) const {
     const Position at = loader_.position(step);
-    loader_.prepare(at.epoch, at.step);
+    return loader_.plan(at.epoch, at.step);
   }
-  i64 count() const { return loader_.count(); }
-  Batch<T, D> read() const { return features_.defined() ? loader_.read(features_) : loader_.read(); }
-  Batch<T, D> batch(i64 step) const {
-    prepare(step);
-    return read();
+  Batch<T, D> read(const BatchPlan<D>& plan) const {
+    return features_.defined() ? loader_.read(plan, features_) : loader_.read(plan);
   }
+  Batch<T, D> batch(i64 step) const { return read(BatchPlan<D>(plan(step))); }
 
  private:
   Loader<T, D> loader_;
@@ -202,6 +201,8 @@ class StudentRun {
   FlatParameters<D> parameters_;
   Sgd<D> optimizer_;
   GradientScale<D> scale_;
+  BatchPlan<D> plan_;
+  PackedInputs<D> inputs_;
   Tape tape_;
   Counter done_;
   Tensor<float, 1, D> loss_, losses_;  // of the step, and of the last `pending_` ones
@@ -219,6 +220,8 @@ StudentRun<D, P>::StudentRun(ResNet<D, P>& net, const StudentData<D, P>& data, c
       parameters_(net, float(options.weight_decay)),
       optimizer_(parameters_, {float(options.momentum), true}),
       scale_(parameters_, {float(options.gradient_clip), has_loss_scale}),
+      plan_(data.make_plan()),
+      inputs_(plan_, optimizer_),
       loss_(Shape<1>(1)),
       losses_(Shape<1>(steps_ahead)) {
   set_training(net_, true);
@@ -226,9 +229,10 @@ StudentRun<D, P>::StudentRun(ResNet<D, P>& net, const StudentData<D, P>& data, c
 
 template <Device D, class P>
 std::vector<float> StudentRun<D, P>::step() {
-  data_.prepare(done_.value);
+  plan_.set(data_.plan(done_.value));
   optimizer_.prepare(float(rate(done_.value)));
-  replays_.try_emplace(data_.count(), "training step").first->second.run([this] { train(); });
+  inputs_.send();
+  replays_.try_emplace(plan_.size(), "training step").first->second.run([this] { train(); });
   losses_.slice(pending_, pending_ + 1).copy_from(loss_);
   ++done_.value;
   return ++pending_ == steps_ahead || done_.value == steps_ ? wait() : std::vector<float>();
@@ -237,7 +241,7 @@ std::vector<float> StudentRun<D, P>::step() {
 // What a step does on the device.
 template <Device D, class P>
 void StudentRun<D, P>::train() {
-  const auto batch = data_.read();
+  const auto batch = data_.read(plan_);
   const auto logits = net_.classify(net_.run(constant(tape_, batch.images), data_.first(), net_.unit_count() - 1));
   const auto loss = cross_entropy(logits, batch.labels, float(options_.label_smoothing));
   loss_.copy_from(loss.value());
