@@ -24,6 +24,10 @@ OURS = 0.50  # of PEAK: a kernel of ours with mma.sync, which reaches some 60 % 
 SECOND_LEVEL = 5.5e12  # bytes/s from the second-level cache to the multiprocessors, as others have measured
 
 
+def fits_window(c_in, c_out, kernel, stride):
+    return kernel == 3 and stride == 1 and c_in == c_out <= 64
+
+
 def window_use(batch, size, channels):
     """What part of the tiles of kernels/conv_window.hpp is pixels of y, as its images_of() chooses."""
     height = 32 if channels == 64 else 64
@@ -48,7 +52,7 @@ def forward(batch, size, c_in, c_out, kernel, stride):
     depth = kernel * kernel * c_in
     tiles = -(-batch * out * out // rows) * -(-c_out // columns)
     ours = max(flop / (PEAK * OURS), moved / COPY, 2 * tiles * (rows + columns) * depth / SECOND_LEVEL)
-    if kernel == 3 and stride == 1 and c_in == c_out <= 64:
+    if fits_window(c_in, c_out, kernel, stride):
         ours = min(ours, max(flop / (PEAK * OURS * window_use(batch, size, c_in)), moved / COPY))
     gathers = c_in % 32 == 0 and ours < alone + y / COPY
     seconds = ours if gathers else alone
@@ -101,10 +105,12 @@ def convolutions(convs, batch):
         x = 2 * batch * c_in * size * size
         y = 2 * batch * c_out * out * out
         weights = c_in * c_out * kernel * kernel
-        compute = flop / (PEAK * efficiency(c_in, c_out, kernel))
         for direction, moved in (("gradient of data", y + x + 2 * weights), ("gradient of weights", x_read + y + 4 * weights)):
             if direction == "gradient of data" and name == "stem":
                 continue  # images want no gradient
+            compute = flop / (PEAK * efficiency(c_in, c_out, kernel))
+            if direction == "gradient of data" and fits_window(c_in, c_out, kernel, stride):  # and a launch that turns weights
+                compute = min(compute, flop / (PEAK * OURS * window_use(batch, size, c_in)) + LAUNCH)
             row = rows[direction]
             row[0] += flop
             row[1] += moved
@@ -137,7 +143,7 @@ def bytes_of_passes(convs, norms, inputs, batch, classifier, large_stem, bottlen
     }
     if large_stem:
         stem = batch * norms[0][0] ** 2 * norms[0][1]
-        passes["max pool, both directions (index of 4 bytes)"] = 2 * stem + 6 * stem // 4 + 6 * stem // 4 + 2 * stem
+        passes["max pool, both directions (index of a byte)"] = 2 * stem + 3 * stem // 4 + 3 * stem // 4 + 2 * stem
     n, c, classes = classifier
     passes["average pool, classifier, loss"] = 2 * 2 * batch * n * n * c + 8 * 2 * batch * classes + 3 * 2 * classes * c
     return passes, passed, residual

@@ -57,9 +57,15 @@ struct Convert {
   const From* from;  // [n]
   i64 n;
 
+  i64 blocks() const { return (n + per_block - 1) / per_block; }
+
   template <Block B>
   MG_HD void operator()(B& block) const {
-    const i64 begin = block.id() * per_block, left = n - begin;
+    part(block, block.id());
+  }
+  template <class B>
+  MG_HD void part(B& block, i64 id) const {
+    const i64 begin = id * per_block, left = n - begin;
     To* y = to + begin;
     const From* x = from + begin;
     for_packets<packet_elements<To, From>>(block, left < per_block ? left : per_block,
@@ -68,6 +74,29 @@ struct Convert {
                                              load<width>(values, x + i);
                                              store<width>(y + i, values);
                                            });
+  }
+};
+
+// Several conversions in one launch, which takes a GPU as long as a small one.
+template <class To, class From>
+struct ConvertAll {
+  static constexpr int most = 64;
+
+  Convert<To, From> each[most];
+  i64 end[most] = {};  // the block after the last one of each
+  int count = 0;
+
+  void add(const Convert<To, From>& more) {
+    end[count] = blocks() + more.blocks();
+    each[count++] = more;
+  }
+  i64 blocks() const { return count ? end[count - 1] : 0; }
+
+  template <Block B>
+  MG_HD void operator()(B& block) const {
+    int k = 0;
+    while (end[k] <= block.id()) ++k;
+    each[k].part(block, block.id() - (k ? end[k - 1] : 0));
   }
 };
 

@@ -1,5 +1,5 @@
-// A 3x3 convolution of few channels whose pixels are read once, and which gathers the moments of what it writes, for a batch
-// norm.
+// A 3x3 convolution of few channels whose pixels are read once. It gathers the moments of what it writes, for a batch norm, or
+// adds what it writes to another tensor, as a gradient.
 //
 // As an implicit product (conv_moments.hpp) it reads x nine times, once for each tap; with 64 channels or fewer the second-level
 // cache cannot deliver that as quickly as tensor cores multiply (cuDNN 9.19 reaches 377 TFLOP/s of 787 there, which is 5.9 TB/s
@@ -15,7 +15,10 @@
 //   y         takes the place of the window that is no longer needed, is written in packets, and added to the moments
 //
 // What lies between images is computed in vain: a row of zeros, or, where that wastes less, all up to the next tile.
-// Bytes: 1.3 times x, the weights once a block (both from the second-level cache but once), y once.
+// Bytes: 1.3 times x, the weights once a block (both from the second-level cache but once), y once, what it is added to once.
+//
+// The gradient of x is such a convolution of the gradient of y, by weights whose taps are turned round and whose channels change
+// sides (FlipWeights).
 #pragma once
 
 #include <mindgap/core/conv_geometry.hpp>
@@ -24,25 +27,28 @@
 
 namespace mindgap {
 
-template <class T, int C>
+// Whether there is such a kernel for a convolution; tensors begin at multiples of 16 bytes.
+inline bool fits_window(const ConvGeometry& g) {
+  return (g.c_in == 32 || g.c_in == 64) && g.c_out == g.c_in && g.kh == 3 && g.kw == 3 && g.stride_h == 1 && g.stride_w == 1 &&
+         g.pad_h == 1 && g.pad_w == 1 && g.x_size() < i64(1) << 31;
+}
+
+enum class ConvEnd { moments, sum };  // what becomes of y
+
+template <class T, int C, ConvEnd End>
 struct ConvWindow {
-  T* y;           // [n, h, w, C]
-  float* mean;    // [chunks, C]
-  float* square;  // [chunks, C]   sum of (y - mean)^2
-  const T* x;     // [n, h, w, C]
-  const T* w;     // [C, 3, 3, C]
+  T* y;             // [n, h, w, C]
+  float* mean;      // [chunks, C]                         of moments
+  float* square;    // [chunks, C]   sum of (y - mean)^2
+  const T* before;  // [n, h, w, C]  what y is added to, or null; of a sum
+  const T* x;       // [n, h, w, C]
+  const T* w;       // [C, 3, 3, C]
   ConvGeometry g;
   ColumnGrid grid;  // of y, by grid_of(): a chunk is the images of a block
   int spacing = int(spacing_of(g, grid.rows_per_chunk / (g.h * g.w)));
 
   static constexpr int threads = 256, blocks_at_once = 1;
   static constexpr int warp_columns = C / 32, tile_w = 8, tile_h = 64 * (threads / 32 / warp_columns) / tile_w;
-
-  // Whether the kernel computes this convolution; x, w and y begin at multiples of 16 bytes.
-  static bool fits(const ConvGeometry& g) {
-    return g.c_in == C && g.c_out == C && g.kh == 3 && g.kw == 3 && g.stride_h == 1 && g.stride_w == 1 && g.pad_h == 1 &&
-           g.pad_w == 1 && g.x_size() < i64(1) << 31;
-  }
 
   // Rows from one image of a stack to the next: its own and one of zeros, or its own tiles.
   static i64 spacing_of(const ConvGeometry& g, i64 images) {
@@ -96,7 +102,7 @@ struct ConvWindow {
       block.sync();  // nobody reads the window any more: it becomes the tile of y
       put(block, here + row * tile_w * C, sums, column / 8);
       block.sync();
-      if (t == 0) load<8>(moments.pivot, here + swizzled<packets>(0, team.first / 8));
+      if (End == ConvEnd::moments && t == 0) load<8>(moments.pivot, here + swizzled<packets>(0, team.first / 8));
       // A thread's pixels lie one below the other.
       const int column_of_y = t % across * tile_w + team.slice % tile_w;
       Row at(*this, images, t / across * tile_h, team.slice / tile_w);
@@ -105,28 +111,41 @@ struct ConvWindow {
           [&](int m) { return load_packet<8>(here + swizzled<packets>(m, team.first / 8)); },
           [&](int, const Packet<T, 8>& packet) {
             if (at.inside() && column_of_y < int(g.w)) {
-              store_packet(y + first + at.pixel(column_of_y) * C + team.first, packet);
-              float values[8];
-              widen<8>(values, packet);
-              moments.add(values);
+              finish(first + at.pixel(column_of_y) * C + team.first, packet, moments);
             }
             at.advance(team.slices / tile_w);
           });
       block.sync();
       copy_window(block, here, x + first, images, t + 2, across, tiles);
     }
-    float *const row_sums = reinterpret_cast<float*>(windows), *const row_squares = row_sums + 8 * threads;
-    static_assert(2 * 8 * threads * sizeof(float) <= 2 * window * sizeof(T));
-    team.put(row_sums, C, team.first, moments.sum);
-    team.put(row_squares, C, team.first, moments.square);
-    block.sync();
-    const i64 part = grid.chunk(id) * C;
-    put_moments(block, mean + part, square + part, row_sums, row_squares, y + first, int(grid.chunk_rows(id)), C, team.slices);
+    if constexpr (End == ConvEnd::moments) {
+      float *const row_sums = reinterpret_cast<float*>(windows), *const row_squares = row_sums + 8 * threads;
+      static_assert(2 * 8 * threads * sizeof(float) <= 2 * window * sizeof(T));
+      team.put(row_sums, C, team.first, moments.sum);
+      team.put(row_squares, C, team.first, moments.square);
+      block.sync();
+      const i64 part = grid.chunk(id) * C;
+      put_moments(block, mean + part, square + part, row_sums, row_squares, y + first, int(grid.chunk_rows(id)), C, team.slices);
+    }
   }
 
  private:
   static constexpr int packets = C / 8, pitch = tile_w + 2, window = (tile_h + 2) * pitch * C;
   static_assert(window >= tile_w * tile_h * C && threads % packets == 0);
+
+  MG_HD void finish(i64 at, const Packet<T, 8>& packet, PivotSums<8>& moments) const {
+    if (End == ConvEnd::moments || !before) store_packet(y + at, packet);
+    float values[8];
+    widen<8>(values, packet);
+    if constexpr (End == ConvEnd::moments) {
+      moments.add(values);
+    } else if (before) {
+      float sum[8];
+      load<8>(sum, before + at);
+      for (int j = 0; j < 8; ++j) sum[j] += values[j];
+      store<8>(y + at, sum);
+    }
+  }
 
   // A row of a stack: of which image, and where in it; outside above the first and below the last row of each.
   struct Row {
@@ -210,6 +229,30 @@ struct ConvWindow {
       T* const column = to + swizzled<packets>(group, first + j) + 2 * quad;
       for (int i = 0; i < 4; ++i)
         for (int half = 0; half < 2; ++half) store<2>(column + (i + 4 * half) * tile_w * C, sums[i][j].at + 2 * half);
+    }
+  }
+};
+
+// to[c, taps - 1 - tap, o] = w[o, tap, c]: the weights by which the gradient of the data is a convolution, stride 1. They are few
+// and in the cache, so each thread fetches its elements one by one.
+template <class T>
+struct FlipWeights {
+  static constexpr i64 per_block = 2048;
+
+  T* to;       // [inputs, taps, outputs]
+  const T* w;  // [outputs, taps, inputs]
+  i64 outputs, taps, inputs;
+
+  i64 size() const { return outputs * taps * inputs; }
+  i64 blocks() const { return (size() + per_block - 1) / per_block; }
+
+  template <Block B>
+  MG_HD void operator()(B& block) const {
+    const u32 o_count = u32(outputs), t_count = u32(taps), c_count = u32(inputs), all = o_count * t_count * c_count;
+    for (u32 i = u32(block.id() * per_block) + u32(block.rank()), end = u32((block.id() + 1) * per_block); i < end && i < all;
+         i += u32(block.size())) {
+      const u32 o = i % o_count, tap = t_count - 1 - i / o_count % t_count, c = i / o_count / t_count;
+      to[i] = w[(o * t_count + tap) * c_count + c];
     }
   }
 };

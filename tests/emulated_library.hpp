@@ -43,11 +43,17 @@ struct Library<Emulated> {
     return false;
   }
   template <class T>
-  static void conv2d_backward_weights(const ConvGeometry& g, float* grad_w, float* grad_bias, const T* x, const T* grad_y) {
+  static constexpr bool narrows_gradients = !std::is_same_v<T, float>;
+  template <class T>
+  static bool conv2d_backward_weights(const ConvGeometry& g, float* grad_w, T* narrow, float* grad_bias, const T* x,
+                                      const T* grad_y) {
     Runtime<Emulated>::queue([=] {
       with_wide<T>({Input<T>{x, g.x_size()}, Input<T>{grad_y, g.y_size()}}, grad_w, g.weight_size(),
-                   [&](auto* out, const auto& in) { Library<Cpu>::conv2d_backward_weights(g, out, grad_bias, in[0], in[1]); });
+                   [&](auto* out, const auto& in) { cpu::conv2d_backward_weights(g, out, grad_bias, in[0], in[1]); });
+      if constexpr (!std::is_same_v<T, float>)
+        for (i64 i = 0; i < g.weight_size(); ++i) narrow[i] = T(grad_w[i]), grad_w[i] = NAN;  // for the conversion to write
     });
+    return std::is_same_v<T, float>;
   }
   template <class TC, class T>
   static void matmul(const MatmulGeometry& g, TC* c, const T* a, const T* b, float alpha = 1.f, bool accumulate = false,

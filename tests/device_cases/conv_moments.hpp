@@ -52,6 +52,25 @@ Outputs conv_with_moments(const ConvCase& c) {
   return outputs(y, s.mean, s.rstd, running.mean, running.variance);
 }
 
+// The gradient of x by the kernel that keeps a window, alone and added to another.
+template <Device D, class T>
+Outputs gradient_by_window(const ConvCase& c, i64 images) {
+  const auto grad_y = rounded_on<D, T>(c.x, 1), w = rounded_on<D, T>(c.w(), 2, 0.f, c.deviation()),
+             before = rounded_on<D, T>(c.x, 3);
+  const std::remove_const_t<decltype(before)> alone(c.x), sum(c.x);
+  if constexpr (has_teams<D>) {
+    const ConvGeometry g = detail::conv_geometry(c.x, c.w(), c.options());
+    if (!fits_window(g)) throw Error("no such kernel: " + g.str());
+    if (!detail::backward_data_by_window(g, alone, grad_y, w, {}, images) ||
+        !detail::backward_data_by_window(g, sum, grad_y, w, before, images))
+      throw Error("too little shared memory");
+  } else {
+    conv2d_backward_data(alone, grad_y, w, c.options());
+    conv2d_backward_data(sum, grad_y, w, c.options(), before);
+  }
+  return outputs(alone, sum);
+}
+
 // The statistics by the moments that the kernel gathered less those by a pass over what it wrote.
 template <Device D, class T>
 Outputs gathered_less_passed(const ConvCase& c) {
@@ -102,6 +121,12 @@ std::vector<DeviceCase> conv_moments_cases() {
       if (c.way != Way::quickest && c.way != Way::library)
         cases.push_back({title + ", against a pass", 2e-6, [=] { return gathered_less_passed<D, T>(c); }});
     };
+    const auto gradient = [&](Shape<4> x, i64 images) {
+      cases.push_back({text("gradient by a window of ", x[3], ", ", x[0], " images ", name(dtype_of<T>)), tolerance, [=] {
+                         return gradient_by_window<D, T>({x, x[3], 3, 1, Way::window}, images);
+                       }});
+    };
+    gradient({3, 7, 9, 32}, 1);
     one("1x1", {Shape(1, 14, 13, 64), 256, 1, 1, Way::kernel});
     one("window of 32", {Shape(3, 7, 9, 32), 32, 3, 1, Way::window});
     one("3x3 by the library", {Shape(2, 9, 9, 32), 64, 3, 1, Way::library});
@@ -109,6 +134,7 @@ std::vector<DeviceCase> conv_moments_cases() {
     one("3x3 of three channels", {Shape(2, 8, 8, 3), 32, 3, 1, Way::quickest});
     cases.push_back({text("norm after conv ", name(dtype_of<T>)), tolerance, [] { return norm_after_conv<D, T>(); }});
     if (std::is_same_v<T, f16>) return;  // the rest differs from what was done in no more than the type
+    gradient({2, 17, 5, 64}, 2);
     one("3x3", {Shape(2, 9, 9, 32), 64, 3, 1, Way::kernel});
     one("3x3 stride 2", {Shape(3, 7, 7, 64), 96, 3, 2, Way::kernel});
     one("3x3 in one chunk", {Shape(3, 10, 9, 32), 64, 3, 1, Way::tall_kernel});

@@ -119,13 +119,32 @@ BOOST_AUTO_TEST_CASE(convolutions_with_moments) {
   for (const std::string precision : {"bf16", "f16"}) counts(run("train_student", work.student(precision) + on_gpu(precision)));
   const fs::path file = *fs::directory_iterator(plans.path);
   std::string table = read_file(file);
-  for (const char* way : {"\n0 conv_with_moments bf16 10 3 3 32 32 3 3 1 1 1 1 of 4 ways\n",
-                          "\n0 conv_with_moments f16 5 2 2 64 64 3 3 1 1 1 1 of 4 ways\n"})
+  for (const char* way :
+       {"\n0 conv_with_moments bf16 10 3 3 32 32 3 3 1 1 1 1 of 4 ways\n",
+        "\n0 conv_with_moments f16 5 2 2 64 64 3 3 1 1 1 1 of 4 ways\n", "\n0 gradient bf16 10 3 3 32 32 3 3 1 1 1 1 of 2 ways\n",
+        "\n0 gradient_sum f16 5 2 2 64 64 3 3 1 1 1 1 of 2 ways\n"})
     BOOST_TEST(table.find(way) != table.npos, way << " in\n" << table);
   write_file_atomic(file, std::regex_replace(table, std::regex("\n0 conv_with_moments"), "\n2 conv_with_moments"));
   counts(run("train_student", work.student("library") + on_gpu("f16")));
   table = read_file(file);
   BOOST_TEST(table.find(" forward sums f16 full 10 3 3 32 32 3 3 1 1 1 1\n") != table.npos, table);
+}
+
+// 1x1 convolutions of stride 1 are products, whose algorithms are timed in every role: the gradient of the data, alone and added
+// to another, that of the weights, which is f32, and inference with all that follows in the product.
+BOOST_AUTO_TEST_CASE(convolutions_as_products) {
+  const Work work;
+  const Folder plans;
+  PretendedGpu gpu(plans.path.string());
+  gpu.set("PRETENDED_GPU_TIMES", "rising");
+  counts(run("train_student", work.student("resnet50", 1) + on_gpu("bf16") + Arguments{"--model", "resnet50"}));
+  counts(run("evaluate", {"--model", (work.folder / "resnet50").string(), "--data", work.data, "--device", "cuda"}));
+  const std::string table = read_file(*fs::directory_iterator(plans.path));
+  for (const char* call :
+       {" product_or_backward_data bf16 full ", " product_or_backward_weights bf16 full ", " product bf16 full ",
+        " product bf16 full to f32 ", " product sum bf16 full ", " product bias relu bf16 full ",
+        " product sum bias relu bf16 full ", " tail_of_forward residual bias relu bf16 full "})
+    BOOST_TEST(table.find(call) != table.npos, call << " in\n" << table);
 }
 
 BOOST_AUTO_TEST_CASE(generators) {

@@ -90,8 +90,11 @@ struct Library<Emulated> {
     return true;
   }
   template <class T>
-  static void conv2d_backward_weights(const ConvGeometry& g, float*, float*, const T*, const T*) {
+  static constexpr bool narrows_gradients = true;
+  template <class T>
+  static bool conv2d_backward_weights(const ConvGeometry& g, float*, T*, float*, const T*, const T*) {
     test::recorded().convolutions.insert({g, cuda::ConvDirection::backward_weights});
+    return false;
   }
   template <class T>
   static bool attention(const AttentionGeometry& g, T*, float*, const T*, const T*, const T*) {

@@ -28,8 +28,7 @@ Var<T, 4, D> convolved(const Tensor<T, 4, D>& value, const Var<T, 4, D>& x, cons
       if (ws) {
         const auto grad_w = ws->destination();
         const auto grad_bias = bs ? bs->destination() : Tensor<float, 1, D>();
-        conv2d_backward_weights(grad_w, grad_bias, x, grad_y, options);
-        ws->commit(grad_w);
+        ws->commit(grad_w, narrow_backward_weights(grad_w, grad_bias, x, grad_y, options));
         if (bs) bs->commit(grad_bias);
       } else if (bs) {
         bs->write([&](const auto& out) { bias_backward(out, grad_y); });

@@ -13,6 +13,7 @@
 
 #include <memory>
 #include <type_traits>
+#include <variant>
 
 namespace mindgap {
 
@@ -30,9 +31,13 @@ class GradientSlot {
     if (!written_)
       throw Error("gradient: nothing has been written to it",
                   {{"remedy", "run backward() first; is the value used by the loss?"}});
+    convert();
     return gradient_;
   }
-  void forget() { written_ = false; }
+  void forget() {
+    written_ = false;
+    narrow_ = std::monostate();
+  }
 
   // Where an op writes its contribution: the gradient itself the first time, a temporary later. commit() adds the latter.
   Tensor<G, N, D> destination() {
@@ -43,6 +48,27 @@ class GradientSlot {
   }
   void commit(const Tensor<G, N, D>& contribution) {
     if (contribution.data() != gradient_.data()) accumulate(contribution);
+  }
+  // narrow: the contribution in T, to be converted, or undefined: it is complete. In storage of its own the conversion waits
+  // until the gradient is read, or for take_narrow(), by which an optimizer converts the gradients of all parameters at once.
+  template <Real T>
+  void commit(const Tensor<G, N, D>& contribution, const Tensor<T, N, D>& narrow) {
+    if constexpr (may_wait && !std::is_same_v<T, G>) {
+      const bool waits = fixed_ && contribution.data() == gradient_.data();
+      if (narrow.defined() && waits) narrow_ = narrow;
+      else if (narrow.defined()) cast_into(contribution, narrow);
+    }
+    commit(contribution);
+  }
+  // f(gradient, narrow): a conversion that waited, from now on the caller's.
+  template <class F>
+  void take_narrow(F&& f) const {
+    if constexpr (may_wait)
+      std::visit(
+          [&]<class T>(const T& narrow) {
+            if constexpr (is_tensor<T>) f(gradient_, narrow);
+          },
+          std::exchange(narrow_, std::monostate()));
   }
 
   // compute(out) fills the tensor `out` of this slot's shape.
@@ -72,7 +98,13 @@ class GradientSlot {
   }
 
  private:
+  static constexpr bool may_wait = std::is_same_v<G, float>;  // gradients of parameters
+
+  void convert() const {
+    take_narrow([](const auto& to, const auto& narrow) { cast_into(to, narrow); });
+  }
   void accumulate(const Tensor<G, N, D>& more) {
+    convert();
     constexpr auto sum = [](auto a, auto b) { return a + b; };
     if (borrowed_) {
       gradient_ = pointwise(sum, gradient_, more);
@@ -85,6 +117,8 @@ class GradientSlot {
   Shape<N> shape_;
   Tensor<G, N, D> gradient_;
   bool written_ = false, borrowed_ = false, fixed_ = false;
+  // What gradient_ does not have yet, where a device had it sooner in a 16-bit type.
+  mutable std::variant<std::monostate, Tensor<bf16, N, D>, Tensor<f16, N, D>> narrow_;
 };
 
 template <Real T, int N, Device D = Cpu, Real G = T>

@@ -28,9 +28,13 @@ struct Library<Cpu> {
   static void conv2d_backward_data(const ConvGeometry& g, T* grad_x, const T* grad_y, const T* w) {
     cpu::conv2d_backward_data(g, grad_x, grad_y, w);
   }
+  // Whether gradients of weights may be left in T, in `narrow`; then false is returned.
   template <class T>
-  static void conv2d_backward_weights(const ConvGeometry& g, float* grad_w, float* grad_bias, const T* x, const T* grad_y) {
+  static constexpr bool narrows_gradients = false;
+  template <class T>
+  static bool conv2d_backward_weights(const ConvGeometry& g, float* grad_w, T*, float* grad_bias, const T* x, const T* grad_y) {
     cpu::conv2d_backward_weights(g, grad_w, grad_bias, x, grad_y);
+    return true;
   }
   // Convolutions with such a tail: none.
   template <class T>

@@ -6,6 +6,7 @@
 
 #include <mindgap/core/error.hpp>
 #include <mindgap/cuda/cublas.hpp>
+#include <mindgap/cuda/data_type.hpp>
 #include <mindgap/cuda/plan_table.hpp>
 
 #include <cublas_v2.h>
@@ -14,10 +15,6 @@
 namespace mindgap {
 namespace cuda {
 namespace detail {
-
-inline cudaDataType_t data_type(DType type) {
-  return type == DType::f32 ? CUDA_R_32F : type == DType::bf16 ? CUDA_R_16BF : CUDA_R_16F;
-}
 
 inline void check(cublasStatus_t status, const MatmulGeometry& g, DType type) {
   if (status == CUBLAS_STATUS_SUCCESS) return;

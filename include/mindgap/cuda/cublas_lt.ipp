@@ -5,6 +5,7 @@
 #include <mindgap/core/error.hpp>
 #include <mindgap/cuda/cublas.hpp>
 #include <mindgap/cuda/cublas_lt.hpp>
+#include <mindgap/cuda/data_type.hpp>
 #include <mindgap/cuda/plan_table.hpp>
 #include <mindgap/cuda/timing.hpp>
 
@@ -23,15 +24,16 @@ namespace detail {
 
 struct ProductKey {
   MatmulGeometry g;
-  DType type;
+  DType type, c_type;
   bool tf32;
-  bool bias;  // a row is added, else a matrix
+  bool addend, bias, relu;  // of the tail
 
   auto operator<=>(const ProductKey&) const = default;
 
   std::string str() const {
-    return text(bias ? "product_bias " : "product_sum ", name(type), tf32 ? " tf32" : " full", " ", g.m, " ", g.n, " ", g.k,
-                g.trans_a ? " t " : " n ", g.trans_b ? "t " : "n ", g.a.row, " ", g.b.row, " ", g.c.row);
+    return text("product", addend ? " sum" : "", bias ? " bias" : "", relu ? " relu" : "", " ", name(type),
+                tf32 ? " tf32" : " full", c_type == type ? " " : " to f32 ", g.m, " ", g.n, " ", g.k, g.trans_a ? " t " : " n ",
+                g.trans_b ? "t " : "n ", g.a.row, " ", g.b.row, " ", g.c.row);
   }
 };
 
@@ -58,22 +60,25 @@ struct LtProduct {
 
   explicit LtProduct(const ProductKey& key) {
     const MatmulGeometry& g = key.g;
-    const cudaDataType_t type = key.type == DType::f32 ? CUDA_R_32F : key.type == DType::bf16 ? CUDA_R_16BF : CUDA_R_16F;
     cublasLtMatmulDesc_t made = nullptr;
     check(cublasLtMatmulDescCreate(&made, key.tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F, CUDA_R_32F));
     how.reset(made);
     const cublasOperation_t first = g.trans_b ? CUBLAS_OP_T : CUBLAS_OP_N, second = g.trans_a ? CUBLAS_OP_T : CUBLAS_OP_N;
     set(CUBLASLT_MATMUL_DESC_TRANSA, first);
     set(CUBLASLT_MATMUL_DESC_TRANSB, second);
-    if (key.bias) set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
-    const auto layout = [&](i64 rows, i64 cols, i64 row) {
+    set(CUBLASLT_MATMUL_DESC_EPILOGUE, key.bias && key.relu ? CUBLASLT_EPILOGUE_RELU_BIAS
+                                       : key.bias           ? CUBLASLT_EPILOGUE_BIAS
+                                       : key.relu           ? CUBLASLT_EPILOGUE_RELU
+                                                            : CUBLASLT_EPILOGUE_DEFAULT);
+    if (key.bias) set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, data_type(key.c_type));
+    const auto layout = [&](DType type, i64 rows, i64 cols, i64 row) {
       cublasLtMatrixLayout_t l = nullptr;
-      check(cublasLtMatrixLayoutCreate(&l, type, u64(cols), u64(rows), row));
+      check(cublasLtMatrixLayoutCreate(&l, data_type(type), u64(cols), u64(rows), row));
       return Lt<cublasLtMatrixLayoutOpaque_t>(l);
     };
-    a = g.trans_a ? layout(g.k, g.m, g.a.row) : layout(g.m, g.k, g.a.row);
-    b = g.trans_b ? layout(g.n, g.k, g.b.row) : layout(g.k, g.n, g.b.row);
-    c = layout(g.m, g.n, g.c.row);
+    a = g.trans_a ? layout(key.type, g.k, g.m, g.a.row) : layout(key.type, g.m, g.k, g.a.row);
+    b = g.trans_b ? layout(key.type, g.n, g.k, g.b.row) : layout(key.type, g.k, g.n, g.b.row);
+    c = layout(key.c_type, g.m, g.n, g.c.row);
   }
 
   template <class T>
@@ -85,7 +90,7 @@ struct LtProduct {
 struct ProductPointers {
   void* c;
   const void *a, *b;
-  const void *bias, *addend;  // one of them null
+  ProductTail tail;
 };
 
 struct ProductPlan {
@@ -95,10 +100,11 @@ struct ProductPlan {
   int place;  // in cuBLASLt's list
 
   void run(cublasLtHandle_t handle, Stream stream, void* workspace, const ProductPointers& at) const {
-    const float one = 1.f, weight = at.addend ? 1.f : 0.f;
-    if (at.bias) product.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, at.bias);
+    const auto [addend, bias, relu] = at.tail;
+    const float one = 1.f, weight = addend ? 1.f : 0.f;
+    if (bias) product.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
     check(cublasLtMatmul(handle, product.how.get(), &one, at.b, product.b.get(), at.a, product.a.get(), &weight,
-                         at.addend ? at.addend : at.c, product.c.get(), at.c, product.c.get(), &algorithm, workspace,
+                         addend ? addend : at.c, product.c.get(), at.c, product.c.get(), &algorithm, workspace,
                          size_t(workspace_bytes), stream));
   }
 };
@@ -144,7 +150,7 @@ inline ProductPlan* product_plan(cublasLtHandle_t handle, Stream stream, const P
   std::unique_ptr<ProductPlan> best;
   try {
     const LtProduct asked(key);
-    if (at.bias) asked.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, at.bias);
+    if (key.bias) asked.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, at.tail.bias);
     const auto proposed = proposals(handle, asked);
     const auto plan_at = [&](int place) {
       const auto& p = proposed[size_t(place)];
@@ -172,14 +178,16 @@ inline ProductPlan* product_plan(cublasLtHandle_t handle, Stream stream, const P
 
 }  // namespace detail
 
-namespace detail {
-
-inline bool run_product(Stream stream, Scratch scratch, const MatmulGeometry& g, DType type, const ProductPointers& at) {
+MINDGAP_INLINE bool matmul_with_tail(Stream stream, Scratch scratch, const MatmulGeometry& g, DType c_type, void* c, DType type,
+                                     const void* a, const void* b, const ProductTail& tail) {
+  using namespace detail;
   static std::mutex mutex;
-  for (const void* p : {static_cast<const void*>(at.c), at.a, at.b, at.bias, at.addend})
+  for (const void* p : {static_cast<const void*>(c), a, b, tail.bias, tail.addend})
     if (reinterpret_cast<std::uintptr_t>(p) % 16) return false;
   if (g.batch() != 1) return false;
-  const ProductKey key{g, type, type == DType::f32 && allow_tf32(), at.bias != nullptr};
+  const ProductKey key{g,        type, c_type, type == DType::f32 && allow_tf32(), tail.addend != nullptr, tail.bias != nullptr,
+                       tail.relu};
+  const ProductPointers at{c, a, b, tail};
   std::lock_guard lock(mutex);
   const cublasLtHandle_t handle = cublas_lt(stream);
   const ProductPlan* plan = product_plan(handle, stream, key, at);
@@ -195,18 +203,6 @@ inline bool run_product(Stream stream, Scratch scratch, const MatmulGeometry& g,
          {"remedy", "run with CUDA_LAUNCH_BLOCKING=1: has a kernel failed before? else delete the table of plans"}});
   }
   return true;
-}
-
-}  // namespace detail
-
-MINDGAP_INLINE bool matmul_bias(Stream stream, Scratch scratch, const MatmulGeometry& g, DType type, void* c, const void* a,
-                                const void* b, const void* bias) {
-  return detail::run_product(stream, scratch, g, type, {c, a, b, bias, nullptr});
-}
-
-MINDGAP_INLINE bool matmul_sum(Stream stream, Scratch scratch, const MatmulGeometry& g, DType type, void* c, const void* a,
-                               const void* b, const void* addend) {
-  return detail::run_product(stream, scratch, g, type, {c, a, b, nullptr, addend});
 }
 
 }  // namespace mindgap::cuda

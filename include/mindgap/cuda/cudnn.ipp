@@ -5,6 +5,12 @@
 #include <mindgap/cuda/cudnn.hpp>
 #include <mindgap/cuda/cudnn_graph.hpp>
 
+#include <algorithm>
+#include <functional>
+#include <limits>
+#include <optional>
+#include <vector>
+
 namespace mindgap::cuda {
 namespace detail {
 
@@ -108,52 +114,72 @@ inline ConvKey conv_key(const ConvGeometry& g, DType type, ConvDirection directi
   return {g, type, direction, type == DType::f32 && allow_tf32(), allow_any_plan(), tail, channel_sums};
 }
 
-// Whether `product`, which computes the same as a key, takes less time than cuDNN's plan: as the table says, else by timing.
-template <class Product>
-bool product_is_quicker(Stream stream, const ConvKey& key, std::span<const Pointer> pointers, const Product& product) {
+// Milliseconds of a pass of ours that reads and writes `bytes` in all, as a copy takes them.
+inline float time_of_pass(Stream stream, TimingMemory& memory, i64 bytes) {
+  const i64 half = bytes / 2;
+  if (!memory.grow(2 * half)) return std::numeric_limits<float>::infinity();
+  return least_time(stream, [&] {
+    cudaMemcpyAsync(static_cast<char*>(memory.get()) + half, memory.get(), size_t(half), cudaMemcpyDeviceToDevice, stream);
+  });
+}
+inline float time_of_plan(cudnnHandle_t handle, Stream stream, TimingMemory& memory, const Plan* plan,
+                          std::span<const Pointer> pointers) {
+  if (!plan || !memory.grow(plan->workspace_bytes)) return std::numeric_limits<float>::infinity();
+  return least_time(stream, [&] { plan->run(handle, memory.get(), pointers); });
+}
+// Milliseconds of a call that says whether it could be made.
+inline float time_of_call(Stream stream, const std::function<bool()>& call) {
+  return least_time(stream, [&] {
+    bool made = false;
+    try {
+      made = call();
+    } catch (const DeviceError&) {
+      throw;
+    } catch (const Error&) {  // cuBLAS refuses it
+    }
+    if (!made) throw LibraryFailure();
+  });
+}
+
+// Whether `product`, which computes the same as a key, takes less time than cuDNN's plan and a pass over `bytes_after` that only
+// the plan needs: as the table says, else by timing.
+inline bool product_is_quicker(Stream stream, const ConvKey& key, std::span<const Pointer> pointers, i64 bytes_after,
+                               const std::function<bool()>& product) {
   const int way = chosen_way(stream, "product_or_" + key.str(), [&](TimingMemory& memory) {
     std::lock_guard lock(cudnn_mutex());
     const cudnnHandle_t handle = cudnn(stream);
-    const Plan* plan = plan_for(handle, stream, key, pointers);
-    const auto product_or_failure = [&] {
-      try {
-        product();
-      } catch (const DeviceError&) {
-        throw;
-      } catch (const Error&) {  // cuBLAS refuses it
-        throw LibraryFailure();
-      }
-    };
-    if (!plan || !memory.grow(plan->workspace_bytes)) return 0;
-    const float of_plan = least_time(stream, [&] { plan->run(handle, memory.get(), pointers); });
-    return least_time(stream, product_or_failure) < of_plan ? 0 : 1;
+    float of_plan = time_of_plan(handle, stream, memory, plan_for(handle, stream, key, pointers), pointers);
+    if (bytes_after) of_plan += time_of_pass(stream, memory, bytes_after);
+    return time_of_call(stream, product) <= of_plan ? 0 : 1;
   });
   return way == 0;
 }
 
-// Whether a convolution with its tail takes less time than the convolution and then a pass over what it wrote, which reads it and
-// the residual and writes it: as the table says, else by timing, with a copy of as many bytes for the pass. cuDNN has a plan for
-// nearly every tail, but some are slower than the pass that they spare. False where it has none.
-inline bool tail_is_quicker(Stream stream, const ConvKey& key, std::span<const Pointer> pointers) {
-  const int way = chosen_way(stream, "tail_or_pass_" + key.str(), [&](TimingMemory& memory) {
+// How a convolution with a tail is computed: by a plan of cuDNN's with the tail in it, without and then in a pass of the caller's
+// that reads what was written and the residual and writes it, or, for those of 1x1, by a product with the tail in it. cuDNN has a
+// plan for nearly every tail, but some are slower than the pass that they spare.
+enum class TailWay { plan, pass, product };
+
+// As the table says, else by timing. product: empty where there is none.
+inline TailWay quickest_tail(Stream stream, const ConvKey& key, std::span<const Pointer> pointers,
+                             const std::function<bool()>& product) {
+  return TailWay(chosen_way(stream, "tail_of_" + key.str(), [&](TimingMemory& memory) {
     std::lock_guard lock(cudnn_mutex());
     const cudnnHandle_t handle = cudnn(stream);
-    ConvKey plain_key = key;
-    plain_key.tail = {};
-    const Plan *fused = plan_for(handle, stream, key, pointers), *plain = plan_for(handle, stream, plain_key, pointers.first(3));
+    ConvKey plain = key;
+    plain.tail = {};
     const i64 elements = key.direction == ConvDirection::backward_data ? key.g.x_size() : key.g.y_size();
-    const i64 moved = elements * bytes(key.type) * (key.tail.residual ? 3 : 2) / 2;
-    if (!fused) return 1;
-    if (!plain || !memory.grow(std::max({fused->workspace_bytes, plain->workspace_bytes, 2 * moved}))) return 0;
-    const auto time = [&](const Plan& plan, std::span<const Pointer> of) {
-      return least_time(stream, [&] { plan.run(handle, memory.get(), of); });
+    const auto plan_time = [&](const ConvKey& of, std::span<const Pointer> at) {
+      return time_of_plan(handle, stream, memory, plan_for(handle, stream, of, at), at);
     };
-    const float pass = least_time(stream, [&] {
-      cudaMemcpyAsync(static_cast<char*>(memory.get()) + moved, memory.get(), size_t(moved), cudaMemcpyDeviceToDevice, stream);
-    });
-    return time(*fused, pointers) < time(*plain, pointers.first(3)) + pass ? 0 : 1;
-  });
-  return way == 0;
+    float times[3];
+    times[int(TailWay::plan)] = plan_time(key, pointers);
+    times[int(TailWay::pass)] = plan_time(plain, pointers.first(3)) +
+                                time_of_pass(stream, memory, elements * bytes(key.type) * (key.tail.residual ? 3 : 2));
+    times[int(TailWay::product)] = product ? time_of_call(stream, product) : std::numeric_limits<float>::infinity();
+    const float* best = std::min_element(times, times + 3);
+    return *best < std::numeric_limits<float>::infinity() ? int(best - times) : int(TailWay::pass);
+  }));
 }
 
 // The product that a 1x1 convolution of stride 1 is, and which of its tensors are the product's.
@@ -163,8 +189,7 @@ struct ProductOfConv {
 };
 inline std::optional<ProductOfConv> as_product(const ConvKey& key) {
   const ConvGeometry& g = key.g;
-  if (g.kh != 1 || g.kw != 1 || g.stride_h != 1 || g.stride_w != 1 || g.pad_h || g.pad_w || key.tail != ConvTail{})
-    return std::nullopt;
+  if (g.kh != 1 || g.kw != 1 || g.stride_h != 1 || g.stride_w != 1 || g.pad_h || g.pad_w) return std::nullopt;
   const i64 pixels = g.n * g.h * g.w;
   switch (key.direction) {
     case ConvDirection::forward:  // y = x w^T
@@ -184,11 +209,14 @@ inline bool convolve(Stream stream, Scratch scratch, const ConvKey& key, void* x
   const Pointer pointers[] = {{ConvKey::id_x, x}, {ConvKey::id_w, w}, {ConvKey::id_y, y}};
   if (const auto product = as_product(key)) {
     const auto of = [&](ConvKey::Id id) { return pointers[id - ConvKey::id_x].to; };
-    const auto multiply = [&] {
-      matmul(stream, product->g, wide ? DType::f32 : key.type, wide ? wide : of(product->c), key.type, of(product->a),
-             of(product->b), 1.f, false);
+    const auto multiply = [&, c_type = wide ? DType::f32 : key.type, c = wide ? wide : of(product->c), a = of(product->a),
+                           b = of(product->b)] {
+      if (!matmul_with_tail(stream, scratch, product->g, c_type, c, key.type, a, b, {}))
+        matmul(stream, product->g, c_type, c, key.type, a, b, 1.f, false);
+      return true;
     };
-    if (product_is_quicker(stream, key, pointers, multiply)) {
+    const i64 bytes_after = wide ? key.g.weight_size() * (bytes(key.type) + bytes(DType::f32)) : 0;
+    if (product_is_quicker(stream, key, pointers, bytes_after, multiply)) {
       multiply();
       return wide != nullptr;
     }
@@ -241,7 +269,20 @@ MINDGAP_INLINE bool conv2d_forward(Stream stream, Scratch scratch, const ConvGeo
   std::vector<Pointer> pointers{{ConvKey::id_x, writable(x)}, {ConvKey::id_w, writable(w)}, {ConvKey::id_y, y}};
   if (tail.bias) pointers.push_back({ConvKey::id_bias, writable(bias)});
   if (tail.residual) pointers.push_back({ConvKey::id_residual, writable(residual)});
-  return tail_is_quicker(stream, key, pointers) && run_plan(stream, scratch, key, pointers);
+  std::function<bool()> multiply;
+  if (const auto product = as_product(key))
+    multiply = [=, g = product->g] {
+      return matmul_with_tail(stream, scratch, g, type, y, type, x, w,
+                              {tail.residual ? residual : nullptr, tail.bias ? bias : nullptr, tail.relu});
+    };
+  switch (quickest_tail(stream, key, pointers, multiply)) {
+    case TailWay::product:
+      return multiply && multiply();
+    case TailWay::plan:
+      return run_plan(stream, scratch, key, pointers);
+    default:
+      return false;
+  }
 }
 
 MINDGAP_INLINE bool conv2d_forward_sums(Stream stream, Scratch scratch, const ConvGeometry& g, DType type, void* y, float* sum,
@@ -261,14 +302,14 @@ MINDGAP_INLINE bool conv2d_backward_data(Stream stream, Scratch scratch, const C
   using namespace detail;
   require_aligned("conv2d", {grad_x, grad_y, w, before});
   if (const auto product = as_product(conv_key(g, type, ConvDirection::backward_data)))
-    return matmul_sum(stream, scratch, product->g, type, grad_x, grad_y, w, before);
+    return matmul_with_tail(stream, scratch, product->g, type, grad_x, type, grad_y, w, {before});
   if (!worth_compiling_a_sum(g, type)) return false;
   const ConvKey key = conv_key(g, type, ConvDirection::backward_data, {true, false, false});
   const Pointer pointers[] = {{ConvKey::id_x, grad_x},
                               {ConvKey::id_w, writable(w)},
                               {ConvKey::id_y, writable(grad_y)},
                               {ConvKey::id_residual, writable(before)}};
-  return tail_is_quicker(stream, key, pointers) && run_plan(stream, scratch, key, pointers);
+  return quickest_tail(stream, key, pointers, {}) == TailWay::plan && run_plan(stream, scratch, key, pointers);
 }
 
 MINDGAP_INLINE void conv2d_backward_data(Stream stream, Scratch scratch, const ConvGeometry& g, DType type, void* grad_x,

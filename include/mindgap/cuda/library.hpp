@@ -1,8 +1,8 @@
 // Library<Cuda>: the ops that cuDNN and cuBLAS compute, over raw device pointers, for the ops in ops/. Empty to a compiler other
 // than nvcc.
 //
-// cuDNN and cuBLAS multiply; what they leave (gradients of a bias, f32 gradients of 16-bit operands, a bias where they have no
-// way to add it) are kernels of ours. They add a bias, rounded to the type of the operands, before they round their sums.
+// cuDNN and cuBLAS multiply; what they leave (gradients of a bias, a bias where they have no way to add it) are kernels of ours.
+// They add a bias, rounded to the type of the operands, before they round their sums.
 #pragma once
 
 #include <mindgap/cuda/runtime.hpp>
@@ -74,18 +74,15 @@ struct Library<Cuda> {
   }
 
   template <class T>
-  static void conv2d_backward_weights(const ConvGeometry& g, float* grad_w, float* grad_bias, const T* x, const T* grad_y) {
+  static constexpr bool narrows_gradients = !std::is_same_v<T, float>;
+  template <class T>
+  static bool conv2d_backward_weights(const ConvGeometry& g, float* grad_w, T* narrow, float* grad_bias, const T* x,
+                                      const T* grad_y) {
     PoolScratch scratch;
-    if (g.y_size() == 0) {
-      Runtime<Cuda>::zero(grad_w, g.weight_size() * i64(sizeof(float)));
-    } else if constexpr (std::is_same_v<T, float>) {
-      cuda::conv2d_backward_weights(stream(), scratch, g, DType::f32, grad_w, nullptr, x, grad_y);
-    } else {
-      const auto narrow = Pool<Cuda>::current().allocate(g.weight_size() * i64(sizeof(T)));
-      if (!cuda::conv2d_backward_weights(stream(), scratch, g, dtype_of<T>, grad_w, narrow.get(), x, grad_y))
-        convert(grad_w, static_cast<const T*>(narrow.get()), g.weight_size());
-    }
     if (grad_bias) sum_rows<Cuda>(grad_bias, grad_y, g.y_size() / g.c_out, g.c_out);
+    if (g.y_size()) return cuda::conv2d_backward_weights(stream(), scratch, g, dtype_of<T>, grad_w, narrow, x, grad_y);
+    Runtime<Cuda>::zero(grad_w, g.weight_size() * i64(sizeof(float)));
+    return true;
   }
 
   template <class T>
@@ -117,7 +114,9 @@ struct Library<Cuda> {
                      const float* bias = nullptr) {
     if constexpr (std::is_same_v<TC, T>) {
       PoolScratch scratch, rounded;
-      if (bias && !accumulate && cuda::matmul_bias(stream(), scratch, g, dtype_of<T>, c, a, b, bias_of<T>(bias, g.n, rounded)))
+      if (bias && !accumulate && alpha == 1.f &&
+          cuda::matmul_with_tail(stream(), scratch, g, dtype_of<T>, c, dtype_of<T>, a, b,
+                                 {nullptr, bias_of<T>(bias, g.n, rounded)}))
         return;
     }
     cuda::matmul(stream(), g, dtype_of<TC>, c, dtype_of<T>, a, b, alpha, accumulate);
@@ -157,8 +156,8 @@ struct Library<Cuda> {
 
   template <class To, class From>
   static void convert(To* to, const From* from, i64 n) {
-    using Kernel = Convert<To, From>;
-    Runtime<Cuda>::launch(Grid{(n + Kernel::per_block - 1) / Kernel::per_block}, Kernel{to, from, n});
+    const Convert<To, From> kernel{to, from, n};
+    Runtime<Cuda>::launch(Grid{kernel.blocks()}, kernel);
   }
 
   template <class T>

@@ -61,13 +61,12 @@ template <class T, Device D>
 ColumnMoments<D> moments_by_window(const ConvGeometry& g, const Tensor<T, 4, D>& y, const Tensor<T, 4, D>& x,
                                    const Tensor<T, 4, D>& w, i64 images = 0) {
   const auto with = [&]<int C>(std::integral_constant<int, C>) {
-    using Kernel = ConvWindow<T, C>;
+    using Kernel = ConvWindow<T, C, ConvEnd::moments>;
     const ColumnGrid grid = Kernel::grid_of(g, images ? images : Kernel::images_of(g));
-    return launch_with_moments<D>(Kernel{y.data(), nullptr, nullptr, x.data(), w.data(), g, grid});
+    return launch_with_moments<D>(Kernel{y.data(), nullptr, nullptr, nullptr, x.data(), w.data(), g, grid});
   };
-  if (ConvWindow<T, 32>::fits(g)) return with(std::integral_constant<int, 32>());
-  if (ConvWindow<T, 64>::fits(g)) return with(std::integral_constant<int, 64>());
-  return {};
+  if (!fits_window(g)) return {};
+  return g.c_in == 32 ? with(std::integral_constant<int, 32>()) : with(std::integral_constant<int, 64>());
 }
 
 // The same by a kernel of the library's, or undefined where it has none.

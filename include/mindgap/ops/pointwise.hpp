@@ -10,6 +10,7 @@
 #include <mindgap/core/profile.hpp>
 #include <mindgap/core/tensor.hpp>
 #include <mindgap/cpu/runtime.hpp>
+#include <mindgap/kernels/bias.hpp>
 #include <mindgap/kernels/pointwise.hpp>
 #include <mindgap/kernels/reduce.hpp>
 
@@ -128,13 +129,17 @@ requires(!(detail::mentions_var<Marks> || ...)) Tensor<T, N, D> pointwise(F f, c
 
 // The same values in another element type, rounded to nearest even.
 template <Real To, Real From, int N, Device D>
+void cast_into(const Tensor<To, N, D>& y, const Tensor<From, N, D>& x) {
+  const Convert<To, From> kernel{y.data(), x.data(), x.size()};
+  Runtime<D>::launch(Grid{kernel.blocks()}, kernel);
+}
+template <Real To, Real From, int N, Device D>
 Tensor<To, N, D> cast(const Tensor<From, N, D>& x) {
   if constexpr (std::is_same_v<To, From>) {
     return x;
   } else {
     Tensor<To, N, D> y(x.shape());
-    pointwise_into(
-        y, [](auto a) { return a; }, x);
+    cast_into(y, x);
     return y;
   }
 }

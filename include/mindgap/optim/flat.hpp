@@ -12,8 +12,40 @@
 
 #include <cmath>
 #include <functional>
+#include <tuple>
 
 namespace mindgap {
+
+namespace detail {
+
+// Gradients that lie in 16-bit types, to be converted by one launch.
+template <Device D>
+class NarrowGradients {
+ public:
+  template <Real T, int N>
+  void add(const Tensor<float, N, D>& to, const Tensor<T, N, D>& from) {
+    auto& all = std::get<ConvertAll<float, T>>(all_);
+    if (all.count == all.most) launch(all);
+    all.add({to.data(), from.data(), from.size()});
+    held_.push_back(from.template as<u8>());
+  }
+  void convert() {
+    std::apply([](auto&... all) { (launch(all), ...); }, all_);
+    held_.clear();
+  }
+
+ private:
+  template <class Kernel>
+  static void launch(Kernel& all) {
+    Runtime<D>::launch(Grid{all.blocks()}, all);
+    all.count = 0;
+  }
+
+  std::tuple<ConvertAll<float, bf16>, ConvertAll<float, f16>> all_;
+  std::vector<Tensor<u8, 1, D>> held_;
+};
+
+}  // namespace detail
 
 template <Device D>
 class FlatParameters {
@@ -27,6 +59,7 @@ class FlatParameters {
     Layout layout;
     std::function<bool()> written;
     std::function<void()> forget;
+    std::function<void(detail::NarrowGradients<D>&)> take_narrow;
   };
 
   template <Module M>
@@ -42,7 +75,10 @@ class FlatParameters {
                              {p.shape().extents.begin(), p.shape().extents.end()},
                              p.layout,
                              [&p] { return p.slot->written(); },
-                             [&p] { p.slot->forget(); }});
+                             [&p] { p.slot->forget(); },
+                             [&p](detail::NarrowGradients<D>& all) {
+                               p.slot->take_narrow([&](const auto& to, const auto& from) { all.add(to, from); });
+                             }});
         if constexpr (Parameter<N, D, P>::has_working_copy) working_type_ = dtype_of<typename P::compute>;
         size_ += (p.shape().size() + optimizer_group - 1) / optimizer_group * optimizer_group;
       }
@@ -106,10 +142,15 @@ class FlatParameters {
     rate_ = Tensor<float, 1, D>::from(rate, rate_.shape());
   }
 
-  // Before gradients are read: those that no backward wrote are zero. After a step: gradients start afresh.
+  // Before gradients are read: those that no backward wrote are zero, those in a 16-bit type are converted, by one launch. After
+  // a step: gradients start afresh.
   void complete_gradients() {
-    for (const Segment& s : segments_)
+    detail::NarrowGradients<D> narrow;
+    for (const Segment& s : segments_) {
       if (!s.written()) Runtime<D>::zero(gradients_.data() + s.offset, s.size * i64(sizeof(float)));
+      s.take_narrow(narrow);
+    }
+    narrow.convert();
   }
   void forget_gradients() {
     for (const Segment& s : segments_) s.forget();
