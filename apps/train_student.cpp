@@ -69,39 +69,34 @@ void train(Options o, const CommonOptions& common) {
   TrainingOptions& t = o.training;
   const i64 first = check_flags([&] { return freeze_units(net, o.freeze, statistics_policy(o.statistics), data, t.loader()); });
   const StudentData<D, P> batches = student_data(net, first, data, t.loader(), statistics_policy(o.statistics));
-  auto run = check_flags([&] { return std::make_unique<StudentRun<D, P>>(net, batches, t); });
+  auto trainer = check_flags([&] { return student_trainer(net, batches, t); });
 
   // Nothing is written before everything is known to be good.
   make_folder(common.out);
   const FileLock lock(common.out / ".lock", "trains in this folder");
   const auto checkpoint = common.out / "checkpoint.safetensors", losses = common.out / "loss.csv";
   const std::string state = settings(o, common, precision, data);
-  if (std::filesystem::exists(checkpoint)) {
-    check_same_settings(Safetensors(checkpoint).metadata_at("settings"), state, checkpoint);
-    read_state(checkpoint, run->state());
-  }
+  if (std::filesystem::exists(checkpoint)) trainer.resume(checkpoint, state);
   std::cerr << "train_student: " << data.size() << " images of " << data.classes() << " classes, " << count_parameters(net)
-            << " parameters, " << precision << (run->done() ? text(", going on from step ", run->done()) : "") << std::endl;
+            << " parameters, " << precision << (trainer.done() ? text(", going on from step ", trainer.done()) : "") << std::endl;
 
-  std::string rows = first_rows(losses, "step,loss,rate\n", run->done());
-  i64 known = run->done();  // steps whose losses are in `rows`
-  std::string note;
-  const auto keep = [&](const std::vector<float>& fresh) {
-    for (float loss : fresh) rows += text(known, ",", loss, ",", run->rate(known), "\n"), ++known;
-    if (!fresh.empty()) note = text("loss ", std::round(fresh.back() * 1e3) / 1e3);
+  std::string rows = first_rows(losses, "step,loss,rate\n", trainer.done()), note;
+  const auto keep = [&](const std::vector<TrainingRecord>& records) {
+    for (const TrainingRecord& r : records) rows += text(r.step, ",", r.loss, ",", r.learning_rate, "\n");
+    if (!records.empty()) note = text("loss ", std::round(records.back().loss * 1e3) / 1e3);
   };
   const auto save_all = [&] {
-    keep(run->wait());
+    keep(trainer.wait());
     check_finite(net, text("lower --rate (", t.rate, ")"));
     write_file_atomic(losses, rows);
-    write_state(checkpoint, run->state(), {{"settings", state}});
+    trainer.save(checkpoint, state);
   };
-  Progress progress("train_student", run->steps(), run->done(), "steps");
-  while (run->done() < run->steps()) {
-    keep(run->step());
-    progress.update(run->done(), note);
-    if (run->done() % o.save_every == 0 || interrupted() || run->done() == run->steps()) save_all();
-    if (interrupted()) stop_interrupted(text("step ", run->done(), " is saved; the same command goes on from there"));
+  Progress progress("train_student", trainer.steps(), trainer.done(), "steps");
+  while (!trainer.finished()) {
+    keep(trainer.step());
+    progress.update(trainer.done(), note);
+    if (trainer.done() % o.save_every == 0 || interrupted() || trainer.finished()) save_all();
+    if (interrupted()) stop_interrupted(text("step ", trainer.done(), " is saved; the same command goes on from there"));
   }
   progress.finish();
   save_student(common.out, net, StudentInfo{config, data.class_names, t.normalisation, Library<D>::plan_hash()});

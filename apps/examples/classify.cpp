@@ -17,8 +17,8 @@ void train_small_student(const std::filesystem::path& folder) {
   TrainingOptions options;
   options.epochs = 3, options.batch = 50;
   const StudentData<Cpu, F32> batches(real, options.loader());
-  StudentRun<Cpu, F32> run(net, batches, options);
-  while (run.done() < run.steps()) run.step();
+  auto trainer = student_trainer(net, batches, options);
+  while (!trainer.finished()) trainer.step();
   save_student(folder, net, {config, real.class_names, options.normalisation});
 }
 

@@ -15,8 +15,8 @@ double accuracy(Net& net, const Dataset& set) { return evaluate(net, StudentData
 void train(Net& net, i64 first, const Dataset& set, const TrainingOptions& options) {
   // A frozen prefix that sees the same images in every epoch is run once, and its output kept.
   const auto data = student_data(net, first, set, options.loader(), StatisticsPolicy::frozen);
-  StudentRun<Cpu, F32> run(net, data, options);
-  while (run.done() < run.steps()) run.step();
+  auto trainer = student_trainer(net, data, options);
+  while (!trainer.finished()) trainer.step();
 }
 
 int main() {

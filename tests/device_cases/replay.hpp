@@ -46,10 +46,10 @@ Trained train_student(TrainingOptions options = {}, const std::string& freeze_pa
   const StudentData<D, Precision<T>> batches(data, options.loader());
   Trained out;
   {
-    StudentRun<D, Precision<T>> run(net, batches, options);
-    const auto keep = [&](const std::vector<float>& fresh) { out.losses.insert(out.losses.end(), fresh.begin(), fresh.end()); };
-    while (run.done() < run.steps()) keep(run.step());
-    for (const StateItem& item : run.state()) {
+    auto trainer = student_trainer(net, batches, options);
+    while (!trainer.finished())
+      for (const TrainingRecord& record : trainer.step()) out.losses.push_back(record.loss);
+    for (const StateItem& item : trainer.items()) {
       if (item.counter) out.state.push_back({double(*item.counter)});
       else {
         const std::vector<float> values = item.get();
@@ -72,13 +72,11 @@ template <Device D>
 std::vector<double> train_generator() {
   GeneratorTrainer<D, Precision<float>> trainer(small_generator(), small_set(12));
   std::vector<double> out;
-  const auto keep = [&](const auto& records) {
-    for (const auto& r : records)
-      out.insert(out.end(), {double(r.step), double(r.loss), double(r.gradient_norm), double(r.rate)});
-  };
-  while (!trainer.finished()) keep(trainer.train_step());
-  trainer.with_average([&](auto& unet) {
-    for (const StateItem& item : state_items(unet))
+  while (!trainer.run.finished())
+    for (const TrainingRecord& r : trainer.run.step())
+      out.insert(out.end(), {double(r.step), double(r.loss), double(r.gradient_norm), r.learning_rate});
+  trainer.run.with_average([&] {
+    for (const StateItem& item : state_items(trainer.unet()))
       for (float v : item.get()) out.push_back(double(v));
   });
   return out;

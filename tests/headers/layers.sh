@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Fails on an include that goes up the layers, on a backend's header in core or kernels, and on a heavy header outside a .ipp:
-#   core < kernels < {cpu, cuda} < {ops, interop} < autograd < nn < {optim, models} < {diffusion, data} < study < apps
+#   core < kernels < {cpu, cuda} < {ops, interop} < autograd < nn < {optim, models} < {train, diffusion, data} < study < apps
 # data/safetensors, the file format of weights and data alike, and data/sha256 stand with cpu.
 # layers.sh PROJECT_FOLDER, or layers.sh --self-test: a made-up tree with one upward include must fail.
 set -euo pipefail
@@ -14,7 +14,7 @@ check() {
       return path
     }
     BEGIN {
-      split("core 0 kernels 1 interop 3 cpu 2 cuda 2 ops 3 autograd 4 nn 5 optim 6 models 6 diffusion 7 data 7 study 8 apps 9", words)
+      split("core 0 kernels 1 interop 3 cpu 2 cuda 2 ops 3 autograd 4 nn 5 optim 6 models 6 train 7 diffusion 7 data 7 study 8 apps 9", words)
       for (i = 1; i in words; i += 2) layer[words[i]] = words[i + 1]
     }
     FNR == 1 {

@@ -165,14 +165,14 @@ BOOST_AUTO_TEST_CASE(decay_is_for_matrices_only) {
 BOOST_AUTO_TEST_CASE(rates_of_layers) {
   Net net;
   FlatParameters<Cpu> parameters(net);
-  parameters.set_rate("w", 0.f);
+  parameters.set_group("w", 0.f, 0.f);
   Sgd<Cpu> sgd(parameters, {.momentum = 0.f});
   const auto before = net.values();
   net.backward(0);
   sgd.step(1.f);
   for (size_t i = 0; i < 6; ++i) BOOST_TEST(net.values()[i] == before[i]);
   BOOST_TEST(std::abs(net.values()[6] - (before[6] - 0.1f)) < 1e-7f);
-  BOOST_CHECK_THROW(parameters.set_rate("fc", 2.f), Error);
+  BOOST_CHECK_THROW(parameters.set_group("fc", 2.f, 0.f), Error);
 }
 
 BOOST_AUTO_TEST_CASE(average_in_closed_form) {

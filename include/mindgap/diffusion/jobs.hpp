@@ -54,27 +54,29 @@ bool train_generator(const GeneratorTraining& options, const Dataset& data, cons
   const FileLock lock(out.folder / ".lock", "trains in this folder");
   const std::filesystem::path checkpoint = out.folder / "checkpoint.safetensors", losses = out.folder / "loss.csv";
   if (std::filesystem::exists(checkpoint)) trainer.resume(checkpoint);
-  std::string rows = first_rows(losses, "step,loss,gradient_norm,rate\n", trainer.step());
-  hooks.progress(trainer.step(), options.steps, "");
+  Trainer<D>& run = trainer.run;
+  std::string rows = first_rows(losses, "step,loss,gradient_norm,rate\n", run.done());
+  hooks.progress(run.done(), options.steps, "");
   double smooth = 0;
-  const auto keep = [&](const auto& records) {
-    for (const auto& record : records) {
-      rows += text(record.step, ",", record.loss, ",", record.gradient_norm, ",", record.rate, "\n");
+  const auto keep = [&](const std::vector<TrainingRecord>& records) {
+    for (const TrainingRecord& record : records) {
+      rows += text(record.step, ",", record.loss, ",", record.gradient_norm, ",", record.learning_rate, "\n");
       smooth = smooth == 0 ? record.loss : 0.98 * smooth + 0.02 * record.loss;
     }
   };
-  while (!trainer.finished()) {
-    keep(trainer.train_step());
-    hooks.progress(trainer.step(), options.steps, smooth == 0 ? "" : text("loss ", std::round(smooth * 1e4) / 1e4));
+  while (!run.finished()) {
+    keep(run.step());
+    hooks.progress(run.done(), options.steps, smooth == 0 ? "" : text("loss ", std::round(smooth * 1e4) / 1e4));
     const bool stop = hooks.stop();
-    if (trainer.step() % out.save_every == 0 || stop || trainer.finished()) {
-      keep(trainer.wait());
+    if (run.done() % out.save_every == 0 || stop || run.finished()) {
+      keep(run.wait());
       write_file_atomic(losses, rows);
       trainer.save(checkpoint);
     }
     if (stop) return false;
   }
-  trainer.with_average([&](auto& unet) {
+  run.with_average([&] {
+    auto& unet = trainer.unet();
     check_finite(unet, text("use a lower --rate than ", options.rate));
     save_generator(out.folder, unet, trainer.info());
     if (out.preview)

@@ -4,19 +4,15 @@
 //   AdamW, gradients clipped to a joint norm, warm-up and cosine, exponential average of the weights:
 //   average += (1 - d) (weights - average), d = min(ema_decay, (1 + step) / (10 + step))
 //
-// Step s uses batch s of the loader and the random numbers of training samples s * batch, ...; a checkpoint holds weights,
-// optimizer, average and step, so a run that resumes makes the weights of a run that never stopped, bit for bit. A step is
-// replayed, and on a GPU the host runs ahead of it: records are read in batches, a NaN is noticed some steps late.
+// Batch b is that of the loader, with the random numbers of training samples b * batch, ... (train/trainer.hpp has the rest).
 // Left out: other losses and loss weights, learned variances.
 #pragma once
 
 #include <mindgap/autograd/loss.hpp>
-#include <mindgap/core/replay.hpp>
 #include <mindgap/data/loader.hpp>
 #include <mindgap/diffusion/generator.hpp>
 #include <mindgap/diffusion/training.hpp>
-#include <mindgap/optim/optimizer.hpp>
-#include <mindgap/optim/schedule.hpp>
+#include <mindgap/train/trainer.hpp>
 
 namespace mindgap {
 
@@ -43,114 +39,47 @@ struct GeneratorTraining {
   std::string settings() const;
 };
 
+// The network, its data and the run that trains it.
 template <Device D, class P>
 class GeneratorTrainer {
  public:
   using T = typename P::compute;
 
-  struct Record {
-    i64 step;
-    float loss, gradient_norm, rate;
-  };
-
   GeneratorTrainer(const GeneratorTraining& options, const Dataset& data)
       : options_(options),
         info_(options.info(data)),
         loader_(data, loader_options(options)),
-        noise_(info_.scheduler.schedule(), options.prediction, options.seed, options.batch),
         plan_(loader_.make_plan()),
+        noise_(info_.scheduler.schedule(), options.prediction, options.seed, options.batch),
         labels_(options.batch),
-        unet_(std::make_unique<UNet2DModel<D, P>>(info_.unet, options.seed)),
-        parameters_(*unet_, float(options.weight_decay)),
-        optimizer_(parameters_, {}),
-        scale_(parameters_, {float(options.gradient_clip), std::is_same_v<T, f16>}),
-        average_(parameters_),
-        inputs_(plan_, noise_, labels_, optimizer_, average_),
-        measured_(Shape<1>(2)),
-        records_(Shape<2>(steps_ahead, 2)),
+        unet_(info_.unet, options.seed),
+        run(unet_, {[this](i64 batch) { return prepare(batch); }, [this](Tape& tape) { return loss(tape); }},
+            trainer_options(options), plan_, noise_, labels_),
         settings_(options.settings() + "\nprecision " + precision_name<D, P>() + "\nimages " + content_hash(data)) {}
 
-  i64 step() const { return step_; }
-  bool finished() const { return step_ >= options_.steps; }
   const GeneratorInfo& info() const { return info_; }
-  i64 parameters() { return count_parameters(*unet_); }
+  UNet2DModel<D, P>& unet() { return unet_; }
 
-  // One step. Returns the records that became known: this step's on the CPU; on a GPU, which is not waited for, none or those
-  // of the last few dozen steps. Throws when a loss is not finite; the last checkpoint is not touched.
-  std::vector<Record> train_step() {
-    const i64 first = step_ * options_.batch;
-    const Position at = loader_.position(step_);
+  void save(const std::filesystem::path& checkpoint) const { run.save(checkpoint, settings_); }
+  // Throws for a checkpoint of a run with other settings.
+  void resume(const std::filesystem::path& checkpoint) { run.resume(checkpoint, settings_); }
+
+ private:
+  // Which images, under which noise, and their labels, of which some are dropped.
+  i64 prepare(i64 batch) {
+    const Position at = loader_.position(batch);
     const std::vector<PlannedImage> plan = loader_.plan(at.epoch, at.step);
+    const i64 first = batch * options_.batch;
     std::vector<i64> labels;
     for (const PlannedImage& planned : plan) labels.push_back(loader_.dataset().labels.data()[planned.image]);
     plan_.set(plan);
     noise_.prepare(first);
     labels_.set(drop_labels(std::move(labels), info_.unet.null_class(), options_.label_dropout, options_.seed, first));
-    optimizer_.prepare(rate(step_));
-    average_.prepare(float(std::min(options_.ema_decay, double(1 + step_) / double(10 + step_))));
-    inputs_.send();
-    replay_.run([this] { train(); });
-    records_.slice(pending_, pending_ + 1).copy_from(measured_.reshape(Shape<2>(1, 2)));
-    ++step_;
-    return ++pending_ == steps_ahead || finished() ? wait() : std::vector<Record>();
+    return options_.batch;
   }
-  // The records that are not known yet; waits.
-  std::vector<Record> wait() {
-    std::vector<Record> out;
-    const std::vector<float> values = records_.slice(0, pending_).to_vector();
-    for (i64 i = 0, first = step_ - pending_; i < pending_; ++i)
-      out.push_back({first + i, values[size_t(2 * i)], values[size_t(2 * i + 1)], rate(first + i)});
-    pending_ = 0;
-    for (const Record& record : out)
-      if (!std::isfinite(record.loss))
-        throw Error(text("training diverged: the loss is ", record.loss, " at step ", record.step),
-                    {{"remedy", text("use a lower --rate than ", options_.rate)}});
-    return out;
-  }
-
-  // f(network with averaged weights).
-  template <class F>
-  auto with_average(F&& f) {
-    struct Swapped {
-      Ema<D>& average;
-      ~Swapped() {
-        try {
-          average.swap();
-        } catch (...) {  // a device that has failed says so at the next call
-        }
-      }
-    } back{average_};
-    average_.swap();
-    return f(*unet_);
-  }
-
-  void save(const std::filesystem::path& checkpoint) {
-    write_state(checkpoint, items(), {{"step", std::to_string(step_)}, {"settings", settings_}});
-  }
-  // Throws for a checkpoint of a run with other settings.
-  void resume(const std::filesystem::path& checkpoint) {
-    const Safetensors file(checkpoint);
-    check_same_settings(file.metadata_at("settings"), settings_, checkpoint);
-    read_state(checkpoint, items());
-    step_ = std::stoll(file.metadata_at("step"));
-  }
-
- private:
-  static constexpr i64 steps_ahead = Runtime<D>::asynchronous ? 64 : 1;  // that the host may be
-
-  float rate(i64 step) const {
-    return float(options_.rate * Schedule{Schedule::Kind::cosine, options_.steps, options_.warmup}.at(step));
-  }
-
-  // What a step does on the device.
-  void train() {
+  Var<float, 1, D> loss(Tape& tape) {
     const NoisyBatch<T, D> noisy = noise_.read(loader_.read(plan_).images);
-    const auto loss = mse_loss((*unet_)(constant(tape_, noisy.input), noisy.timesteps, labels_.tensor()), noisy.target);
-    measured_.slice(0, 1).copy_from(loss.value());
-    backward(loss, scale_.seed());
-    scale_.measure();
-    measured_.slice(1, 2).copy_from(scale_.norm());
-    optimizer_.step(&scale_, &average_);
+    return mse_loss(unet_(constant(tape, noisy.input), noisy.timesteps, labels_.tensor()), noisy.target);
   }
 
   static LoaderOptions loader_options(const GeneratorTraining& options) {
@@ -160,32 +89,31 @@ class GeneratorTrainer {
     out.last = LastBatch::drop;
     return out;
   }
-
-  std::vector<StateItem> items() {
-    std::vector<StateItem> out = state_items(*unet_, "model.");
-    for (auto& more : {optimizer_.items(), average_.items(), scale_.items()}) out.insert(out.end(), more.begin(), more.end());
+  static TrainerOptions trainer_options(const GeneratorTraining& options) {
+    TrainerOptions out;
+    out.schedule = {Schedule::Kind::cosine, options.steps, options.warmup};
+    out.optimizer = AdamWOptions{};
+    out.learning_rate = options.rate;
+    out.weight_decay = options.weight_decay;
+    out.gradient_clip = options.gradient_clip;
+    out.ema_decay = options.ema_decay;
+    out.loss_scale = std::is_same_v<T, f16>;
     return out;
   }
 
   GeneratorTraining options_;
   GeneratorInfo info_;
   Loader<float, D> loader_;
-  NoisyBatches<T, D> noise_;
   BatchPlan<D> plan_;
+  NoisyBatches<T, D> noise_;
   HostInput<i64, D> labels_;
-  std::unique_ptr<UNet2DModel<D, P>> unet_;
-  FlatParameters<D> parameters_;
-  AdamW<D> optimizer_;
-  GradientScale<D> scale_;
-  Ema<D> average_;
-  PackedInputs<D> inputs_;
-  Tape tape_;
-  Tensor<float, 1, D> measured_;  // loss and norm of the step
-  Tensor<float, 2, D> records_;   // the same of the last `pending_` steps
-  i64 pending_ = 0;               // steps whose records are not known
-  Replay<D> replay_{"training step"};
+  UNet2DModel<D, P> unet_;
+
+ public:
+  Trainer<D> run;
+
+ private:
   std::string settings_;  // what a checkpoint must agree with
-  i64 step_ = 0;
 };
 
 inline void GeneratorTraining::check() const {

@@ -129,17 +129,21 @@ class FlatParameters {
   // A zeroed buffer of the same division, for an optimizer's state.
   Tensor<float, 1, D> make() const { return Tensor<float, 1, D>::zeros(Shape<1>(size_)); }
 
-  // Multiplies the learning rate of the parameters that the pattern matches (layer-wise rates).
-  void set_rate(const std::string& pattern, float factor) {
-    std::vector<float> rate = rate_.to_vector();
+  // Multiplies the learning rate of the parameters that the pattern matches, and decays their weights by `weight_decay`, matrices
+  // or not.
+  void set_group(const std::string& pattern, float learning_rate, float weight_decay) {
+    std::vector<float> rate = rate_.to_vector(), decay = decay_.to_vector();
     bool any = false;
     for (const Segment& s : segments_)
       if (matches(pattern, s.name)) {
-        std::fill_n(rate.begin() + s.offset / optimizer_group, (s.size + optimizer_group - 1) / optimizer_group, factor);
+        const i64 first = s.offset / optimizer_group, count = (s.size + optimizer_group - 1) / optimizer_group;
+        std::fill_n(rate.begin() + first, count, learning_rate);
+        std::fill_n(decay.begin() + first, count, weight_decay);
         any = true;
       }
     if (!any) throw Error("no trained parameter matches '" + pattern + "'");
     rate_ = Tensor<float, 1, D>::from(rate, rate_.shape());
+    decay_ = Tensor<float, 1, D>::from(decay, decay_.shape());
   }
 
   // Before gradients are read: those that no backward wrote are zero, those in a 16-bit type are converted, by one launch. After

@@ -6,12 +6,14 @@
 //   sgd.step(rate);                  updates the network in place and starts fresh gradients
 //
 // In a step that is replayed the numbers of the host go to the device before it (core/host_input.hpp): sgd.prepare(rate) outside,
-// sgd.step() inside.
+// sgd.step() inside. update() is step() for who looks after the gradients himself.
 // items() are the optimizer's entries of a state dict: saved and loaded with the network, training goes on exactly.
 #pragma once
 
 #include <mindgap/core/host_input.hpp>
 #include <mindgap/optim/flat.hpp>
+
+#include <variant>
 
 namespace mindgap {
 
@@ -62,14 +64,16 @@ ScaledGradient scaled_gradient(const FlatParameters<D>& parameters, const Gradie
 
 }  // namespace detail
 
+struct SgdOptions {
+  float momentum = 0.9f;
+  bool nesterov = false;
+};
+
 // Stochastic gradient descent with (Nesterov) momentum, as torch.optim.SGD.
 template <Device D>
 class Sgd {
  public:
-  struct Options {
-    float momentum = 0.9f;
-    bool nesterov = false;
-  };
+  using Options = SgdOptions;
   Sgd(FlatParameters<D>& parameters, Options options)
       : parameters_(parameters), options_(options), velocity_(parameters.make()), rate_(1) {}
 
@@ -81,16 +85,19 @@ class Sgd {
     f(rate_);
   }
 
-  // scale: what the gradients are multiplied by, measured before. average: what follows the values.
-  void step(const GradientScale<D>* scale = nullptr, const Ema<D>* average = nullptr) {
+  // By the gradients as they lie. scale: what they are multiplied by, measured before. average: what follows the values.
+  void update(const GradientScale<D>* scale = nullptr, const Ema<D>* average = nullptr) {
     const Op<D> op("sgd");
     op.moves(parameters_.values(), parameters_.values(), velocity_, velocity_, parameters_.gradients());
-    parameters_.complete_gradients();
     parameters_.with_working_copies([&]<class T>(T* working) {
       Runtime<D>::launch(parameters_.grid(), SgdStep<T>{detail::updated(parameters_, working, average), velocity_.data(),
                                                         detail::scaled_gradient(parameters_, scale), rate_.data(),
                                                         parameters_.groups(), options_.momentum, options_.nesterov});
     });
+  }
+  void step(const GradientScale<D>* scale = nullptr, const Ema<D>* average = nullptr) {
+    parameters_.complete_gradients();
+    update(scale, average);
     parameters_.forget_gradients();
   }
   void step(float learning_rate) {
@@ -106,13 +113,15 @@ class Sgd {
   HostInput<float, D> rate_;
 };
 
+struct AdamWOptions {
+  float beta1 = 0.9f, beta2 = 0.999f, epsilon = 1e-8f;
+};
+
 // Adam with decoupled weight decay, as torch.optim.AdamW. A step that a loss scale leaves out counts as a step.
 template <Device D>
 class AdamW {
  public:
-  struct Options {
-    float beta1 = 0.9f, beta2 = 0.999f, epsilon = 1e-8f;
-  };
+  using Options = AdamWOptions;
   AdamW(FlatParameters<D>& parameters, Options options)
       : parameters_(parameters), options_(options), first_(parameters.make()), second_(parameters.make()), schedule_(3) {}
 
@@ -128,16 +137,19 @@ class AdamW {
   void each_input(F&& f) {
     f(schedule_);
   }
-  void step(const GradientScale<D>* scale = nullptr, const Ema<D>* average = nullptr) {
+  void update(const GradientScale<D>* scale = nullptr, const Ema<D>* average = nullptr) {
     const Op<D> op("adamw");
     op.moves(parameters_.values(), parameters_.values(), first_, first_, second_, second_, parameters_.gradients());
-    parameters_.complete_gradients();
     parameters_.with_working_copies([&]<class T>(T* working) {
       Runtime<D>::launch(parameters_.grid(),
                          AdamWStep<T>{detail::updated(parameters_, working, average), first_.data(), second_.data(),
                                       detail::scaled_gradient(parameters_, scale), schedule_.data(), parameters_.groups(),
                                       options_.beta1, options_.beta2, options_.epsilon});
     });
+  }
+  void step(const GradientScale<D>* scale = nullptr, const Ema<D>* average = nullptr) {
+    parameters_.complete_gradients();
+    update(scale, average);
     parameters_.forget_gradients();
   }
   void step(float learning_rate) {
@@ -157,6 +169,44 @@ class AdamW {
   Tensor<float, 1, D> first_, second_;
   HostInput<float, D> schedule_;  // rate, corrections of both moments
   Counter steps_;
+};
+
+// One of them, by its options.
+using OptimizerOptions = std::variant<SgdOptions, AdamWOptions>;
+
+// The usual ones of a name, "sgd" (Nesterov momentum 0.9) or "adamw".
+inline OptimizerOptions optimizer_options(const std::string& name) {
+  if (name == "sgd") return SgdOptions{0.9f, true};
+  if (name == "adamw") return AdamWOptions{};
+  throw Error("there is no optimizer '" + name + "'", {{"remedy", "use sgd or adamw"}});
+}
+
+template <Device D>
+class Optimizer {
+ public:
+  Optimizer(FlatParameters<D>& parameters, const OptimizerOptions& options)
+      : one_(std::visit([&](const auto& o) { return made(parameters, o); }, options)) {}
+
+  void prepare(float learning_rate) {
+    std::visit([&](auto& one) { one.prepare(learning_rate); }, one_);
+  }
+  void update(const GradientScale<D>* scale, const Ema<D>* average) {
+    std::visit([&](auto& one) { one.update(scale, average); }, one_);
+  }
+  std::vector<StateItem> items() {
+    return std::visit([](auto& one) { return one.items(); }, one_);
+  }
+  template <class F>
+  void each_input(F&& f) {
+    std::visit([&](auto& one) { one.each_input(f); }, one_);
+  }
+
+ private:
+  using One = std::variant<Sgd<D>, AdamW<D>>;
+  static One made(FlatParameters<D>& p, const SgdOptions& o) { return One(std::in_place_type<Sgd<D>>, p, o); }
+  static One made(FlatParameters<D>& p, const AdamWOptions& o) { return One(std::in_place_type<AdamW<D>>, p, o); }
+
+  One one_;
 };
 
 }  // namespace mindgap

@@ -127,11 +127,11 @@ class Study {
 
   // Trains the units from data.first() on; what comes before is frozen by now.
   void train(const std::string& what, Net& net, i64 frozen, const Data& data, const TrainingOptions& o) {
-    StudentRun<D, P> run(net, data, o);
+    auto trainer = student_trainer(net, data, o);
     const double before = work_, whole = double(net.unit_count() - frozen) / double(net.unit_count());
-    while (run.done() < run.steps()) {
-      run.step();
-      work_ = before + whole * double(run.done());
+    while (!trainer.finished()) {
+      trainer.step();
+      work_ = before + whole * double(trainer.done());
       progress_(what, work_);
     }
     check_finite(net, text("lower the rate (", o.rate, ") in the study's configuration"));

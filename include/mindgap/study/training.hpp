@@ -3,20 +3,13 @@
 // A student is trained from unit `first` on; what comes before is frozen. Where the prefix is the same for every step (no
 // random augmentation, statistics not live) it is run once over the data set and its output kept, so that the frozen part costs
 // one forward pass in all. The numbers are the same either way.
-//
-// A run is a function of (data, options): step s uses batch s of the loader, which knows nothing of earlier steps, so that
-// a run can go on from a saved state at any step. A step is replayed (core/replay.hpp), and on a GPU the host runs ahead of it:
-// losses are read in batches, a NaN is noticed some steps late.
 #pragma once
 
 #include <mindgap/autograd/loss.hpp>
-#include <mindgap/core/replay.hpp>
 #include <mindgap/data/loader.hpp>
-#include <mindgap/optim/optimizer.hpp>
-#include <mindgap/optim/schedule.hpp>
 #include <mindgap/study/units.hpp>
-
-#include <map>
+#include <mindgap/train/evaluate.hpp>
+#include <mindgap/train/trainer.hpp>
 
 namespace mindgap {
 
@@ -166,145 +159,38 @@ StudentData<D, P> student_data(ResNet<D, P>& net, i64 first, const Dataset& set,
   return StudentData<D, P>(net, std::min(first, net.unit_count() - 1), set, options);
 }
 
-// A training run, step by step; state() is everything that a resumed run needs.
+// Trains a student on such batches, by cross-entropy. Freeze before; the network and the batches must outlive the run.
 template <Device D, class P>
-class StudentRun {
- public:
-  // Freeze before. `first`: the unit that reads the data's batches.
-  StudentRun(ResNet<D, P>& net, const StudentData<D, P>& data, const TrainingOptions& options);
-
-  i64 steps() const { return steps_; }
-  i64 done() const { return done_.value; }
-  double rate(i64 step) const { return options_.rate * schedule_.at(step); }
-
-  // One step. Returns the losses, each before its step, that became known: this step's on the CPU; on a GPU, which is not waited
-  // for, none or those of the last few dozen steps. Throws when a loss is NaN or infinite.
-  std::vector<float> step();
-  // The losses that are not known yet; waits.
-  std::vector<float> wait();
-
-  // The network, the momentum and the position, for write_state and read_state.
-  std::vector<StateItem> state();
-
- private:
-  using T = typename P::compute;
-  static constexpr i64 steps_ahead = Runtime<D>::asynchronous ? 64 : 1;  // that the host may be
-  static constexpr bool has_loss_scale = std::is_same_v<T, f16>;
-
-  void train();
-
-  ResNet<D, P>& net_;
-  const StudentData<D, P>& data_;
-  TrainingOptions options_;
-  i64 steps_;
-  Schedule schedule_;
-  FlatParameters<D> parameters_;
-  Sgd<D> optimizer_;
-  GradientScale<D> scale_;
-  BatchPlan<D> plan_;
-  PackedInputs<D> inputs_;
-  Tape tape_;
-  Counter done_;
-  Tensor<float, 1, D> loss_, losses_;  // of the step, and of the last `pending_` ones
-  i64 pending_ = 0;                    // steps whose losses are not known
-  std::map<i64, Replay<D>> replays_;   // by the images of a batch
-};
-
-template <Device D, class P>
-StudentRun<D, P>::StudentRun(ResNet<D, P>& net, const StudentData<D, P>& data, const TrainingOptions& options)
-    : net_(net),
-      data_(data),
-      options_(options),
-      steps_(std::max(options.epochs * data.steps_per_epoch(), options.minimum_steps)),
-      schedule_{options.schedule, steps_, i64(options.warmup * double(steps_)), 0.0, 0.1},
-      parameters_(net, float(options.weight_decay)),
-      optimizer_(parameters_, {float(options.momentum), true}),
-      scale_(parameters_, {float(options.gradient_clip), has_loss_scale}),
-      plan_(data.make_plan()),
-      inputs_(plan_, optimizer_),
-      loss_(Shape<1>(1)),
-      losses_(Shape<1>(steps_ahead)) {
-  set_training(net_, true);
+Trainer<D> student_trainer(ResNet<D, P>& net, const StudentData<D, P>& data, const TrainingOptions& options) {
+  const i64 steps = std::max(options.epochs * data.steps_per_epoch(), options.minimum_steps);
+  TrainerOptions o;
+  o.schedule = {options.schedule, steps, i64(options.warmup * double(steps))};
+  o.optimizer = SgdOptions{float(options.momentum), true};
+  o.learning_rate = options.rate;
+  o.weight_decay = options.weight_decay;
+  o.gradient_clip = options.gradient_clip;
+  o.loss_scale = std::is_same_v<typename P::compute, f16>;
+  auto plan = data.make_plan();
+  const auto prepare = [&data, plan](i64 batch) mutable {
+    plan.set(data.plan(batch));
+    return plan.size();
+  };
+  const auto loss = [&net, &data, plan, smoothing = float(options.label_smoothing)](Tape& tape) {
+    const auto batch = data.read(plan);
+    const auto logits = net.classify(net.run(constant(tape, batch.images), data.first(), net.unit_count() - 1));
+    return cross_entropy(logits, batch.labels, smoothing);
+  };
+  return Trainer<D>(net, {prepare, loss}, o, plan);
 }
-
-template <Device D, class P>
-std::vector<float> StudentRun<D, P>::step() {
-  plan_.set(data_.plan(done_.value));
-  optimizer_.prepare(float(rate(done_.value)));
-  inputs_.send();
-  replays_.try_emplace(plan_.size(), "training step").first->second.run([this] { train(); });
-  losses_.slice(pending_, pending_ + 1).copy_from(loss_);
-  ++done_.value;
-  return ++pending_ == steps_ahead || done_.value == steps_ ? wait() : std::vector<float>();
-}
-
-// What a step does on the device.
-template <Device D, class P>
-void StudentRun<D, P>::train() {
-  const auto batch = data_.read(plan_);
-  const auto logits = net_.classify(net_.run(constant(tape_, batch.images), data_.first(), net_.unit_count() - 1));
-  const auto loss = cross_entropy(logits, batch.labels, float(options_.label_smoothing));
-  loss_.copy_from(loss.value());
-  backward(loss, scale_.seed());
-  const bool scales = has_loss_scale || options_.gradient_clip > 0;
-  if (scales) scale_.measure();
-  optimizer_.step(scales ? &scale_ : nullptr);
-}
-
-template <Device D, class P>
-std::vector<float> StudentRun<D, P>::wait() {
-  const i64 first = done_.value - pending_;
-  std::vector<float> losses = losses_.slice(0, std::exchange(pending_, 0)).to_vector();
-  for (size_t i = 0; i < losses.size(); ++i)
-    if (!std::isfinite(losses[i]))
-      throw Error(text("training: the loss is ", losses[i], " at step ", first + i64(i), " of ", steps_),
-                  {{"remedy", text("lower the rate (", options_.rate, ")")}});
-  return losses;
-}
-
-template <Device D, class P>
-std::vector<StateItem> StudentRun<D, P>::state() {
-  std::vector<StateItem> items = state_items(net_, "model.");
-  for (const auto& more : {optimizer_.items(), scale_.items()}) items.insert(items.end(), more.begin(), more.end());
-  items.push_back(state_item("done", done_));
-  return items;
-}
-
-struct Evaluation {
-  i64 images = 0;
-  double top1 = 0, top5 = 0;                // fractions
-  double loss = 0;                          // mean cross-entropy, nats
-  std::vector<std::vector<i64>> confusion;  // [true class][answer]
-};
 
 // The student on a set, from unit data.first() on, in evaluation mode.
 template <Device D, class P>
 Evaluation evaluate(ResNet<D, P>& net, const StudentData<D, P>& data) {
   set_training(net, false);
-  const i64 classes = net.config.classes;
-  Evaluation out;
-  out.confusion.assign(size_t(classes), std::vector<i64>(size_t(classes), 0));
-  i64 first_right = 0, fifth_right = 0;
-  for (i64 step = 0; step < data.steps_per_epoch(); ++step) {
+  return evaluate_classifier(net.config.classes, data.steps_per_epoch(), [&](i64 step) {
     const auto batch = data.batch(step);
-    const auto logits = cast<float>(net.classify(net.run(batch.images, data.first(), net.unit_count() - 1)));
-    const std::vector<float> losses = cross_entropy_rows(logits, batch.labels).rows.to_vector();
-    const std::vector<i64> labels = batch.labels.to_vector(), answers = argmax(logits).to_vector();
-    const std::vector<i32> ranks = label_ranks(logits, batch.labels).to_vector();
-    for (size_t i = 0; i < labels.size(); ++i) {
-      out.loss += losses[i];
-      first_right += ranks[i] == 0;
-      fifth_right += ranks[i] < 5;
-      ++out.confusion[size_t(labels[i])][size_t(answers[i])];
-      ++out.images;
-    }
-  }
-  out.loss /= double(out.images);
-  if (!std::isfinite(out.loss))
-    throw Error("evaluate: the student's answers are NaN or infinite", {{"remedy", "it diverged: train it with a lower rate"}});
-  out.top1 = double(first_right) / double(out.images);
-  out.top5 = double(fifth_right) / double(out.images);
-  return out;
+    return std::pair(net.classify(net.run(batch.images, data.first(), net.unit_count() - 1)), batch.labels);
+  });
 }
 
 }  // namespace mindgap

@@ -7,7 +7,8 @@
 
 #define MINDGAP_TRAINING(word, D, T)                                                                                          \
   word template class StudentData<D, Precision<T>>;                                                                           \
-  word template class StudentRun<D, Precision<T>>;                                                                            \
+  word template Trainer<D> student_trainer(ResNet<D, Precision<T>>&, const StudentData<D, Precision<T>>&,                     \
+                                           const TrainingOptions&);                                                           \
   word template Evaluation evaluate(ResNet<D, Precision<T>>&, const StudentData<D, Precision<T>>&);                           \
   word template i64 freeze_units(ResNet<D, Precision<T>>&, const std::vector<std::string>&, StatisticsPolicy, const Dataset&, \
                                  const LoaderOptions&);                                                                       \
