@@ -29,6 +29,9 @@ struct Grid {
   int threads = 256;
 };
 
+// Threads of a block of the kernels that keep columns in registers; fewer are correct too.
+inline constexpr int team_threads = 256;
+
 struct Sum {
   template <class T>
   MG_HD T operator()(T a, T b) const {

@@ -109,9 +109,11 @@ MG_HD float fold_wide(const float* wide, i64 c, i64 columns, i64 repeat) {
   return sum;
 }
 
-// Threads of a block of the kernels that keep columns in registers; fewer are correct too.
-inline constexpr int team_threads = 256;
-
+// A kernel whose threads keep columns in registers may say how many blocks should find registers on a multiprocessor, as
+// teams_at_once (cuda_block.hpp). That is not only about how many run: left alone, nvcc saves registers that nobody needs by
+// issuing the later loads of for_loads() after the first are used. bench/README.md (Registers) has what is under way with each
+// bound.
+//
 // How a team shares `columns` columns of some rows, in packets of V: threads side by side make a row of the block, and what
 // threads are left take other rows. A thread does columns first + [0, V), first + step + [0, V), ... below `columns`, of rows
 // slice, slice + slices, ... A thread that is left over has first = columns.
@@ -195,25 +197,27 @@ MG_HD void team_moments(B& block, float* mean, float* square, const T* x, int ro
   put_moments(block, mean, square, sums, squares, last, rows, columns, team.slices);
 }
 
-// Neighbouring columns of [chunks, cols] that one block adds up, and their sums in f64.
+// Neighbouring columns of [chunks, cols] that one block adds up, and S sums of each in f64.
 inline constexpr int columns_per_group = 4;
+template <int S>
 struct ColumnSums {
-  double at[columns_per_group] = {};
+  double at[S][columns_per_group] = {};
   MG_HD friend ColumnSums operator+(ColumnSums a, const ColumnSums& b) {
-    for (int j = 0; j < columns_per_group; ++j) a.at[j] += b.at[j];
+    for (int s = 0; s < S; ++s)
+      for (int j = 0; j < columns_per_group; ++j) a.at[s][j] += b.at[s][j];
     return a;
   }
 };
 inline i64 column_groups(i64 cols) { return (cols + columns_per_group - 1) / columns_per_group; }
 
-// The sums over k < chunks of f(k, j, v), v[q] = x[q][k, c], for the columns c = columns_per_group * block.id() + j, in every
-// thread; zeros for columns beyond the last. The threads share the chunks; their number, which orders the sum, is fixed.
-template <class B, int Q, class F>
-MG_HD ColumnSums sum_chunks(B& block, i64 chunks, i64 cols, const float* const (&x)[Q], F f) {
+// The sums over k < chunks of f(s, k, j, v), v[q] = x[q][k, c], for s < S and the columns c = columns_per_group * block.id() + j,
+// in every thread; zeros for columns beyond the last. The threads share the chunks; their number, which orders the sum, is fixed.
+template <int S, class B, int Q, class F>
+MG_HD ColumnSums<S> sum_chunks(B& block, i64 chunks, i64 cols, const float* const (&x)[Q], F f) {
   const i64 first = block.id() * columns_per_group;
   bool packets = B::packets && cols % columns_per_group == 0;
   for (const float* rows : x) packets &= is_packet_aligned(rows);
-  ColumnSums sums;
+  ColumnSums<S> sums;
   with_width<columns_per_group>(packets, [&](auto width) {
     constexpr int V = width;
     struct Row {
@@ -231,7 +235,7 @@ MG_HD ColumnSums sum_chunks(B& block, i64 chunks, i64 cols, const float* const (
             for (int i = 0; i < V; ++i) {
               float v[Q];
               for (int q = 0; q < Q; ++q) v[q] = row.at[q][i];
-              sums.at[j + i] += f(k, j + i, v);
+              for (int s = 0; s < S; ++s) sums.at[s][j + i] += f(s, k, j + i, v);
             }
           });
   });

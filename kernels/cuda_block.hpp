@@ -119,17 +119,17 @@ __global__ void cuda_entry(const __grid_constant__ Kernel kernel) {
   CudaBlock block;
   kernel(block);
 }
-// Of one that knows its number of threads, and how many blocks should find registers on a multiprocessor.
-template <class Kernel>
-__global__ void __launch_bounds__(Kernel::threads, Kernel::blocks_at_once)
-    cuda_entry_bounded(const __grid_constant__ Kernel kernel) {
+// Of one that has at most so many threads, and of which so many blocks should find registers on a multiprocessor.
+template <class Kernel, int threads, int blocks>
+__global__ void __launch_bounds__(threads, blocks) cuda_entry_bounded(const __grid_constant__ Kernel kernel) {
   take_turn();
   CudaBlock block;
   kernel(block);
 }
 template <class Kernel>
 constexpr auto cuda_entry_of() {
-  if constexpr (requires { Kernel::threads; }) return &cuda_entry_bounded<Kernel>;
+  if constexpr (requires { Kernel::threads; }) return &cuda_entry_bounded<Kernel, Kernel::threads, Kernel::blocks_at_once>;
+  else if constexpr (requires { Kernel::teams_at_once; }) return &cuda_entry_bounded<Kernel, team_threads, Kernel::teams_at_once>;
   else return &cuda_entry<Kernel>;
 }
 

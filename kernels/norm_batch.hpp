@@ -25,6 +25,8 @@ struct BatchMoments {
   ColumnGrid grid;
 
   static constexpr int packet = packet_elements<T>;
+  static constexpr int teams_at_once =
+      packet == 8 ? 4 : 5;  // pivots and two sums of 8 columns are 24 of 64 registers, four packets 16
 
   MG_HD i64 shared_bytes() const { return team_bytes<packet>(2, grid.width()); }
 
@@ -109,20 +111,20 @@ struct BatchStatistics {
 
   template <Block B>
   MG_HD void operator()(B& block) const {
-    ColumnSums m = sum_chunks(block, grid.chunks, grid.cols, {chunk_mean},
-                              [this](int k, int, const float* v) { return double(grid.rows_of_chunk(k)) * v[0]; });
-    for (double& sum : m.at) sum /= double(grid.rows);
+    ColumnSums m = sum_chunks<1>(block, grid.chunks, grid.cols, {chunk_mean},
+                                 [this](int, int k, int, const float* v) { return double(grid.rows_of_chunk(k)) * v[0]; });
+    for (double& sum : m.at[0]) sum /= double(grid.rows);
     const ColumnSums square =
-        sum_chunks(block, grid.chunks, grid.cols, {chunk_square, chunk_mean}, [&, this](int k, int j, const float* v) {
-          const double d = v[1] - m.at[j];
+        sum_chunks<1>(block, grid.chunks, grid.cols, {chunk_square, chunk_mean}, [&, this](int, int k, int j, const float* v) {
+          const double d = v[1] - m.at[0][j];
           return v[0] + double(grid.rows_of_chunk(k)) * d * d;
         });
     for_group(block, grid.cols, [&, this](i64 c, int j) {
-      mean[c] = float(m.at[j]);
-      rstd[c] = float(1. / sqrt(square.at[j] / double(grid.rows) + double(eps)));
+      mean[c] = float(m.at[0][j]);
+      rstd[c] = float(1. / sqrt(square.at[0][j] / double(grid.rows) + double(eps)));
       if (running_mean) {
-        running_mean[c] += momentum * (float(m.at[j]) - running_mean[c]);
-        running_variance[c] += momentum * (float(square.at[j] / double(grid.rows - 1)) - running_variance[c]);
+        running_mean[c] += momentum * (float(m.at[0][j]) - running_mean[c]);
+        running_variance[c] += momentum * (float(square.at[0][j] / double(grid.rows - 1)) - running_variance[c]);
       }
     });
   }
@@ -191,6 +193,8 @@ struct BatchNormApply {
 
   static constexpr int packet = packet_elements<T>;
   static_assert(packet <= 8);
+  static constexpr int teams_at_once =
+      packet == 8 ? 4 : 5;  // the parameters of 8 columns are 24 of 64 registers, four packets 16
 
   // Whether a team moves all of it in packets.
   MG_HD bool in_packets() const {

@@ -94,6 +94,17 @@ struct BatchNormSaved {
   }
 };
 
+namespace detail {
+
+// Blocks that should find registers on a multiprocessor where a thread keeps `rows` numbers of each of V columns: as many as have
+// the most bytes under way, and spill nothing. Four leave 64 registers a thread, three 80; addresses and packets take some 30.
+template <int V>
+constexpr int blocks_at_once(int rows) {
+  return V * rows > 40 ? 2 : V * rows > 32 ? 3 : rows > 2 ? 4 : 6;
+}
+
+}  // namespace detail
+
 // Sums: whether sums are wanted. WriteX: whether grad_x = scale * dz is written (constant statistics).
 template <class F, class T, int K, bool Sums, bool WriteX>
 struct BatchNormReduce {
@@ -108,6 +119,10 @@ struct BatchNormReduce {
   ColumnGrid grid;
 
   static constexpr int packet = packet_elements<T>;
+  static constexpr int kept = int(Sums || Rule::reads_z) + int(WriteX || Rule::reads_z) + int(Rule::reads_z) +  // parameters
+                              2 * int(Sums) + (Rule::reads_y ? 0 : 2 * K);  // sums, extras and their gradients
+  // Sums that wait for a store of grad_x as well leave no room for another block.
+  static constexpr int teams_at_once = Sums && WriteX ? (packet == 8 ? 2 : 3) : detail::blocks_at_once<packet>(kept);
 
   MG_HD i64 shared_bytes() const {
     const i64 wide = (5 + K) * shared_size(grid.width() * i64(sizeof(float)));
@@ -178,10 +193,12 @@ struct BatchNormReduce {
     const ColumnTeam<V> team(block, columns);
     float *sums = nullptr, *products = nullptr;
     if constexpr (Sums) sums = team.sums(block, columns), products = team.sums(block, columns);
+    // y in packets is only read by who has thrown its signs away: a round at a time, lest it takes registers from the others.
+    constexpr int rounds = V > 1 && Rule::reads_y && !Signs ? 1 : 2;
     for (int c = team.first; c < columns; c += team.step) {
       const detail::ColumnParameters<V> p(parameters, grid.first_column(id) + c);
       float own_sum[V] = {}, own_product[V] = {};
-      for_loads<2>(
+      for_loads<rounds>(
           team.slice, last + 1, team.slices,
           [&](int r) { return saved.template load<V, (Sums || Rule::reads_z), Signs>(offset + ((last - r) * stride + c)); },
           [&](int r, const Loaded& row) {
@@ -233,11 +250,10 @@ struct BatchNormSums {
 
   template <Block B>
   MG_HD void operator()(B& block) const {
-    constexpr auto first = [](int, int, const float* v) { return double(v[0]); };
-    const ColumnSums sums = sum_chunks(block, chunks, cols, {sum}, first),
-                     products = sum_chunks(block, chunks, cols, {product}, first);
+    const ColumnSums sums =
+        sum_chunks<2>(block, chunks, cols, {sum, product}, [](int s, int, int, const float* v) { return double(v[s]); });
     for_group(block, cols, [&, this](i64 c, int j) {
-      const double s = sums.at[j], p = products.at[j] * double(rstd[c]);
+      const double s = sums.at[0][j], p = sums.at[1][j] * double(rstd[c]);
       if (grad_gamma) grad_gamma[c] = float(p);
       if (grad_beta) grad_beta[c] = float(s);
       mean_grad[c] = float(s / double(rows));
@@ -258,6 +274,8 @@ struct BatchNormBackward {
   ColumnGrid grid;
 
   static constexpr int packet = packet_elements<T>;
+  static constexpr int teams_at_once =
+      detail::blocks_at_once<packet>(4 + int(Rule::reads_z) + K);  // center, scale, mean, slope; shift; extras
 
   MG_HD i64 shared_bytes() const { return 5 * shared_size(grid.width() * i64(sizeof(float))); }
 

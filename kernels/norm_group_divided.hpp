@@ -116,6 +116,8 @@ struct GroupMoments {
 
   static constexpr int packet = packet_elements<T>;
 
+  static constexpr int teams_at_once = 4;
+
   MG_HD i64 shared_bytes() const { return team_bytes<packet>(2, tiles.width()); }
 
   template <Block B>
@@ -212,6 +214,8 @@ struct GroupApply {
   GroupParameters<T> parameters;
   GroupTiles tiles;
 
+  static constexpr int teams_at_once = sizeof(T) < 4 ? 4 : 6;  // the parameters of 8 channels are 24 registers, of 4 they are 12
+
   template <Block B>
   MG_HD void operator()(B& block) const {
     with_width<packet_elements<T>>(tiles.packed<T>() && is_packet_aligned(x[0]) && is_packet_aligned(x[1]) &&
@@ -229,7 +233,8 @@ struct GroupApply {
     const ColumnTeam<V> team(block, channels);
     for (int c = team.first; c < channels; c += team.step) {
       const auto p = parameters.template of<V>(tiles.grid, at.sample, at.column + c);
-      for_loads<4>(
+      // A tail that is more than a sum takes the registers of a fourth packet.
+      for_loads<Tail<F, 0>::reads_z ? 3 : 4>(
           team.slice, int(at.rows), team.slices, [&](int r) { return load_packet<V>(in + (r * stride + c)); },
           [&](int r, const Packet<T, V>& row) {
             float value[V];

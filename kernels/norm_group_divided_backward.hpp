@@ -32,6 +32,7 @@ struct GroupReduce {
 
   // Four channels a thread: with eight, parameters and sums take so many registers that too few threads are left.
   static constexpr int packet = packet_elements<float>;
+  static constexpr int teams_at_once = sizeof(T) < 4 ? 4 : 3;  // the packets of f32 are twice as wide
 
   MG_HD i64 shared_bytes() const { return team_bytes<packet>(3, tiles.width()); }
 
@@ -147,6 +148,8 @@ struct GroupBackward {
   const T* x[2];    // [samples, rows, part_channels]
   GroupParameters<T> parameters;
   GroupTiles tiles;
+
+  static constexpr int teams_at_once = 4;
 
   template <Block B>
   MG_HD void operator()(B& block) const {

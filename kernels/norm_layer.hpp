@@ -13,6 +13,7 @@
 #pragma once
 
 #include <mindgap/core/math.hpp>
+#include <mindgap/kernels/columns.hpp>
 #include <mindgap/kernels/rows.hpp>
 
 namespace mindgap {
@@ -25,8 +26,10 @@ struct LayerNorm {
   const T* x;          // [rows, cols]
   const float* gamma;  // [cols]
   const float* beta;   // [cols]
-  RowTeams teams;
+  RowTeams teams;      // of at most team_threads
   float eps;
+
+  static constexpr int teams_at_once = 4;
 
   template <Block B>
   MG_HD void operator()(B& block) const {
