@@ -131,7 +131,7 @@ BOOST_AUTO_TEST_CASE(a_student_that_diverges) {
   config["experiments"] = {"E0"};
   const Result r = run("study", configured(folder, config, "out"));
   BOOST_TEST(r.code == 1, r);
-  BOOST_TEST(r.says("lower the rate"), r);
+  BOOST_TEST(r.says("lower learning rate"), r);
   BOOST_TEST(!fs::exists(folder / "out" / "results.csv"));
 }
 

@@ -166,7 +166,7 @@ BOOST_AUTO_TEST_CASE(refusals) {
   run.x.data()[0] = NAN;
   BOOST_CHECK_EXCEPTION(run.losses(3), Error, [](const Error& error) {
     const std::string said = error.what();
-    return said.find("nan at step 0 of 3") != said.npos && said.find("lower learning rate") != said.npos;
+    return said.find("NaN at step 0 of 3") != said.npos && said.find("lower learning rate") != said.npos;
   });
 }
 

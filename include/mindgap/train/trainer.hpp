@@ -119,7 +119,8 @@ class Trainer {
       const i64 step = first + i64(i);
       out.push_back({step, values[2 * i], scales() ? values[2 * i + 1] : NAN, learning_rate(step)});
       if (!std::isfinite(values[2 * i]))
-        throw Error(text("training diverged: the loss is ", values[2 * i], " at step ", step, " of ", steps()),
+        throw Error(text("training diverged: the loss is ", std::isnan(values[2 * i]) ? "NaN" : "infinite", " at step ", step,
+                         " of ", steps()),
                     {{"remedy", text("use a lower learning rate than ", options_.learning_rate)}});
     }
     return out;
