@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what mindgap needs on Debian 12 or Ubuntu 24.04: compiler, CMake, libraries, the Fashion-MNIST data set.
 # Does nothing, and touches no network, when everything is there already. Needs root or sudo only to install.
-# With --tests also what scripts/test.sh wants: the formatter, and a compiler cache for its three builds.
+# With --tests also what scripts/test.sh --all wants: the formatter, and a compiler cache for its three builds.
 # CUDA is not installed here: the CPU build needs none, and the CUDA build takes the toolkit that the machine has.
 set -euo pipefail
 

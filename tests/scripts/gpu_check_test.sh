@@ -6,6 +6,10 @@ set -euo pipefail
 export LC_ALL=C
 project=$(realpath "${1:?project folder}")
 command -v python3 >/dev/null || {
+  if [[ ${CI:-} == true ]]; then
+    echo "no python3, which gpu_check.sh wants, and in CI nothing may be skipped"
+    exit 1
+  fi
   echo "skipped: gpu_check.sh wants python3"
   exit 77
 }
