@@ -186,6 +186,16 @@ int run_app(int argc, char** argv, const std::string& name, const std::string& d
 bool interrupted() { return signalled != 0; }
 void stop_interrupted(const std::string& how_to_go_on) { throw Interrupted{how_to_go_on}; }
 
+std::string device_of(const CommonOptions& common, bool built, bool gpu) {
+  if (common.device == "cuda" && !built)
+    throw UsageError("this build has no CUDA",
+                     {{"flag", "--device cuda"}, {"remedy", "configure with -DMINDGAP_CUDA=ON, or use --device cpu"}});
+  if (common.device == "cuda" && !gpu)
+    throw UsageError("this machine has no GPU that this build can use",
+                     {{"flag", "--device cuda"}, {"remedy", "install a GPU driver for CUDA 13, or use --device cpu"}});
+  return gpu ? "cuda" : "cpu";
+}
+
 std::string precision_of(const CommonOptions& common, bool on_cpu) {
   const std::string& wanted = common.precision;
   if (!on_cpu || wanted == "f32") return wanted;

@@ -170,6 +170,6 @@ int main(int argc, char** argv) {
       [&](const CommonOptions& common) {
         StudyConfig c = read_study_config(config);
         for (u64& seed : c.seeds) seed += common.seed;  // the same study with other students
-        with_types(common, [&]<class D, class T>(D, T) { run<D, Precision<T>>(c, common); });
+        with_types(common, [&]<class D, class P>(D, P) { run<D, P>(c, common); });
       });
 }
