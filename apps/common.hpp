@@ -1,4 +1,4 @@
-// What the apps share: flags, the wrapper that turns errors into exit codes, progress, Ctrl-C, and what --device and --precision
+// What the apps share: the wrapper that turns errors into exit codes, progress, Ctrl-C, and what --device and --precision
 // come to.
 //
 //   struct Options { i64 steps = 15; } o;
@@ -7,80 +7,25 @@
 //                  [&](const CommonOptions& common) { ... });
 //
 // Exit codes: 0 done, 1 bad data or a failure, 2 a bad flag or value on the command line, 130 interrupted. An error is one
-// block on standard error. common.cpp alone includes cxxopts, which costs seconds of compiling.
+// block on standard error.
 #pragma once
 
 #include <mindgap/nn/dispatch.hpp>
 #include <mindgap/ops/machine_rates.hpp>
 
+#include "flags.hpp"
 #include <chrono>
 #include <filesystem>
 #include <functional>
 #include <iostream>
-#include <limits>
-#include <memory>
 
 namespace mindgap {
-
-// A bad flag or value on the command line.
-class UsageError : public std::runtime_error {
- public:
-  explicit UsageError(const Error& error) : std::runtime_error(error.what()) {}
-  explicit UsageError(const std::string& what, std::vector<ErrorLine> lines = {},
-                      std::source_location where = std::source_location::current())
-      : UsageError(Error(what, std::move(lines), where)) {}
-};
 
 // --split of the apps that train.
 inline void check_training_split(const std::string& split) {
   if (split != "train" && split != "fit")
     throw UsageError("bad value for --split: \"" + split + "\"", {{"wanted", "train or fit"}});
 }
-
-// Runs f, which checks values that came from flags; an Error that it throws counts as a bad flag.
-template <class F>
-auto check_flags(F&& f) {
-  try {
-    return f();
-  } catch (const DeviceError&) {
-    throw;
-  } catch (const Error& error) {
-    throw UsageError(error);
-  }
-}
-
-struct IntegerRange {
-  i64 least = std::numeric_limits<i64>::min(), most = std::numeric_limits<i64>::max();
-};
-struct NumberRange {
-  double least = -std::numeric_limits<double>::max(), most = std::numeric_limits<double>::max();
-};
-
-// Declares flags and binds each to a variable, whose value is the default. A flag that is given twice, unknown, without
-// its value, out of range or not of its type is a UsageError.
-class Flags {
- public:
-  Flags(const std::string& program, const std::string& description);
-  ~Flags();
-
-  void add(const std::string& name, bool* value, const std::string& help);  // a switch
-  void add(const std::string& name, std::string* value, const std::string& help);
-  void add(const std::string& name, std::filesystem::path* value, const std::string& help);
-  void add(const std::string& name, i64* value, const std::string& help, IntegerRange range = {});
-  void add(const std::string& name, u64* value, const std::string& help);  // 0 to 2^64 - 1
-  void add(const std::string& name, double* value, const std::string& help, NumberRange range = {});
-  // May be given several times; commas do not separate, since class names have them.
-  void add(const std::string& name, std::vector<std::string>* values, const std::string& help);
-  // The flag must be given.
-  void require(const std::string& name);
-
-  // False when --help was given: the text has been printed.
-  bool parse(int argc, char** argv);
-
- private:
-  struct Body;
-  std::unique_ptr<Body> body_;
-};
 
 struct CommonOptions {
   std::string device = "auto";
