@@ -1,5 +1,5 @@
-// What the apps share: flags, the wrapper that turns errors into exit codes, progress, Ctrl-C, and the choice of device and
-// precision.
+// What the apps share: the wrapper that turns errors into exit codes, progress, Ctrl-C, and what --device and --precision
+// come to.
 //
 //   struct Options { i64 steps = 15; } o;
 //   return run_app(argc, argv, "sample", "Writes a labelled synthetic data set.",
@@ -7,83 +7,25 @@
 //                  [&](const CommonOptions& common) { ... });
 //
 // Exit codes: 0 done, 1 bad data or a failure, 2 a bad flag or value on the command line, 130 interrupted. An error is one
-// block on standard error. common.cpp alone includes cxxopts, which costs seconds of compiling.
+// block on standard error.
 #pragma once
 
-#include <mindgap/core/dtype.hpp>
-#include <mindgap/core/error.hpp>
-#include <mindgap/cpu/runtime.hpp>
-#include <mindgap/cuda/library.hpp>
+#include <mindgap/nn/dispatch.hpp>
 #include <mindgap/ops/machine_rates.hpp>
 
+#include "flags.hpp"
 #include <chrono>
 #include <filesystem>
 #include <functional>
 #include <iostream>
-#include <limits>
-#include <memory>
 
 namespace mindgap {
-
-// A bad flag or value on the command line.
-class UsageError : public std::runtime_error {
- public:
-  explicit UsageError(const Error& error) : std::runtime_error(error.what()) {}
-  explicit UsageError(const std::string& what, std::vector<ErrorLine> lines = {},
-                      std::source_location where = std::source_location::current())
-      : UsageError(Error(what, std::move(lines), where)) {}
-};
 
 // --split of the apps that train.
 inline void check_training_split(const std::string& split) {
   if (split != "train" && split != "fit")
     throw UsageError("bad value for --split: \"" + split + "\"", {{"wanted", "train or fit"}});
 }
-
-// Runs f, which checks values that came from flags; an Error that it throws counts as a bad flag.
-template <class F>
-auto check_flags(F&& f) {
-  try {
-    return f();
-  } catch (const DeviceError&) {
-    throw;
-  } catch (const Error& error) {
-    throw UsageError(error);
-  }
-}
-
-struct IntegerRange {
-  i64 least = std::numeric_limits<i64>::min(), most = std::numeric_limits<i64>::max();
-};
-struct NumberRange {
-  double least = -std::numeric_limits<double>::max(), most = std::numeric_limits<double>::max();
-};
-
-// Declares flags and binds each to a variable, whose value is the default. A flag that is given twice, unknown, without
-// its value, out of range or not of its type is a UsageError.
-class Flags {
- public:
-  Flags(const std::string& program, const std::string& description);
-  ~Flags();
-
-  void add(const std::string& name, bool* value, const std::string& help);  // a switch
-  void add(const std::string& name, std::string* value, const std::string& help);
-  void add(const std::string& name, std::filesystem::path* value, const std::string& help);
-  void add(const std::string& name, i64* value, const std::string& help, IntegerRange range = {});
-  void add(const std::string& name, u64* value, const std::string& help);  // 0 to 2^64 - 1
-  void add(const std::string& name, double* value, const std::string& help, NumberRange range = {});
-  // May be given several times; commas do not separate, since class names have them.
-  void add(const std::string& name, std::vector<std::string>* values, const std::string& help);
-  // The flag must be given.
-  void require(const std::string& name);
-
-  // False when --help was given: the text has been printed.
-  bool parse(int argc, char** argv);
-
- private:
-  struct Body;
-  std::unique_ptr<Body> body_;
-};
 
 struct CommonOptions {
   std::string device = "auto";
@@ -104,24 +46,8 @@ int run_app(int argc, char** argv, const std::string& name, const std::string& d
 bool interrupted();
 [[noreturn]] void stop_interrupted(const std::string& how_to_go_on);
 
-// f(Cpu{}) or f(Cuda{}). "auto" takes the GPU where this build and this machine have one.
-template <class F>
-auto with_device(const CommonOptions& common, F&& f) {
-#if defined(__CUDACC__)
-  if (common.device != "cpu") {
-    if (Runtime<Cuda>::available()) return f(Cuda{});
-    if (common.device == "cuda")
-      throw UsageError("this machine has no GPU that this build can use",
-                       {{"flag", "--device cuda"}, {"remedy", "install a GPU driver for CUDA 13, or use --device cpu"}});
-  }
-#else
-  if (common.device == "cuda")
-    throw UsageError("this build has no CUDA",
-                     {{"flag", "--device cuda"}, {"remedy", "configure with -DMINDGAP_CUDA=ON, or use --device cpu"}});
-#endif
-  return f(Cpu{});
-}
-
+// "cpu" or "cuda", as --device asks of what this build (built) and this machine (gpu) have.
+std::string device_of(const CommonOptions& common, bool built, bool gpu);
 // --precision, where the device has it: the CPU has f32 and bf16, and where it has no instructions for bf16 it says so once and
 // takes f32; a GPU has tf32 (f32 with products rounded to 10 bits of mantissa) and f16 too.
 std::string precision_of(const CommonOptions& common, bool on_cpu);
@@ -157,23 +83,13 @@ void profiled(const CommonOptions& common, F&& f) {
   f();
 }
 
-// f(device, element): Cpu{} or Cuda{}, and float{}, bf16{} or f16{}, as --device and --precision ask.
+// f(D{}, Precision<T>{}), as --device and --precision ask.
 template <class F>
-void with_types(const CommonOptions& common, F&& on_types) {
-  with_device(common, [&]<class D>(D) {
+void with_types(const CommonOptions& common, F&& f) {
+  const std::string device = device_of(common, built_for_cuda, common.device != "cpu" && gpu_available());
+  with_precision(device, precision_of(common, device == "cpu"), [&]<class D, class P>(D d, P precision) {
     const KeepPlans<D> keep;
-    const auto f = [&]<class E>(D device, E element) { profiled<D, E>(common, [&] { on_types(device, element); }); };
-    const D device{};
-    const std::string precision = precision_of(common, std::is_same_v<D, Cpu>);
-    if (precision == "bf16") f(device, bf16{});
-    else if constexpr (std::is_same_v<D, Cpu>) f(device, float{});
-#if defined(__CUDACC__)
-    else if (precision == "f16") f(device, f16{});
-    else {
-      cuda::allow_tf32() = precision == "tf32";
-      f(device, float{});
-    }
-#endif
+    profiled<D, typename P::compute>(common, [&] { f(d, precision); });
   });
 }
 

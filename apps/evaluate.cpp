@@ -25,11 +25,11 @@ int main(int argc, char** argv) {
       [&](const CommonOptions& common) {
         if (split != "train" && split != "fit" && split != "held-out" && split != "test")
           throw UsageError("bad value for --split: \"" + split + "\"", {{"wanted", "train, fit, held-out or test"}});
-        with_types(common, [&]<class D, class T>(D, T) {
-          const auto student = load_student<D, Precision<T>>(model);
+        with_types(common, [&]<class D, class P>(D, P) {
+          const auto student = load_student<D, P>(model);
           const Dataset set = load_dataset(data, split);
           check_student_data(student.info, set);
-          const StudentData<D, Precision<T>> batches(set, evaluation_options(batch, {}, student.info.normalisation));
+          const StudentData<D, P> batches(set, evaluation_options(batch, {}, student.info.normalisation));
           const std::string json = evaluation_json(evaluate(*student.net, batches), set.class_names);
           std::cout << json;
           if (common.out.empty()) return;

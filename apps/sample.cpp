@@ -71,7 +71,5 @@ int main(int argc, char** argv) {
         flags.add("batch", &o.batch, "images at a time; changes no image", {1, 1 << 16});
         for (const char* needed : {"model", "per-class", "out"}) flags.require(needed);
       },
-      [&](const CommonOptions& common) {
-        with_types(common, [&]<class D, class T>(D, T) { write_set<D, Precision<T>>(o, common); });
-      });
+      [&](const CommonOptions& common) { with_types(common, [&]<class D, class P>(D, P) { write_set<D, P>(o, common); }); });
 }

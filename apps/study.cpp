@@ -8,14 +8,18 @@
 // killed.
 #include <mindgap/core/file.hpp>
 #include <mindgap/study/comparisons.hpp>
+#include <mindgap/study/environment.hpp>
 #include <mindgap/study/protocol.hpp>
-#include <mindgap/study/report.hpp>
-#include <mindgap/study/summary.hpp>
 
 #include "common.hpp"
+#include "report/report.hpp"
+#include "report/sentences.hpp"
+#include "report/summary.hpp"
+#include "report/words.hpp"
 #include <iostream>
 
 using namespace mindgap;
+using namespace mindgap::report;
 
 namespace {
 
@@ -125,8 +129,8 @@ void run(StudyConfig c, const CommonOptions& common) {
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   const Facts environment = describe_environment(D::name, precision, Runtime<Cpu>::threads());
   const Findings findings = find_findings(results.rows(), data.real.classes());
-  write_file_atomic(common.out / "study.json",
-                    study_json(study_config_json(c), environment, results.rows(), comparisons_json(findings)));
+  write_file_atomic(common.out / "study.json", study_json(study_config_json(c), environment, results.rows(),
+                                                          comparisons_json(findings, headline(findings))));
   ReportData report;
   report.dataset = c.data == "fashion-mnist" ? "Fashion-MNIST" : data.real.name;
   report.student = text("a ResNet-", c.model.substr(6), " of width ", c.width);
@@ -166,6 +170,6 @@ int main(int argc, char** argv) {
       [&](const CommonOptions& common) {
         StudyConfig c = read_study_config(config);
         for (u64& seed : c.seeds) seed += common.seed;  // the same study with other students
-        with_types(common, [&]<class D, class T>(D, T) { run<D, Precision<T>>(c, common); });
+        with_types(common, [&]<class D, class P>(D, P) { run<D, P>(c, common); });
       });
 }

@@ -104,6 +104,6 @@ int main(int argc, char** argv) {
         t.schedule = by_name("schedule", o.schedule, BetaSchedule::squaredcos_cap_v2);
         t.prediction = by_name("prediction", o.prediction, Prediction::v_prediction);
         check_flags([&] { t.check(); });
-        with_types(common, [&]<class D, class T>(D, T) { train<D, Precision<T>>(o, common); });
+        with_types(common, [&]<class D, class P>(D, P) { train<D, P>(o, common); });
       });
 }

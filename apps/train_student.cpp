@@ -143,6 +143,6 @@ int main(int argc, char** argv) {
         t.schedule = check_flags([&] { return Schedule::kind_of(o.schedule); });
         t.augmentation = {!o.no_flip, o.shift, 0, 0};
         t.seed = common.seed;
-        with_types(common, [&]<class D, class T>(D, T) { train<D, Precision<T>>(o, common); });
+        with_types(common, [&]<class D, class P>(D, P) { train<D, P>(o, common); });
       });
 }

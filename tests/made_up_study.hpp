@@ -4,6 +4,7 @@
 #include <mindgap/core/random.hpp>
 #include <mindgap/study/results.hpp>
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -86,6 +87,25 @@ inline MadeUpStudy whole_study(i64 seeds, double noise = 0.3) {
       for (const i64 steps : {5, 10, 20}) s.setting(guidance, steps, 79.8 - 2 * guidance - (steps == 5 ? 1.5 : 0));
   }
   return s;
+}
+
+// The gap, and the three networks that are split before the last stage.
+inline void add_split(MadeUpStudy& s, double r, double sr, double ss, double rr) {
+  s.add("E0", "R", "", 0, r);
+  s.add("E0", "S", "", 0, ss);
+  s.add("E1", "S->R", "layer3", 7, sr);
+  s.add("E3", "R->R", "layer3", 7, rr);
+  s.add("E3", "S->S", "layer3", 7, ss);
+  ++s.seed;
+}
+inline MadeUpStudy split_study(double prefix, double suffix, i64 seeds = 5) {
+  MadeUpStudy s;
+  s.noise = 0.2;
+  for (i64 i = 0; i < seeds; ++i) add_split(s, 82, 82 - prefix, 82 - prefix - suffix, 82);
+  return s;
+}
+inline void change(MadeUpStudy& study, const std::function<void(Row&)>& each) {
+  for (Row& row : study.rows) each(row);
 }
 
 // No-break spaces as plain ones, so that tests can be typed.

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Fails on an include that goes up the layers, on a backend's header in core or kernels, and on a heavy header outside a .ipp:
+# Fails on an include that goes up the layers or out of the library, on a backend's header in core or kernels, and on a heavy
+# header outside a .ipp:
 #   core < kernels < {cpu, cuda} < {ops, interop} < autograd < nn < {optim, models} < {train, diffusion, data} < study < apps
 # data/safetensors, the file format of weights and data alike, and data/sha256 stand with cpu.
-# layers.sh PROJECT_FOLDER, or layers.sh --self-test: a made-up tree with one upward include must fail.
+# layers.sh PROJECT_FOLDER, or layers.sh --self-test: a made-up tree with an upward include must fail.
 set -euo pipefail
 
 check() {
@@ -33,6 +34,10 @@ check() {
         bad = 1
       }
     }
+    /^ *#include ["<](.*\/)?(apps|bench|tests)\// && own != "apps" {
+      print file ":" FNR ": the library must not include programs: " $0
+      bad = 1
+    }
     /^ *#include <(nlohmann|png\.h|zlib\.h|dnnl|oneapi\/dnnl|xtensor|cxxopts|boost)/ && file ~ /\.hpp$/ && file !~ /^apps\// {
       # the executor of tests may use Boost.Context, interop is the bridge to xtensor
       if (!(file ~ /^kernels\// && /boost\/context/) && !(own == "interop" && /xtensor/)) {
@@ -49,8 +54,11 @@ if [[ ${1:-} == --self-test ]]; then
   mkdir -p "$folder"/{include/mindgap/core,include/mindgap/ops,kernels,apps}
   echo '#include <mindgap/core/shape.hpp>' >"$folder/include/mindgap/ops/good.hpp"
   check "$folder"
-  echo '#include <mindgap/ops/good.hpp>' >"$folder/include/mindgap/core/bad.hpp"
-  ! check "$folder" || { echo "an upward include was not noticed"; exit 1; }
+  check "$folder"
+  for upward in '<mindgap/ops/good.hpp>' '"apps/report/svg.hpp"'; do
+    echo "#include $upward" >"$folder/include/mindgap/core/bad.hpp"
+    ! check "$folder" || { echo "an upward include was not noticed: $upward"; exit 1; }
+  done
 else
   check "${1:?project folder}"
 fi

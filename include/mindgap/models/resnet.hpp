@@ -85,6 +85,9 @@ struct ResidualBlock {
   }
 };
 
+// "layer1" of the unit "layer1.0"; a group is its own.
+inline std::string unit_group(const std::string& unit) { return unit.substr(0, unit.find('.')); }
+
 template <Device D, class P>
 struct ResNet {
   using Block = ResidualBlock<D, P>;

@@ -10,9 +10,9 @@
 
 namespace mindgap {
 
-// Keys: headline, gap, gap_claim, place_claim, guesses, more_steps, costs, recipes, best_recipe, normalisations, settings,
-// best_setting (an index into settings). What is missing or not resolved is null or empty.
-std::string comparisons_json(const Findings& findings);
+// headline: what they say in words. Keys: headline, gap, gap_claim, place_claim, guesses, more_steps, costs, recipes,
+// best_recipe, normalisations, settings, best_setting (an index into settings). What is missing or not resolved is null or empty.
+std::string comparisons_json(const Findings& findings, const std::string& headline);
 
 }  // namespace mindgap
 

@@ -1,6 +1,5 @@
 // The bodies of study/comparisons.hpp, over nlohmann's JSON.
 #include <mindgap/study/comparisons.hpp>
-#include <mindgap/study/sentences.hpp>
 
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -28,11 +27,11 @@ inline nlohmann::ordered_json compared(const std::optional<Stats>& stats) {
 
 }  // namespace detail
 
-MINDGAP_INLINE std::string comparisons_json(const Findings& f) {
+MINDGAP_INLINE std::string comparisons_json(const Findings& f, const std::string& headline) {
   using detail::compared;
   using nlohmann::ordered_json;
   ordered_json out;
-  out["headline"] = headline(f);
+  out["headline"] = headline;
   out["gap"] = compared(f.gap);
   const GapClaim gap = gap_claim(f);
   out["gap_claim"] = gap == GapClaim::costs ? "costs" : gap == GapClaim::gains ? "gains" : "not resolved";

@@ -1,5 +1,5 @@
 // From rows to findings: baselines, swap curves, what each part of a network costs, few real images, normalisation, and the
-// generator's settings. What they say in words is in sentences.hpp, as JSON in comparisons.hpp.
+// generator's settings; and what may be claimed of them. As JSON they are in comparisons.hpp.
 //
 // Differences are formed by seed, over the seeds that have both runs. Where the gap sits is asked like with like: at a split the
 // prefix cost is (R -> R) - (S -> R), the suffix cost (S -> R) - (S -> S); they sum to the gap between the two controls.
@@ -11,6 +11,7 @@
 
 #include <mindgap/study/results.hpp>
 
+#include <cmath>
 #include <map>
 #include <optional>
 #include <string>
@@ -136,8 +137,25 @@ inline constexpr const char *stage_before_last = "layer3", *last_stage = "layer4
 // The point behind which exactly the last stage and the classifier are trained; null where there is none.
 const CurvePoint* last_group(const Curve& curve);
 const SplitCost* last_group(const CostCurve& curve);
-// "layer1" of the unit "layer1.0"; a group is its own.
-inline std::string unit_group(const std::string& unit) { return unit.substr(0, unit.find('.')); }
+
+// Of a smaller difference of accuracies, which prints as 0.0 points, nothing is claimed.
+inline constexpr double smallest_difference = 0.0005, significance_level = 0.05;
+// The difference is told from 0 by its interval; and, as one of several, by its p-value, corrected for their number.
+inline bool told(const Stats& stats) { return stats.resolved() && std::abs(stats.mean) >= smallest_difference; }
+inline bool told(const Stats& stats, double corrected_p) { return corrected_p < significance_level && told(stats); }
+
+// Does training on generated images cost accuracy?
+enum class GapClaim { none, costs, gains };  // none: not resolved, or the baselines are missing
+GapClaim gap_claim(const Findings& findings);
+
+// Does the last stage with the classifier carry more of the gap than all layers before it, or the reverse?
+enum class PlaceClaim {
+  not_asked,   // no gap is resolved, S merely guesses, or E1 or E3 is missing at the split before the last stage
+  unresolved,  // their costs are not told apart, or the larger one is not told from 0
+  last,
+  earlier
+};
+PlaceClaim place_claim(const Findings& findings);
 
 }  // namespace mindgap
 

@@ -1,6 +1,5 @@
 // The bodies of study/findings.hpp.
 #include <mindgap/study/findings.hpp>
-#include <mindgap/study/words.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -37,10 +36,10 @@ inline std::optional<size_t> best_of(const std::vector<BySeed>& all) {
   for (size_t i = 0; i < all.size(); ++i) {
     if (i == best) continue;
     const std::optional<Stats> lead = describe(difference(all[best], all[i]));
-    p.push_back(lead && lead->mean >= words::visible ? student_p(*lead) : 1);
+    p.push_back(lead && lead->mean >= smallest_difference ? student_p(*lead) : 1);
   }
   for (double corrected : holm(p))
-    if (corrected >= words::level) return std::nullopt;
+    if (corrected >= significance_level) return std::nullopt;
   return best;
 }
 
@@ -305,8 +304,8 @@ auto last_group_of(const Points& points) -> decltype(points.data()) {
   for (size_t i = 0; i < points.size(); ++i) {
     if (points[i].split == stage_before_last) return &points[i];
     const bool followed = i + 1 < points.size() && points[i + 1].frozen_units == points[i].frozen_units + 1 &&
-                          unit_group(points[i + 1].split) == last_stage;
-    if (followed && unit_group(points[i].split) == stage_before_last) return &points[i];
+                          points[i + 1].split.starts_with(last_stage);
+    if (followed && points[i].split.starts_with(stage_before_last)) return &points[i];
   }
   return nullptr;
 }
@@ -344,6 +343,21 @@ MINDGAP_INLINE Findings find_findings(const std::vector<Row>& rows, i64 classes)
   detail::find_normalisations(out, rows);
   detail::find_settings(out, rows);
   return out;
+}
+
+MINDGAP_INLINE GapClaim gap_claim(const Findings& f) {
+  if (!f.gap || !told(*f.gap)) return GapClaim::none;
+  return f.gap->mean > 0 ? GapClaim::costs : GapClaim::gains;
+}
+
+MINDGAP_INLINE PlaceClaim place_claim(const Findings& f) {
+  if (gap_claim(f) != GapClaim::costs || f.guesses() || f.costs.empty()) return PlaceClaim::not_asked;
+  const SplitCost* cost = last_group(f.costs.front());
+  if (!cost) return PlaceClaim::not_asked;
+  if (!told(cost->difference)) return PlaceClaim::unresolved;
+  const bool last = cost->difference.mean > 0;
+  if (!(last ? cost->suffix : cost->prefix).above(0)) return PlaceClaim::unresolved;
+  return last ? PlaceClaim::last : PlaceClaim::earlier;
 }
 
 }  // namespace mindgap

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <mindgap/models/resnet.hpp>
-#include <mindgap/study/findings.hpp>
 
 namespace mindgap {
 

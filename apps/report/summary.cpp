@@ -1,35 +1,15 @@
-// Bodies of study/summary.hpp.
-#pragma once
+#include "summary.hpp"
 
-#include <mindgap/cpu/onednn.hpp>
-#include <mindgap/study/sentences.hpp>
-#include <mindgap/study/summary.hpp>
-#include <mindgap/study/words.hpp>
-
+#include "sentences.hpp"
+#include "words.hpp"
 #include <sstream>
 #include <utility>
 
-namespace mindgap {
+namespace mindgap::report {
 
-MINDGAP_INLINE Facts describe_environment(const std::string& device, const std::string& precision, int threads) {
-  std::string cpu = "unknown";
-  std::istringstream info(std::filesystem::exists("/proc/cpuinfo") ? read_file("/proc/cpuinfo") : "");
-  for (std::string line; std::getline(info, line);)
-    if (line.starts_with("model name")) {
-      cpu = line.substr(std::min(line.size(), line.find(':') + 2));
-      break;
-    }
-  return {{"device", device},
-          {"precision", precision},
-          {"CPU", cpu},
-          {"bf16 instructions", cpu::has_bf16() ? "yes" : "no"},
-          {"threads", text(threads)},
-          {"compiler", "g++ " __VERSION__},
-          {"oneDNN", cpu::library_version()},
-          {"mindgap", version}};
-}
+using namespace words;
 
-MINDGAP_INLINE Facts study_facts(const StudyConfig& c) {
+Facts study_facts(const StudyConfig& c) {
   const auto recipe = [](const RecipeConfig& r) {
     return text(r.epochs, " epochs of batches of ", r.batch,
                 r.minimum_steps ? text(", at least ", r.minimum_steps, " steps") : std::string(), ", peak rate ", r.rate);
@@ -51,7 +31,7 @@ MINDGAP_INLINE Facts study_facts(const StudyConfig& c) {
           {"seeds", seeds}};
 }
 
-MINDGAP_INLINE Facts generator_facts(const StudyConfig& c, const GeneratorOrigin& origin, const std::string& hash) {
+Facts generator_facts(const StudyConfig& c, const GeneratorOrigin& origin, const std::string& hash) {
   return {{"weights", hash.substr(0, 16)},
           {"labelled real images that it saw", origin.images ? std::to_string(origin.images) : "not recorded"},
           {"mirrored at random", !origin.flip   ? "not recorded"
@@ -64,7 +44,7 @@ MINDGAP_INLINE Facts generator_facts(const StudyConfig& c, const GeneratorOrigin
           {"first seed of sampling", std::to_string(c.sampling_seed)}};
 }
 
-MINDGAP_INLINE std::vector<std::string> generator_caveats(const StudyConfig& c, const GeneratorOrigin& origin, i64 pool) {
+std::vector<std::string> generator_caveats(const StudyConfig& c, const GeneratorOrigin& origin, i64 pool) {
   std::vector<std::string> out;
   if (origin.flip && *origin.flip != c.flip)
     out.push_back(*origin.flip ? "The generator was trained with mirrored images, the students without: the gap may hold a part "
@@ -76,21 +56,21 @@ MINDGAP_INLINE std::vector<std::string> generator_caveats(const StudyConfig& c, 
   return out;
 }
 
-namespace detail {
+namespace {
 
 // For a terminal: no-break spaces become plain ones.
-inline std::string plain(std::string text) {
+std::string plain(std::string text) {
   const std::string no_break = "\u00a0";
   for (size_t at; (at = text.find(no_break)) != text.npos;) text.replace(at, no_break.size(), " ");
   return text;
 }
 // Filled up to so many characters, on the left or on the right; a longer one is cut.
-inline std::string column(const std::string& text, i64 width, bool right = true) {
+std::string column(const std::string& text, i64 width, bool right = true) {
   const std::string cut = svg::shorten(plain(text), width), fill(size_t(width - svg::length(cut)), ' ');
   return right ? fill + cut : cut + fill;
 }
 // Lines of at most so many characters.
-inline std::string wrapped(const std::string& text, i64 width) {
+std::string wrapped(const std::string& text, i64 width) {
   std::istringstream words(plain(text));
   std::string out, line;
   for (std::string word; words >> word;) {
@@ -100,32 +80,30 @@ inline std::string wrapped(const std::string& text, i64 width) {
   return out + line + "\n";
 }
 
-inline std::string percent_column(double fraction, i64 width) { return column(svg::number(100 * fraction, 2), width); }
+std::string percent_column(double fraction, i64 width) { return column(svg::number(100 * fraction, 2), width); }
 // Half the width of the interval.
-inline std::string half_column(const Stats& stats, i64 width) {
-  return column(words::bounded(stats.low, stats.high) ? svg::number(100 * stats.half_width(), 2) : "-", width);
+std::string half_column(const Stats& stats, i64 width) {
+  return column(bounded(stats.low, stats.high) ? svg::number(100 * stats.half_width(), 2) : "-", width);
 }
 
-inline std::string costs_text(const Findings& f) {
+std::string costs_text(const Findings& f) {
   std::string out;
   for (const CostCurve& curve : f.costs) {
     out += "\n" + column("costs of generated images, front up to", 48, false) + column("R->R", 9) + column("S->R", 9) +
            column("S->S", 9) + column("prefix cost", 16) + column("suffix cost", 16) + "\n";
     for (const SplitCost& cost : curve.points)
-      out +=
-          column(cost.split + " (" + curve.policy + ", " + curve.suffix_start + ", " + words::count(cost.prefix.n, "seed") + ")",
-                 48, false) +
-          percent_column(cost.real_real.mean, 9) + percent_column(cost.synthetic_real.mean, 9) +
-          percent_column(cost.synthetic_synthetic.mean, 9) + column(words::points_with_interval(cost.prefix), 16) +
-          column(words::points_with_interval(cost.suffix), 16) + "\n";
+      out += column(cost.split + " (" + curve.policy + ", " + curve.suffix_start + ", " + count(cost.prefix.n, "seed") + ")", 48,
+                    false) +
+             percent_column(cost.real_real.mean, 9) + percent_column(cost.synthetic_real.mean, 9) +
+             percent_column(cost.synthetic_synthetic.mean, 9) + column(points_with_interval(cost.prefix), 16) +
+             column(points_with_interval(cost.suffix), 16) + "\n";
   }
   return out;
 }
 
-}  // namespace detail
+}  // namespace
 
-MINDGAP_INLINE std::string results_text(const std::vector<Row>& rows, i64 classes) {
-  using detail::column;
+std::string results_text(const std::vector<Row>& rows, i64 classes) {
   const auto line = [](const std::string& experiment, const std::string& direction, const std::string& what,
                        const std::string& real, const std::string& generated) {
     return column(experiment, 5, false) + column(direction, 6, false) + column(what, 34, false) + column(real, 8) +
@@ -137,16 +115,15 @@ MINDGAP_INLINE std::string results_text(const std::vector<Row>& rows, i64 classe
     const Row& r = group.run;
     const bool swap = r.experiment == "E1" || r.experiment == "E2";
     const std::string what = r.experiment != "E10" ? r.split
-                             : r.sampler.empty()   ? r.measured_on
-                                                   : r.sampler + ", " + words::count(r.sampling_steps, "step") + ", guidance " +
-                                                       words::decimal(r.guidance);
-    out += line(r.experiment, r.direction, what, words::count(r.real_count), words::count(r.synthetic_count)) +
-           detail::percent_column(group.top1.mean, 10) + detail::half_column(group.top1, 8) +
-           column(std::to_string(group.top1.n), 4) + "  " +
-           (swap && group.recovered ? detail::plain(words::share_with_range(*group.recovered)) : "-") + "\n";
+                             : r.sampler.empty()
+                                 ? r.measured_on
+                                 : r.sampler + ", " + count(r.sampling_steps, "step") + ", guidance " + decimal(r.guidance);
+    out += line(r.experiment, r.direction, what, count(r.real_count), count(r.synthetic_count)) +
+           percent_column(group.top1.mean, 10) + half_column(group.top1, 8) + column(std::to_string(group.top1.n), 4) + "  " +
+           (swap && group.recovered ? plain(share_with_range(*group.recovered)) : "-") + "\n";
   }
   const Findings findings = find_findings(rows, classes);
-  return out + detail::costs_text(findings) + "\n" + detail::wrapped(headline(findings), 110);
+  return out + costs_text(findings) + "\n" + wrapped(headline(findings), 110);
 }
 
-}  // namespace mindgap
+}  // namespace mindgap::report

@@ -1,42 +1,28 @@
-// Building blocks of the report: paragraphs, the network as a row of boxes, and the line charts.
-//
-// Costs against the split, accuracy against the split, accuracy against the number of real images, and the gap against
-// guidance: from findings to svg::LineChart. Bars are 95 % intervals; a single seed has none.
-#pragma once
+#include "charts.hpp"
 
-#include <mindgap/study/findings.hpp>
-#include <mindgap/study/svg.hpp>
-#include <mindgap/study/words.hpp>
-
+#include "words.hpp"
 #include <algorithm>
 #include <map>
 #include <set>
-#include <string>
 #include <tuple>
 #include <utility>
-#include <vector>
 
-namespace mindgap::detail {
+namespace mindgap::report {
 
-using svg::escape;
 using namespace words;
 
-inline std::string paragraph(const std::string& raw, const std::string& classes = "") {
-  return "<p" + (classes.empty() ? "" : " class=\"" + classes + "\"") + ">" + escape(raw) + "</p>\n";
-}
-inline std::string section(const std::string& title) { return "<h2>" + escape(title) + "</h2>\n"; }
+namespace {
 
 // A mean with its interval, in per cent of images or in points.
-inline svg::Point chart_point(double x, const Stats& stats, const std::string& name, const std::string& unit,
-                              bool hollow = false) {
+svg::Point chart_point(double x, const Stats& stats, const std::string& name, const std::string& unit, bool hollow = false) {
   const std::string tooltip = name + ": " + svg::number(stats.mean * 100, 1) + unit + " (" + interval(stats) + ")";
   return {x, stats.mean * 100, stats.low * 100, stats.high * 100, tooltip, hollow};
 }
-inline svg::Point accuracy_point(double x, const Stats& stats, const std::string& name, bool hollow = false) {
+svg::Point accuracy_point(double x, const Stats& stats, const std::string& name, bool hollow = false) {
   return chart_point(x, stats, name, "\u00a0%", hollow);
 }
 
-inline std::vector<svg::Reference> baseline_lines(const Findings& f, const char* real_colour, const char* generated_colour) {
+std::vector<svg::Reference> baseline_lines(const Findings& f, const char* real_colour, const char* generated_colour) {
   std::vector<svg::Reference> out;
   if (f.real) out.push_back({"R: all real, " + svg::number(f.real->mean * 100, 1), real_colour, f.real->mean * 100});
   if (f.synthetic)
@@ -44,8 +30,12 @@ inline std::vector<svg::Reference> baseline_lines(const Findings& f, const char*
   return out;
 }
 
-// What it costs that the front, or the back, learnt from generated images.
-inline svg::LineChart costs_chart(const CostCurve& curve) {
+// 2000 -> "2k", 1234 -> "1,234": where the name of a line has little room.
+std::string short_count(i64 value) { return value && value % 1000 == 0 ? count(value / 1000) + "k" : count(value); }
+
+}  // namespace
+
+svg::LineChart costs_chart(const CostCurve& curve) {
   svg::LineChart chart;
   chart.x_title = "split: the front reaches up to and including";
   chart.y_title = "points of accuracy that generated images cost";
@@ -66,9 +56,7 @@ inline svg::LineChart costs_chart(const CostCurve& curve) {
   return chart;
 }
 
-// Accuracy against the split for the curves of one way of freezing. The hollow ends are the baselines: nothing frozen is
-// the student of the back's source, everything frozen that of the front's.
-inline svg::LineChart swap_chart(const Findings& f, const std::vector<const Curve*>& curves) {
+svg::LineChart swap_chart(const Findings& f, const std::vector<const Curve*>& curves) {
   svg::LineChart chart;
   chart.x_title = "frozen from the input up to and including";
   chart.y_title = "% of real test images recognised";
@@ -114,7 +102,7 @@ inline svg::LineChart swap_chart(const Findings& f, const std::vector<const Curv
   return chart;
 }
 
-inline svg::LineChart real_images_chart(const Findings& f) {
+svg::LineChart real_images_chart(const Findings& f) {
   svg::LineChart chart;
   chart.x_title = "real training images";
   chart.y_title = "% of real test images recognised";
@@ -153,12 +141,7 @@ inline svg::LineChart real_images_chart(const Findings& f) {
   return chart;
 }
 
-// The gap on held-out images against guidance, a line for each sampler, number of steps and number of images; where all have one
-// in common, the names leave it out. Empty where no gap was measured.
-// 2000 -> "2k", 1234 -> "1,234": where the name of a line has little room.
-inline std::string short_count(i64 value) { return value && value % 1000 == 0 ? count(value / 1000) + "k" : count(value); }
-
-inline svg::LineChart settings_chart(const Findings& f) {
+svg::LineChart settings_chart(const Findings& f) {
   svg::LineChart chart;
   chart.x_title = "guidance";
   chart.y_title = "gap R − S on held-out real images, points";
@@ -195,24 +178,4 @@ inline svg::LineChart settings_chart(const Findings& f) {
   return chart;
 }
 
-inline std::string figure(const svg::LineChart& chart, const std::string& caption) {
-  std::string out = "<figure>\n<ul class=\"legend\">";
-  out += svg::legend(chart);
-  out += "</ul>\n" + svg::draw(chart, 860, 400, true, "wide") + svg::draw(chart, 350, 330, false, "narrow");
-  return out + "<figcaption>" + escape(caption) + "</figcaption>\n</figure>\n";
-}
-
-// The network as a row of boxes: generated front, real back, or the reverse.
-inline std::string network(size_t front, size_t back, bool real_front) {
-  std::string out = std::string("<span class=\"net") + (front + back > 8 ? " fine" : "") + "\" aria-hidden=\"true\">";
-  for (size_t i = 0; i < front + back; ++i) out += (i < front) == real_front ? "<i></i>" : "<i class=\"g\"></i>";
-  return out + "</span>";
-}
-// That of a split by group.
-inline std::string network(const std::string& split, bool real_front) {
-  const std::string groups[] = {"stem", "layer1", "layer2", "layer3", last_stage, "fc"};
-  const size_t front = size_t(std::find(std::begin(groups), std::end(groups), split) - groups) + 1;
-  return front < std::size(groups) ? network(front, std::size(groups) - front, real_front) : "";
-}
-
-}  // namespace mindgap::detail
+}  // namespace mindgap::report

@@ -3,17 +3,14 @@
 // Intervals hold 95 %. Where one is unbounded, as for a single seed, the words say so instead of printing it.
 #pragma once
 
-#include <mindgap/study/statistics.hpp>
-#include <mindgap/study/svg.hpp>
+#include <mindgap/study/findings.hpp>
 
+#include "svg.hpp"
 #include <cmath>
 #include <string>
 #include <vector>
 
-namespace mindgap::words {
-
-// A smaller difference of accuracies prints as 0.0 points, and nothing is said about it.
-inline constexpr double visible = 0.0005;
+namespace mindgap::report::words {
 
 // 0.9346 -> "93.5 %"
 inline std::string percent(double fraction) { return svg::number(fraction * 100, 1) + "\u00a0%"; }
@@ -65,7 +62,7 @@ inline std::string interval(const Stats& stats) {
 }
 // "3.0 points (1.9 to 4.1)", with the sign of a mean below 0
 inline std::string points_with_range(const Stats& stats) {
-  return (stats.mean <= -visible ? "−" : "") + points(stats.mean) +
+  return (stats.mean <= -smallest_difference ? "−" : "") + points(stats.mean) +
          (bounded(stats.low, stats.high) ? " (" + range(stats) + ")" : " (no interval)");
 }
 // "93.5 ± 0.2 %": the mean and half the width of its interval; "93.5 %" for one seed
@@ -85,11 +82,6 @@ inline std::string share_with_range(const Ratio& ratio) {
   return ratio.resolved() ? share(ratio.value) + " (" + share_range(ratio) + ")" : "not resolved";
 }
 
-// The difference is told from 0 by its interval, and large enough to be printed.
-inline bool told(const Stats& stats) { return stats.resolved() && std::abs(stats.mean) >= visible; }
-// The same where it is one of several, whose p-values were corrected for their number.
-inline constexpr double level = 0.05;
-inline bool told(const Stats& stats, double corrected_p) { return corrected_p < level && told(stats); }
 // "not resolved with 5 seeds"
 inline std::string unresolved(i64 seeds) { return "not resolved with " + count(seeds, "seed"); }
 
@@ -100,4 +92,4 @@ inline std::string listed(const std::vector<std::string>& items) {
   return out;
 }
 
-}  // namespace mindgap::words
+}  // namespace mindgap::report::words

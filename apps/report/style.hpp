@@ -1,7 +1,7 @@
 // The style sheet of the report; colours are the variables of svg::chart_style.
 #pragma once
 
-namespace mindgap::detail {
+namespace mindgap::report {
 
 inline constexpr const char* report_style = R"css(
 :root{color-scheme:light dark;--page:#f7f7f5;--tint:#eef2f6}
@@ -75,4 +75,4 @@ summary{cursor:pointer;font-weight:600}
 }
 )css";
 
-}  // namespace mindgap::detail
+}  // namespace mindgap::report

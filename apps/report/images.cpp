@@ -1,31 +1,20 @@
-// The report's pictures of the data: samples side by side, and where classes are confused.
-//
-// Images become inline PNG, at most 8 a class and 12 classes; confusion matrices become heat maps, and those differences words
-// that the test images resolve.
-#pragma once
+#include "images.hpp"
 
-#include <mindgap/core/tensor.hpp>
-#include <mindgap/cpu/runtime.hpp>
 #include <mindgap/data/png.hpp>
-#include <mindgap/study/report_charts.hpp>
 
+#include "html.hpp"
+#include "words.hpp"
 #include <algorithm>
 #include <cmath>
-#include <string>
-#include <vector>
 
-namespace mindgap {
+namespace mindgap::report {
 
-struct ImageSet {
-  Tensor<u8, 4, Cpu> images;  // [n, h, w, c], c = 1 or 3; the first 8 of each class are shown
-  std::vector<i64> labels;    // [n]
-};
+using namespace words;
+using svg::escape;
 
-using ConfusionMatrix = std::vector<std::vector<double>>;  // counts of test images
+namespace {
 
-namespace detail {
-
-inline std::string base64(const std::string& bytes) {
+std::string base64(const std::string& bytes) {
   constexpr const char* digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   std::string out;
   for (size_t at = 0; at < bytes.size(); at += 3) {
@@ -36,7 +25,7 @@ inline std::string base64(const std::string& bytes) {
   return out;
 }
 
-inline std::string strip(const ImageSet& set, const std::string& class_name, i64 class_index, const std::string& kind) {
+std::string strip(const ImageSet& set, const std::string& class_name, i64 class_index, const std::string& kind) {
   if (!set.images.defined()) return "<div></div>\n";
   const i64 h = set.images.extent(1), w = set.images.extent(2), c = set.images.extent(3);
   std::string out;
@@ -52,7 +41,9 @@ inline std::string strip(const ImageSet& set, const std::string& class_name, i64
          escape(what) + "\">" + out + "</div>\n";
 }
 
-inline std::string samples_section(const ImageSet& real, const ImageSet& synthetic, const std::vector<std::string>& class_names) {
+}  // namespace
+
+std::string samples_section(const ImageSet& real, const ImageSet& synthetic, const std::vector<std::string>& class_names) {
   if (real.labels.empty() && synthetic.labels.empty()) return "";
   constexpr i64 most_classes = 12;
   const i64 classes = i64(class_names.size()), shown = std::min(classes, most_classes);
@@ -71,13 +62,15 @@ inline std::string samples_section(const ImageSet& real, const ImageSet& synthet
   return out + "</div>\n";
 }
 
-inline double row_sum(const std::vector<double>& row) {
+namespace {
+
+double row_sum(const std::vector<double>& row) {
   double sum = 0;
   for (double cell : row) sum += cell;
   return sum;
 }
 // Rows scaled to sum 1; a class without test images stays 0.
-inline ConfusionMatrix rates(ConfusionMatrix cells) {
+ConfusionMatrix rates(ConfusionMatrix cells) {
   for (auto& row : cells) {
     const double sum = row_sum(row);
     for (double& cell : row) cell = sum > 0 ? cell / sum : 0;
@@ -91,7 +84,7 @@ struct Confusion {
   double more;  // by S, as a share of the class
 };
 // Those told apart after Holm's correction for all cells asked about: the diagonal, or all others. The largest difference first.
-inline std::vector<Confusion> told_apart(const ConfusionMatrix& real, const ConfusionMatrix& synthetic, bool diagonal) {
+std::vector<Confusion> told_apart(const ConfusionMatrix& real, const ConfusionMatrix& synthetic, bool diagonal) {
   std::vector<Confusion> cells;
   std::vector<double> p;
   for (size_t i = 0; i < real.size(); ++i) {
@@ -105,14 +98,16 @@ inline std::vector<Confusion> told_apart(const ConfusionMatrix& real, const Conf
   p = holm(p);
   std::vector<Confusion> out;
   for (size_t k = 0; k < cells.size(); ++k)
-    if (p[k] < level) out.push_back(cells[k]);
+    if (p[k] < significance_level) out.push_back(cells[k]);
   std::stable_sort(out.begin(), out.end(),
                    [](const Confusion& a, const Confusion& b) { return std::abs(a.more) > std::abs(b.more); });
   return out;
 }
 
-inline std::string confusion_section(const ConfusionMatrix& confusion_real, const ConfusionMatrix& confusion_synthetic,
-                                     const std::vector<std::string>& class_names) {
+}  // namespace
+
+std::string confusion_section(const ConfusionMatrix& confusion_real, const ConfusionMatrix& confusion_synthetic,
+                              const std::vector<std::string>& class_names) {
   if (confusion_real.empty() || confusion_synthetic.empty()) return "";
   const auto real = rates(confusion_real), synthetic = rates(confusion_synthetic);
   std::string out = section("Where classes are confused");
@@ -154,6 +149,4 @@ inline std::string confusion_section(const ConfusionMatrix& confusion_real, cons
                    "note");
 }
 
-}  // namespace detail
-
-}  // namespace mindgap
+}  // namespace mindgap::report

@@ -1,47 +1,33 @@
-// The report's sections with numbers: where the gap sits, few real images, normalisation, the generator's settings. Each is
-// empty where its rows are missing.
-#pragma once
+#include "sections.hpp"
 
-#include <mindgap/study/report_charts.hpp>
-#include <mindgap/study/sentences.hpp>
-
+#include "charts.hpp"
+#include "html.hpp"
+#include "sentences.hpp"
+#include "words.hpp"
 #include <algorithm>
 #include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
-namespace mindgap::detail {
+namespace mindgap::report {
+
+using namespace words;
+using svg::escape;
+
+namespace {
 
 // What the numbers say about one topic.
-inline std::string remark_list(const Findings& f, Topic topic) {
+std::string remark_list(const Findings& f, Topic topic) {
   std::string out;
   for (const Remark& remark : remarks(f))
     if (remark.topic == topic) out += "<li>" + escape(remark.text) + "</li>\n";
   return out.empty() ? "" : "<ul>\n" + out + "</ul>\n";
 }
 
-inline std::string cell(const std::string& raw) { return "<td>" + escape(raw) + "</td>"; }
-inline std::string head(const std::string& raw) { return "<th>" + escape(raw) + "</th>"; }
-// A difference in points, marked where its interval leaves out 0.
-inline std::string difference_cell(const Stats& stats) {
-  return "<td>" + escape((told(stats) ? "● " : "") + points_with_interval(stats)) + "</td>";
-}
-inline std::string difference_cell(const std::optional<Stats>& stats) { return stats ? difference_cell(*stats) : "<td>–</td>"; }
-
-// A table below its words; where it is wider than the page it scrolls, they do not.
-inline std::string table_panel(const std::string& words, const std::string& columns, const std::string& rows) {
-  return "<div class=\"panel\">\n" + paragraph(words, "note") + "<div class=\"scroll\"><table>\n<thead><tr>" + columns +
-         "</tr></thead>\n<tbody>\n" + rows + "</tbody></table></div></div>\n";
-}
-
-inline const char* const bars_note =
-    "Bars are 95\u00a0% intervals over seeds, marks are means; a bar without a cap goes on beyond the figure, a single seed has "
-    "none.";
-
 // ---- where the gap sits ---------------------------------------------------------------------------------------------
 
-inline std::string costs_table(const CostCurve& curve) {
+std::string costs_table(const CostCurve& curve) {
   std::set<i64> seeds;
   std::string rows;
   for (const SplitCost& cost : curve.points) {
@@ -57,14 +43,14 @@ inline std::string costs_table(const CostCurve& curve) {
       head("front up to") + head("prefix cost") + head("suffix cost") + head("R → R") + head("S → R") + head("S → S"), rows);
 }
 
-inline std::string recovered_cell(const std::optional<Ratio>& ratio) {
+std::string recovered_cell(const std::optional<Ratio>& ratio) {
   if (!ratio) return cell("–");
   if (!ratio->resolved()) return cell("not resolved");
   return "<td>" + escape(share(ratio->value)) + "<small>" + escape(share_range(*ratio)) + "</small></td>";
 }
 
 // One direction as a table.
-inline std::string swap_table(const Curve& curve) {
+std::string swap_table(const Curve& curve) {
   const bool real_front = curve.direction[0] == 'R', real_back = curve.direction.ends_with('R');
   std::string out = std::string("<div class=\"scroll\"><table>\n<caption>") +
                     (real_front ? "front R → back " : "front S → back ") + (real_back ? "R" : "S") +
@@ -76,21 +62,19 @@ inline std::string swap_table(const Curve& curve) {
   return out + "</tbody></table></div>\n";
 }
 
-inline std::string policy_words(const std::string& policy) {
+std::string policy_words(const std::string& policy) {
   if (policy == "frozen") return "kept as they were";
   if (policy == "live") return "live, that is taken from each batch and still moving";
   if (policy == "reestimated") return "re-estimated once on the new training images";
   return policy;
 }
-inline std::string start_words(const std::string& suffix_start) {
+std::string start_words(const std::string& suffix_start) {
   if (suffix_start == "reinitialise") return "start from fresh random weights";
   if (suffix_start == "continue") return "continue from the weights that they had";
   return "start by " + suffix_start;
 }
 
-inline std::string costs_part(const CostCurve& curve) { return figure(costs_chart(curve), bars_note) + costs_table(curve); }
-
-inline std::string recovered_part(const Findings& f, const std::vector<const Curve*>& curves, const std::string& freezing) {
+std::string recovered_part(const Findings& f, const std::vector<const Curve*>& curves, const std::string& freezing) {
   std::string tables;
   for (const Curve* curve : curves)
     if (curve->experiment != "E3") tables += swap_table(*curve);
@@ -105,7 +89,9 @@ inline std::string recovered_part(const Findings& f, const std::vector<const Cur
              "note");
 }
 
-inline std::string swap_section(const Findings& f) {
+}  // namespace
+
+std::string swap_section(const Findings& f) {
   std::vector<std::pair<std::string, std::string>> ways;
   for (const Curve& curve : f.curves)
     if (std::pair way{curve.policy, curve.suffix_start}; std::find(ways.begin(), ways.end(), way) == ways.end())
@@ -128,7 +114,8 @@ inline std::string swap_section(const Findings& f) {
                                  start_words(suffix_start) + ".";
     if (ways.size() > 1) out += "<h3>" + escape(freezing) + "</h3>\n";
     for (const CostCurve& curve : f.costs)
-      if (curve.policy == policy && curve.suffix_start == suffix_start) out += costs_part(curve);
+      if (curve.policy == policy && curve.suffix_start == suffix_start)
+        out += figure(costs_chart(curve), bars_note) + costs_table(curve);
     out += recovered_part(f, curves, freezing);
   }
   return out + remark_list(f, Topic::swap);
@@ -136,8 +123,10 @@ inline std::string swap_section(const Findings& f) {
 
 // ---- few real images ------------------------------------------------------------------------------------------------
 
+namespace {
+
 // "105 + 60": the steps of the run that it started from, and its own; one for each number of images.
-inline std::string steps_of(const Recipe& recipe) {
+std::string steps_of(const Recipe& recipe) {
   std::vector<std::string> out;
   for (const RecipePoint& point : recipe.points) {
     const std::string steps = (point.steps_before ? count(point.steps_before) + " + " : "") + count(point.steps);
@@ -146,7 +135,7 @@ inline std::string steps_of(const Recipe& recipe) {
   return listed(out);
 }
 
-inline std::string recipe_cell(const RecipePoint& point) {
+std::string recipe_cell(const RecipePoint& point) {
   std::string out = "<td>" + escape(percent_with_interval(point.top1));
   if (!point.over_s) return out + "</td>";
   const bool claimed = told(*point.over_s, point.p_over_s);
@@ -158,7 +147,9 @@ inline std::string recipe_cell(const RecipePoint& point) {
   return out + "</td>";
 }
 
-inline std::string real_images_section(const Findings& f) {
+}  // namespace
+
+std::string real_images_section(const Findings& f) {
   if (f.recipes.empty()) return "";
   std::string out = section("How many real images does it take?");
   out += paragraph(
@@ -192,7 +183,7 @@ inline std::string real_images_section(const Findings& f) {
 
 // ---- normalisation, settings ----------------------------------------------------------------------------------------
 
-inline std::string normalisation_section(const Findings& f) {
+std::string normalisation_section(const Findings& f) {
   if (f.normalisations.empty()) return "";
   std::string out = section("Does normalisation explain it?");
   out += paragraph(
@@ -216,7 +207,7 @@ inline std::string normalisation_section(const Findings& f) {
          remark_list(f, Topic::normalisation);
 }
 
-inline std::string settings_section(const Findings& f) {
+std::string settings_section(const Findings& f) {
   if (f.settings.empty()) return "";
   std::string out = section("How much of the gap is sampling?");
   out += paragraph(
@@ -240,4 +231,4 @@ inline std::string settings_section(const Findings& f) {
          remark_list(f, Topic::settings);
 }
 
-}  // namespace mindgap::detail
+}  // namespace mindgap::report

@@ -10,22 +10,9 @@
 #include <string>
 #include <vector>
 
-namespace mindgap {
+namespace mindgap::report {
 
-// Does training on generated images cost accuracy?
-enum class GapClaim { none, costs, gains };  // none: not resolved, or the baselines are missing
-GapClaim gap_claim(const Findings& findings);
-
-// Does the last stage with the classifier carry more of the gap than all layers before it, or the reverse?
-enum class PlaceClaim {
-  not_asked,   // no gap is resolved, S merely guesses, or E1 or E3 is missing at the split before the last stage
-  unresolved,  // their costs are not told apart, or the larger one is not told from 0
-  last,
-  earlier
-};
-PlaceClaim place_claim(const Findings& findings);
-
-// Both in a few sentences.
+// The gap and its place in a few sentences.
 std::string headline(const Findings& findings);
 
 enum class Topic { gap, swap, real_images, normalisation, settings };
@@ -37,8 +24,4 @@ struct Remark {
 // What else the numbers say, and where they are weak; a sentence or two each.
 std::vector<Remark> remarks(const Findings& findings);
 
-}  // namespace mindgap
-
-#if !defined(MINDGAP_GLUE)
-#include <mindgap/study/sentences.ipp>
-#endif
+}  // namespace mindgap::report

@@ -1,25 +1,13 @@
-// Charts as SVG text: lines over an ordinal axis, and heat maps of square matrices.
-//
-// Type is set in real pixels: a chart is drawn once for wide and once for narrow pages instead of being scaled until
-// nobody can read it. Colours are CSS variables (chart_style), so that one drawing serves light, dark and print; every
-// series has its own marker too, so that nothing depends on telling colours apart. Points carry <title> tooltips.
-// Text from outside is escaped here. Left out: everything that the report does not draw.
-#pragma once
-
-#include <mindgap/core/dtype.hpp>
+#include "svg.hpp"
 
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <string>
-#include <string_view>
 #include <utility>
-#include <vector>
 
-namespace mindgap::svg {
+namespace mindgap::report::svg {
 
-// Safe inside HTML text and quoted attributes. Control characters, which HTML forbids, become spaces.
-inline std::string escape(std::string_view raw) {
+std::string escape(std::string_view raw) {
   std::string out;
   for (char c : raw) switch (c) {
       case '&':
@@ -43,8 +31,7 @@ inline std::string escape(std::string_view raw) {
   return out;
 }
 
-// "12.5": fixed decimals with a true minus sign; a dash for NaN.
-inline std::string number(double value, int decimals) {
+std::string number(double value, int decimals) {
   if (!std::isfinite(value)) return "–";
   char digits[400];
   const auto end = std::to_chars(digits, digits + sizeof digits, std::abs(value), std::chars_format::fixed, decimals).ptr;
@@ -52,13 +39,11 @@ inline std::string number(double value, int decimals) {
   return (value < 0 && magnitude.find_first_not_of("0.") != magnitude.npos ? "−" : "") + magnitude;
 }
 
-// Characters of a UTF-8 text.
-inline i64 length(std::string_view text) {
+i64 length(std::string_view text) {
   return std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xc0) != 0x80; });
 }
 
-// The first `limit` characters (UTF-8) of a name, with an ellipsis where it was cut.
-inline std::string shorten(const std::string& name, i64 limit) {
+std::string shorten(const std::string& name, i64 limit) {
   i64 characters = 0;
   for (size_t at = 0; at < name.size(); ++at)
     if ((name[at] & 0xc0) != 0x80 && ++characters > limit) {
@@ -70,43 +55,7 @@ inline std::string shorten(const std::string& name, i64 limit) {
   return name;
 }
 
-struct Point {
-  double x;             // position on the ordinal axis, 0 is the first tick
-  double y, low, high;  // mean and the bar around it; the bar is left out where an end is not finite
-  std::string tooltip;
-  bool hollow = false;  // an anchor that another series measured
-};
-
-enum class Marker { circle, square, triangle, diamond, plus, none };
-
-struct Series {
-  std::string label;
-  std::string colour;  // a variable of chart_style: "real"
-  Marker marker = Marker::circle;
-  bool dashed = false;
-  std::vector<Point> points;
-  int name_at = -1;         // the point that carries the name; -1: at the right end of the chart
-  bool name_above = false;  // of that point
-};
-
-struct Reference {  // a horizontal line
-  std::string label;
-  std::string colour;
-  double y;
-};
-
-struct LineChart {
-  std::string description;  // for people who cannot see it
-  std::string x_title, y_title;
-  std::vector<std::string> x_ticks;  // at 0, 1, 2, ...
-  std::vector<Series> series;
-  std::vector<Reference> references;
-  double dodge = 0;       // pixels by which series stand apart where they share an x
-  bool cut_below = true;  // marks far below the references become arrows at the lower edge
-};
-
-// The variables and classes that the charts use; `root` is the selector that carries the variables.
-inline std::string chart_style(const std::string& root) {
+std::string chart_style(const std::string& root) {
   return root +
          "{--card:#fff;--ink:#1d2126;--soft:#5b6470;--rule:#dfe3e8;--real:#0072b2;--generated:#c94f00;--green:#007a5a;"
          "--purple:#9a3f8f;--gold:#8f6a00;--grey:#68717d}\n"
@@ -129,24 +78,24 @@ inline std::string chart_style(const std::string& root) {
          ".chart .cell{fill:var(--c)}.chart .on{fill:var(--card);font-weight:600}.chart .off{fill:var(--ink)}\n";
 }
 
-namespace detail {
+namespace {
 
 // A coordinate, with the hyphen that SVG wants for minus.
-inline std::string px(double value) {
+std::string px(double value) {
   const std::string digits = number(std::isfinite(value) ? std::abs(value) : 0, 1);
   return (value < 0 && digits != "0.0" ? "-" : "") + digits;
 }
-inline std::string xy(const char* x, double x_value, const char* y, double y_value) {
+std::string xy(const char* x, double x_value, const char* y, double y_value) {
   return std::string(" ") + x + "=\"" + px(x_value) + "\" " + y + "=\"" + px(y_value) + "\"";
 }
-inline std::string label(const char* classes, double x, double y, const std::string& raw, const std::string& more = "") {
+std::string label(const char* classes, double x, double y, const std::string& raw, const std::string& more = "") {
   return std::string("<text class=\"") + classes + "\"" + xy("x", x, "y", y) + more + ">" + escape(raw) + "</text>";
 }
-inline std::string line(const char* classes, double x1, double y1, double x2, double y2) {
+std::string line(const char* classes, double x1, double y1, double x2, double y2) {
   return std::string("<line class=\"") + classes + "\"" + xy("x1", x1, "y1", y1) + xy("x2", x2, "y2", y2) + "/>";
 }
 
-inline std::string marker(Marker kind, double x, double y, const char* classes) {
+std::string marker(Marker kind, double x, double y, const char* classes) {
   const auto path = [&](const std::vector<std::pair<double, double>>& corners) {
     std::string d;
     for (const auto& [dx, dy] : corners) d += (d.empty() ? "M" : "L") + px(x + dx) + " " + px(y + dy);
@@ -173,11 +122,11 @@ struct Range {
   double low, high, step;
 };
 
-inline bool has_bar(const Point& p) { return std::isfinite(p.low) && std::isfinite(p.high) && p.high - p.low > 1e-9; }
+bool has_bar(const Point& p) { return std::isfinite(p.low) && std::isfinite(p.high) && p.high - p.low > 1e-9; }
 
 // Covers all marks, unless some lie so far below the references that the rest would be squeezed flat, and bars as far as they
 // take no more than the marks do on either side.
-inline Range y_range(const LineChart& chart) {
+Range y_range(const LineChart& chart) {
   double top = -1e300, floor = 1e300, reference = 1e300;
   for (const Reference& r : chart.references) top = std::max(top, r.y), reference = std::min(reference, r.y);
   for (const Series& s : chart.series)
@@ -208,7 +157,7 @@ inline Range y_range(const LineChart& chart) {
 }
 
 // Moves labels apart so that each has `gap` pixels, keeping their order and staying inside [low, high] where they fit.
-inline void spread(std::vector<double>& y, double gap, double low, double high) {
+void spread(std::vector<double>& y, double gap, double low, double high) {
   std::vector<size_t> order(y.size());
   for (size_t i = 0; i < order.size(); ++i) order[i] = i;
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return y[a] < y[b]; });
@@ -223,34 +172,31 @@ inline void spread(std::vector<double>& y, double gap, double low, double high) 
   for (size_t i = order.size(); i-- > 0;) next = (y[order[i]] = std::min(y[order[i]], next)) - gap;
 }
 
-inline std::string open_chart(int width, int height, const std::string& classes, const std::string& description) {
+std::string open_chart(int width, int height, const std::string& classes, const std::string& description) {
   const std::string w = std::to_string(width), h = std::to_string(height);
   return "<svg class=\"chart " + classes + "\" role=\"img\" aria-label=\"" + escape(description) + "\" viewBox=\"0 0 " + w + " " +
          h + "\" width=\"" + w + "\" height=\"" + h + "\">\n";
 }
-inline std::string coloured(const std::string& colour) { return "<g style=\"--c:var(--" + colour + ")\">"; }
+std::string coloured(const std::string& colour) { return "<g style=\"--c:var(--" + colour + ")\">"; }
 
-}  // namespace detail
+}  // namespace
 
-// The keys of a chart as items of an HTML list.
-inline std::string legend(const LineChart& chart) {
+std::string legend(const LineChart& chart) {
   const auto item = [](const std::string& colour, const std::string& mark, const std::string& label) {
-    return "<li><svg class=\"chart\" width=\"30\" height=\"16\" viewBox=\"0 0 30 16\" aria-hidden=\"true\">" +
-           detail::coloured(colour) + mark + "</g></svg>" + escape(label) + "</li>";
+    return "<li><svg class=\"chart\" width=\"30\" height=\"16\" viewBox=\"0 0 30 16\" aria-hidden=\"true\">" + coloured(colour) +
+           mark + "</g></svg>" + escape(label) + "</li>";
   };
   std::string out;
   for (const Series& s : chart.series)
-    out += item(s.colour,
-                std::string("<path class=\"line") + (s.dashed ? " dash" : "") + "\" d=\"M0 8L30 8\"/>" +
-                    detail::marker(s.marker, 15, 8, "dot"),
-                s.label);
-  for (const Reference& r : chart.references) out += item(r.colour, detail::line("ref", 0, 8, 30, 8), r.label);
+    out += item(
+        s.colour,
+        std::string("<path class=\"line") + (s.dashed ? " dash" : "") + "\" d=\"M0 8L30 8\"/>" + marker(s.marker, 15, 8, "dot"),
+        s.label);
+  for (const Reference& r : chart.references) out += item(r.colour, line("ref", 0, 8, 30, 8), r.label);
   return out;
 }
 
-// Draws at `width` x `height` pixels. name_lines: lines carry their names; otherwise the caller adds a legend.
-inline std::string draw(const LineChart& chart, int width, int height, bool name_lines, const std::string& classes = "") {
-  using namespace detail;
+std::string draw(const LineChart& chart, int width, int height, bool name_lines, const std::string& classes) {
   const double left = 40, right = width - (name_lines ? 190.0 : 14.0), top = 34;
   i64 longest = 0;
   for (const std::string& tick : chart.x_ticks) longest = std::max(longest, length(tick));
@@ -345,10 +291,8 @@ inline std::string draw(const LineChart& chart, int width, int height, bool name
   return out + "</svg>\n";
 }
 
-// A square matrix of fractions (row: truth, column: answer); darker is more. Cells are named up to 24 rows.
-inline std::string heat_map(const std::vector<std::vector<double>>& cells, const std::vector<std::string>& names,
-                            const std::string& colour, const std::string& description) {
-  using namespace detail;
+std::string heat_map(const std::vector<std::vector<double>>& cells, const std::vector<std::string>& names,
+                     const std::string& colour, const std::string& description) {
   const int n = int(cells.size());
   const bool named = n <= 24, valued = n <= 12;
   const int cell = valued ? 32 : std::max(4, 384 / std::max(n, 1));
@@ -382,11 +326,10 @@ inline std::string heat_map(const std::vector<std::vector<double>>& cells, const
   return out + "</g></svg>\n";
 }
 
-// The drawing as an .svg file of its own, with a margin, for a README or a paper.
-inline std::string standalone(std::string drawing) {
+std::string standalone(std::string drawing) {
   drawing.insert(drawing.find("<svg") + 4, " xmlns=\"http://www.w3.org/2000/svg\" style=\"padding:16px;background:var(--card)\"");
   drawing.insert(drawing.find('>') + 1, "\n<style>" + chart_style("svg") + "svg{box-sizing:content-box}</style>");
   return drawing;
 }
 
-}  // namespace mindgap::svg
+}  // namespace mindgap::report::svg

@@ -1,18 +1,26 @@
-// The bodies of study/report.hpp: charts, tables and sentences put together into a page.
-#include <mindgap/core/file.hpp>
-#include <mindgap/study/report.hpp>
-#include <mindgap/study/report_sections.hpp>
-#include <mindgap/study/report_style.hpp>
+// Charts, tables and sentences put together into a page.
+#include "report.hpp"
 
+#include <mindgap/core/file.hpp>
+
+#include "charts.hpp"
+#include "html.hpp"
+#include "sections.hpp"
+#include "sentences.hpp"
+#include "style.hpp"
+#include "words.hpp"
 #include <algorithm>
 #include <cmath>
 #include <set>
 
-namespace mindgap {
+namespace mindgap::report {
 
-namespace detail {
+using namespace words;
+using svg::escape;
 
-inline std::string question_section(const ReportData& data, const Findings& f) {
+namespace {
+
+std::string question_section(const ReportData& data, const Findings& f) {
   const std::string student = data.student.empty() ? "an image classifier" : data.student,
                     dataset = data.dataset.empty() ? "the data set" : data.dataset;
   std::string out = section("What was asked");
@@ -43,7 +51,7 @@ inline std::string question_section(const ReportData& data, const Findings& f) {
   return out + "</div>\n";
 }
 
-inline std::string tiles(const Findings& f) {
+std::string tiles(const Findings& f) {
   if (!f.real || !f.synthetic) return "";
   const auto tile = [](const std::string& value, const std::string& text, const Stats& stats, const std::string& colour) {
     const std::string range_words =
@@ -61,7 +69,7 @@ inline std::string tiles(const Findings& f) {
   return out + "</div>\n";
 }
 
-inline std::string how_section(const ReportData& data) {
+std::string how_section(const ReportData& data) {
   std::string out = section("How this was made");
   double seconds = 0;
   for (const Row& row : data.rows) seconds += row.seconds;
@@ -93,7 +101,7 @@ inline std::string how_section(const ReportData& data) {
   return out + "</tbody></table></div></details>\n";
 }
 
-inline void check(const ReportData& data) {
+void check(const ReportData& data) {
   const i64 classes = i64(data.class_names.size());
   for (const auto* set : {&data.real, &data.synthetic}) {
     const i64 images = set->images.defined() ? set->images.extent(0) : 0;
@@ -116,10 +124,9 @@ inline void check(const ReportData& data) {
   }
 }
 
-}  // namespace detail
+}  // namespace
 
-MINDGAP_INLINE std::string report_html(const ReportData& data) {
-  using namespace detail;
+std::string report_html(const ReportData& data) {
   check(data);
   const Findings findings = find_findings(data.rows, i64(data.class_names.size()));
   std::set<u64> seeds;
@@ -146,11 +153,9 @@ MINDGAP_INLINE std::string report_html(const ReportData& data) {
   return out + "</main>\n</body>\n</html>\n";
 }
 
-MINDGAP_INLINE void write_report(const std::filesystem::path& path, const ReportData& data) {
-  write_file_atomic(path, report_html(data));
-}
+void write_report(const std::filesystem::path& path, const ReportData& data) { write_file_atomic(path, report_html(data)); }
 
-MINDGAP_INLINE void write_figures(const std::filesystem::path& folder, const std::vector<Row>& rows) {
+void write_figures(const std::filesystem::path& folder, const std::vector<Row>& rows) {
   const Findings findings = find_findings(rows);
   const auto write = [&](const char* name, const svg::LineChart& chart) {
     write_file_atomic(folder / name, svg::standalone(svg::draw(chart, 860, 400, true)));
@@ -159,10 +164,10 @@ MINDGAP_INLINE void write_figures(const std::filesystem::path& folder, const std
   for (const Curve& curve : findings.curves)
     if (curve.policy == findings.curves[0].policy && curve.suffix_start == findings.curves[0].suffix_start)
       curves.push_back(&curve);
-  if (!curves.empty()) write("swap.svg", detail::swap_chart(findings, curves));
-  if (!findings.costs.empty()) write("costs.svg", detail::costs_chart(findings.costs.front()));
-  if (const svg::LineChart chart = detail::real_images_chart(findings); chart.x_ticks.size() > 1) write("real_images.svg", chart);
-  if (const svg::LineChart chart = detail::settings_chart(findings); !chart.series.empty()) write("settings.svg", chart);
+  if (!curves.empty()) write("swap.svg", swap_chart(findings, curves));
+  if (!findings.costs.empty()) write("costs.svg", costs_chart(findings.costs.front()));
+  if (const svg::LineChart chart = real_images_chart(findings); chart.x_ticks.size() > 1) write("real_images.svg", chart);
+  if (const svg::LineChart chart = settings_chart(findings); !chart.series.empty()) write("settings.svg", chart);
 }
 
-}  // namespace mindgap
+}  // namespace mindgap::report

@@ -8,14 +8,15 @@
 // Equal data gives equal bytes: no time stamps but those in `how`.
 #pragma once
 
-#include <mindgap/study/report_images.hpp>
+#include <mindgap/study/results.hpp>
 
+#include "images.hpp"
 #include <filesystem>
 #include <string>
 #include <utility>
 #include <vector>
 
-namespace mindgap {
+namespace mindgap::report {
 
 struct ReportData {
   std::string title = "Mind the gap between generated and real images";
@@ -39,8 +40,4 @@ void write_report(const std::filesystem::path& path, const ReportData& data);
 // The charts as files of their own, costs.svg, swap.svg, real_images.svg and settings.svg, as far as there are rows for them.
 void write_figures(const std::filesystem::path& folder, const std::vector<Row>& rows);
 
-}  // namespace mindgap
-
-#if !defined(MINDGAP_GLUE)
-#include <mindgap/study/report.ipp>
-#endif
+}  // namespace mindgap::report

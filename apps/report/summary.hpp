@@ -1,14 +1,11 @@
-// What a study says about itself: its environment, its configuration as facts for the report, and the table that closes it.
+// What a study says about itself: its configuration and its generator as facts for the report, and the table that closes it.
 #pragma once
 
 #include <mindgap/diffusion/generator.hpp>
 #include <mindgap/study/config.hpp>
 #include <mindgap/study/results.hpp>
 
-namespace mindgap {
-
-// CPU, threads, device, precision, compiler, libraries, version.
-Facts describe_environment(const std::string& device, const std::string& precision, int threads);
+namespace mindgap::report {
 
 Facts study_facts(const StudyConfig& config);
 
@@ -21,8 +18,4 @@ std::vector<std::string> generator_caveats(const StudyConfig& config, const Gene
 // the gap; what generated images cost at each split; the finding. classes: as find_findings.
 std::string results_text(const std::vector<Row>& rows, i64 classes = 0);
 
-}  // namespace mindgap
-
-#if !defined(MINDGAP_GLUE)
-#include <mindgap/study/summary.ipp>
-#endif
+}  // namespace mindgap::report

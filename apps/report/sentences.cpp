@@ -1,27 +1,28 @@
-// The bodies of study/sentences.hpp: a function a topic.
-#include <mindgap/study/sentences.hpp>
-#include <mindgap/study/words.hpp>
+// A function a topic.
+#include "sentences.hpp"
 
+#include "words.hpp"
 #include <algorithm>
 #include <cmath>
 #include <functional>
 #include <set>
 
-namespace mindgap {
+namespace mindgap::report {
 
-namespace detail {
+using namespace words;
 
-inline const std::string the_last = std::string("the last stage (") + last_stage + ") and the classifier";
-inline const char* const the_earlier = "all layers before them";
+namespace {
 
-inline std::string source_sizes(const Findings& f) {
-  if (f.real_count == f.synthetic_count) return words::percent(f.synthetic->mean) + " instead of " + words::percent(f.real->mean);
-  return words::percent(f.synthetic->mean) + " with " + words::count(f.synthetic_count) + " generated images instead of " +
-         words::percent(f.real->mean) + " with " + words::count(f.real_count) + " real ones";
+const std::string the_last = std::string("the last stage (") + last_stage + ") and the classifier";
+const char* const the_earlier = "all layers before them";
+
+std::string source_sizes(const Findings& f) {
+  if (f.real_count == f.synthetic_count) return percent(f.synthetic->mean) + " instead of " + percent(f.real->mean);
+  return percent(f.synthetic->mean) + " with " + count(f.synthetic_count) + " generated images instead of " +
+         percent(f.real->mean) + " with " + count(f.real_count) + " real ones";
 }
 
-inline std::string gap_sentence(const Findings& f) {
-  using namespace words;
+std::string gap_sentence(const Findings& f) {
   switch (gap_claim(f)) {
     case GapClaim::costs:
       return "Training on generated images instead of real ones costs " + points(f.gap->mean) +
@@ -39,14 +40,13 @@ inline std::string gap_sentence(const Findings& f) {
          " points (" + interval(*f.gap) + ").";
 }
 
-inline std::string guess_sentence(const Findings& f) {
-  return "S, trained on generated images, is right on " + words::percent(f.synthetic->mean) + " where guessing is right on " +
-         words::percent(1 / double(f.classes)) +
+std::string guess_sentence(const Findings& f) {
+  return "S, trained on generated images, is right on " + percent(f.synthetic->mean) + " where guessing is right on " +
+         percent(1 / double(f.classes)) +
          ": images like these teach next to nothing, so it cannot be asked which layers carry the gap.";
 }
 
-inline std::string place_sentence(const Findings& f) {
-  using words::points_with_range;
+std::string place_sentence(const Findings& f) {
   const PlaceClaim claim = place_claim(f);
   if (claim == PlaceClaim::not_asked) return "";
   const SplitCost& cost = *last_group(f.costs.front());
@@ -61,7 +61,7 @@ inline std::string place_sentence(const Findings& f) {
              ": the layers before the last stage carry more of the gap than the last stage and the classifier, unlike in the "
              "paper.";
     default:
-      return "Which layers carry it is " + words::unresolved(cost.difference.n) + ": at the split before the last stage " + last +
+      return "Which layers carry it is " + unresolved(cost.difference.n) + ": at the split before the last stage " + last +
              "and " + earlier + ".";
   }
 }
@@ -70,8 +70,7 @@ using Say = std::function<void(Topic, bool leading, std::string text)>;
 
 // ---- what the intervals are about -----------------------------------------------------------------------------------
 
-inline std::string conditions(const Findings& f) {
-  using namespace words;
+std::string conditions(const Findings& f) {
   std::string out =
       f.gap->n == 1
           ? "All of this is a single seed: there are no intervals, and nothing is resolved. The numbers hold for this generator, "
@@ -91,21 +90,20 @@ inline std::string conditions(const Findings& f) {
   return out;
 }
 
-inline std::string generator_sight(const Findings& f) {
+std::string generator_sight(const Findings& f) {
   if (!f.generator_images) return "How many labelled real images the generator was trained on is not recorded.";
-  std::string out = "The generator itself was trained on " + words::count(f.generator_images) + " labelled real images";
+  std::string out = "The generator itself was trained on " + count(f.generator_images) + " labelled real images";
   if (f.real_count > 0) {
     const double times = double(f.generator_images) / double(f.real_count);
     if (f.generator_images == f.real_count) out += ", as many as R";
-    else out += ", " + svg::number(times, times < 10 ? 1 : 0) + " times R's set (" + words::count(f.real_count) + ")";
+    else out += ", " + svg::number(times, times < 10 ? 1 : 0) + " times R's set (" + count(f.real_count) + ")";
   }
   return out + ".";
 }
 
 // ---- where the gap sits ---------------------------------------------------------------------------------------------
 
-inline void remark_on_swaps(const Findings& f, const Say& say) {
-  using namespace words;
+void remark_on_swaps(const Findings& f, const Say& say) {
   if (!f.costs.empty()) {
     const CostCurve& curve = f.costs.front();
     const SplitCost& cost = last_group(curve) ? *last_group(curve) : curve.points.back();
@@ -142,13 +140,12 @@ inline void remark_on_swaps(const Findings& f, const Say& say) {
 // ---- few real images ------------------------------------------------------------------------------------------------
 
 // "5 recipes": "“a” +0.6 (0.2 to 1.0)"
-inline std::string over_s(const Recipe& recipe, const Stats& stats) {
-  return "“" + recipe.label + "” " + words::signed_points(stats.mean) +
-         (words::bounded(stats.low, stats.high) ? " (" + words::range(stats) + ")" : "");
+std::string over_s(const Recipe& recipe, const Stats& stats) {
+  return "“" + recipe.label + "” " + signed_points(stats.mean) +
+         (bounded(stats.low, stats.high) ? " (" + range(stats) + ")" : "");
 }
 
-inline std::string recipes_with(const Findings& f, i64 images) {
-  using namespace words;
+std::string recipes_with(const Findings& f, i64 images) {
   std::vector<std::string> above, below, open;
   i64 recipes = 0, seeds = 0;
   for (const Recipe& recipe : f.recipes)
@@ -177,8 +174,7 @@ inline std::string recipes_with(const Findings& f, i64 images) {
 }
 
 // Whether the recipes had as many steps in all, a sentence for each number of images, or one where all are alike.
-inline std::vector<std::string> recipe_steps(const Findings& f, const std::set<i64>& counts) {
-  using words::count;
+std::vector<std::string> recipe_steps(const Findings& f, const std::set<i64>& counts) {
   std::vector<std::string> out;
   std::set<i64> every;
   bool matched = true;
@@ -197,13 +193,13 @@ inline std::vector<std::string> recipe_steps(const Findings& f, const std::set<i
     const std::string with = "With " + count(images, "real image") + " ";
     out.push_back(totals.size() == 1
                       ? with + "every recipe has " + count(*totals.begin(), "step") + " in all, those of S counted."
-                      : with + "the recipes differ in steps, those of S first: " + words::listed(parts) + ".");
+                      : with + "the recipes differ in steps, those of S first: " + listed(parts) + ".");
   }
   if (matched && every.size() == 1) return {"Every recipe has " + count(*every.begin(), "step") + " in all, those of S counted."};
   return out;
 }
 
-inline void remark_on_recipes(const Findings& f, const Say& say) {
+void remark_on_recipes(const Findings& f, const Say& say) {
   std::set<i64> counts;
   for (const Recipe& recipe : f.recipes)
     for (const RecipePoint& point : recipe.points) counts.insert(point.real_count);
@@ -217,8 +213,7 @@ inline void remark_on_recipes(const Findings& f, const Say& say) {
 
 // ---- normalisation, settings ----------------------------------------------------------------------------------------
 
-inline void remark_on_normalisation(const Findings& f, const Say& say) {
-  using namespace words;
+void remark_on_normalisation(const Findings& f, const Say& say) {
   std::vector<std::string> resolved;
   i64 seeds = 0;
   for (const NormalisationDifference& d : f.normalisation_differences) {
@@ -255,13 +250,12 @@ inline void remark_on_normalisation(const Findings& f, const Say& say) {
             smallest->name + "”.");
 }
 
-inline std::string setting_name(const SettingPoint& s) {
-  return s.sampler + ", " + words::count(s.sampling_steps, "step") + ", guidance " + words::decimal(s.guidance) + ", " +
-         words::count(s.synthetic_count, "image");
+std::string setting_name(const SettingPoint& s) {
+  return s.sampler + ", " + count(s.sampling_steps, "step") + ", guidance " + decimal(s.guidance) + ", " +
+         count(s.synthetic_count, "image");
 }
 
-inline void remark_on_settings(const Findings& f, const Say& say) {
-  using namespace words;
+void remark_on_settings(const Findings& f, const Say& say) {
   if (f.settings.empty()) return;
   const auto first = std::max_element(f.settings.begin(), f.settings.end(), [](const SettingPoint& a, const SettingPoint& b) {
     return a.gap && b.gap ? a.gap->mean > b.gap->mean : a.synthetic.mean < b.synthetic.mean;
@@ -277,45 +271,30 @@ inline void remark_on_settings(const Findings& f, const Say& say) {
           "held-out training images, so that the choice of a setting has not seen the test images.");
 }
 
-}  // namespace detail
+}  // namespace
 
-MINDGAP_INLINE GapClaim gap_claim(const Findings& f) {
-  if (!f.gap || !words::told(*f.gap)) return GapClaim::none;
-  return f.gap->mean > 0 ? GapClaim::costs : GapClaim::gains;
-}
-
-MINDGAP_INLINE PlaceClaim place_claim(const Findings& f) {
-  if (gap_claim(f) != GapClaim::costs || f.guesses() || f.costs.empty()) return PlaceClaim::not_asked;
-  const SplitCost* cost = last_group(f.costs.front());
-  if (!cost) return PlaceClaim::not_asked;
-  if (!words::told(cost->difference)) return PlaceClaim::unresolved;
-  const bool last = cost->difference.mean > 0;
-  if (!(last ? cost->suffix : cost->prefix).above(0)) return PlaceClaim::unresolved;
-  return last ? PlaceClaim::last : PlaceClaim::earlier;
-}
-
-MINDGAP_INLINE std::string headline(const Findings& f) {
+std::string headline(const Findings& f) {
   if (!f.gap && !f.settings.empty())
     return "This study compares settings of the generator; R and S were not tested on the test images.";
   if (!f.gap)
     return "The two baselines, one student trained on real and one on generated images, have not both been run yet, so there is "
            "no gap to speak of.";
-  const std::string more = f.guesses() ? detail::guess_sentence(f) : detail::place_sentence(f);
-  return detail::gap_sentence(f) + (more.empty() ? "" : " " + more);
+  const std::string more = f.guesses() ? guess_sentence(f) : place_sentence(f);
+  return gap_sentence(f) + (more.empty() ? "" : " " + more);
 }
 
-MINDGAP_INLINE std::vector<Remark> remarks(const Findings& f) {
+std::vector<Remark> remarks(const Findings& f) {
   std::vector<Remark> out;
-  const detail::Say say = [&](Topic topic, bool leading, std::string text) { out.push_back({topic, leading, std::move(text)}); };
+  const Say say = [&](Topic topic, bool leading, std::string text) { out.push_back({topic, leading, std::move(text)}); };
   if (f.gap) {
-    say(Topic::gap, true, detail::conditions(f));
-    say(Topic::gap, true, detail::generator_sight(f));
-    if (!f.guesses()) detail::remark_on_swaps(f, say);
-    detail::remark_on_recipes(f, say);
-    detail::remark_on_normalisation(f, say);
+    say(Topic::gap, true, conditions(f));
+    say(Topic::gap, true, generator_sight(f));
+    if (!f.guesses()) remark_on_swaps(f, say);
+    remark_on_recipes(f, say);
+    remark_on_normalisation(f, say);
   }
-  detail::remark_on_settings(f, say);
+  remark_on_settings(f, say);
   return out;
 }
 
-}  // namespace mindgap
+}  // namespace mindgap::report

@@ -1,19 +1,18 @@
 // The page says what the findings say, with intervals; it is whole, self-contained and safe against names from outside.
-#include <mindgap/data/png.hpp>
-#include <mindgap/study/report.hpp>
-#include <mindgap/study/sentences.hpp>
-#include <mindgap/study/words.hpp>
+#include "apps/report/report.hpp"
 
+#include "apps/report/sentences.hpp"
+#include "apps/report/words.hpp"
 #include "tests/made_up_study.hpp"
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <cstdlib>
-#include <png.h>
 #include <string>
 #include <vector>
 
 namespace fs = std::filesystem;
 using namespace mindgap;
+using namespace mindgap::report;
 using namespace mindgap::test;
 
 namespace {
@@ -66,8 +65,7 @@ BOOST_AUTO_TEST_CASE(numbers_have_intervals) {
   for (const Remark& remark : remarks(f)) BOOST_TEST(has(page, svg::escape(remark.text)), remark.text);
   for (const SplitCost& cost : f.costs.at(0).points)
     for (const Stats* stats : {&cost.prefix, &cost.suffix})
-      BOOST_TEST(
-          has(page, "<td>" + std::string(words::told(*stats) ? "● " : "") + words::points_with_interval(*stats) + "</td>"));
+      BOOST_TEST(has(page, "<td>" + std::string(told(*stats) ? "● " : "") + words::points_with_interval(*stats) + "</td>"));
   for (const char* experiment : {"E1", "E2"})
     for (const CurvePoint& point : f.curve(experiment)->points) {
       BOOST_TEST(has(page, words::percent_with_interval(point.top1)));
@@ -175,33 +173,6 @@ BOOST_AUTO_TEST_CASE(text_helpers) {
   BOOST_TEST(svg::shorten("Ünïcödé", 7) == "Ünïcödé");
   BOOST_TEST(svg::shorten("Ünïcödé!", 7) == "Ünïcöd…");
   BOOST_TEST(svg::escape(std::string("a\x01<\0>", 5)) == "a &lt; &gt;");
-}
-
-BOOST_AUTO_TEST_CASE(png_gives_the_pixels_back) {
-  for (const i64 channels : {1, 3}) {
-    Tensor<u8, 4> images({5, 3, 4, channels});
-    for (i64 i = 0; i < images.size(); ++i) images.data()[i] = u8(i * 7);
-    const Tensor<u8, 3> grid = make_grid(images, 2, 1, 9);
-    BOOST_TEST((grid.shape() == Shape<3>(3 * 3 + 2, 2 * 4 + 1, channels)));
-    // Image 3 stands in row 1, column 1; cell 5 is empty.
-    BOOST_TEST(grid.data()[(4 * 9 + 5) * channels] == images.data()[3 * 12 * channels]);
-    BOOST_TEST(grid.data()[(8 * 9 + 5) * channels] == 9);
-    BOOST_TEST(grid.data()[4 * channels] == 9);
-    const std::string bytes = encode_png(grid);
-    png_image image{};
-    image.version = PNG_IMAGE_VERSION;
-    BOOST_REQUIRE(png_image_begin_read_from_memory(&image, bytes.data(), bytes.size()));
-    BOOST_TEST(image.width == 9u);
-    BOOST_TEST(image.height == 11u);
-    image.format = channels == 1 ? PNG_FORMAT_GRAY : PNG_FORMAT_RGB;
-    std::vector<u8> pixels(PNG_IMAGE_SIZE(image));
-    BOOST_REQUIRE(png_image_finish_read(&image, nullptr, pixels.data(), 0, nullptr));
-    BOOST_TEST(pixels == grid.to_vector(), boost::test_tools::per_element());
-  }
-  const u8 pixel = 0;
-  BOOST_CHECK_THROW(encode_png(&pixel, 0, 1, 1), Error);
-  BOOST_CHECK_THROW(encode_png(&pixel, 1, 1, 2), Error);
-  BOOST_CHECK_THROW(make_grid(Tensor<u8, 4>(Shape<4>(1, 1, 1, 1)), 0), Error);
 }
 
 BOOST_AUTO_TEST_SUITE_END()
