@@ -11,7 +11,7 @@ packages=(
   libxtensor-dev                            # statistics
   libboost-dev                              # Boost.Math, headers alone: quantiles of a study's statistics
   libboost-test-dev libboost-context-dev    # tests; fibers
-  libcxxopts-dev nlohmann-json3-dev zlib1g-dev libpng-dev
+  libcxxopts-dev nlohmann-json3-dev zlib1g-dev libpng-dev libssl-dev
   dataset-fashion-mnist
 )
 [[ ${1:-} == --tests ]] && packages+=(clang-format-14 ccache)

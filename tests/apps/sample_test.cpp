@@ -1,6 +1,6 @@
 // sample: an image depends on (generator, seed, class, index, settings) alone, and a shard folder is whole after any kill.
-#include <mindgap/data/safetensors.hpp>
-#include <mindgap/data/sha256.hpp>
+#include <mindgap/io/hash.hpp>
+#include <mindgap/io/safetensors.hpp>
 
 #include "tests/apps/run.hpp"
 #include <nlohmann/json.hpp>

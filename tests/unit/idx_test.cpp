@@ -1,10 +1,10 @@
 // data/idx.hpp and data/dataset.hpp: IDX files and folders, real and broken; class names; statistics and views through xtensor.
-#include <mindgap/core/file.hpp>
 #include <mindgap/data/dataset.hpp>
 #include <mindgap/data/idx.hpp>
 #include <mindgap/data/statistics.hpp>
 #include <mindgap/data/subset.hpp>
 #include <mindgap/interop/xtensor.hpp>
+#include <mindgap/io/file.hpp>
 
 #include "tests/files.hpp"
 #include <boost/test/unit_test.hpp>

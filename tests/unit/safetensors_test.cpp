@@ -1,7 +1,7 @@
-// data/safetensors.hpp: every malformed file is refused with a message that names the reason; valid ones, zero-size and
+// io/safetensors.hpp: every malformed file is refused with a message that names the reason; valid ones, zero-size and
 // scalar tensors included, come back bit for bit; writing is deterministic and survives a failed write.
-#include <mindgap/core/file.hpp>
-#include <mindgap/data/safetensors.hpp>
+#include <mindgap/io/file.hpp>
+#include <mindgap/io/safetensors.hpp>
 
 #include "tests/files.hpp"
 #include <boost/test/unit_test.hpp>

@@ -1,10 +1,10 @@
 // data/shards.hpp: the same bytes however the set is divided, interrupted or grown; a killed writer leaves nothing
 // half-written; two writers of one part exclude each other; everything wrong with a folder is found when it is read.
-// data/sha256.hpp: the published test vectors.
+// io/hash.hpp: the published test vectors.
 #include <mindgap/core/random.hpp>
-#include <mindgap/data/safetensors.hpp>
-#include <mindgap/data/sha256.hpp>
 #include <mindgap/data/shards.hpp>
+#include <mindgap/io/hash.hpp>
+#include <mindgap/io/safetensors.hpp>
 
 #include "tests/files.hpp"
 #include <boost/test/unit_test.hpp>

@@ -1,10 +1,10 @@
 // Bodies of shards.hpp.
 #pragma once
 
-#include <mindgap/core/file.hpp>
-#include <mindgap/data/safetensors.hpp>
-#include <mindgap/data/sha256.hpp>
 #include <mindgap/data/shards.hpp>
+#include <mindgap/io/file.hpp>
+#include <mindgap/io/hash.hpp>
+#include <mindgap/io/safetensors.hpp>
 
 #include <charconv>
 #include <cmath>

@@ -1,9 +1,9 @@
 // Bodies of generator.hpp.
 #pragma once
 
-#include <mindgap/core/file.hpp>
-#include <mindgap/data/sha256.hpp>
 #include <mindgap/diffusion/generator.hpp>
+#include <mindgap/io/file.hpp>
+#include <mindgap/io/hash.hpp>
 
 #include <charconv>
 #include <nlohmann/json.hpp>

@@ -1,6 +1,6 @@
 // Bodies of scheduler_config.hpp: the only part of diffusion/ that includes the JSON library.
-#include <mindgap/core/file.hpp>
 #include <mindgap/diffusion/scheduler_config.hpp>
+#include <mindgap/io/file.hpp>
 
 #include <nlohmann/json.hpp>
 

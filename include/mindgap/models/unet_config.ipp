@@ -1,7 +1,7 @@
 // Bodies of models/unet_config.hpp.
 #pragma once
 
-#include <mindgap/core/file.hpp>
+#include <mindgap/io/file.hpp>
 #include <mindgap/models/unet_config.hpp>
 
 #include <cmath>

@@ -1,7 +1,7 @@
 // Bodies of study/config.hpp.
 #pragma once
 
-#include <mindgap/core/file.hpp>
+#include <mindgap/io/file.hpp>
 #include <mindgap/study/config.hpp>
 
 #include <algorithm>

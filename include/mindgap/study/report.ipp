@@ -1,5 +1,5 @@
 // The bodies of study/report.hpp: charts, tables and sentences put together into a page.
-#include <mindgap/core/file.hpp>
+#include <mindgap/io/file.hpp>
 #include <mindgap/study/report.hpp>
 #include <mindgap/study/report_sections.hpp>
 #include <mindgap/study/report_style.hpp>

@@ -1,7 +1,7 @@
 // Bodies of study/student.hpp.
 #pragma once
 
-#include <mindgap/core/file.hpp>
+#include <mindgap/io/file.hpp>
 #include <mindgap/study/student.hpp>
 
 #include <nlohmann/json.hpp>

@@ -16,8 +16,8 @@
 
 #include <mindgap/core/error.hpp>
 #include <mindgap/core/tensor.hpp>
-#include <mindgap/cpu/runtime.hpp>
 
+#include <cstring>
 #include <filesystem>
 #include <map>
 #include <span>
@@ -76,7 +76,7 @@ class Safetensors {
     Shape<N> shape;
     for (int i = 0; i < N; ++i) shape[i] = entry.shape[size_t(i)];
     Tensor<T, N, Cpu> out(shape);
-    Runtime<Cpu>::copy(out.data(), entry.bytes.data(), out.bytes());
+    if (out.bytes()) std::memcpy(out.data(), entry.bytes.data(), size_t(out.bytes()));
     return out;
   }
 
@@ -121,5 +121,5 @@ void write_safetensors(const std::filesystem::path& path, std::vector<Safetensor
 }  // namespace mindgap
 
 #if !defined(MINDGAP_GLUE)
-#include <mindgap/data/safetensors.ipp>
+#include <mindgap/io/safetensors.ipp>
 #endif

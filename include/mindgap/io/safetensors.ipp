@@ -1,8 +1,8 @@
 // Bodies of safetensors.hpp: the mapping, the JSON header and its checks.
 #pragma once
 
-#include <mindgap/core/file.hpp>
-#include <mindgap/data/safetensors.hpp>
+#include <mindgap/io/file.hpp>
+#include <mindgap/io/safetensors.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -238,7 +238,7 @@ MINDGAP_INLINE void read_f32(const SafetensorsEntry& entry, float* out) {
       out[i] = float(value);
     }
   };
-  if (type == DType::f32) Runtime<Cpu>::copy(out, in, 4 * size);
+  if (type == DType::f32) std::copy_n(in, 4 * size, reinterpret_cast<std::byte*>(out));
   else if (type == DType::bf16) widen(bf16());
   else if (type == DType::f16) widen(f16());
   else
