@@ -29,11 +29,6 @@ namespace mindgap {
 
 using Metadata = std::map<std::string, std::string>;
 
-namespace detail {
-// 'name' for a message: names come from strangers, so control characters are escaped and long ones cut.
-std::string shown(std::string_view name);
-}  // namespace detail
-
 // One tensor of an open file. `bytes` lives as long as the file's Safetensors object or a copy of it, and may be unaligned.
 struct SafetensorsEntry {
   std::string name;
@@ -65,7 +60,7 @@ class Safetensors {
   const SafetensorsEntry& at(std::string_view name) const;       // throws when absent, listing similar names
   const std::string& metadata_at(const std::string& key) const;  // throws when absent
 
-  // A copy of the elements; type and rank must be the file's.
+  // A copy of the elements; type and rank must be the file's. Callers include cpu/runtime.hpp.
   template <Element T, int N>
   Tensor<T, N, Cpu> tensor(std::string_view name) const {
     const SafetensorsEntry& entry = at(name);
