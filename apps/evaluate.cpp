@@ -1,7 +1,7 @@
 // Evaluates a student on a split of a data set; prints JSON on standard output.
 //
 //   evaluate --model DIR --data fashion-mnist --split test [--out DIR]        DIR receives evaluation.json as well
-#include <mindgap/core/file.hpp>
+#include <mindgap/io/file.hpp>
 #include <mindgap/study/student.hpp>
 
 #include "common.hpp"

@@ -6,7 +6,7 @@
 // DIR receives configuration.json (as run), synthetic/ (a shard folder), students/, results.csv (a row a run), study.json,
 // report.html and its figures. Finished runs and chunks are not made again: the same command goes on where it was stopped or
 // killed.
-#include <mindgap/core/file.hpp>
+#include <mindgap/io/file.hpp>
 #include <mindgap/study/comparisons.hpp>
 #include <mindgap/study/environment.hpp>
 #include <mindgap/study/protocol.hpp>

@@ -6,9 +6,9 @@
 //
 // DIR receives model.safetensors, student.json and loss.csv; checkpoint.safetensors holds the state of an unfinished run:
 // the same command goes on where it was stopped or killed, and ends with the same weights.
-#include <mindgap/core/file.hpp>
-#include <mindgap/data/sha256.hpp>
 #include <mindgap/data/subset.hpp>
+#include <mindgap/io/file.hpp>
+#include <mindgap/io/hash.hpp>
 #include <mindgap/study/student.hpp>
 
 #include "common.hpp"

@@ -1,10 +1,11 @@
 # mindgap::mindgap  the headers alone.
-# mindgap::glue     the same headers with the parts that need oneDNN, zlib, libpng, JSON or Boost.Math compiled once; what links it
-#                   sees light declarations only (MINDGAP_GLUE), and compiles quickly.
+# mindgap::glue     the same headers with the parts that need oneDNN, zlib, libpng, OpenSSL, JSON or Boost.Math compiled once;
+#                   what links it sees light declarations only (MINDGAP_GLUE), and compiles quickly.
 find_package(OpenMP REQUIRED COMPONENTS CXX)
 find_package(dnnl CONFIG REQUIRED)
 find_package(ZLIB REQUIRED)
 find_package(PNG REQUIRED)
+find_package(OpenSSL REQUIRED COMPONENTS Crypto)
 find_package(nlohmann_json CONFIG REQUIRED)
 find_package(Boost REQUIRED)  # headers: Boost.Math
 
@@ -59,5 +60,5 @@ endif()
 target_link_libraries(
   mindgap_glue
   PUBLIC mindgap
-  PRIVATE DNNL::dnnl ZLIB::ZLIB PNG::PNG $<BUILD_INTERFACE:nlohmann_json::nlohmann_json> $<BUILD_INTERFACE:Boost::headers>
-          $<BUILD_INTERFACE:mindgap_flags>)
+  PRIVATE DNNL::dnnl ZLIB::ZLIB PNG::PNG OpenSSL::Crypto $<BUILD_INTERFACE:nlohmann_json::nlohmann_json>
+          $<BUILD_INTERFACE:Boost::headers> $<BUILD_INTERFACE:mindgap_flags>)

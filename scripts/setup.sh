@@ -8,10 +8,10 @@ set -euo pipefail
 packages=(
   g++ cmake ninja-build git ca-certificates
   libdnnl-dev ocl-icd-opencl-dev            # convolution and matrix products; oneDNN's CMake config asks for OpenCL
-  libxtensor-dev                            # statistics, metrics, .npy
+  libxtensor-dev                            # statistics
   libboost-dev                              # Boost.Math, headers alone: quantiles of a study's statistics
   libboost-test-dev libboost-context-dev    # tests; fibers
-  libcxxopts-dev nlohmann-json3-dev zlib1g-dev libpng-dev
+  libcxxopts-dev nlohmann-json3-dev zlib1g-dev libpng-dev libssl-dev
   dataset-fashion-mnist
 )
 [[ ${1:-} == --tests ]] && packages+=(clang-format-14 ccache)

@@ -1,7 +1,7 @@
 // Charts, tables and sentences put together into a page.
 #include "report.hpp"
 
-#include <mindgap/core/file.hpp>
+#include <mindgap/io/file.hpp>
 
 #include "charts.hpp"
 #include "html.hpp"

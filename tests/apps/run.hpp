@@ -8,8 +8,8 @@
 // Programs run with one thread, so that several tests share a machine.
 #pragma once
 
-#include <mindgap/core/file.hpp>
 #include <mindgap/core/random.hpp>
+#include <mindgap/io/file.hpp>
 
 #include "tests/files.hpp"
 #include <boost/test/unit_test.hpp>

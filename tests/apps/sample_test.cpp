@@ -1,6 +1,7 @@
 // sample: an image depends on (generator, seed, class, index, settings) alone, and a shard folder is whole after any kill.
-#include <mindgap/data/safetensors.hpp>
-#include <mindgap/data/sha256.hpp>
+#include <mindgap/cpu/runtime.hpp>
+#include <mindgap/io/hash.hpp>
+#include <mindgap/io/safetensors.hpp>
 
 #include "tests/apps/run.hpp"
 #include <nlohmann/json.hpp>
@@ -167,6 +168,18 @@ BOOST_AUTO_TEST_CASE(damaged_generators) {
   refused("<!DOCTYPE html><html>404</html>", "web page");
   refused("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n", "git-lfs");
   refused("", "0 bytes");
+  write_file_atomic(weights, good);
+  for (const char* name : {"unet/config.json", "scheduler/scheduler_config.json", "classes.json"}) {
+    const std::string whole = read_file(generator / name);
+    for (const std::string& bytes : {std::string(), std::string("null"), std::string("{\"a\": NaN}"), std::string(50'000, '['),
+                                     whole.substr(0, whole.size() - 4)}) {
+      write_file_atomic(generator / name, bytes);
+      const Result r = run("sample", sampling(generator, folder / "out", "1", {"--steps", "1"}));
+      BOOST_TEST(r.code == 1, r);
+      BOOST_TEST(r.says(fs::path(name).filename().string()), r);
+    }
+    write_file_atomic(generator / name, whole);
+  }
   fs::remove(weights);
   fs::remove(generator / "scheduler" / "scheduler_config.json");
   const Result r = run("sample", sampling(generator, folder / "out", "1"));

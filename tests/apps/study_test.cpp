@@ -344,8 +344,14 @@ BOOST_AUTO_TEST_CASE(bad_configurations) {
     config["settings"] = {{{"guidance", {1.0, -1.0}}}};
     BOOST_TEST(run("study", configured(folder, config, "out")).says("settings[0].guidance"));
   }
-  write_file_atomic(folder / "config.json", "{\"name\": ");
-  BOOST_TEST(run("study", {"--config", (folder / "config.json").string(), "--out", (folder / "out").string()}).code == 1);
+  for (const std::string& bytes : {std::string("{\"name\": "), std::string(), std::string("{\"guidance\": NaN}"),
+                                   std::string("{\"width\": 8, \"width\": 8}"), std::string(50'000, '[')}) {
+    write_file_atomic(folder / "config.json", bytes);
+    const Result r = run("study", {"--config", (folder / "config.json").string(), "--out", (folder / "out").string()});
+    BOOST_TEST(r.code == 1, r);
+    BOOST_TEST(r.says("config.json"), r);
+  }
+  BOOST_TEST(run("study", {"--config", folder.path.string(), "--out", (folder / "out").string()}).code == 1);
 }
 
 BOOST_AUTO_TEST_CASE(second_process) {

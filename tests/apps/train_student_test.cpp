@@ -1,5 +1,6 @@
 // train_student: resumes exactly, freezes exactly, and refuses data that it cannot use.
-#include <mindgap/data/safetensors.hpp>
+#include <mindgap/cpu/runtime.hpp>
+#include <mindgap/io/safetensors.hpp>
 
 #include "tests/apps/run.hpp"
 

@@ -2,9 +2,9 @@
 // script stored. Format, error and bound: README.md.
 #pragma once
 
-#include <mindgap/core/file.hpp>
 #include <mindgap/core/random.hpp>
-#include <mindgap/data/safetensors.hpp>
+#include <mindgap/io/file.hpp>
+#include <mindgap/io/safetensors.hpp>
 #include <mindgap/nn/state_dict.hpp>
 
 #include <boost/test/unit_test.hpp>

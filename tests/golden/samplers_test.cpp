@@ -1,9 +1,9 @@
 // Whole trajectories of every sampler against diffusers, with a closed-form model in place of the U-Net. The cases, the model
 // and the reference (diffusers in float64) are made by scripts/golden_samplers.py.
-#include <mindgap/core/file.hpp>
 #include <mindgap/cpu/runtime.hpp>
-#include <mindgap/data/safetensors.hpp>
 #include <mindgap/diffusion/guidance.hpp>
+#include <mindgap/io/file.hpp>
+#include <mindgap/io/safetensors.hpp>
 
 #include <boost/test/unit_test.hpp>
 #include <nlohmann/json.hpp>

@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # Fails on an include that goes up the layers or out of the library, on a backend's header in core or kernels, and on a heavy
 # header outside a .ipp:
-#   core < kernels < {cpu, cuda} < {ops, interop} < autograd < nn < {optim, models} < {train, diffusion, data} < study < apps
-# data/safetensors, the file format of weights and data alike, and data/sha256 stand with cpu.
+#   core < kernels < io < {cpu, cuda} < {ops, interop} < autograd < nn < {optim, models} < {train, diffusion, data} < study < apps
 # layers.sh PROJECT_FOLDER, or layers.sh --self-test: a made-up tree with an upward include must fail.
 set -euo pipefail
 
@@ -10,12 +9,11 @@ check() {
   find "$1/include/mindgap" "$1/kernels" "$1/apps" -type f \( -name '*.hpp' -o -name '*.ipp' -o -name '*.cpp' \) -print0 |
     sort -z | xargs -0 -r awk -v root="$1/" '
     function layer_of(path) {
-      if (path ~ /^data\/(safetensors|sha256)\./) return "cpu"
       sub(/\/.*/, "", path)
       return path
     }
     BEGIN {
-      split("core 0 kernels 1 interop 3 cpu 2 cuda 2 ops 3 autograd 4 nn 5 optim 6 models 6 train 7 diffusion 7 data 7 study 8 apps 9", words)
+      split("core 0 kernels 1 io 2 cpu 3 cuda 3 ops 4 interop 4 autograd 5 nn 6 optim 7 models 7 train 8 diffusion 8 data 8 study 9 apps 10", words)
       for (i = 1; i in words; i += 2) layer[words[i]] = words[i + 1]
     }
     FNR == 1 {
@@ -38,9 +36,9 @@ check() {
       print file ":" FNR ": the library must not include programs: " $0
       bad = 1
     }
-    /^ *#include <(nlohmann|png\.h|zlib\.h|dnnl|oneapi\/dnnl|xtensor|cxxopts|boost)/ && file ~ /\.hpp$/ && file !~ /^apps\// {
-      # the executor of tests may use Boost.Context, interop is the bridge to xtensor
-      if (!(file ~ /^kernels\// && /boost\/context/) && !(own == "interop" && /xtensor/)) {
+    /^ *#include <(nlohmann|mindgap\/io\/json|openssl|png\.h|zlib\.h|dnnl|oneapi\/dnnl|xtensor|cxxopts|boost)/ && file ~ /\.hpp$/ && file !~ /^apps\// {
+      # the executor of tests may use Boost.Context, interop is the bridge to xtensor, io/json.hpp serves .ipp files
+      if (!(file ~ /^kernels\// && /boost\/context/) && !(own == "interop" && /xtensor/) && file !~ /\/io\/json\.hpp$/) {
         print file ":" FNR ": a heavy header belongs into the .ipp: " $0
         bad = 1
       }
@@ -51,13 +49,14 @@ check() {
 if [[ ${1:-} == --self-test ]]; then
   folder=$(mktemp -d)
   trap 'rm -rf "$folder"' EXIT
-  mkdir -p "$folder"/{include/mindgap/core,include/mindgap/ops,kernels,apps}
+  mkdir -p "$folder"/{include/mindgap/{core,io,cpu,ops},kernels,apps}
   echo '#include <mindgap/core/shape.hpp>' >"$folder/include/mindgap/ops/good.hpp"
   check "$folder"
-  check "$folder"
-  for upward in '<mindgap/ops/good.hpp>' '"apps/report/svg.hpp"'; do
-    echo "#include $upward" >"$folder/include/mindgap/core/bad.hpp"
-    ! check "$folder" || { echo "an upward include was not noticed: $upward"; exit 1; }
+  for bad in 'core/bad.hpp:<mindgap/ops/good.hpp>' 'core/bad.hpp:<mindgap/io/file.hpp>' 'io/bad.ipp:<mindgap/cpu/runtime.hpp>' \
+    'core/bad.hpp:"apps/report/svg.hpp"'; do
+    echo "#include ${bad#*:}" >"$folder/include/mindgap/${bad%%:*}"
+    ! check "$folder" || { echo "an upward include was not noticed: $bad"; exit 1; }
+    rm "$folder/include/mindgap/${bad%%:*}"
   done
 else
   check "${1:?project folder}"

@@ -1,7 +1,7 @@
 // Without a driver or libnvrtc cuDNN cannot compile kernels, and then proposes fewer plans, or none, without an error: we say so,
 // once. It runs with a libcuda.so.1 that is empty.
-#include <mindgap/core/file.hpp>
 #include <mindgap/cuda/cudnn_attention.hpp>
+#include <mindgap/io/file.hpp>
 
 #include <boost/test/unit_test.hpp>
 #include <iostream>

@@ -1,7 +1,7 @@
 // The table of plans on disk: read once, merged when it is saved, refused where it is of another card. Needs no GPU.
-#include <mindgap/core/file.hpp>
 #include <mindgap/core/profile.hpp>
 #include <mindgap/cuda/plan_table.hpp>
+#include <mindgap/io/file.hpp>
 
 #include "tests/files.hpp"
 #include <boost/test/unit_test.hpp>

@@ -2,8 +2,8 @@
 // taken breaks our rules: the same bits in every run, no sums below f32, and in f32 no TF32, Winograd or FFT. Needs cuDNN and no
 // GPU: the cards are described (h100.json, a100.json), and plans are made, compiled kernels included, but not run.
 #include <mindgap/autograd/loss.hpp>
-#include <mindgap/core/file.hpp>
 #include <mindgap/cuda/cudnn_attention.hpp>
+#include <mindgap/io/file.hpp>
 #include <mindgap/models/resnet.hpp>
 #include <mindgap/models/unet.hpp>
 

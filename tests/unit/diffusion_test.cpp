@@ -174,7 +174,7 @@ BOOST_AUTO_TEST_CASE(missing_keys_take_the_sampling_class_s_defaults) {
 
 BOOST_AUTO_TEST_CASE(python_s_infinities) {
   const SchedulerConfig read = parse_scheduler_config(
-      R"({"_class_name": "DPMSolverMultistepScheduler", "lambda_min_clipped": -Infinity, "note": "NaN \" -Infinity"})", "test");
+      R"({"_class_name": "DPMSolverMultistepScheduler", "lambda_min_clipped": -Infinity, "_note": "NaN \" -Infinity"})", "test");
   BOOST_TEST(std::isinf(read.lambda_min_clipped));
 }
 

@@ -1,5 +1,5 @@
 // Atomic writes under failure and competition, and the lock against a second process.
-#include <mindgap/core/file.hpp>
+#include <mindgap/io/file.hpp>
 
 #include "tests/files.hpp"
 #include <boost/test/unit_test.hpp>

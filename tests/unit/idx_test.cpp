@@ -1,12 +1,10 @@
-// data/idx.hpp and data/dataset.hpp: IDX files and folders, real and broken; class names; statistics and .npy files through
-// xtensor.
-#include <mindgap/core/file.hpp>
+// data/idx.hpp and data/dataset.hpp: IDX files and folders, real and broken; class names; statistics and views through xtensor.
 #include <mindgap/data/dataset.hpp>
 #include <mindgap/data/idx.hpp>
 #include <mindgap/data/statistics.hpp>
 #include <mindgap/data/subset.hpp>
-#include <mindgap/interop/npy.hpp>
 #include <mindgap/interop/xtensor.hpp>
+#include <mindgap/io/file.hpp>
 
 #include "tests/files.hpp"
 #include <boost/test/unit_test.hpp>
@@ -175,22 +173,11 @@ BOOST_AUTO_TEST_CASE(statistics_of_channels) {
   BOOST_TEST(statistics.deviation[1] == 0.5f);
 }
 
-BOOST_AUTO_TEST_CASE(xtensor_views_and_npy_files) {
-  Folder folder;
+BOOST_AUTO_TEST_CASE(xtensor_views) {
   const auto tensor = Tensor<float, 2, Cpu>::from({1, 2, 3, 4, 5, 6}, {2, 3});
   const auto view = as_xtensor(tensor);
   BOOST_TEST(view(1, 0) == 4.f);
   BOOST_TEST(same_bits(from_xtensor<2>(view * 2.f), Tensor<float, 2, Cpu>::from({2, 4, 6, 8, 10, 12}, {2, 3})));
-  const fs::path path = folder.path / "x.npy";
-  write_npy(path, tensor);
-  BOOST_TEST(same_bits(read_npy<float, 2>(path), tensor));
-  REFUSED((read_npy<i64, 2>(path)), "cannot be read as i64");
-  REFUSED((read_npy<float, 1>(path)), "rank 2, wanted 1");
-  const std::string whole = read_file(path);
-  for (size_t bytes = 0; bytes < whole.size(); ++bytes) {
-    write_file_atomic(path, whole.substr(0, bytes));
-    BOOST_TEST(error_of([&] { read_npy<float, 2>(path); }) != "no error");
-  }
 }
 
 BOOST_AUTO_TEST_SUITE_END()

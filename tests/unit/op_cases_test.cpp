@@ -2,7 +2,7 @@
 // results, written to support.md in the build folder.
 #include "tests/op_cases.hpp"
 
-#include <mindgap/core/file.hpp>
+#include <mindgap/io/file.hpp>
 
 #include <set>
 

@@ -101,6 +101,22 @@ auto naming_file(const std::string& file, F&& f) {
   }
 }
 
+namespace detail {
+
+// For a message: text comes from strangers, so control characters are escaped and what is long is cut.
+inline std::string escaped(std::string_view text, size_t most) {
+  std::string out;
+  for (unsigned char c : text.substr(0, most)) {
+    if (c >= 32 && c != 127) out += char(c);
+    else (out += "\\x") += {"0123456789abcdef"[c >> 4], "0123456789abcdef"[c & 15]};
+  }
+  return out + (text.size() > most ? "..." : "");
+}
+// A name, in quotes.
+inline std::string shown(std::string_view name) { return "'" + escaped(name, 80) + "'"; }
+
+}  // namespace detail
+
 // Joins printable values: text("input has ", 64, " channels").
 template <class... Parts>
 std::string text(const Parts&... parts) {

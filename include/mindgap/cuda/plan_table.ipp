@@ -1,11 +1,11 @@
 // Bodies of plan_table.hpp.
 #pragma once
 
-#include <mindgap/core/file.hpp>
 #include <mindgap/core/profile.hpp>
 #include <mindgap/cuda/plan_table.hpp>
 #include <mindgap/cuda/timing.hpp>
-#include <mindgap/data/sha256.hpp>
+#include <mindgap/io/file.hpp>
+#include <mindgap/io/hash.hpp>
 
 #include <cctype>
 #include <cstdlib>

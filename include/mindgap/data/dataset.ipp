@@ -1,12 +1,12 @@
 // Bodies of dataset.hpp: finding a data set by name or folder.
 #pragma once
 
-#include <mindgap/core/file.hpp>
 #include <mindgap/data/dataset.hpp>
 #include <mindgap/data/idx.hpp>
-#include <mindgap/data/sha256.hpp>
 #include <mindgap/data/shards.hpp>
 #include <mindgap/data/subset.hpp>
+#include <mindgap/io/file.hpp>
+#include <mindgap/io/hash.hpp>
 
 #include <cstdlib>
 #include <fstream>

@@ -16,8 +16,8 @@
 // Left out: changing the settings of a set (an Error lists what differs), shrinking it.
 #pragma once
 
-#include <mindgap/core/file.hpp>
 #include <mindgap/data/dataset.hpp>
+#include <mindgap/io/file.hpp>
 
 namespace mindgap {
 

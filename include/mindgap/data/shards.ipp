@@ -1,53 +1,62 @@
 // Bodies of shards.hpp.
 #pragma once
 
-#include <mindgap/core/file.hpp>
-#include <mindgap/data/safetensors.hpp>
-#include <mindgap/data/sha256.hpp>
 #include <mindgap/data/shards.hpp>
+#include <mindgap/io/file.hpp>
+#include <mindgap/io/hash.hpp>
+#include <mindgap/io/json.hpp>
+#include <mindgap/io/safetensors.hpp>
 
 #include <charconv>
 #include <cmath>
 #include <cstdio>
 #include <exception>
-#include <nlohmann/json.hpp>
 
 namespace mindgap {
 
+// The keys in the order of the alphabet: the hash of the settings' text stands in every chunk.
+template <class V>
+void visit_fields(V& visit, ShardManifest& m) {
+  visit.constant(
+      "chunk_rule",
+      "position p is image p / classes of class p % classes; chunk k holds positions k * chunk_size to (k + 1) * chunk_size "
+      "- 1");
+  visit.need("chunk_size", m.chunk_size);
+  i64 chunks = m.class_names.empty() ? 0 : m.chunks();
+  visit("chunks", chunks);
+  visit.need("class_names", m.class_names);
+  std::string format = "mindgap shards 1";
+  visit.need("format", format, {.one_of = {"mindgap shards 1"}});
+  visit.need("generator", m.generator);
+  visit.need("guidance", m.guidance);
+  std::array<i64, 3> image{m.height, m.width, m.channels};
+  visit.need("image", image);
+  m.height = image[0], m.width = image[1], m.channels = image[2];
+  visit.need("images_per_class", m.images_per_class);
+  visit.need("precision", m.precision);
+  visit.need("program_version", m.program_version);
+  visit.need("sampler", m.sampler);
+  visit.need("seed", m.seed);
+  visit.need("steps", m.steps);
+}
+
 namespace detail {
 
-inline constexpr const char* shard_format = "mindgap shards 1";
-
 // Everything that decides what image a position holds.
-inline nlohmann::json shard_settings(const ShardManifest& m) {
-  return {{"format", shard_format},
-          {"class_names", m.class_names},
-          {"image", {m.height, m.width, m.channels}},
-          {"generator", m.generator},
-          {"sampler", m.sampler},
-          {"steps", m.steps},
-          {"guidance", m.guidance},
-          {"seed", m.seed},
-          {"precision", m.precision},
-          {"program_version", m.program_version},
-          {"chunk_size", m.chunk_size},
-          {"chunk_rule",
-           "position p is image p / classes of class p % classes; chunk k holds positions k * chunk_size to (k + 1) * chunk_size "
-           "- 1"}};
+inline nlohmann::ordered_json shard_settings(ShardManifest m) {
+  nlohmann::ordered_json json = JsonWriter::write(m, {});
+  json.erase("images_per_class");
+  json.erase("chunks");
+  return json;
 }
 
-inline std::string shard_settings_hash(const ShardManifest& m) { return sha256(shard_settings(m).dump()); }
-
-inline std::string shard_manifest_text(const ShardManifest& m) {
-  nlohmann::json json = shard_settings(m);
-  json["images_per_class"] = m.images_per_class;
-  json["chunks"] = m.chunks();
-  return json.dump(2) + "\n";
-}
+inline std::string shard_settings_hash(const ShardManifest& m) { return sha256(json_text(shard_settings(m), -1)); }
 
 // A manifest of the program or of a file; the same rules for both.
 inline void check_shard_manifest(const ShardManifest& m, const std::filesystem::path& source) {
-  const auto fail = [&](const std::string& what) { throw Error("shard folder: " + what, {{"file", source.string()}}); };
+  const auto fail = [&](const std::string& what) {
+    throw Error("shard folder: " + what, {{"file", source.string()}, {"remedy", "correct the settings or the file"}});
+  };
   const auto positive = [&](const char* what, i64 value, i64 most) {
     if (value < 1 || value > most) fail(text(what, " is ", value, ", wanted 1 to ", most));
   };
@@ -65,11 +74,7 @@ inline void check_shard_manifest(const ShardManifest& m, const std::filesystem::
   positive("chunk_size", m.chunk_size, 1 << 24);
   if (m.steps < 0) fail(text("steps is ", m.steps));
   if (!std::isfinite(m.guidance)) fail("guidance is not finite");
-  try {
-    shard_manifest_text(m);
-  } catch (const nlohmann::json::exception&) {
-    fail("a class name or another text is not valid UTF-8");
-  }
+  naming_file(source.string(), [&] { return to_json(m); });  // refuses what is not UTF-8
 }
 
 inline std::filesystem::path chunk_path(const std::filesystem::path& folder, i64 chunk) {
@@ -132,7 +137,7 @@ inline Tensor<u8, 4, Cpu> read_chunk(const std::filesystem::path& folder, const 
 
 // Throws where the folder was begun otherwise; the number of images may only grow.
 inline void check_same_set(const ShardManifest& there, const ShardManifest& wanted, const std::filesystem::path& folder) {
-  const nlohmann::json a = shard_settings(there), b = shard_settings(wanted);
+  const auto a = shard_settings(there), b = shard_settings(wanted);
   std::vector<ErrorLine> lines{{"folder", folder.string()}};
   for (const auto& [key, value] : a.items())
     if (value != b[key]) lines.push_back({key, "there " + value.dump() + ", now " + b[key].dump()});
@@ -171,38 +176,7 @@ inline void check_no_stray_chunks(const std::filesystem::path& folder) {
 
 MINDGAP_INLINE ShardManifest read_shard_manifest(const std::filesystem::path& folder) {
   const std::filesystem::path path = folder / "dataset.json";
-  const auto fail = [&](const std::string& what) {
-    throw Error("shard folder: " + what,
-                {{"file", path.string()}, {"remedy", "restore dataset.json as the sample command wrote it"}});
-  };
-  const std::string bytes = read_file(path);
-  ShardManifest m;
-  try {
-    const nlohmann::json json = nlohmann::json::parse(bytes);
-    if (json.at("format") != detail::shard_format)
-      fail("its format is " + json.at("format").dump() + ", wanted \"" + detail::shard_format + "\"");
-    const auto whole = [&](const nlohmann::json& value, const char* what) {
-      if (!value.is_number_unsigned() || value.get<u64>() > u64(INT64_MAX))
-        fail(text(what, " is ", value.dump(), ", wanted a whole number"));
-      return value.get<i64>();
-    };
-    json.at("class_names").get_to(m.class_names);
-    const nlohmann::json& image = json.at("image");
-    if (!image.is_array() || image.size() != 3) fail("image is " + image.dump() + ", wanted [height, width, channels]");
-    m.height = whole(image[0], "height"), m.width = whole(image[1], "width"), m.channels = whole(image[2], "channels");
-    json.at("generator").get_to(m.generator);
-    json.at("sampler").get_to(m.sampler);
-    json.at("guidance").get_to(m.guidance);
-    json.at("precision").get_to(m.precision);
-    json.at("program_version").get_to(m.program_version);
-    if (!json.at("seed").is_number_unsigned()) fail("seed is " + json.at("seed").dump() + ", wanted a whole number");
-    json.at("seed").get_to(m.seed);
-    m.steps = whole(json.at("steps"), "steps");
-    m.chunk_size = whole(json.at("chunk_size"), "chunk_size");
-    m.images_per_class = whole(json.at("images_per_class"), "images_per_class");
-  } catch (const nlohmann::json::exception& error) {
-    fail(text("dataset.json is damaged: ", std::string_view(error.what()).substr(0, 200)));
-  }
+  const auto m = read_json<ShardManifest>(path, "dataset.json", "restore it as the sample command wrote it");
   detail::check_shard_manifest(m, path);
   return m;
 }
@@ -223,11 +197,10 @@ MINDGAP_INLINE ShardWriter::ShardWriter(const std::filesystem::path& folder, con
     if (std::filesystem::exists(folder / "dataset.json")) {
       const ShardManifest there = read_shard_manifest(folder);
       detail::check_same_set(there, manifest, folder);
-      if (there.images_per_class < manifest.images_per_class)
-        write_file_atomic(folder / "dataset.json", detail::shard_manifest_text(manifest));
+      if (there.images_per_class < manifest.images_per_class) write_file_atomic(folder / "dataset.json", to_json(manifest));
     } else {
       detail::check_no_stray_chunks(folder);
-      write_file_atomic(folder / "dataset.json", detail::shard_manifest_text(manifest));
+      write_file_atomic(folder / "dataset.json", to_json(manifest));
     }
     std::filesystem::remove(turnstile);
   }

@@ -11,8 +11,8 @@
 // sampled together changes nothing.
 #pragma once
 
-#include <mindgap/core/file.hpp>
 #include <mindgap/diffusion/guidance.hpp>
+#include <mindgap/io/file.hpp>
 #include <mindgap/models/unet.hpp>
 #include <mindgap/nn/state_dict.hpp>
 

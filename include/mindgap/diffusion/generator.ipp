@@ -1,12 +1,12 @@
 // Bodies of generator.hpp.
 #pragma once
 
-#include <mindgap/core/file.hpp>
-#include <mindgap/data/sha256.hpp>
 #include <mindgap/diffusion/generator.hpp>
+#include <mindgap/io/file.hpp>
+#include <mindgap/io/hash.hpp>
+#include <mindgap/io/json.hpp>
 
 #include <charconv>
-#include <nlohmann/json.hpp>
 #include <sstream>
 
 namespace mindgap {
@@ -33,11 +33,8 @@ MINDGAP_INLINE std::vector<std::string> GeneratorFiles::read_class_names(i64 cou
     for (i64 label = 0; label < count; ++label) names.push_back(std::to_string(label));
     return names;
   }
-  const nlohmann::json json = nlohmann::json::parse(read_file(classes()), nullptr, false);
-  bool fits = json.is_array();
-  for (const auto& name : json) fits = fits && name.is_string();
-  if (!fits) throw Error("classes.json is not a JSON list of names", {{"file", classes().string()}});
-  json.get_to(names);
+  names = read_json<std::vector<std::string>>(classes(), "classes.json",
+                                              "it is a list of the classes' names, in the order of the labels");
   if (i64(names.size()) != count)
     throw Error(
         text("classes.json has ", names.size(), " names, the network has ", count, " classes and one row for \"no class\""),
@@ -46,7 +43,7 @@ MINDGAP_INLINE std::vector<std::string> GeneratorFiles::read_class_names(i64 cou
 }
 
 MINDGAP_INLINE void GeneratorFiles::write_class_names(const std::vector<std::string>& names) const {
-  write_file_atomic(classes(), nlohmann::json(names).dump(2) + "\n");
+  write_file_atomic(classes(), to_json(names));
 }
 
 MINDGAP_INLINE GeneratorOrigin GeneratorFiles::read_origin() const {

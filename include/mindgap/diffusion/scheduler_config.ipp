@@ -1,155 +1,100 @@
-// Bodies of scheduler_config.hpp: the only part of diffusion/ that includes the JSON library.
-#include <mindgap/core/file.hpp>
-#include <mindgap/diffusion/scheduler_config.hpp>
+// Bodies of scheduler_config.hpp.
+#pragma once
 
-#include <nlohmann/json.hpp>
+#include <mindgap/diffusion/scheduler_config.hpp>
+#include <mindgap/io/file.hpp>
+#include <mindgap/io/json.hpp>
 
 namespace mindgap {
 
 namespace detail {
 
-inline constexpr const char* scheduler_classes[] = {"DDPMScheduler", "DDIMScheduler", "DPMSolverMultistepScheduler",
-                                                    "EulerDiscreteScheduler"};
-
-// Python's json module writes infinities and NaN bare, which JSON does not know: outside of strings they become null.
-inline std::string without_infinities(std::string_view json) {
-  std::string out;
-  bool in_string = false;
-  for (size_t i = 0; i < json.size(); ++i) {
-    if (json[i] == '"' && (i == 0 || json[i - 1] != '\\')) in_string = !in_string;
-    bool replaced = false;
-    if (!in_string)
-      for (std::string_view word : {"-Infinity", "Infinity", "NaN"})
-        if (json.substr(i, word.size()) == word) {
-          out += "null";
-          i += word.size() - 1;
-          replaced = true;
-          break;
-        }
-    if (!replaced) out += json[i];
-  }
-  return out;
-}
-
-// Looks keys up and collects what is wrong, so that one message says it all.
-class SchedulerKeys {
- public:
-  SchedulerKeys(nlohmann::json json, std::string source) : json_(std::move(json)), source_(std::move(source)) {}
-
-  template <class T>
-  void read(const char* key, T& value) {
-    const auto at = json_.find(key);
-    if (at == json_.end() || at->is_null()) return;
-    const bool fits = std::is_same_v<T, bool>     ? at->is_boolean()
-                      : std::is_same_v<T, i64>    ? at->is_number_integer()
-                      : std::is_same_v<T, double> ? at->is_number()
-                                                  : at->is_string();
-    if (fits) value = at->template get<T>();
-    else problems_.push_back({key, "has the wrong type: " + at->dump()});
-  }
-
-  // One of an enumeration's names; `last` is its last value.
-  template <class E>
-  void read_name(const char* key, E& value, E last) {
-    std::string found = name(value), known;
-    read(key, found);
-    for (int i = 0; i <= int(last); ++i) {
-      known += (i ? ", " : "") + std::string(name(E(i)));
-      if (found == name(E(i))) return void(value = E(i));
-    }
-    problems_.push_back({key, "\"" + found + "\" is not implemented; known: " + known});
-  }
-
-  // Refuses every value of the key but null and `implemented`.
-  template <class T>
-  void only(const char* key, const T& implemented) {
-    const auto at = json_.find(key);
-    if (at != json_.end() && !at->is_null() && *at != nlohmann::json(implemented))
-      problems_.push_back({key, at->dump() + " is not implemented; known: " + nlohmann::json(implemented).dump()});
-  }
-  void null(const char* key) { only(key, nullptr); }
-
-  void throw_problems() const {
-    if (problems_.empty()) return;
-    std::vector<ErrorLine> lines = problems_;
-    lines.push_back({"file", source_});
-    throw Error("this scheduler configuration cannot be used", lines);
-  }
-
- private:
-  nlohmann::json json_;
-  std::string source_;
-  std::vector<ErrorLine> problems_;
+// The file, and who reads it: `sampler`, or where that is empty the class that the file names.
+struct SchedulerFile {
+  SchedulerConfig config;
+  std::optional<SamplerKind> sampler;
 };
+
+// Python's json module writes -Infinity bare, which JSON does not know. diffusers does so for one key, where it stands for no
+// bound.
+inline std::string without_infinity(std::string json) {
+  const std::string key = "\"lambda_min_clipped\"", infinity = "-Infinity";
+  for (size_t at = json.find(key); at != json.npos; at = json.find(key, at + 1)) {
+    const size_t value = json.find_first_not_of(" \t\r\n:", at + key.size());
+    if (value != json.npos && json.compare(value, infinity.size(), infinity) == 0) json.replace(value, infinity.size(), "null");
+  }
+  return json;
+}
 
 }  // namespace detail
 
+// null is refused but where it means to diffusers what it means here: false, or no bound.
+template <class V>
+void visit_fields(V& visit, detail::SchedulerFile& file) {
+  SchedulerConfig& c = file.config;
+  const JsonRule classes{.one_of = {"DDPMScheduler", "DDIMScheduler", "DPMSolverMultistepScheduler", "EulerDiscreteScheduler"}};
+  std::string other;
+  if (file.sampler) visit("_class_name", other);
+  else visit("_class_name", c.sampler, classes);
+  c.sampler = file.sampler.value_or(c.sampler);
+  const bool ddpm = c.sampler == SamplerKind::ddpm, ddim = c.sampler == SamplerKind::ddim,
+             dpmpp = c.sampler == SamplerKind::dpmpp_2m, clips = ddpm || ddim;
+  const auto off = [&](std::initializer_list<const char*> keys) {
+    for (const char* key : keys) visit.only(key, {false, nullptr});
+  };
+  visit("beta_end", c.beta_end);
+  visit("beta_schedule", c.beta_schedule, {.one_of = {"linear", "scaled_linear", "squaredcos_cap_v2"}});
+  visit("beta_start", c.beta_start);
+  if (clips) {
+    visit("clip_sample", c.clip_sample);
+    visit("clip_sample_range", c.clip_sample_range);
+  }
+  if (dpmpp) {
+    auto bound = std::isfinite(c.lambda_min_clipped) ? std::optional(c.lambda_min_clipped) : std::nullopt;
+    visit("lambda_min_clipped", bound, {.null = true});
+    c.lambda_min_clipped = bound.value_or(-std::numeric_limits<double>::infinity());
+  }
+  visit("num_train_timesteps", c.num_train_timesteps, {1, 1e6});
+  visit("prediction_type", c.prediction_type, {.one_of = {"epsilon", "sample", "v_prediction"}});
+  if (ddim) visit("set_alpha_to_one", c.set_alpha_to_one);
+  visit("steps_offset", c.steps_offset);
+  visit("timestep_spacing", c.timestep_spacing, {.one_of = {"linspace", "leading", "trailing"}});
+  if (ddpm) visit("variance_type", c.fixed_large, {.one_of = {"fixed_small", "fixed_large"}, .null = true});
+
+  visit.only("trained_betas", {nullptr});
+  visit.only("predict_epsilon", {true});  // this and the next of old versions
+  visit.only("timestep_values", {nullptr});
+  off({"rescale_betas_zero_snr"});
+  if (clips || dpmpp) off({"thresholding"});
+  if (dpmpp) {
+    visit.only("solver_order", {2});
+    visit.only("algorithm_type", {"dpmsolver++"});
+    visit.only("solver_type", {"midpoint"});
+    off({"use_lu_lambdas", "use_flow_sigmas"});
+  }
+  if (!clips) {
+    visit.only("final_sigmas_type", {"zero"});
+    off({"use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas"});
+    visit.only("interpolation_type", {"linear"});
+    visit.only("timestep_type", {"discrete", nullptr});
+  }
+  // What concerns other schedulers of diffusers, or settings that are off.
+  visit.ignore({"_*", "tensor_format", "clip_sample*", "thresholding", "dynamic_thresholding_ratio", "sample_max_value"});
+  visit.ignore({"set_alpha_to_one", "variance_type", "skip_prk_steps", "original_inference_steps", "timestep_scaling"});
+  visit.ignore({"algorithm_type", "solver_*", "lambda_min_clipped", "lower_order_final", "euler_at_final", "predict_x0"});
+  visit.ignore({"use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas", "use_lu_lambdas", "use_flow_sigmas"});
+  visit.ignore({"final_sigmas_type", "interpolation_type", "timestep_type", "sigma_min", "sigma_max", "noise_sampler_seed"});
+  visit.ignore({"flow_shift", "use_dynamic_shifting", "time_shift_type", "shift_terminal", "disable_corrector"});
+}
+
 MINDGAP_INLINE SchedulerConfig parse_scheduler_config(std::string_view json, const std::string& source,
                                                       std::optional<SamplerKind> sampler) {
-  const nlohmann::json root = nlohmann::json::parse(detail::without_infinities(json), nullptr, false);
-  if (!root.is_object()) throw Error("the scheduler configuration is not a JSON object", {{"file", source}});
-
-  SchedulerConfig config;
-  detail::SchedulerKeys keys(root, source);
-  std::string class_name = detail::scheduler_classes[int(config.sampler)];
-  keys.read("_class_name", class_name);
-  if (sampler) config.sampler = *sampler;
-  else {
-    const auto* at = std::find(std::begin(detail::scheduler_classes), std::end(detail::scheduler_classes), class_name);
-    if (at == std::end(detail::scheduler_classes))
-      throw Error("there is no sampler for \"" + class_name + "\"",
-                  {{"file", source},
-                   {"remedy", "choose one of ddpm, ddim, dpmpp_2m and euler; the schedule of the file serves each of them"}});
-    config.sampler = SamplerKind(at - std::begin(detail::scheduler_classes));
-  }
-
-  keys.read("num_train_timesteps", config.num_train_timesteps);
-  keys.read("beta_start", config.beta_start);
-  keys.read("beta_end", config.beta_end);
-  keys.read_name("beta_schedule", config.beta_schedule, BetaSchedule::squaredcos_cap_v2);
-  keys.read_name("prediction_type", config.prediction_type, Prediction::v_prediction);
-  if (const auto at = root.find("timestep_spacing"); at != root.end() && !at->is_null()) {
-    TimestepSpacing spacing = config.spacing();
-    keys.read_name("timestep_spacing", spacing, TimestepSpacing::trailing);
-    config.timestep_spacing = spacing;
-  }
-  keys.read("steps_offset", config.steps_offset);
-  keys.null("trained_betas");
-  keys.only("rescale_betas_zero_snr", false);
-
-  switch (config.sampler) {
-    case SamplerKind::ddpm: {
-      std::string variance = "fixed_small";
-      keys.read("variance_type", variance);
-      config.fixed_large = variance == "fixed_large";
-      if (!config.fixed_large) keys.only("variance_type", "fixed_small");
-      [[fallthrough]];
-    }
-    case SamplerKind::ddim:
-      keys.read("clip_sample", config.clip_sample);
-      keys.read("clip_sample_range", config.clip_sample_range);
-      if (config.sampler == SamplerKind::ddim) keys.read("set_alpha_to_one", config.set_alpha_to_one);
-      keys.only("thresholding", false);
-      break;
-    case SamplerKind::dpmpp_2m:
-      keys.read("lambda_min_clipped", config.lambda_min_clipped);
-      keys.only("solver_order", 2);
-      keys.only("algorithm_type", "dpmsolver++");
-      keys.only("solver_type", "midpoint");
-      keys.only("use_lu_lambdas", false);
-      keys.only("use_flow_sigmas", false);
-      keys.only("thresholding", false);
-      [[fallthrough]];
-    case SamplerKind::euler:
-      keys.only("final_sigmas_type", "zero");
-      keys.only("use_karras_sigmas", false);
-      keys.only("use_exponential_sigmas", false);
-      keys.only("use_beta_sigmas", false);
-      keys.only("interpolation_type", "linear");
-      keys.only("timestep_type", "discrete");
-      break;
-  }
-  keys.throw_problems();
+  const SchedulerConfig config = from_json<detail::SchedulerFile>(detail::without_infinity(std::string(json)),
+                                                                  {"scheduler configuration", source,
+                                                                   "other values are not implemented; where the class is another "
+                                                                   "one, choose ddpm, ddim, dpmpp_2m or euler as the sampler"},
+                                                                  {{}, sampler})
+                                     .config;
   naming_file(source, [&] { return config.schedule(); });  // refuses betas and timesteps that make no schedule
   if (!(config.clip_sample_range > 0))
     throw Error(text("scheduler configuration: clip_sample_range is ", config.clip_sample_range),
@@ -158,27 +103,13 @@ MINDGAP_INLINE SchedulerConfig parse_scheduler_config(std::string_view json, con
 }
 
 MINDGAP_INLINE std::string scheduler_config_json(const SchedulerConfig& config) {
-  nlohmann::json root = {{"_class_name", detail::scheduler_classes[int(config.sampler)]},
-                         {"num_train_timesteps", config.num_train_timesteps},
-                         {"beta_start", config.beta_start},
-                         {"beta_end", config.beta_end},
-                         {"beta_schedule", name(config.beta_schedule)},
-                         {"prediction_type", name(config.prediction_type)},
-                         {"timestep_spacing", name(config.spacing())},
-                         {"steps_offset", config.steps_offset}};
-  if (config.sampler == SamplerKind::ddpm || config.sampler == SamplerKind::ddim) {
-    root["clip_sample"] = config.clip_sample;
-    root["clip_sample_range"] = config.clip_sample_range;
-  }
-  if (config.sampler == SamplerKind::ddpm) root["variance_type"] = config.fixed_large ? "fixed_large" : "fixed_small";
-  if (config.sampler == SamplerKind::ddim) root["set_alpha_to_one"] = config.set_alpha_to_one;
-  if (config.sampler == SamplerKind::dpmpp_2m && std::isfinite(config.lambda_min_clipped))
-    root["lambda_min_clipped"] = config.lambda_min_clipped;
-  return root.dump(2) + "\n";
+  detail::SchedulerFile file{config, {}};
+  file.config.timestep_spacing = config.spacing();
+  return to_json(file);
 }
 
 MINDGAP_INLINE SchedulerConfig read_scheduler_config(const std::filesystem::path& file, std::optional<SamplerKind> sampler) {
-  return parse_scheduler_config(read_file(file), file.string(), sampler);
+  return parse_scheduler_config(read_file(file, json_bytes), file.string(), sampler);
 }
 
 MINDGAP_INLINE void write_scheduler_config(const std::filesystem::path& file, const SchedulerConfig& config) {

@@ -72,7 +72,7 @@ struct AttentionBlock2D {
         to_k(channels, channels),
         to_v(channels, channels),
         to_out(channels, channels),
-        heads(channels / c.attention_head_dim) {}
+        heads(c.heads(channels)) {}
 
   template <class X, class R>
   X operator()(const X& x, const R&) const {
@@ -138,7 +138,8 @@ struct UNet2DModel {
   template <class X>
   auto embed(const X& x, const Tensor<float, 1, D>& timesteps) const {
     using T = typename P::compute;
-    const auto waves = timestep_embedding<T>(timesteps, config.block_out_channels[0], config.flip_sin_to_cos, config.freq_shift);
+    const auto waves =
+        timestep_embedding<T>(timesteps, config.block_out_channels[0], config.flip_sin_to_cos, double(config.freq_shift));
     const auto input = [&] {
       if constexpr (is_tensor<X>) return waves;
       else return constant(x.tape(), waves);

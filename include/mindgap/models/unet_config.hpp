@@ -1,7 +1,7 @@
 // The configuration of UNet2DModel as diffusers writes it to unet/config.json, and that file.
 //
-// Keys that a file lacks take the class's defaults (diffusers 0.42); keys that this implementation cannot honour are an
-// Error that names them. Files that we write load in diffusers.
+// Keys that a file lacks take the class's defaults (diffusers 0.42); unknown keys and values that this implementation cannot
+// honour are an Error that names them. Files that we write load in diffusers.
 #pragma once
 
 #include <mindgap/core/error.hpp>
@@ -20,16 +20,17 @@ struct UNetConfig {
   std::vector<bool> down_attention{false, true, true, true};  // AttnDownBlock2D where true
   std::vector<bool> up_attention{true, true, true, false};    // AttnUpBlock2D where true, innermost first
   i64 layers_per_block = 2;
-  i64 attention_head_dim = 8;  // the size of a head
+  i64 attention_head_dim = 8;  // the size of a head; 0: one head as wide as the block
   bool mid_attention = true;   // add_attention
   i64 norm_num_groups = 32;
   float norm_eps = 1e-5f;
   i64 num_class_embeds = 0;  // rows of the class embedding, the last one standing for "no class"; 0: unconditional
   bool flip_sin_to_cos = true;
-  double freq_shift = 0;
+  i64 freq_shift = 0;
 
   i64 time_embed_dim() const { return 4 * block_out_channels[0]; }
   i64 null_class() const { return num_class_embeds - 1; }
+  i64 heads(i64 channels) const { return attention_head_dim ? channels / attention_head_dim : 1; }
   // Throws for extents that do not fit each other.
   void check() const;
   bool operator==(const UNetConfig&) const = default;

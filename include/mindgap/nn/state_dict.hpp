@@ -6,7 +6,7 @@
 // An optimizer saves its own state the same way, as more items in one file.
 #pragma once
 
-#include <mindgap/data/safetensors.hpp>
+#include <mindgap/io/safetensors.hpp>
 #include <mindgap/nn/init.hpp>
 #include <mindgap/nn/module.hpp>
 

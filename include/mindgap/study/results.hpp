@@ -14,7 +14,7 @@
 #pragma once
 
 #include <mindgap/core/dtype.hpp>
-#include <mindgap/core/file.hpp>
+#include <mindgap/io/file.hpp>
 #include <mindgap/study/statistics.hpp>
 
 #include <filesystem>

@@ -2,7 +2,7 @@
 // student.json (architecture, class names, normalisation).
 #pragma once
 
-#include <mindgap/core/file.hpp>
+#include <mindgap/io/file.hpp>
 #include <mindgap/study/training.hpp>
 
 namespace mindgap {

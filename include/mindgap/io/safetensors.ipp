@@ -1,41 +1,52 @@
 // Bodies of safetensors.hpp: the mapping, the JSON header and its checks.
 #pragma once
 
-#include <mindgap/core/file.hpp>
-#include <mindgap/data/safetensors.hpp>
+#include <mindgap/io/file.hpp>
+#include <mindgap/io/json.hpp>
+#include <mindgap/io/safetensors.hpp>
 
 #include <algorithm>
-#include <cmath>
-#include <nlohmann/json.hpp>
-#include <set>
+#include <array>
+#include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 namespace mindgap {
 
 namespace detail {
 
 struct SafetensorsType {
-  const char* name;
+  std::string_view name;
   i64 bytes;
 };
 inline constexpr SafetensorsType safetensors_types[] = {
     {"F32", 4}, {"BF16", 2}, {"F16", 2}, {"U8", 1},  {"I32", 4},  {"I64", 8}, {"F64", 8},     {"I16", 2},
     {"I8", 1},  {"U16", 2},  {"U32", 4}, {"U64", 8}, {"BOOL", 1}, {"C64", 8}, {"F8_E4M3", 1}, {"F8_E5M2", 1}};
 
-MINDGAP_INLINE std::string shown(std::string_view name) {
-  std::string out = "'";
-  for (char c : name.substr(0, 80)) {
-    if (u8(c) >= 32 && c != 127) out += c;
-    else out += text("\\x", "0123456789abcdef"[u8(c) >> 4], "0123456789abcdef"[u8(c) & 15]);
-  }
-  return out + (name.size() > 80 ? "...'" : "'");
-}
-
 MINDGAP_INLINE std::string extents_str(const std::vector<i64>& shape) {
   std::string out = "[";
   for (size_t i = 0; i < shape.size(); ++i) (out += i ? ", " : "") += std::to_string(shape[i]);
   return out + "]";
 }
+
+// A tensor as the header has it.
+struct SafetensorsRecord {
+  std::string dtype;
+  std::vector<i64> shape;
+  std::array<i64, 2> data_offsets{};
+};
+
+}  // namespace detail
+
+template <class V>
+void visit_fields(V& visit, detail::SafetensorsRecord& r) {
+  visit.need("dtype", r.dtype);
+  visit.need("shape", r.shape, {.least = 0});
+  visit.need("data_offsets", r.data_offsets, {.least = 0});
+  visit.ignore({"*"});
+}
+
+namespace detail {
 
 // The checks of one file; every complaint carries its name.
 class SafetensorsParser {
@@ -55,11 +66,16 @@ class SafetensorsParser {
       fail(text("the header claims ", length, " bytes, the file has ", file_.size() - 8, " after the length"),
            "the file is truncated: download or copy it again");
     const std::string_view header = file_.substr(8, size_t(length)), data = file_.substr(8 + size_t(length));
-    const nlohmann::json root = parse_json(header);
+    if (!header.starts_with('{')) fail("the header is not a JSON object");
+    JsonProblems problems({"safetensors: the header", path_.string(), "write or convert the file again"});
+    std::vector<std::pair<std::string, SafetensorsRecord>> records;
+    const nlohmann::json root = parse_json(header, problems);
     for (const auto& [name, value] : root.items()) {
-      if (name == "__metadata__") read_metadata(value, metadata);
-      else entries.push_back(read_entry(name, value, data));
+      if (name == "__metadata__") JsonReader::read(value, name, metadata, {}, problems);
+      else JsonReader::read(value, "tensor " + shown(name), records.emplace_back(name, SafetensorsRecord()).second, {}, problems);
     }
+    problems.throw_any();
+    for (const auto& [name, record] : records) entries.push_back(read_entry(name, record, data));
     check_ranges(entries, data);
     std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
   }
@@ -88,70 +104,23 @@ class SafetensorsParser {
     }
   }
 
-  nlohmann::json parse_json(std::string_view header) const {
-    using Json = nlohmann::json;
-    if (!header.starts_with('{')) fail("the header is not a JSON object");
-    std::vector<std::set<std::string>> keys;  // of the open objects: the parser itself would keep the last duplicate silently
-    const auto watch = [&](int depth, Json::parse_event_t event, Json& parsed) {
-      if (depth > 3) fail("the header is nested too deeply");
-      if (event == Json::parse_event_t::object_start) keys.emplace_back();
-      if (event == Json::parse_event_t::object_end) keys.pop_back();
-      if (event == Json::parse_event_t::key && !keys.back().insert(parsed.get<std::string>()).second)
-        fail(text("the header has the key ", shown(parsed.get<std::string>()), " twice"));
-      return true;
-    };
-    try {
-      return Json::parse(header.begin(), header.end(), watch);
-    } catch (const Json::exception& error) {
-      fail(text("the header is not valid JSON: ", std::string_view(error.what()).substr(0, 200)));
-    }
-  }
-
-  void read_metadata(const nlohmann::json& value, Metadata& metadata) const {
-    if (!value.is_object()) fail("__metadata__ is not an object of strings");
-    for (const auto& [key, item] : value.items()) {
-      if (!item.is_string()) fail(text("__metadata__ ", shown(key), " is not a string but ", item.type_name()));
-      metadata[key] = item.get<std::string>();
-    }
-  }
-
-  // A whole number in [0, 2^63).
-  i64 read_count(const nlohmann::json& value, const std::string& name, const char* what) const {
-    const bool whole = value.is_number_unsigned() && value.get<u64>() <= u64(INT64_MAX);
-    if (!whole)
-      fail(text("tensor ", shown(name), ": ", what, " has the value ", std::string_view(value.dump(-1, ' ', true)).substr(0, 40),
-                ", not a whole number from 0 to 2^63 - 1"));
-    return value.get<i64>();
-  }
-
-  SafetensorsEntry read_entry(const std::string& name, const nlohmann::json& value, std::string_view data) const {
-    const auto field = [&](const char* key) -> const nlohmann::json& {
-      if (!value.is_object() || !value.contains(key)) fail(text("tensor ", shown(name), " has no \"", key, "\""));
-      return value[key];
-    };
-    const nlohmann::json &type = field("dtype"), &shape = field("shape"), &offsets = field("data_offsets");
-    SafetensorsEntry entry{name, type.is_string() ? type.get<std::string>() : type.dump(), {}, {}, path_.string()};
-    const auto* known = std::find_if(std::begin(safetensors_types), std::end(safetensors_types),
-                                     [&](const SafetensorsType& t) { return type.is_string() && entry.type == t.name; });
-    if (known == std::end(safetensors_types)) fail(text("tensor ", shown(name), " has the unknown type ", shown(entry.type)));
-    if (!shape.is_array()) fail(text("tensor ", shown(name), ": the shape is not a list"));
+  SafetensorsEntry read_entry(const std::string& name, const SafetensorsRecord& record, std::string_view data) const {
+    const auto& [dtype, shape, offsets] = record;
+    const auto* known = std::ranges::find(safetensors_types, dtype, &SafetensorsType::name);
+    if (known == std::end(safetensors_types)) fail(text("tensor ", shown(name), " has the unknown type ", shown(dtype)));
     i64 bytes = known->bytes;
-    for (const nlohmann::json& extent : shape) {
-      entry.shape.push_back(read_count(extent, name, "the shape"));
-      if (__builtin_mul_overflow(bytes, entry.shape.back(), &bytes))
+    for (i64 extent : shape)
+      if (__builtin_mul_overflow(bytes, extent, &bytes))
         fail(text("tensor ", shown(name), ": the product of its shape does not fit 63 bits"));
-    }
-    if (!offsets.is_array() || offsets.size() != 2) fail(text("tensor ", shown(name), ": data_offsets is not a pair"));
-    const i64 begin = read_count(offsets[0], name, "data_offsets"), end = read_count(offsets[1], name, "data_offsets");
+    const auto [begin, end] = offsets;
     if (begin > end) fail(text("tensor ", shown(name), ": its range [", begin, ", ", end, ") ends before it begins"));
     if (end - begin != bytes)
-      fail(text("tensor ", shown(name), ": ", entry.type, " ", extents_str(entry.shape), " has ", bytes, " bytes, its range [",
-                begin, ", ", end, ") has ", end - begin));
+      fail(text("tensor ", shown(name), ": ", dtype, " ", extents_str(shape), " has ", bytes, " bytes, its range [", begin, ", ",
+                end, ") has ", end - begin));
     if (u64(end) > data.size())
       fail(text("tensor ", shown(name), " ends at byte ", end, " of the data, the file has ", data.size(), " bytes of data"),
            "the file is truncated: download or copy it again");
-    entry.bytes = {reinterpret_cast<const std::byte*>(data.data()) + begin, size_t(bytes)};
-    return entry;
+    return {name, dtype, shape, {reinterpret_cast<const std::byte*>(data.data()) + begin, size_t(bytes)}, path_.string()};
   }
 
   // Sorted by position, ranges must follow each other without overlap or hole and end with the file.
@@ -238,7 +207,7 @@ MINDGAP_INLINE void read_f32(const SafetensorsEntry& entry, float* out) {
       out[i] = float(value);
     }
   };
-  if (type == DType::f32) Runtime<Cpu>::copy(out, in, 4 * size);
+  if (type == DType::f32) std::copy_n(in, 4 * size, reinterpret_cast<std::byte*>(out));
   else if (type == DType::bf16) widen(bf16());
   else if (type == DType::f16) widen(f16());
   else
@@ -301,7 +270,7 @@ MINDGAP_INLINE void write_safetensors(const std::filesystem::path& path, std::ve
                 detail::extents_str(tensor.shape), " has ", wanted));
     if (tensor.name == "__metadata__" || header.contains(tensor.name))
       fail(text("the name ", detail::shown(tensor.name), tensor.name == "__metadata__" ? " is reserved" : " is given twice"));
-    header[tensor.name] = {{"dtype", detail::safetensors_types[int(tensor.dtype)].name},
+    header[tensor.name] = {{"dtype", std::string(detail::safetensors_types[int(tensor.dtype)].name)},
                            {"shape", tensor.shape},
                            {"data_offsets", {offset, offset + size}}};
     offset += size;

@@ -16,8 +16,8 @@
 
 #include <mindgap/core/error.hpp>
 #include <mindgap/core/tensor.hpp>
-#include <mindgap/cpu/runtime.hpp>
 
+#include <cstring>
 #include <filesystem>
 #include <map>
 #include <span>
@@ -28,11 +28,6 @@
 namespace mindgap {
 
 using Metadata = std::map<std::string, std::string>;
-
-namespace detail {
-// 'name' for a message: names come from strangers, so control characters are escaped and long ones cut.
-std::string shown(std::string_view name);
-}  // namespace detail
 
 // One tensor of an open file. `bytes` lives as long as the file's Safetensors object or a copy of it, and may be unaligned.
 struct SafetensorsEntry {
@@ -65,7 +60,7 @@ class Safetensors {
   const SafetensorsEntry& at(std::string_view name) const;       // throws when absent, listing similar names
   const std::string& metadata_at(const std::string& key) const;  // throws when absent
 
-  // A copy of the elements; type and rank must be the file's.
+  // A copy of the elements; type and rank must be the file's. Callers include cpu/runtime.hpp.
   template <Element T, int N>
   Tensor<T, N, Cpu> tensor(std::string_view name) const {
     const SafetensorsEntry& entry = at(name);
@@ -76,7 +71,7 @@ class Safetensors {
     Shape<N> shape;
     for (int i = 0; i < N; ++i) shape[i] = entry.shape[size_t(i)];
     Tensor<T, N, Cpu> out(shape);
-    Runtime<Cpu>::copy(out.data(), entry.bytes.data(), out.bytes());
+    if (out.bytes()) std::memcpy(out.data(), entry.bytes.data(), size_t(out.bytes()));
     return out;
   }
 
@@ -121,5 +116,5 @@ void write_safetensors(const std::filesystem::path& path, std::vector<Safetensor
 }  // namespace mindgap
 
 #if !defined(MINDGAP_GLUE)
-#include <mindgap/data/safetensors.ipp>
+#include <mindgap/io/safetensors.ipp>
 #endif

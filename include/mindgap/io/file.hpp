@@ -7,7 +7,7 @@
 //   FileLock            an advisory lock (flock) for as long as the object lives; the kernel drops it when the process
 //                       dies, so nothing stale ever has to be removed by hand
 //
-// Every error names the file and the system's reason. Left out: mapping of large files (data/safetensors.hpp) and
+// Every error names the file and the system's reason. Left out: mapping of large files (io/safetensors.hpp) and
 // network file systems without flock.
 #pragma once
 
@@ -18,6 +18,7 @@
 #include <cstring>
 #include <fcntl.h>
 #include <filesystem>
+#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
@@ -92,11 +93,16 @@ inline void make_folder(const std::filesystem::path& path) {
   if (code) throw Error("cannot create the folder: " + code.message(), {{"folder", path.string()}});
 }
 
-inline std::string read_file(const std::filesystem::path& path) {
+// Throws where it has more than `most` bytes.
+inline std::string read_file(const std::filesystem::path& path, i64 most = std::numeric_limits<i64>::max()) {
   detail::Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   struct stat info;
   if (!file || ::fstat(file.get(), &info) != 0) detail::file_error("cannot read the file", path, errno);
   if (S_ISDIR(info.st_mode)) detail::file_error("cannot read the file", path, EISDIR);
+  const auto check = [&](size_t bytes) {
+    if (bytes > size_t(most)) throw Error(text("the file has more than ", most, " bytes"), {{"file", path.string()}});
+  };
+  check(size_t(info.st_size));
   std::string bytes(size_t(info.st_size), '\0');
   size_t have = 0;
   while (true) {
@@ -105,7 +111,7 @@ inline std::string read_file(const std::filesystem::path& path) {
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) detail::file_error("cannot read the file", path, errno);
     if (got == 0) break;
-    have += size_t(got);
+    check(have += size_t(got));
   }
   bytes.resize(have);
   return bytes;

@@ -1,0 +1,29 @@
+// SHA-256 by OpenSSL, the content hash of data sets, chunks, generators and plans: the digits of sha256sum and Python's hashlib.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+struct evp_md_ctx_st;  // OpenSSL's EVP_MD_CTX
+
+namespace mindgap {
+
+class Sha256 {
+ public:
+  Sha256();
+  Sha256& update(std::string_view bytes);
+  // The 64 hexadecimal digits; the object is spent afterwards.
+  std::string hex();
+
+ private:
+  std::unique_ptr<evp_md_ctx_st, void (*)(evp_md_ctx_st*)> context_;
+};
+
+inline std::string sha256(std::string_view bytes) { return Sha256().update(bytes).hex(); }
+
+}  // namespace mindgap
+
+#if !defined(MINDGAP_GLUE)
+#include <mindgap/io/hash.ipp>
+#endif
