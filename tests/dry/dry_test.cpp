@@ -130,8 +130,8 @@ BOOST_AUTO_TEST_CASE(convolutions_with_moments) {
   BOOST_TEST(table.find(" forward sums f16 full 10 3 3 32 32 3 3 1 1 1 1\n") != table.npos, table);
 }
 
-// 1x1 convolutions of stride 1 are products, whose algorithms are timed in every role: the gradient of the data, alone and added to
-// another, that of the weights, which is f32, and inference with all that follows in the product.
+// 1x1 convolutions of stride 1 are products, whose algorithms are timed in every role: the gradient of the data, alone and added
+// to another, that of the weights, which is f32, and inference with all that follows in the product.
 void check_table(const Folder& plans, const std::vector<std::string>& calls) {
   const std::string table = read_file(*fs::directory_iterator(plans.path));
   for (const std::string& call : calls) BOOST_TEST(table.find(" " + call + " ") != table.npos, call << " in\n" << table);

@@ -96,9 +96,6 @@ struct SettingPoint {
   bool used;                 // S of the baselines has this one
 };
 
-// The split of E3's student R that is trained for as many steps as a network with a frozen prefix has had in all.
-inline constexpr const char* twice_the_steps = "twice the steps";
-
 struct Findings {
   std::optional<Stats> real, synthetic, gap;  // R, S and R - S on real test images
   std::optional<Stats> more_steps;            // R with twice the steps - R

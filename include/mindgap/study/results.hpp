@@ -25,6 +25,9 @@
 
 namespace mindgap {
 
+// The split of E3's student R that is trained for as many steps as a network with a frozen prefix has had in all.
+inline constexpr const char* twice_the_steps = "twice the steps";
+
 // One run. Everything before `top1`, with device, precision and version, defines the run; the rest is its outcome.
 struct Row {
   std::string experiment;  // "E0" to "E6", "E10"
