@@ -79,11 +79,12 @@ void visit_fields(V& visit, detail::SchedulerFile& file) {
     visit.only("timestep_type", {"discrete", nullptr});
   }
   // What concerns other schedulers of diffusers, or settings that are off.
-  visit.ignore({"_*", "tensor_format", "clip_sample*", "thresholding", "dynamic_thresholding_ratio", "sample_max_value"});
+  visit.ignore({"_*", "tensor_format", "clip_sample", "clip_sample_range", "thresholding", "dynamic_thresholding_ratio"});
   visit.ignore({"set_alpha_to_one", "variance_type", "skip_prk_steps", "original_inference_steps", "timestep_scaling"});
-  visit.ignore({"algorithm_type", "solver_*", "lambda_min_clipped", "lower_order_final", "euler_at_final", "predict_x0"});
+  visit.ignore({"algorithm_type", "solver_order", "solver_type", "solver_p", "lambda_min_clipped", "lower_order_final"});
   visit.ignore({"use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas", "use_lu_lambdas", "use_flow_sigmas"});
   visit.ignore({"final_sigmas_type", "interpolation_type", "timestep_type", "sigma_min", "sigma_max", "noise_sampler_seed"});
+  visit.ignore({"sample_max_value", "euler_at_final", "predict_x0"});
   visit.ignore({"flow_shift", "use_dynamic_shifting", "time_shift_type", "shift_terminal", "disable_corrector"});
 }
 
