@@ -54,6 +54,21 @@ BOOST_AUTO_TEST_CASE(small_f32) { check_unet<float>("unet_small"); }
 BOOST_AUTO_TEST_CASE(small_bf16) { check_unet<bf16>("unet_small"); }
 BOOST_AUTO_TEST_CASE(middle_f32) { check_unet<float>("unet_middle"); }
 
+// attention_head_dim null is one head as wide as its block, here 64 channels in every block that attends.
+BOOST_AUTO_TEST_CASE(one_head) {
+  const std::string json = read_file(golden_folder + "unet_small.json");
+  const auto image = [&](const std::string& size) {
+    std::string changed = json;
+    changed.replace(changed.find("\"attention_head_dim\": 8"), 23, "\"attention_head_dim\": " + size);
+    UNet2DModel<Cpu, Precision<float>> net(parse_unet_config(changed, "config.json"), 1);
+    fill_golden(state_items(net, ""), false);
+    return net(golden_images("golden:input", {1, 28, 28, 1}), Tensor<float, 1>::from({5}, Shape(1)),
+               Tensor<i64, 1>::from({3}, Shape(1)));
+  };
+  BOOST_TEST(same_bits(image("null"), image("64")));
+  BOOST_TEST(!same_bits(image("null"), image("8")));
+}
+
 BOOST_AUTO_TEST_CASE(configurations) {
   const UNetConfig small = read_unet_config(golden_folder + "unet_small.json");
   UNetConfig wanted;
