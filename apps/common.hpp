@@ -11,7 +11,7 @@
 #pragma once
 
 #include <mindgap/nn/dispatch.hpp>
-#include <mindgap/ops/machine_rates.hpp>
+#include <mindgap/ops/roofline.hpp>
 
 #include "flags.hpp"
 #include <chrono>
@@ -54,11 +54,11 @@ std::string precision_of(const CommonOptions& common, bool on_cpu);
 
 // Puts the plans that a GPU chose where the next program finds them, also after an interruption.
 template <Device D>
-struct KeepPlans {
-  ~KeepPlans() {
+struct KeepAutotuneCache {
+  ~KeepAutotuneCache() {
 #if defined(__CUDACC__)
     try {
-      if constexpr (std::is_same_v<D, Cuda>) cuda::save_plans();
+      if constexpr (std::is_same_v<D, Cuda>) cuda::save_autotune_cache();
     } catch (const std::exception& error) {  // the work is done; the next program chooses again
       std::cerr << error.what() << std::endl;
     }
@@ -71,7 +71,7 @@ template <Device D, class T, class F>
 void profiled(const CommonOptions& common, F&& f) {
   if (!common.profile) return f();
   struct Print {
-    MachineRates rates = machine_rates<D, T>();
+    Roofline rates = measured_roofline<D, T>();
     Print() { Profile<D>::start(); }
     ~Print() {
       try {
@@ -88,7 +88,7 @@ template <class F>
 void with_types(const CommonOptions& common, F&& f) {
   const std::string device = device_of(common, built_for_cuda, common.device != "cpu" && gpu_available());
   with_precision(device, precision_of(common, device == "cpu"), [&]<class D, class P>(D d, P precision) {
-    const KeepPlans<D> keep;
+    const KeepAutotuneCache<D> keep;
     profiled<D, typename P::compute>(common, [&] { f(d, precision); });
   });
 }

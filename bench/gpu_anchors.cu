@@ -33,7 +33,7 @@ template <class F>
 Result measure(F&& step) {
   Pool<Cuda>::common().reset_peak();
   const double first = seconds_of<Cuda>(step);
-  cuda::save_plans();  // so that a run that is stopped later need not time them again
+  cuda::save_autotune_cache();  // so that a run that is stopped later need not time them again
   return {time_step(step), first};
 }
 

@@ -96,38 +96,38 @@ template <template <class> class Kernel>
 void lab_moments(Bench& bench, const char* name) {
   const auto x = noise<bf16>(Shape<2>(256 * 56 * 56, 64));
   const i64 rows_per_chunk = 512, chunks = x.rows() / rows_per_chunk;
-  const Tensor<float, 2, Cuda> mean({chunks, x.cols()}), square(mean.shape());
-  const Kernel<bf16> kernel{lab::Moments<bf16>{mean.data(), square.data(), x.data(), x.rows(), x.cols(), rows_per_chunk}};
+  const Tensor<float, 2, Cuda> mean({chunks, x.cols()}), m2(mean.shape());
+  const Kernel<bf16> kernel{kernel::lab::Moments<bf16>{mean.data(), m2.data(), x.data(), x.rows(), x.cols(), rows_per_chunk}};
   bench(name, 2 * x.size(), [&] { Runtime<Cuda>::launch(kernel.grid(), kernel); });
 }
 template <template <class> class Kernel>
 void lab_product(Bench& bench, const char* name) {
   const i64 n = 4096;
   const auto a = noise<bf16>(Shape<2>(n, n)), b = noise<bf16>(a.shape()), c = a.clone();
-  const lab::Product<bf16> product{c.data(), a.data(), b.data(), n, n, n};
+  const kernel::lab::Product<bf16> product{c.data(), a.data(), b.data(), n, n, n};
   const auto run = [&](const auto& kernel) {
     bench.products(name, 2. * double(n) * double(n) * double(n), [&] { Runtime<Cuda>::launch(kernel.grid(), kernel); });
   };
-  if constexpr (std::constructible_from<Kernel<bf16>, const lab::Product<bf16>&, float*, float*>) {
-    const Tensor<float, 2, Cuda> mean({n / 128, n}), square(mean.shape());
-    run(Kernel<bf16>{product, mean.data(), square.data()});
+  if constexpr (std::constructible_from<Kernel<bf16>, const kernel::lab::Product<bf16>&, float*, float*>) {
+    const Tensor<float, 2, Cuda> mean({n / 128, n}), m2(mean.shape());
+    run(Kernel<bf16>{product, mean.data(), m2.data()});
   } else {
     run(Kernel<bf16>{product});
   }
 }
 void lab_versions(Bench& bench) {
-  lab_softmax<lab::SoftmaxPlain>(bench, "lab softmax v1, plain");
-  lab_softmax<lab::SoftmaxCoalesced>(bench, "lab softmax v2, coalesced");
-  lab_softmax<lab::SoftmaxPackets>(bench, "lab softmax v3, packets");
-  lab_softmax<lab::SoftmaxRegisters>(bench, "lab softmax v4, registers");
-  lab_moments<lab::MomentsPlain>(bench, "lab moments v1, plain");
-  lab_moments<lab::MomentsCoalesced>(bench, "lab moments v2, coalesced");
-  lab_moments<lab::MomentsPackets>(bench, "lab moments v3, packets");
-  lab_moments<lab::MomentsOnePass>(bench, "lab moments v4, one pass");
-  lab_product<lab::ProductPlain>(bench, "lab product v1, plain");
-  lab_product<lab::ProductTiles>(bench, "lab product v2, tiles");
-  lab_product<lab::ProductTensorCores>(bench, "lab product v3, tensor cores");
-  lab_product<lab::ProductRing>(bench, "lab product v4, a ring");
+  lab_softmax<kernel::lab::SoftmaxPlain>(bench, "lab softmax v1, plain");
+  lab_softmax<kernel::lab::SoftmaxCoalesced>(bench, "lab softmax v2, coalesced");
+  lab_softmax<kernel::lab::SoftmaxVectorised>(bench, "lab softmax v3, vectorised");
+  lab_softmax<kernel::lab::SoftmaxRegisters>(bench, "lab softmax v4, registers");
+  lab_moments<kernel::lab::MomentsPlain>(bench, "lab moments v1, plain");
+  lab_moments<kernel::lab::MomentsCoalesced>(bench, "lab moments v2, coalesced");
+  lab_moments<kernel::lab::MomentsVectorised>(bench, "lab moments v3, vectorised");
+  lab_moments<kernel::lab::MomentsOnePass>(bench, "lab moments v4, one pass");
+  lab_product<kernel::lab::ProductPlain>(bench, "lab product v1, plain");
+  lab_product<kernel::lab::ProductTiles>(bench, "lab product v2, tiles");
+  lab_product<kernel::lab::ProductTensorCores>(bench, "lab product v3, tensor cores");
+  lab_product<kernel::lab::ProductRing>(bench, "lab product v4, a ring");
 }
 
 void pointwise_ops(Bench& bench) {
@@ -178,11 +178,11 @@ void group_norms(Bench& bench, Shape<4> shape, i64 groups) {
   const Shape<1> channels{shape[3]};
   const auto gamma = Tensor<float, 1, Cuda>::full(channels, 1.f), beta = Tensor<float, 1, Cuda>::zeros(channels);
   const i64 n = in.x.size();
-  bench("group norm and silu" + at, 6 * n, [&] { group_norm(tails::silu, in, groups, 1e-5f, gamma, beta); });
-  const auto out = group_norm(tails::silu, in, groups, 1e-5f, gamma, beta);
+  bench("group norm and silu" + at, 6 * n, [&] { group_norm(epilogues::silu, in, groups, 1e-5f, gamma, beta); });
+  const auto out = group_norm(epilogues::silu, in, groups, 1e-5f, gamma, beta);
   const GroupNormGradients<bf16, 4, Cuda> grads{Tensor<bf16, 4, Cuda>(shape), {}, {}, gamma.clone(), beta.clone()};
   bench("group norm and silu backward" + at, 10 * n,
-        [&] { group_norm_backward(tails::silu, out.y, in, out.mean, out.rstd, gamma, beta, grads); });
+        [&] { group_norm_backward(epilogues::silu, out.y, in, out.mean, out.rstd, gamma, beta, grads); });
 }
 
 void layer_norms(Bench& bench, Shape<2> shape) {

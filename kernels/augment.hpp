@@ -34,7 +34,7 @@ struct PlaceImages {
     const u8* in = pixels + i64(at.image) * height * width * channels;
     T* out = images + block.id() * out_height * out_width * channels;
     if (block.rank() == 0) labels[block.id()] = all_labels[at.image];
-    if constexpr (B::packets) {
+    if constexpr (B::is_team) {
       const i32 row_size = out_width * channels;
       for (i32 i = block.rank(); i < out_height * row_size; i += block.size()) {
         const i32 y = i / row_size, x = i % row_size / channels, c = i % channels;
@@ -84,7 +84,7 @@ struct GatherRows {
   template <Block B>
   MG_HD void operator()(B& block) const {
     const i64 image = plan[block.id()].image;
-    copy_row(block, rows + block.id() * size, all_rows + image * size, size);
+    kernel::copy_row(block, rows + block.id() * size, all_rows + image * size, size);
     if (block.rank() == 0) labels[block.id()] = all_labels[image];
   }
 };

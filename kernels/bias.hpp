@@ -3,48 +3,53 @@
 
 #include <mindgap/kernels/columns.hpp>
 
-namespace mindgap {
+namespace mindgap::kernel {
 
 inline constexpr i64 bias_rows_per_block = 32;
 
 // y[r, c] += bias[c]                      one block does a few rows; reads and writes every element once
 template <class T>
 struct AddBias {
-  static constexpr int packet = packet_elements<T>;
+  static constexpr int vec_size = vector_size<T>;
 
   T* y;               // [rows, cols], rows `stride` apart
   const float* bias;  // [cols]
   i64 rows, cols, stride;
 
-  template <Block B>
-  MG_HD void operator()(B& block) const {
-    const i64 begin = block.id() * bias_rows_per_block, left = rows - begin,
-              n = left < bias_rows_per_block ? left : bias_rows_per_block;
-    T* y_rows = y + begin * stride;
-    if constexpr (B::packets)
-      with_width<packet>(cols % packet == 0 && stride % packet == 0 && is_packet_aligned(y) && is_packet_aligned(bias),
-                         [&](auto width) { team<width>(block, y_rows, int(n)); });
-    else
-      for (i64 r = 0; r < n; ++r)
-        for (i64 c = 0; c < cols; ++c) y_rows[r * stride + c] = T(float(y_rows[r * stride + c]) + bias[c]);
+  MG_HD bool vectorised() const {
+    return cols % vec_size == 0 && stride % vec_size == 0 && is_vector_aligned(y) && is_vector_aligned(bias);
   }
 
- private:
-  template <int V, class B>
-  MG_HD void team(B& block, T* y_rows, int n) const {
+  template <Block B>
+  MG_HD void serial(B& block) const {
+    T* y_rows = y + block.id() * bias_rows_per_block * stride;
+    for (int r = 0; r < row_count(block.id()); ++r)
+      for (i64 c = 0; c < cols; ++c) y_rows[r * stride + c] = T(float(y_rows[r * stride + c]) + bias[c]);
+  }
+
+  template <int V, Block B>
+  MG_HD void team(B& block) const {
+    T* y_rows = y + block.id() * bias_rows_per_block * stride;
+    const int n = row_count(block.id());
     const ColumnTeam<V> team(block, int(cols));
     for (int c = team.first; c < cols; c += team.step) {
       float add[V];
       load<V>(add, bias + c);
       for_loads<4>(
-          team.slice, n, team.slices, [&](int r) { return load_packet<V>(y_rows + r * stride + c); },
-          [&](int r, const Packet<T, V>& row) {
+          team.slice, n, team.slices, [&](int r) { return load_vector<V>(y_rows + r * stride + c); },
+          [&](int r, const AlignedVector<T, V>& row) {
             float values[V];
             widen<V>(values, row);
             for (int j = 0; j < V; ++j) values[j] += add[j];
             store<V>(y_rows + r * stride + c, values);
           });
     }
+  }
+
+ private:
+  MG_HD int row_count(i64 id) const {
+    const i64 left = rows - id * bias_rows_per_block;
+    return int(left < bias_rows_per_block ? left : bias_rows_per_block);
   }
 };
 
@@ -68,12 +73,12 @@ struct Convert {
     const i64 begin = id * per_block, left = n - begin;
     To* y = to + begin;
     const From* x = from + begin;
-    for_packets<packet_elements<To, From>>(block, left < per_block ? left : per_block,
-                                           is_packet_aligned(y) && is_packet_aligned(x), [=](auto width, i64 i) {
-                                             float values[width];
-                                             load<width>(values, x + i);
-                                             store<width>(y + i, values);
-                                           });
+    for_vectors<vector_size<To, From>>(block, left < per_block ? left : per_block, is_vector_aligned(y) && is_vector_aligned(x),
+                                       [=](auto width, i64 i) {
+                                         float values[width];
+                                         load<width>(values, x + i);
+                                         store<width>(y + i, values);
+                                       });
   }
 };
 
@@ -100,4 +105,4 @@ struct ConvertAll {
   }
 };
 
-}  // namespace mindgap
+}  // namespace mindgap::kernel

@@ -10,6 +10,13 @@
 //
 // A body spreads work with `for (i64 i = block.rank(); i < n; i += block.size())`. In the serial block rank and size are
 // the constants 0 and 1, so such a loop is a plain loop that the compiler vectorises.
+//
+// Where one body cannot serve both kinds of block well, the kernel has no call operator but two bodies, of which the executor
+// chooses (run_block):
+//
+//   serial(block)     the CPU's: loops that the compiler makes vectors of
+//   team(block)       a GPU's; or team<V>(block) with V neighbouring elements an access, V = vec_size where vectorised() says
+//                     that every pointer and every row is aligned for it, else 1
 #pragma once
 
 #include <mindgap/core/dtype.hpp>
@@ -51,7 +58,7 @@ concept Block = requires(B& block, float value) {
   { block.id() } -> std::convertible_to<i64>;         // which block of the grid
   { block.rank() } -> std::convertible_to<int>;       // which thread of the block
   { block.size() } -> std::convertible_to<int>;       // threads in the block
-  { B::packets } -> std::convertible_to<bool>;        // whether threads should move 16 bytes at a time (packet.hpp)
+  { B::is_team } -> std::convertible_to<bool>;        // whether it is a GPU's: many threads, that move 16 bytes at a time
   block.sync();                                       // barrier; every thread of the block must reach it
   { block.reduce(value, Sum{}) } -> std::same_as<float>;     // over all threads, the result in each; includes barriers
   { block.reduce(value, Sum{}, 8) } -> std::same_as<float>;  // over groups of 1, 2, 4, ... 32 neighbouring threads; every
@@ -59,6 +66,21 @@ concept Block = requires(B& block, float value) {
   { block.template shared<float>(i64(1)) } -> std::same_as<float*>;  // the same pointer in each thread, uninitialised
 };
 // clang-format on
+
+// Runs the body that a kernel has for this kind of block.
+template <class Kernel, Block B>
+MG_HD void run_block(const Kernel& kernel, B& block) {
+  if constexpr (requires { kernel(block); }) {
+    kernel(block);
+  } else if constexpr (!B::is_team) {
+    kernel.serial(block);
+  } else if constexpr (requires { kernel.vectorised(); }) {
+    if (kernel.vectorised()) kernel.template team<Kernel::vec_size>(block);
+    else kernel.template team<1>(block);
+  } else {
+    kernel.team(block);
+  }
+}
 
 // Bytes of shared memory that a kernel asks for: its shared_bytes() member, or none.
 template <class Kernel>
@@ -78,7 +100,7 @@ class SerialBlock {
   MG_HD i64 id() const { return id_; }
   MG_HD static constexpr int rank() { return 0; }
   MG_HD static constexpr int size() { return 1; }
-  static constexpr bool packets = false;  // the compiler makes vectors of a plain loop
+  static constexpr bool is_team = false;  // the compiler makes vectors of a plain loop
   MG_HD void sync() const {}
   template <class T, class Op>
   MG_HD T reduce(T value, Op, int /*lanes*/ = 1) const {
@@ -106,7 +128,7 @@ void run_serial(Grid grid, const Kernel& kernel) {
         [](std::byte* p) { ::operator delete[](p, std::align_val_t(shared_alignment)); });
     for (i64 id = begin; id < end; ++id) {
       SerialBlock block(id, shared.get());
-      kernel(block);
+      run_block(kernel, block);
     }
   };
   if (grid.blocks <= 1 || omp_in_parallel()) return range(0, grid.blocks);

@@ -6,7 +6,7 @@
 
 #include <mindgap/kernels/columns.hpp>
 
-namespace mindgap {
+namespace mindgap::kernel {
 
 // Pixels [top, bottom) x [left, right) of an image.
 struct Box {
@@ -34,22 +34,15 @@ struct BoxSum {
   i64 channels;
   float scale;
 
-  static constexpr int packet = packet_elements<T>;
+  static constexpr int vec_size = vector_size<T>;
 
   MG_HD i64 shared_bytes() const { return shared_size(channels * i64(sizeof(float))); }
 
-  template <Block B>
-  MG_HD void operator()(B& block) const {
-    const u32 n = u32(block.id()) / u32(boxes.rows()), i = u32(block.id()) % u32(boxes.rows());
-    if constexpr (B::packets)
-      with_width<packet>(channels % packet == 0 && is_packet_aligned(to) && is_packet_aligned(from),
-                         [&](auto width) { team<width>(block, n, int(i)); });
-    else row(block, n, int(i));
-  }
+  MG_HD bool vectorised() const { return channels % vec_size == 0 && is_vector_aligned(to) && is_vector_aligned(from); }
 
- private:
-  template <class B>
-  MG_HD void row(B& block, i64 n, int i) const {
+  template <Block B>
+  MG_HD void serial(B& block) const {
+    const u32 n = u32(block.id()) / u32(boxes.rows()), i = u32(block.id()) % u32(boxes.rows());
     float* sum = block.template shared<float>(channels);
     for (int j = 0; j < boxes.columns(); ++j) {
       sum_box(block, sum, boxes(i, j), n, boxes.from_rows(), boxes.from_columns(), channels,
@@ -59,8 +52,9 @@ struct BoxSum {
     }
   }
 
-  template <int V, class B>
-  MG_HD void team(B& block, i64 n, int i) const {
+  template <int V, Block B>
+  MG_HD void team(B& block) const {
+    const u32 n = u32(block.id()) / u32(boxes.rows()), i = u32(block.id()) % u32(boxes.rows());
     const ColumnTeam<V> team(block, int(channels));
     T* out = to + block.id() * boxes.columns() * channels;
     for (int c = team.first; c < channels; c += team.step)
@@ -70,8 +64,8 @@ struct BoxSum {
         for (int y = box.top; y < box.bottom; ++y) {
           const T* row = from + (n * boxes.from_rows() + y) * boxes.from_columns() * channels + c;
           for_loads<2>(
-              box.left, box.right, 1, [&](int x) { return load_packet<V>(row + x * channels); },
-              [&](int, const Packet<T, V>& pixel) {
+              box.left, box.right, 1, [&](int x) { return load_vector<V>(row + x * channels); },
+              [&](int, const AlignedVector<T, V>& pixel) {
                 float value[V];
                 widen<V>(value, pixel);
                 for (int k = 0; k < V; ++k) sum[k] += value[k];
@@ -83,4 +77,4 @@ struct BoxSum {
   }
 };
 
-}  // namespace mindgap
+}  // namespace mindgap::kernel

@@ -6,7 +6,7 @@
 // each thread owns its wide columns, so that a loop over rows needs no barrier.
 //
 // A team of threads (a GPU's block) needs no wide rows: ColumnTeam deals its threads over columns and rows, so that each keeps
-// a packet of columns, with their parameters and sums, in registers for all its rows.
+// a vector of columns, with their parameters and sums, in registers for all its rows.
 //
 // The division depends on the shape and on the kind of device alone, never on the number of threads or the card.
 //
@@ -15,9 +15,9 @@
 // H100) still has it. And what the first pass reads first is what the convolution before it wrote last.
 #pragma once
 
-#include <mindgap/kernels/packet.hpp>
+#include <mindgap/kernels/vectorised.hpp>
 
-namespace mindgap {
+namespace mindgap::kernel {
 
 struct ColumnGrid {
   i64 rows, cols;
@@ -29,9 +29,9 @@ struct ColumnGrid {
   MG_HD i64 blocks() const { return chunks * tiles; }
   MG_HD i64 width() const { return tile * repeat; }
 
-  // Whether packets of V columns begin at multiples of V in every row.
+  // Whether vectors of V columns begin at multiples of V in every row.
   template <int V>
-  MG_HD bool in_packets() const {
+  MG_HD bool in_vectors() const {
     return cols % V == 0 && tile % V == 0;
   }
 
@@ -114,7 +114,7 @@ MG_HD float fold_wide(const float* wide, i64 c, i64 columns, i64 repeat) {
 // issuing the later loads of for_loads() after the first are used. bench/README.md (Registers) has what is under way with each
 // bound.
 //
-// How a team shares `columns` columns of some rows, in packets of V: threads side by side make a row of the block, and what
+// How a team shares `columns` columns of some rows, in vectors of V: threads side by side make a row of the block, and what
 // threads are left take other rows. A thread does columns first + [0, V), first + step + [0, V), ... below `columns`, of rows
 // slice, slice + slices, ... A thread that is left over has first = columns.
 template <int V>
@@ -123,7 +123,7 @@ struct ColumnTeam {
 
   template <class B>
   MG_HD ColumnTeam(const B& block, int columns) {
-    const int packets = columns > V ? (columns + V - 1) / V : 1, lanes = packets < block.size() ? packets : block.size();
+    const int vectors = columns > V ? (columns + V - 1) / V : 1, lanes = vectors < block.size() ? vectors : block.size();
     slices = block.size() / lanes;
     slice = block.rank() / lanes;
     step = lanes * V;
@@ -138,7 +138,7 @@ struct ColumnTeam {
   MG_HD void put(float* sums, int columns, int c, const float* values) const { store<V>(sums + (slice * columns + c), values); }
 };
 
-// Shared memory for `count` such sums of at most `columns` columns, in packets of V or narrower ones.
+// Shared memory for `count` such sums of at most `columns` columns, in vectors of V or narrower ones.
 template <int V>
 MG_HD i64 team_bytes(int count, i64 columns) {
   const i64 narrow = team_threads * V;
@@ -161,22 +161,22 @@ struct PivotSums {
   }
 };
 
-// mean[c] and square[c], the sum of (x - mean)^2, of columns whose pivots are pivots[c]; sums and squares are what the slices of
+// mean[c] and m2[c], the sum of (x - mean)^2, of columns whose pivots are pivots[c]; sums and squares are what the slices of
 // a team have put there, before a barrier.
 template <class B, class T>
-MG_HD void put_moments(B& block, float* mean, float* square, const float* sums, const float* squares, const T* pivots, int rows,
+MG_HD void put_moments(B& block, float* mean, float* m2, const float* sums, const float* squares, const T* pivots, int rows,
                        int columns, int slices) {
   for (int c = block.rank(); c < columns; c += block.size()) {
     const float sum = fold_wide(sums, c, columns, slices), shift = sum / float(rows);
     mean[c] = float(pivots[c]) + shift;
-    square[c] = Max{}(fold_wide(squares, c, columns, slices) - sum * shift, 0.f);
+    m2[c] = Max{}(fold_wide(squares, c, columns, slices) - sum * shift, 0.f);
   }
 }
 
-// mean[c] and square[c] of the columns of x [rows, columns], whose rows are `stride` apart, by a team that reads x once. The
+// mean[c] and m2[c] of the columns of x [rows, columns], whose rows are `stride` apart, by a team that reads x once. The
 // pivots are the last row.
 template <int V, class B, class T>
-MG_HD void team_moments(B& block, float* mean, float* square, const T* x, int rows, int columns, int stride) {
+MG_HD void team_moments(B& block, float* mean, float* m2, const T* x, int rows, int columns, int stride) {
   const ColumnTeam<V> team(block, columns);
   float *sums = team.sums(block, columns), *squares = team.sums(block, columns);
   const T* last = x + i64(rows - 1) * stride;
@@ -184,8 +184,8 @@ MG_HD void team_moments(B& block, float* mean, float* square, const T* x, int ro
     PivotSums<V> of;
     load<V>(of.pivot, last + c);
     for_loads<4>(
-        team.slice, rows, team.slices, [&](int r) { return load_packet<V>(last + (c - r * stride)); },
-        [&](int, const Packet<T, V>& row) {
+        team.slice, rows, team.slices, [&](int r) { return load_vector<V>(last + (c - r * stride)); },
+        [&](int, const AlignedVector<T, V>& row) {
           float value[V];
           widen<V>(value, row);
           of.add(value);
@@ -194,7 +194,7 @@ MG_HD void team_moments(B& block, float* mean, float* square, const T* x, int ro
     team.put(squares, columns, c, of.square);
   }
   block.sync();
-  put_moments(block, mean, square, sums, squares, last, rows, columns, team.slices);
+  put_moments(block, mean, m2, sums, squares, last, rows, columns, team.slices);
 }
 
 // Neighbouring columns of [chunks, cols] that one block adds up, and S sums of each in f64.
@@ -215,10 +215,10 @@ inline i64 column_groups(i64 cols) { return (cols + columns_per_group - 1) / col
 template <int S, class B, int Q, class F>
 MG_HD ColumnSums<S> sum_chunks(B& block, i64 chunks, i64 cols, const float* const (&x)[Q], F f) {
   const i64 first = block.id() * columns_per_group;
-  bool packets = B::packets && cols % columns_per_group == 0;
-  for (const float* rows : x) packets &= is_packet_aligned(rows);
+  bool vectorised = B::is_team && cols % columns_per_group == 0;
+  for (const float* rows : x) vectorised &= is_vector_aligned(rows);
   ColumnSums<S> sums;
-  with_width<columns_per_group>(packets, [&](auto width) {
+  with_width<columns_per_group>(vectorised, [&](auto width) {
     constexpr int V = width;
     struct Row {
       float at[Q][V];
@@ -252,4 +252,4 @@ MG_HD void for_group(B& block, i64 cols, F f) {
   }
 }
 
-}  // namespace mindgap
+}  // namespace mindgap::kernel

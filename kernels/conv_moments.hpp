@@ -11,27 +11,27 @@
 //   x, w      come in pieces of `depth` channels through a ring of `stages` buffers in shared memory, three pieces ahead of their
 //             use and across the border of two tiles, by asynchronous copies of 16 bytes (matrix_block.hpp)
 //   products  eight warps have 64 pixels by 32 channels each, in registers as f32
-//   y         is rounded, turned round in shared memory and written in packets; the thread that writes one adds it to the moments
+//   y         is rounded, turned round in shared memory and written in vectors; the thread that writes one adds it to the moments
 //             of its eight channels, which it keeps for all its tiles: the moments of what is stored, as a pass would find them
 //
 // Bytes: x once for each N channels (from the second-level cache but once), y once, 8 bytes a channel and chunk. Where c_in or
 // c_out is small it is those bytes that take the time, not the products. On Hopper mma.sync reaches some 60 % of a tensor core's
-// rate, the rest is wgmma's: for large convolutions cuDNN and a pass for the moments are quicker, so the caller times both.
+// rate, the rest is wgmma's: for large convolutions cuDNN and a pass for the moments are faster, so the caller times both.
 #pragma once
 
 #include <mindgap/core/conv_geometry.hpp>
 #include <mindgap/kernels/columns.hpp>
 #include <mindgap/kernels/matrix_block.hpp>
 
-namespace mindgap {
+namespace mindgap::kernel {
 
 template <class T, int N>
 struct ConvMoments {
-  T* y;           // [n, out_h, out_w, c_out]
-  float* mean;    // [chunks, c_out]
-  float* square;  // [chunks, c_out]   sum of (y - mean)^2
-  const T* x;     // [n, h, w, c_in]
-  const T* w;     // [c_out, kh, kw, c_in]
+  T* y;         // [n, out_h, out_w, c_out]
+  float* mean;  // [chunks, c_out]
+  float* m2;    // [chunks, c_out]   sum of (y - mean)^2
+  const T* x;   // [n, h, w, c_in]
+  const T* w;   // [c_out, kh, kw, c_in]
   ConvGeometry g;
   ColumnGrid grid;                                     // of y, as grid_of() divides it
   u32 out_h = u32(g.out_h()), out_w = u32(g.out_w());  // a GPU divides 64 bits slowly
@@ -94,11 +94,11 @@ struct ConvMoments {
         T* const to = y_block + top * grid.cols + team.first;
         for_loads<4>(
             team.slice, rows - top < tile_rows ? rows - top : tile_rows, team.slices,
-            [&](int r) { return load_packet<8>(out + swizzled<N / 8>(r, team.first / 8)); },
-            [&](int r, const Packet<T, 8>& packet) {
-              store_packet(to + r * int(grid.cols), packet);
+            [&](int r) { return load_vector<8>(out + swizzled<N / 8>(r, team.first / 8)); },
+            [&](int r, const AlignedVector<T, 8>& vector) {
+              store_vector(to + r * int(grid.cols), vector);
               float values[8];
-              widen<8>(values, packet);
+              widen<8>(values, vector);
               moments.add(values);
             });
       }
@@ -111,7 +111,7 @@ struct ConvMoments {
     }
     block.sync();
     const i64 part = grid.chunk(id) * grid.cols + first_column;
-    put_moments(block, mean + part, square + part, row_sums, row_squares, y_block, rows, columns, team.slices);
+    put_moments(block, mean + part, m2 + part, row_sums, row_squares, y_block, rows, columns, team.slices);
   }
 
  private:
@@ -122,14 +122,14 @@ struct ConvMoments {
     int group, quad;  // of the thread
   };
 
-  // Copies the pieces of all tiles of a block, one after the other: each thread one packet of some rows of both sides.
+  // Copies the pieces of all tiles of a block, one after the other: each thread one vector of some rows of both sides.
   struct Loader {
-    static constexpr int packets = depth / 8, rows_at_once = threads / packets;
+    static constexpr int vectors = depth / 8, rows_at_once = threads / vectors;
     static constexpr int left_rows = tile_rows / rows_at_once, right_rows = N / rows_at_once;
 
     const ConvMoments& kernel;
     T *left, *right;
-    int row, packet;                   // of a tile
+    int row, vector;                   // of a tile
     u32 first, pixels;                 // the pixel in that row of the next piece's tile, and where those of the chunk end
     u32 channel;                       // of y, in that row of w
     int u, v, c;                       // tap and channel of the next piece
@@ -141,8 +141,8 @@ struct ConvMoments {
         : kernel(k),
           left(l),
           right(r),
-          row(block.rank() / packets),
-          packet(block.rank() % packets),
+          row(block.rank() / vectors),
+          vector(block.rank() % vectors),
           first(u32(k.grid.first_row(id)) + u32(row)),
           pixels(u32(k.grid.first_row(id) + k.grid.chunk_rows(id))),
           channel(u32(k.grid.first_column(id)) + u32(row)),
@@ -164,7 +164,7 @@ struct ConvMoments {
       const ConvGeometry& g = kernel.g;
       for (int i = 0; i < left_rows; ++i) {
         const u32 pixel = first + u32(i * rows_at_once), line = pixel / kernel.out_w;
-        image[i] = line / kernel.out_h * u32(g.h) * u32(g.w) * u32(g.c_in) + u32(8 * packet);
+        image[i] = line / kernel.out_h * u32(g.h) * u32(g.w) * u32(g.c_in) + u32(8 * vector);
         y0[i] = pixel < pixels ? int(line % kernel.out_h) * int(g.stride_h) - int(g.pad_h) : int(g.h);  // beyond the end: outside
         x0[i] = int(pixel % kernel.out_w) * int(g.stride_w) - int(g.pad_w);
       }
@@ -177,14 +177,14 @@ struct ConvMoments {
       for (int i = 0; i < left_rows; ++i) {
         const int iy = y0[i] + u, ix = x0[i] + v;
         const bool inside = u32(iy) < u32(g.h) && u32(ix) < u32(w);
-        block.copy_async(to_left + swizzled<packets>(row + i * rows_at_once, packet),
+        block.copy_async(to_left + swizzled<vectors>(row + i * rows_at_once, vector),
                          kernel.x + (inside ? image[i] + u32((iy * w + ix) * c_in + c) : 0), inside);
       }
       for (int j = 0; j < right_rows; ++j) {
         const u32 o = channel + u32(j * rows_at_once);
         const bool inside = o < u32(g.c_out);
-        block.copy_async(to_right + swizzled<packets>(row + j * rows_at_once, packet),
-                         kernel.w + (inside ? ((o * u32(kh) + u32(u)) * u32(kw) + u32(v)) * u32(c_in) + u32(c + 8 * packet) : 0),
+        block.copy_async(to_right + swizzled<vectors>(row + j * rows_at_once, vector),
+                         kernel.w + (inside ? ((o * u32(kh) + u32(u)) * u32(kw) + u32(v)) * u32(c_in) + u32(c + 8 * vector) : 0),
                          inside);
       }
       if ((c += depth) < c_in) return;
@@ -208,4 +208,4 @@ struct ConvMoments {
   }
 };
 
-}  // namespace mindgap
+}  // namespace mindgap::kernel

@@ -12,7 +12,7 @@
 //   products  eight warps have 8 x 8 pixels by 32 channels each, in registers as f32. An operand holds two rows of pixels, r and
 //             r + 4 of the window, so that six of them serve all vertical taps: shared memory is read less than twice for three
 //             products
-//   y         takes the place of the window that is no longer needed, is written in packets, and added to the moments
+//   y         takes the place of the window that is no longer needed, is written in vectors, and added to the moments
 //
 // What lies between images is computed in vain: a row of zeros, or, where that wastes less, all up to the next tile.
 // Bytes: 1.3 times x, the weights once a block (both from the second-level cache but once), y once, what it is added to once.
@@ -25,7 +25,7 @@
 #include <mindgap/kernels/columns.hpp>
 #include <mindgap/kernels/matrix_block.hpp>
 
-namespace mindgap {
+namespace mindgap::kernel {
 
 // Whether there is such a kernel for a convolution; tensors begin at multiples of 16 bytes.
 inline bool fits_window(const ConvGeometry& g) {
@@ -39,7 +39,7 @@ template <class T, int C, ConvEnd End>
 struct ConvWindow {
   T* y;             // [n, h, w, C]
   float* mean;      // [chunks, C]                         of moments
-  float* square;    // [chunks, C]   sum of (y - mean)^2
+  float* m2;        // [chunks, C]   sum of (y - mean)^2
   const T* before;  // [n, h, w, C]  what y is added to, or null; of a sum
   const T* x;       // [n, h, w, C]
   const T* w;       // [C, 3, 3, C]
@@ -102,16 +102,16 @@ struct ConvWindow {
       block.sync();  // nobody reads the window any more: it becomes the tile of y
       put(block, here + row * tile_w * C, sums, column / 8);
       block.sync();
-      if (End == ConvEnd::moments && t == 0) load<8>(moments.pivot, here + swizzled<packets>(0, team.first / 8));
+      if (End == ConvEnd::moments && t == 0) load<8>(moments.pivot, here + swizzled<vectors>(0, team.first / 8));
       // A thread's pixels lie one below the other.
       const int column_of_y = t % across * tile_w + team.slice % tile_w;
       Row at(*this, images, t / across * tile_h, team.slice / tile_w);
       for_loads<4>(
           team.slice, tile_w * tile_h, team.slices,
-          [&](int m) { return load_packet<8>(here + swizzled<packets>(m, team.first / 8)); },
-          [&](int, const Packet<T, 8>& packet) {
+          [&](int m) { return load_vector<8>(here + swizzled<vectors>(m, team.first / 8)); },
+          [&](int, const AlignedVector<T, 8>& vector) {
             if (at.inside() && column_of_y < int(g.w)) {
-              finish(first + at.pixel(column_of_y) * C + team.first, packet, moments);
+              finish(first + at.pixel(column_of_y) * C + team.first, vector, moments);
             }
             at.advance(team.slices / tile_w);
           });
@@ -125,18 +125,18 @@ struct ConvWindow {
       team.put(row_squares, C, team.first, moments.square);
       block.sync();
       const i64 part = grid.chunk(id) * C;
-      put_moments(block, mean + part, square + part, row_sums, row_squares, y + first, int(grid.chunk_rows(id)), C, team.slices);
+      put_moments(block, mean + part, m2 + part, row_sums, row_squares, y + first, int(grid.chunk_rows(id)), C, team.slices);
     }
   }
 
  private:
-  static constexpr int packets = C / 8, pitch = tile_w + 2, window = (tile_h + 2) * pitch * C;
-  static_assert(window >= tile_w * tile_h * C && threads % packets == 0);
+  static constexpr int vectors = C / 8, pitch = tile_w + 2, window = (tile_h + 2) * pitch * C;
+  static_assert(window >= tile_w * tile_h * C && threads % vectors == 0);
 
-  MG_HD void finish(i64 at, const Packet<T, 8>& packet, PivotSums<8>& moments) const {
-    if (End == ConvEnd::moments || !before) store_packet(y + at, packet);
+  MG_HD void finish(i64 at, const AlignedVector<T, 8>& vector, PivotSums<8>& moments) const {
+    if (End == ConvEnd::moments || !before) store_vector(y + at, vector);
     float values[8];
-    widen<8>(values, packet);
+    widen<8>(values, vector);
     if constexpr (End == ConvEnd::moments) {
       moments.add(values);
     } else if (before) {
@@ -172,25 +172,25 @@ struct ConvWindow {
 
   template <class B>
   MG_HD void copy_weights(B& block, T* to) const {
-    for (int e = block.rank(); e < 9 * C * packets; e += threads) {
-      const int packet = e % packets, tap = e / packets % 9, o = e / packets / 9;
-      block.copy_async(to + tap * C * C + swizzled<packets>(o, packet), w + 8 * e, true);
+    for (int e = block.rank(); e < 9 * C * vectors; e += threads) {
+      const int vector = e % vectors, tap = e / vectors % 9, o = e / vectors / 9;
+      block.copy_async(to + tap * C * C + swizzled<vectors>(o, vector), w + 8 * e, true);
     }
   }
 
-  // The window of tile t, a group of copies; an empty one beyond the last. A thread has one packet of every few rows.
+  // The window of tile t, a group of copies; an empty one beyond the last. A thread has one vector of every few rows.
   template <class B>
   MG_HD void copy_window(B& block, T* to, const T* from, int images, int t, int across, int tiles) const {
-    constexpr int row_packets = pitch * packets, rows_at_once = threads / row_packets;
-    const int i0 = block.rank() / row_packets, j = block.rank() % row_packets / packets, packet = block.rank() % packets;
+    constexpr int row_vectors = pitch * vectors, rows_at_once = threads / row_vectors;
+    const int i0 = block.rank() / row_vectors, j = block.rank() % row_vectors / vectors, vector = block.rank() % vectors;
     if (t < tiles && i0 < rows_at_once) {
       const int column = t % across * tile_w - 1 + j;
       const bool in_row = u32(column) < u32(g.w);
       Row at(*this, images, t / across * tile_h, i0 - 1);
-      to += swizzled<packets>(j, packet);
+      to += swizzled<vectors>(j, vector);
       for (int i = i0; i < tile_h + 2; i += rows_at_once) {
         const bool inside = in_row && at.inside();
-        block.copy_async(to + i * pitch * C, from + (inside ? at.pixel(column) * u32(C) : 0) + 8 * packet, inside);
+        block.copy_async(to + i * pitch * C, from + (inside ? at.pixel(column) * u32(C) : 0) + 8 * vector, inside);
         at.advance(rows_at_once);
       }
     }
@@ -202,11 +202,11 @@ struct ConvWindow {
   template <class B>
   MG_HD static void multiply(B& block, SumsOfC (&sums)[4][4], const T* window_at, const T* weights_at) {
     const int group = block.rank() % 32 / 4, quad = block.rank() % 4;
-    const auto pair = [=](const T* from) { return bit_cast<u32>(load_packet<2>(from + 2 * quad)); };
+    const auto pair = [=](const T* from) { return bit_cast<u32>(load_vector<2>(from + 2 * quad)); };
     for (int v = 0; v < 3; ++v)
-      for (int k = 0; k < packets; k += 2) {
-        const int left_of[2] = {swizzled<packets>(group + v, k), swizzled<packets>(group + v, k + 1)};
-        const int right_of[2] = {swizzled<packets>(group, k), swizzled<packets>(group, k + 1)};
+      for (int k = 0; k < vectors; k += 2) {
+        const int left_of[2] = {swizzled<vectors>(group + v, k), swizzled<vectors>(group + v, k + 1)};
+        const int right_of[2] = {swizzled<vectors>(group, k), swizzled<vectors>(group, k + 1)};
         OperandA a[6];
         for (int r = 0; r < 6; ++r)
           for (int p = 0; p < 4; ++p) a[r].pair[p] = pair(window_at + (r + 4 * (p % 2)) * pitch * C + left_of[p / 2]);
@@ -221,12 +221,12 @@ struct ConvWindow {
       }
   }
 
-  // The sums of a warp, rounded, into its rows of a swizzled tile [pixels, C], from packet `first` on.
+  // The sums of a warp, rounded, into its rows of a swizzled tile [pixels, C], from vector `first` on.
   template <class B>
   MG_HD static void put(const B& block, T* to, const SumsOfC (&sums)[4][4], int first) {
     const int group = block.rank() % 32 / 4, quad = block.rank() % 4;
     for (int j = 0; j < 4; ++j) {
-      T* const column = to + swizzled<packets>(group, first + j) + 2 * quad;
+      T* const column = to + swizzled<vectors>(group, first + j) + 2 * quad;
       for (int i = 0; i < 4; ++i)
         for (int half = 0; half < 2; ++half) store<2>(column + (i + 4 * half) * tile_w * C, sums[i][j].at + 2 * half);
     }
@@ -257,4 +257,4 @@ struct FlipWeights {
   }
 };
 
-}  // namespace mindgap
+}  // namespace mindgap::kernel

@@ -18,7 +18,7 @@ namespace mindgap {
 
 class CudaBlock {
  public:
-  static constexpr bool packets = true;
+  static constexpr bool is_team = true;
 
   __device__ i64 id() const { return blockIdx.x; }
   __device__ int rank() const { return int(threadIdx.x); }
@@ -117,14 +117,14 @@ template <class Kernel>
 __global__ void cuda_entry(const __grid_constant__ Kernel kernel) {
   take_turn();
   CudaBlock block;
-  kernel(block);
+  run_block(kernel, block);
 }
 // Of one that has at most so many threads, and of which so many blocks should find registers on a multiprocessor.
 template <class Kernel, int threads, int blocks>
 __global__ void __launch_bounds__(threads, blocks) cuda_entry_bounded(const __grid_constant__ Kernel kernel) {
   take_turn();
   CudaBlock block;
-  kernel(block);
+  run_block(kernel, block);
 }
 template <class Kernel>
 constexpr auto cuda_entry_of() {

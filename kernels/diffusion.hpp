@@ -8,7 +8,7 @@
 #pragma once
 
 #include <mindgap/core/random.hpp>
-#include <mindgap/kernels/packet.hpp>
+#include <mindgap/kernels/vectorised.hpp>
 
 namespace mindgap {
 namespace detail {

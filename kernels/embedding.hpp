@@ -8,7 +8,7 @@
 #include <mindgap/kernels/columns.hpp>
 #include <mindgap/kernels/copy.hpp>
 
-namespace mindgap {
+namespace mindgap::kernel {
 
 // y[i, c] = table[ids[i], c], or NaN for an id outside the table     one block an id; reads and writes every element of y once
 template <class T>
@@ -32,31 +32,29 @@ struct EmbeddingRows {
 // grad_y the rows that name it, once
 template <class T>
 struct EmbeddingBackward {
-  static constexpr int packet = packet_elements<T>;
+  static constexpr int vec_size = vector_size<T>;
 
   float* grad_table;  // [rows, cols]
   const T* grad_y;    // [n, cols]
   const i64* ids;     // [n]
   i64 n, cols;
 
-  MG_HD i64 shared_bytes() const { return team_bytes<packet>(1, cols); }
+  MG_HD i64 shared_bytes() const { return team_bytes<vec_size>(1, cols); }
+
+  MG_HD bool vectorised() const { return cols % vec_size == 0 && is_vector_aligned(grad_y); }
 
   template <Block B>
-  MG_HD void operator()(B& block) const {
+  MG_HD void serial(B& block) const {
     float* out = grad_table + block.id() * cols;
-    if constexpr (B::packets) {
-      with_width<packet>(cols % packet == 0 && is_packet_aligned(grad_y), [&](auto width) { team<width>(block, out); });
-    } else {
-      for (i64 c = 0; c < cols; ++c) out[c] = 0.f;
-      for (i64 i = 0; i < n; ++i)
-        if (ids[i] == block.id())
-          for (i64 c = 0; c < cols; ++c) out[c] += float(grad_y[i * cols + c]);
-    }
+    for (i64 c = 0; c < cols; ++c) out[c] = 0.f;
+    for (i64 i = 0; i < n; ++i)
+      if (ids[i] == block.id())
+        for (i64 c = 0; c < cols; ++c) out[c] += float(grad_y[i * cols + c]);
   }
 
- private:
-  template <int V, class B>
-  MG_HD void team(B& block, float* out) const {
+  template <int V, Block B>
+  MG_HD void team(B& block) const {
+    float* out = grad_table + block.id() * cols;
     const ColumnTeam<V> team(block, int(cols));
     float* sums = team.sums(block, int(cols));
     for (int c = team.first; c < cols; c += team.step) {
@@ -99,4 +97,4 @@ struct TimestepEmbedding {
   }
 };
 
-}  // namespace mindgap
+}  // namespace mindgap::kernel

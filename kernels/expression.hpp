@@ -4,7 +4,7 @@
 //   constexpr auto film = [](auto x, auto scale, auto shift) { return silu(x * (1.f + scale) + shift); };
 //   using E = Traced<decltype(film), 3>;
 //   E::value(in)              film(in[0], in[1], in[2])
-//   E::pull(in, g, grads)     grads[k] += g * d film / d in[k]       reverse accumulation, by the chain rule
+//   E::vjp(in, g, grads)     grads[k] += g * d film / d in[k]       reverse accumulation, by the chain rule
 //   E::reads                  bit k: the gradient needs the value of input k (so it must stay alive until backward)
 //
 // Arithmetic is f32. Intermediate values are recomputed where the gradient wants them; after inlining the compiler
@@ -18,7 +18,7 @@
 
 namespace mindgap::expression {
 
-// Every node has: value(in), pull(in, g, grads), and the bit masks deps (inputs its value depends on) and reads.
+// Every node has: value(in), vjp(in, g, grads), and the bit masks deps (inputs its value depends on) and reads.
 struct Node {};
 template <class E>
 concept IsNode = std::is_base_of_v<Node, E>;
@@ -27,7 +27,7 @@ template <int I>
 struct Input : Node {
   static constexpr unsigned deps = 1u << I, reads = 0;
   MG_HD constexpr float value(const float* in) const { return in[I]; }
-  MG_HD constexpr void pull(const float*, float g, float* grads) const { grads[I] += g; }
+  MG_HD constexpr void vjp(const float*, float g, float* grads) const { grads[I] += g; }
 };
 
 // A number of the lambda, while it is traced; freeze() makes it a Number.
@@ -36,7 +36,7 @@ struct Constant : Node {
   float number;
   MG_HD constexpr explicit Constant(float n) : number(n) {}
   MG_HD constexpr float value(const float*) const { return number; }
-  MG_HD constexpr void pull(const float*, float, float*) const {}
+  MG_HD constexpr void vjp(const float*, float, float*) const {}
 };
 
 // A number, f32 bits, that is part of the type.
@@ -44,7 +44,7 @@ template <u32 bits>
 struct Number : Node {
   static constexpr unsigned deps = 0, reads = 0;
   MG_HD constexpr float value(const float*) const { return bit_cast<float>(bits); }
-  MG_HD constexpr void pull(const float*, float, float*) const {}
+  MG_HD constexpr void vjp(const float*, float, float*) const {}
 };
 
 template <class Op, class A>
@@ -54,10 +54,10 @@ struct Unary : Node {
   Unary() = default;
   MG_HD constexpr explicit Unary(A x) : a(x) {}
   MG_HD constexpr float value(const float* in) const { return Op::value(a.value(in)); }
-  MG_HD constexpr void pull(const float* in, float g, float* grads) const {
+  MG_HD constexpr void vjp(const float* in, float g, float* grads) const {
     if constexpr (deps != 0) {
-      if constexpr (Op::linear) a.pull(in, g * Op::slope(0.f), grads);
-      else a.pull(in, g * Op::slope(a.value(in)), grads);
+      if constexpr (Op::linear) a.vjp(in, g * Op::slope(0.f), grads);
+      else a.vjp(in, g * Op::slope(a.value(in)), grads);
     }
   }
 };
@@ -74,12 +74,12 @@ struct Binary : Node {
   Binary() = default;
   MG_HD constexpr Binary(A x, B y) : a(x), b(y) {}
   MG_HD constexpr float value(const float* in) const { return Op::value(a.value(in), b.value(in)); }
-  MG_HD constexpr void pull(const float* in, float g, float* grads) const {
+  MG_HD constexpr void vjp(const float* in, float g, float* grads) const {
     // An operand that no partial reads is not evaluated: its inputs may be absent.
     if constexpr (A::deps != 0)
-      a.pull(in, g * Op::left(operand<Op::left_reads_x>(a, in), operand<Op::left_reads_y>(b, in)), grads);
+      a.vjp(in, g * Op::left(operand<Op::left_reads_x>(a, in), operand<Op::left_reads_y>(b, in)), grads);
     if constexpr (B::deps != 0)
-      b.pull(in, g * Op::right(operand<Op::right_reads_x>(a, in), operand<Op::right_reads_y>(b, in)), grads);
+      b.vjp(in, g * Op::right(operand<Op::right_reads_x>(a, in), operand<Op::right_reads_y>(b, in)), grads);
   }
 
  private:
@@ -278,7 +278,7 @@ struct Formula {
   static constexpr unsigned reads = Tree::reads;
 
   MG_HD static float value(const float* in) { return Tree{}.value(in); }
-  MG_HD static void pull(const float* in, float g, float* grads) { Tree{}.pull(in, g, grads); }
+  MG_HD static void vjp(const float* in, float g, float* grads) { Tree{}.vjp(in, g, grads); }
 };
 
 namespace detail {

@@ -415,7 +415,7 @@ class FiberTeam {
 class FiberBlock {
  public:
   FiberBlock(FiberTeam& team, int rank) : team_(&team), rank_(rank) {}
-  static constexpr bool packets = true;
+  static constexpr bool is_team = true;
 
   i64 id() const { return team_->id_; }
   int rank() const { return rank_; }
@@ -460,7 +460,7 @@ void run_fibers(Grid grid, const Kernel& kernel, u64 seed = 0) {
   for (i64 id : team.block_order())
     team.run(id, [&](int rank) {
       FiberBlock block(team, rank);
-      kernel(block);
+      run_block(kernel, block);
     });
 }
 

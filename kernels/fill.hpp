@@ -1,9 +1,9 @@
 // to[i] = value for i < n                                       one block does `per_block` elements
 #pragma once
 
-#include <mindgap/kernels/packet.hpp>
+#include <mindgap/kernels/vectorised.hpp>
 
-namespace mindgap {
+namespace mindgap::kernel {
 
 template <class T>
 struct Fill {
@@ -20,4 +20,4 @@ struct Fill {
   }
 };
 
-}  // namespace mindgap
+}  // namespace mindgap::kernel

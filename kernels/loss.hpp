@@ -15,7 +15,7 @@
 #include <mindgap/core/math.hpp>
 #include <mindgap/kernels/rows.hpp>
 
-namespace mindgap {
+namespace mindgap::kernel {
 
 // What both directions share. Exactly one of labels and targets is given.
 template <class T>
@@ -47,10 +47,10 @@ struct CrossEntropy {
     const i64 classes = teams.cols;
     for_block_rows(block, teams, [&](auto& team, i64 r, i64 n) {
       const T* in = x + r * classes;
-      const float top = detail::row_reduce(team, n, -INFINITY, Max{}, [=](i64 k) { return float(in[k]); });
-      const float sum = detail::row_reduce(team, n, 0.f, Sum{}, [=](i64 k) { return exp_f32(float(in[k]) - top); });
+      const float top = row_reduce(team, n, -INFINITY, Max{}, [=](i64 k) { return float(in[k]); });
+      const float sum = row_reduce(team, n, 0.f, Sum{}, [=](i64 k) { return exp_f32(float(in[k]) - top); });
       const float log_total = log_f32(sum);
-      const float value = detail::row_reduce(team, n, 0.f, Sum{}, [=, this](i64 k) {
+      const float value = row_reduce(team, n, 0.f, Sum{}, [=, this](i64 k) {
         const float weight = q.at(r, k, classes);
         return weight > 0.f ? weight * (log_total - (float(in[k]) - top)) : 0.f;  // 0 * infinity is 0 here
       });
@@ -79,7 +79,7 @@ struct CrossEntropyBackward {
     const i64 classes = teams.cols;
     const float slope = scale * grad_loss[0];
     for_block_rows(block, teams, [&](auto& team, i64 r, i64 n) {
-      const float mass = detail::row_reduce(team, n, 0.f, Sum{}, [=, this](i64 k) { return q.at(r, k, classes); });
+      const float mass = row_reduce(team, n, 0.f, Sum{}, [=, this](i64 k) { return q.at(r, k, classes); });
       const float top = normaliser[2 * r], log_total = normaliser[2 * r + 1];
       const float g = q.has_class(r, classes) ? slope : NAN;
       for (i64 k = team.rank(); k < n; k += team.size()) {
@@ -101,24 +101,30 @@ struct SquaredError {
   i64 n;
 
   template <Block B>
-  MG_HD void operator()(B& block) const {
-    const i64 begin = block.id() * elements_per_block, left = n - begin;
-    const T *a = x + begin, *b = y + begin;
-    const i64 count = left < elements_per_block ? left : elements_per_block;
-    const auto square = [](float u, float v) { return (u - v) * (u - v); };
+  MG_HD void serial(B& block) const {
+    const T *a = x + block.id() * elements_per_block, *b = y + block.id() * elements_per_block;
+    partial[block.id()] = lane_reduce(count(block.id()), 0.f, Sum{}, [=](i64 i) { return square(float(a[i]) - float(b[i])); });
+  }
+
+  template <Block B>
+  MG_HD void team(B& block) const {
+    const T *a = x + block.id() * elements_per_block, *b = y + block.id() * elements_per_block;
     float sum = 0.f;
-    if constexpr (B::packets) {
-      for_packets<packet_elements<T>>(block, count, is_packet_aligned(a) && is_packet_aligned(b), [&](auto width, i64 i) {
-        float u[width], v[width];
-        load<width>(u, a + i);
-        load<width>(v, b + i);
-        for (int j = 0; j < width; ++j) sum += square(u[j], v[j]);
-      });
-      sum = block.reduce(sum, Sum{});
-    } else {
-      sum = detail::lane_reduce(count, 0.f, Sum{}, [=](i64 i) { return square(float(a[i]), float(b[i])); });
-    }
+    for_vectors<vector_size<T>>(block, count(block.id()), is_vector_aligned(a) && is_vector_aligned(b), [&](auto width, i64 i) {
+      float u[width], v[width];
+      load<width>(u, a + i);
+      load<width>(v, b + i);
+      for (int j = 0; j < width; ++j) sum += square(u[j] - v[j]);
+    });
+    sum = block.reduce(sum, Sum{});
     if (block.rank() == 0) partial[block.id()] = sum;
+  }
+
+ private:
+  MG_HD static float square(float d) { return d * d; }
+  MG_HD i64 count(i64 id) const {
+    const i64 left = n - id * elements_per_block;
+    return left < elements_per_block ? left : elements_per_block;
   }
 };
 
@@ -134,9 +140,9 @@ struct ArgMax {
     const i64 classes = teams.cols;
     for_block_rows(block, teams, [&](auto& team, i64 r, i64 n) {
       const T* in = x + r * classes;
-      const float top = detail::row_reduce(team, n, -INFINITY, Max{}, [=](i64 k) { return float(in[k]); });
+      const float top = row_reduce(team, n, -INFINITY, Max{}, [=](i64 k) { return float(in[k]); });
       const float none = -float(classes);  // the first index is the largest negative one
-      const float first = detail::row_reduce(team, n, none, Max{}, [=](i64 k) { return float(in[k]) == top ? -float(k) : none; });
+      const float first = row_reduce(team, n, none, Max{}, [=](i64 k) { return float(in[k]) == top ? -float(k) : none; });
       if (team.rank() == 0 && n) index[r] = first > none ? i64(-first) : 0;
     });
   }
@@ -160,7 +166,7 @@ struct LabelRank {
       const bool is_class = labels[r] >= 0 && labels[r] < classes;
       const i64 label = is_class ? labels[r] : 0;
       const float mine = float(in[label]);
-      const float before = detail::row_reduce(team, n, 0.f, Sum{}, [=](i64 k) {
+      const float before = row_reduce(team, n, 0.f, Sum{}, [=](i64 k) {
         const bool behind = k < label ? float(in[k]) < mine : float(in[k]) <= mine;
         return behind ? 0.f : 1.f;
       });
@@ -169,4 +175,4 @@ struct LabelRank {
   }
 };
 
-}  // namespace mindgap
+}  // namespace mindgap::kernel

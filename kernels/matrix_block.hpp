@@ -13,7 +13,7 @@
 // B's pairs are neighbours in a column: of weights [c_out, c_in], whose rows are B's columns, each pair is one 32-bit word.
 #pragma once
 
-#include <mindgap/kernels/packet.hpp>
+#include <mindgap/kernels/vectorised.hpp>
 
 namespace mindgap {
 
@@ -38,13 +38,13 @@ concept MatrixBlock = Block<B> && requires(B& block, SumsOfC& c, const OperandA&
 };
 // clang-format on
 
-// The place, in elements, of a packet of 8 of them in a tile of shared memory whose rows have `Packets`. Packets of one column
+// The place, in elements, of a vector of 8 of them in a tile of shared memory whose rows have `Vectors`. Vectors of one column
 // are swizzled over the places of a line of 128 bytes: where they would lie one below the other, a warp that reads a column of
 // the tile, as it does for its operands, would find all in the same banks. Rows 8 apart are swizzled alike.
-template <int Packets>
-MG_HD int swizzled(int row, int packet) {
-  constexpr u32 rows_per_line = Packets < 8 ? 8 / Packets : 1, places = Packets < 8 ? Packets : 8;
-  return 8 * (row * Packets + (packet ^ int(u32(row) / rows_per_line % places)));
+template <int Vectors>
+MG_HD int swizzled(int row, int vector) {
+  constexpr u32 rows_per_line = Vectors < 8 ? 8 / Vectors : 1, places = Vectors < 8 ? Vectors : 8;
+  return 8 * (row * Vectors + (vector ^ int(u32(row) / rows_per_line % places)));
 }
 
 // sums[i][j] += A's rows 16 i + [0, 16) times B's columns 8 j + [0, 8), over `Depth` elements of both, by a warp. Rows of A and
@@ -52,8 +52,8 @@ MG_HD int swizzled(int row, int packet) {
 template <int Depth, class T, int R, int C, MatrixBlock B>
 MG_HD void multiply_tiles(B& block, SumsOfC (&sums)[R][C], const T* left, const T* right) {
   const int group = block.rank() % 32 / 4, quad = block.rank() % 4;
-  const auto pair = [&](const T* tile, int row, int packet) {
-    return bit_cast<u32>(load_packet<2>(tile + row * Depth + swizzled<Depth / 8>(group, packet) + 2 * quad));
+  const auto pair = [&](const T* tile, int row, int vector) {
+    return bit_cast<u32>(load_vector<2>(tile + row * Depth + swizzled<Depth / 8>(group, vector) + 2 * quad));
   };
   for (int k = 0; k < Depth / 8; k += 2) {
     OperandB b[C];

@@ -1,5 +1,5 @@
-// Batch norm over all rows of x [rows, cols], forward: statistics and y = tail((x - mean) * rstd * gamma + beta, extras...). The
-// backward is norm_batch_backward.hpp. Bytes an element of T with E extras:
+// Batch norm over all rows of x [rows, cols], forward: statistics and y = epilogue((x - mean) * rstd * gamma + beta, extras...).
+// The backward is norm_batch_backward.hpp. Bytes an element of T with E extras:
 //
 //   BatchMoments      sizeof(T): reads x once. Mean and sum of squared deviations of each chunk of rows, on the CPU in two
 //                     passes over the chunk, which stays in the cache; a team (team_moments) in one
@@ -7,39 +7,33 @@
 //   BatchNormApply    (2 + E) sizeof(T): reads x and the extras, writes y; where the backward reads but the sign of y, a bit of
 //                     each as well
 //
-// A kernel that passes over the data has two bodies with the same scalar expressions: rows(), the CPU's, whose loops over wide
-// rows become vectors, and team(), a GPU's, whose threads own columns (columns.hpp). Where channels are no multiple of a packet,
+// A kernel that passes over the data has two bodies with the same scalar expressions: serial(), the CPU's, whose loops over wide
+// rows become vectors, and team(), a GPU's, whose threads own columns (columns.hpp). Where channels are no multiple of a vector,
 // or a tensor is not aligned to one, a team moves single elements.
 #pragma once
 
 #include <mindgap/kernels/columns.hpp>
-#include <mindgap/kernels/tail.hpp>
+#include <mindgap/kernels/epilogue.hpp>
 
-namespace mindgap {
+namespace mindgap::kernel {
 
 template <class T>
 struct BatchMoments {
-  float* mean;    // [chunks, cols]
-  float* square;  // [chunks, cols]   sum of (x - mean)^2
-  const T* x;     // [rows, cols]
+  float* mean;  // [chunks, cols]
+  float* m2;    // [chunks, cols]   sum of (x - mean)^2
+  const T* x;   // [rows, cols]
   ColumnGrid grid;
 
-  static constexpr int packet = packet_elements<T>;
+  static constexpr int vec_size = vector_size<T>;
   static constexpr int teams_at_once =
-      packet == 8 ? 4 : 5;  // pivots and two sums of 8 columns are 24 of 64 registers, four packets 16
+      vec_size == 8 ? 4 : 5;  // pivots and two sums of 8 columns are 24 of 64 registers, four vectors 16
 
-  MG_HD i64 shared_bytes() const { return team_bytes<packet>(2, grid.width()); }
+  MG_HD i64 shared_bytes() const { return team_bytes<vec_size>(2, grid.width()); }
+
+  MG_HD bool vectorised() const { return grid.in_vectors<vec_size>() && is_vector_aligned(x); }
 
   template <Block B>
-  MG_HD void operator()(B& block) const {
-    if constexpr (B::packets)
-      with_width<packet>(grid.in_packets<packet>() && is_packet_aligned(x), [&](auto width) { team<width>(block); });
-    else rows(block);
-  }
-
- private:
-  template <class B>
-  MG_HD void rows(B& block) const {
+  MG_HD void serial(B& block) const {
     const i64 id = block.id(), columns = grid.columns(id), repeat = grid.repeat, width = columns * repeat;
     float* __restrict__ center = block.template shared<float>(grid.width());
     float* __restrict__ sum = block.template shared<float>(grid.width());
@@ -66,14 +60,14 @@ struct BatchMoments {
     const i64 out = grid.chunk(id) * grid.cols + grid.first_column(id);
     for (i64 c = block.rank(); c < columns; c += block.size()) {
       mean[out + c] = center[c];
-      square[out + c] = fold_wide(sum, c, columns, repeat);
+      m2[out + c] = fold_wide(sum, c, columns, repeat);
     }
   }
 
-  template <int V, class B>
+  template <int V, Block B>
   MG_HD void team(B& block) const {
     const i64 id = grid.blocks() - 1 - block.id(), out = grid.chunk(id) * grid.cols + grid.first_column(id);
-    team_moments<V>(block, mean + out, square + out, x + grid.offset(id, 0), int(grid.chunk_rows(id)), int(grid.columns(id)),
+    team_moments<V>(block, mean + out, m2 + out, x + grid.offset(id, 0), int(grid.chunk_rows(id)), int(grid.columns(id)),
                     int(grid.cols));
   }
 };
@@ -83,8 +77,8 @@ struct BatchMoments {
 struct MomentsOfSums {
   static constexpr int per_block = 256;
 
-  float* mean;    // [cols]   read: sum x
-  float* square;  // [cols]   read: sum x^2
+  float* mean;  // [cols]   read: sum x
+  float* m2;    // [cols]   read: sum x^2
   i64 rows, cols;
 
   template <Block B>
@@ -93,7 +87,7 @@ struct MomentsOfSums {
     for (i64 c = begin + block.rank(); c < end; c += block.size()) {
       const float sum = mean[c], average = sum / float(rows);
       mean[c] = average;
-      square[c] = Max{}(square[c] - sum * average, 0.f);
+      m2[c] = Max{}(m2[c] - sum * average, 0.f);
     }
   }
 };
@@ -105,7 +99,7 @@ struct BatchStatistics {
   float* running_mean;      // [cols] or null: running += momentum * (new - running)
   float* running_variance;  // [cols] or null: of the unbiased variance
   const float* chunk_mean;  // [chunks, cols]
-  const float* chunk_square;
+  const float* chunk_m2;
   ColumnGrid grid;
   float eps, momentum;
 
@@ -114,17 +108,17 @@ struct BatchStatistics {
     ColumnSums m = sum_chunks<1>(block, grid.chunks, grid.cols, {chunk_mean},
                                  [this](int, int k, int, const float* v) { return double(grid.rows_of_chunk(k)) * v[0]; });
     for (double& sum : m.at[0]) sum /= double(grid.rows);
-    const ColumnSums square =
-        sum_chunks<1>(block, grid.chunks, grid.cols, {chunk_square, chunk_mean}, [&, this](int, int k, int j, const float* v) {
+    const ColumnSums m2 =
+        sum_chunks<1>(block, grid.chunks, grid.cols, {chunk_m2, chunk_mean}, [&, this](int, int k, int j, const float* v) {
           const double d = v[1] - m.at[0][j];
           return v[0] + double(grid.rows_of_chunk(k)) * d * d;
         });
     for_group(block, grid.cols, [&, this](i64 c, int j) {
       mean[c] = float(m.at[0][j]);
-      rstd[c] = float(1. / sqrt(square.at[0][j] / double(grid.rows) + double(eps)));
+      rstd[c] = float(1. / sqrt(m2.at[0][j] / double(grid.rows) + double(eps)));
       if (running_mean) {
         running_mean[c] += momentum * (float(m.at[0][j]) - running_mean[c]);
-        running_variance[c] += momentum * (float(square.at[0][j] / double(grid.rows - 1)) - running_variance[c]);
+        running_variance[c] += momentum * (float(m2.at[0][j] / double(grid.rows - 1)) - running_variance[c]);
       }
     });
   }
@@ -138,11 +132,9 @@ struct BatchNormParameters {
   const float* beta;   // [cols]
 
   MG_HD bool aligned() const {
-    return is_packet_aligned(mean) && is_packet_aligned(rstd) && is_packet_aligned(gamma) && is_packet_aligned(beta);
+    return is_vector_aligned(mean) && is_vector_aligned(rstd) && is_vector_aligned(gamma) && is_vector_aligned(beta);
   }
 };
-
-namespace detail {
 
 template <class T, int K>
 struct Pointers {
@@ -180,45 +172,35 @@ struct WideParameters {
   }
 };
 
-}  // namespace detail
-
 template <class F, class T, int K>
 struct BatchNormApply {
   T* y;        // [rows, cols]; may be x
   const T* x;  // [rows, cols]
-  detail::Pointers<const T, K> extras;
+  Pointers<const T, K> extras;
   BatchNormParameters parameters;
   ColumnGrid grid;
-  u8* signs = nullptr;  // [rows * cols / packet] or null: bit j of each: y > 0 in element j of a packet. Only where in_packets()
+  u8* signs = nullptr;  // [rows * cols / vector] or null: bit j of each: y > 0 in element j of a vector. Only where vectorised()
 
-  static constexpr int packet = packet_elements<T>;
-  static_assert(packet <= 8);
+  static constexpr int vec_size = vector_size<T>;
+  static_assert(vec_size <= 8);
   static constexpr int teams_at_once =
-      packet == 8 ? 4 : 5;  // the parameters of 8 columns are 24 of 64 registers, four packets 16
+      vec_size == 8 ? 4 : 5;  // the parameters of 8 columns are 24 of 64 registers, four vectors 16
 
-  // Whether a team moves all of it in packets.
-  MG_HD bool in_packets() const {
-    bool fits = grid.in_packets<packet>() && parameters.aligned() && is_packet_aligned(x) && is_packet_aligned(y);
-    for (int k = 0; k < K; ++k) fits &= is_packet_aligned(extras.at[k]);
+  MG_HD bool vectorised() const {
+    bool fits = grid.in_vectors<vec_size>() && parameters.aligned() && is_vector_aligned(x) && is_vector_aligned(y);
+    for (int k = 0; k < K; ++k) fits &= is_vector_aligned(extras.at[k]);
     return fits;
   }
 
   MG_HD i64 shared_bytes() const { return 3 * shared_size(grid.width() * i64(sizeof(float))); }
 
   template <Block B>
-  MG_HD void operator()(B& block) const {
-    if constexpr (B::packets) with_width<packet>(in_packets(), [&](auto width) { team<width>(block); });
-    else rows(block);
-  }
-
- private:
-  template <class B>
-  MG_HD void rows(B& block) const {
+  MG_HD void serial(B& block) const {
     const i64 id = block.id();
-    const detail::WideParameters p(block, grid, parameters);
+    const WideParameters p(block, grid, parameters);
     for (i64 r = 0; r < grid.wide_rows(id); ++r) {
       const i64 offset = grid.offset(id, r), n = grid.length(id, r);
-      detail::Pointers<const T, K> extra;
+      Pointers<const T, K> extra;
       for (int k = 0; k < K; ++k) extra.at[k] = extras.at[k] + offset;
       const T* in_row = x + offset;
       T* out = y + offset;
@@ -227,27 +209,27 @@ struct BatchNormApply {
         float in[1 + K];
         in[0] = (float(in_row[c]) - p.center[c]) * p.scale[c] + p.shift[c];
         for (int k = 0; k < K; ++k) in[1 + k] = float(extra.at[k][c]);
-        out[c] = T(Tail<F, K>::value(in));
+        out[c] = T(Epilogue<F, K>::value(in));
       }
     }
   }
 
-  template <int V, class B>
+  template <int V, Block B>
   MG_HD void team(B& block) const {
     struct Row {
-      Packet<T, V> in[1 + K];
+      AlignedVector<T, V> in[1 + K];
     };
     const i64 id = block.id(), offset = grid.offset(id, 0);
     const int columns = int(grid.columns(id)), stride = int(grid.cols);
     const ColumnTeam<V> team(block, columns);
     for (int c = team.first; c < columns; c += team.step) {
-      const detail::ColumnParameters<V> p(parameters, grid.first_column(id) + c);
+      const ColumnParameters<V> p(parameters, grid.first_column(id) + c);
       for_loads<rounds_in_flight(1 + K)>(
           team.slice, int(grid.chunk_rows(id)), team.slices,
           [&](int r) {
             Row row;
-            row.in[0] = load_packet<V>(x + offset + (r * stride + c));
-            for (int k = 0; k < K; ++k) row.in[1 + k] = load_packet<V>(extras.at[k] + offset + (r * stride + c));
+            row.in[0] = load_vector<V>(x + offset + (r * stride + c));
+            for (int k = 0; k < K; ++k) row.in[1 + k] = load_vector<V>(extras.at[k] + offset + (r * stride + c));
             return row;
           },
           [&](int r, const Row& row) {
@@ -257,16 +239,16 @@ struct BatchNormApply {
               float in[1 + K];
               in[0] = (values[0][j] - p.center[j]) * p.scale[j] + p.shift[j];
               for (int k = 1; k <= K; ++k) in[k] = values[k][j];
-              out[j] = Tail<F, K>::value(in);
+              out[j] = Epilogue<F, K>::value(in);
             }
             const i64 at = offset + (r * stride + c);
-            const Packet<T, V> rounded = round_packet<V, T>(out);
-            store_packet(y + at, rounded);
-            if constexpr (V == packet && Tail<F, K>::reads_y)
+            const AlignedVector<T, V> rounded = round_vector<V, T>(out);
+            store_vector(y + at, rounded);
+            if constexpr (V == vec_size && Epilogue<F, K>::reads_y)
               if (signs) signs[at / V] = u8(positive_bits(rounded));
           });
     }
   }
 };
 
-}  // namespace mindgap
+}  // namespace mindgap::kernel

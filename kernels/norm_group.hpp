@@ -1,4 +1,4 @@
-// Group norm of x [samples, rows, channels]: y = tail((x - mean) * rstd * gamma + beta) with mean and rstd of each sample
+// Group norm of x [samples, rows, channels]: y = epilogue((x - mean) * rstd * gamma + beta) with mean and rstd of each sample
 // and group of channels, and gradients. One block a sample: the path of the CPU, where a sample stays in the cache, so memory
 // sees each pass's tensors once. norm_group_divided.hpp is the path of a GPU.
 //
@@ -16,9 +16,9 @@
 #pragma once
 
 #include <mindgap/kernels/columns.hpp>
-#include <mindgap/kernels/tail.hpp>
+#include <mindgap/kernels/epilogue.hpp>
 
-namespace mindgap {
+namespace mindgap::kernel {
 
 struct GroupGrid {
   i64 samples, rows, channels, groups;
@@ -124,7 +124,7 @@ struct GroupNorm {
 #pragma GCC ivdep
         for (i64 c = block.rank(); c < n; c += block.size()) {
           const float z = (float(in[c]) - a[c]) * s[c] + b[c];
-          out[c] = T(Tail<F, 0>::value(&z));
+          out[c] = T(Epilogue<F, 0>::value(&z));
         }
       }
   }
@@ -194,7 +194,7 @@ struct GroupNormBackward {
         for (i64 c = block.rank(); c < n; c += block.size()) {
           const float deviation = float(in[c]) - a[c], z = deviation * s[c] + b[c];
           float dz = 0.f;
-          Tail<F, 0>::pull(&z, 0.f, float(g[c]), &dz);
+          Epilogue<F, 0>::vjp(&z, 0.f, float(g[c]), &dz);
           to_sum[c] += dz;
           to_product[c] += dz * deviation;
           if constexpr (WriteX) out[c] = T(dz);
@@ -248,4 +248,4 @@ struct GroupNormBackward {
   }
 };
 
-}  // namespace mindgap
+}  // namespace mindgap::kernel

@@ -6,18 +6,18 @@
 //   GroupStatistics    combines them: mean and rstd of each sample and group
 //   GroupApply         reads x, writes y                      3 sizeof(T) bytes an element with GroupMoments
 //
-// A thread keeps a packet of channels for all its rows, so that parameters and sums are in registers; the sums of a block's
+// A thread keeps a vector of channels for all its rows, so that parameters and sums are in registers; the sums of a block's
 // threads meet in shared memory once, at the end (ColumnTeam and team_moments, columns.hpp). The first pass goes backwards, as
 // columns.hpp says: of two passes over a tensor that fits into the second-level cache memory sees one, of a larger one it is
 // spared a part. Two parts of n and m elements combine as Chan, Golub and LeVeque (1979) write it:
-//   d = mean' - mean      mean + d m / (n + m)      square + square' + d^2 n m / (n + m)
+//   d = mean' - mean      mean + d m / (n + m)      m2 + m2' + d^2 n m / (n + m)
 #pragma once
 
 #include <mindgap/kernels/columns.hpp>
 #include <mindgap/kernels/norm_group.hpp>
 #include <mindgap/kernels/rows.hpp>
 
-namespace mindgap {
+namespace mindgap::kernel {
 
 struct GroupTiles {
   GroupGrid grid;
@@ -60,17 +60,17 @@ struct GroupTiles {
     return at;
   }
 
-  // Whether rows of T can be moved in packets, as far as the shape goes.
+  // Whether rows of T can be moved in vectors, as far as the shape goes.
   template <class T>
   MG_HD bool packed() const {
-    return grid.part_channels[0] % packet_elements<T> == 0 && grid.part_channels[1] % packet_elements<T> == 0;
+    return grid.part_channels[0] % vector_size<T> == 0 && grid.part_channels[1] % vector_size<T> == 0;
   }
   // Channels of the widest tile.
   MG_HD i64 width() const { return tile[0] < tile[1] ? tile[1] : tile[0]; }
 };
 
 inline GroupTiles group_tiles(const GroupGrid& grid) {
-  constexpr i64 widest = 512;                           // channels of a tile: two rows of packets and more keep 256 threads busy
+  constexpr i64 widest = 512;                           // channels of a tile: two rows of vectors and more keep 256 threads busy
   constexpr i64 elements = 1 << 14, most_chunks = 256;  // of a block; of a sample
   GroupTiles t{grid, {}, {}, 1, 1};
   i64 columns = 1;
@@ -85,8 +85,6 @@ inline GroupTiles group_tiles(const GroupGrid& grid) {
   t.chunks = (grid.rows + t.rows_per_chunk - 1) / t.rows_per_chunk;
   return t;
 }
-
-namespace detail {
 
 // The affine map of V channels, z = (x - center) * scale + shift, in registers.
 template <int V>
@@ -105,26 +103,24 @@ MG_HD void for_channel_groups(i64 column, i64 per_group, Load load, Use use) {
   }
 }
 
-}  // namespace detail
-
 template <class T>
 struct GroupMoments {
   float* mean;    // [samples, chunks, channels]
-  float* square;  // [samples, chunks, channels]   sum of (x - mean)^2
+  float* m2;      // [samples, chunks, channels]   sum of (x - mean)^2
   const T* x[2];  // [samples, rows, part_channels]
   GroupTiles tiles;
 
-  static constexpr int packet = packet_elements<T>;
+  static constexpr int vec_size = vector_size<T>;
 
   static constexpr int teams_at_once = 4;
 
-  MG_HD i64 shared_bytes() const { return team_bytes<packet>(2, tiles.width()); }
+  MG_HD i64 shared_bytes() const { return team_bytes<vec_size>(2, tiles.width()); }
 
   template <Block B>
   MG_HD void operator()(B& block) const {
-    with_width<packet>(tiles.packed<T>() && is_packet_aligned(x[0]) && is_packet_aligned(x[1]), [&](auto width) {
+    with_width<vec_size>(tiles.packed<T>() && is_vector_aligned(x[0]) && is_vector_aligned(x[1]), [&](auto width) {
       const GroupTiles::Place at = tiles.place(tiles.blocks() - 1 - block.id());
-      team_moments<width>(block, mean + at.sums, square + at.sums, x[at.part] + at.offset, int(at.rows), int(at.channels),
+      team_moments<width>(block, mean + at.sums, m2 + at.sums, x[at.part] + at.offset, int(at.rows), int(at.channels),
                           int(at.stride));
     });
   }
@@ -133,11 +129,11 @@ struct GroupMoments {
 // One team of threads a sample and group.
 template <class T>
 struct GroupStatistics {
-  float* mean;                // [samples, groups]
-  float* rstd;                // [samples, groups]
-  const float* chunk_mean;    // [samples, chunks, channels]
-  const float* chunk_square;  // [samples, chunks, channels]
-  const T* row;               // [samples, channels] or null: added to x
+  float* mean;              // [samples, groups]
+  float* rstd;              // [samples, groups]
+  const float* chunk_mean;  // [samples, chunks, channels]
+  const float* chunk_m2;    // [samples, chunks, channels]
+  const T* row;             // [samples, channels] or null: added to x
   float eps;
   GroupTiles tiles;
   RowTeams teams;  // of [samples * groups, chunks * channels of a group]
@@ -152,24 +148,24 @@ struct GroupStatistics {
       for (int i = team.rank(); i < n; i += team.size()) {
         const i64 chunk = i / per_group, c = first + i % per_group, at = (sample * tiles.chunks + chunk) * channels + c;
         const float added = row ? float(row[sample * channels + c]) : 0.f;
-        all = Merge{}(all, {float(tiles.chunk_rows(chunk)), chunk_mean[at] + added, chunk_square[at]});
+        all = Merge{}(all, {float(tiles.chunk_rows(chunk)), chunk_mean[at] + added, chunk_m2[at]});
       }
       all = team.reduce(all, Merge{});
       if (team.rank() == 0 && n) {
         mean[group] = all.mean;
-        rstd[group] = 1.f / sqrtf(all.square / all.count + eps);
+        rstd[group] = 1.f / sqrtf(all.m2 / all.count + eps);
       }
     });
   }
 
  private:
   struct Moments {
-    float count, mean, square;
+    float count, mean, m2;
   };
   struct Merge {
     MG_HD Moments operator()(Moments a, Moments b) const {
       const float count = a.count + b.count, d = b.mean - a.mean, share = count > 0.f ? b.count / count : 0.f;
-      return {count, a.mean + d * share, a.square + b.square + d * d * (a.count * share)};
+      return {count, a.mean + d * share, a.m2 + b.m2 + d * d * (a.count * share)};
     }
   };
 };
@@ -183,23 +179,23 @@ struct GroupParameters {
   const float* gamma;  // [channels]
   const float* beta;   // [channels]
 
-  MG_HD bool is_packet_aligned() const {
-    return mindgap::is_packet_aligned(row) && mindgap::is_packet_aligned(gamma) && mindgap::is_packet_aligned(beta);
+  MG_HD bool is_vector_aligned() const {
+    return mindgap::is_vector_aligned(row) && mindgap::is_vector_aligned(gamma) && mindgap::is_vector_aligned(beta);
   }
   // Of the channels column ... column + V - 1.
   template <int V>
-  MG_HD detail::ChannelParameters<V> of(const GroupGrid& grid, i64 sample, i64 column) const {
-    detail::ChannelParameters<V> p;
+  MG_HD ChannelParameters<V> of(const GroupGrid& grid, i64 sample, i64 column) const {
+    ChannelParameters<V> p;
     float added[V] = {}, weight[V];
     if (row) load<V>(added, row + sample * grid.channels + column);
     load<V>(weight, gamma + column);
     load<V>(p.shift, beta + column);
-    detail::for_channel_groups<V>(
+    for_channel_groups<V>(
         column, grid.group_channels(),
         [=, this](int g) {
-          return detail::Pair{mean[sample * grid.groups + g], rstd[sample * grid.groups + g]};
+          return Pair{mean[sample * grid.groups + g], rstd[sample * grid.groups + g]};
         },
-        [&](int j, detail::Pair of_group) {
+        [&](int j, Pair of_group) {
           p.center[j] = of_group.first - added[j];
           p.scale[j] = of_group.second * weight[j];
         });
@@ -218,9 +214,9 @@ struct GroupApply {
 
   template <Block B>
   MG_HD void operator()(B& block) const {
-    with_width<packet_elements<T>>(tiles.packed<T>() && is_packet_aligned(x[0]) && is_packet_aligned(x[1]) &&
-                                       is_packet_aligned(y) && parameters.is_packet_aligned(),
-                                   [&](auto width) { team<width>(block); });
+    with_width<vector_size<T>>(tiles.packed<T>() && is_vector_aligned(x[0]) && is_vector_aligned(x[1]) && is_vector_aligned(y) &&
+                                   parameters.is_vector_aligned(),
+                               [&](auto width) { team<width>(block); });
   }
 
  private:
@@ -233,15 +229,15 @@ struct GroupApply {
     const ColumnTeam<V> team(block, channels);
     for (int c = team.first; c < channels; c += team.step) {
       const auto p = parameters.template of<V>(tiles.grid, at.sample, at.column + c);
-      // A tail that is more than a sum takes the registers of a fourth packet.
-      for_loads<Tail<F, 0>::reads_z ? 3 : 4>(
-          team.slice, int(at.rows), team.slices, [&](int r) { return load_packet<V>(in + (r * stride + c)); },
-          [&](int r, const Packet<T, V>& row) {
+      // An epilogue that is more than a sum takes the registers of a fourth vector.
+      for_loads<Epilogue<F, 0>::reads_z ? 3 : 4>(
+          team.slice, int(at.rows), team.slices, [&](int r) { return load_vector<V>(in + (r * stride + c)); },
+          [&](int r, const AlignedVector<T, V>& row) {
             float value[V];
             widen<V>(value, row);
             for (int j = 0; j < V; ++j) {
               const float z = (value[j] - p.center[j]) * p.scale[j] + p.shift[j];
-              value[j] = Tail<F, 0>::value(&z);
+              value[j] = Epilogue<F, 0>::value(&z);
             }
             store<V>(out + (r * out_stride + c), value);
           });
@@ -249,4 +245,4 @@ struct GroupApply {
   }
 };
 
-}  // namespace mindgap
+}  // namespace mindgap::kernel

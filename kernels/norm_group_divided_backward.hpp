@@ -8,17 +8,13 @@
 
 #include <mindgap/kernels/norm_group_divided.hpp>
 
-namespace mindgap {
-
-namespace detail {
+namespace mindgap::kernel {
 
 // What a thread loads of a row.
 template <class T, int V>
 struct GroupRow {
-  Packet<T, V> x, grad_y;
+  AlignedVector<T, V> x, grad_y;
 };
-
-}  // namespace detail
 
 template <class F, class T>
 struct GroupReduce {
@@ -31,16 +27,16 @@ struct GroupReduce {
   GroupTiles tiles;
 
   // Four channels a thread: with eight, parameters and sums take so many registers that too few threads are left.
-  static constexpr int packet = packet_elements<float>;
-  static constexpr int teams_at_once = sizeof(T) < 4 ? 4 : 3;  // the packets of f32 are twice as wide
+  static constexpr int vec_size = vector_size<float>;
+  static constexpr int teams_at_once = sizeof(T) < 4 ? 4 : 3;  // the vectors of f32 are twice as wide
 
-  MG_HD i64 shared_bytes() const { return team_bytes<packet>(3, tiles.width()); }
+  MG_HD i64 shared_bytes() const { return team_bytes<vec_size>(3, tiles.width()); }
 
   template <Block B>
   MG_HD void operator()(B& block) const {
-    with_width<packet>(tiles.packed<T>() && is_packet_aligned(x[0]) && is_packet_aligned(x[1]) && is_packet_aligned(grad_y) &&
-                           parameters.is_packet_aligned(),
-                       [&](auto width) { team<width>(block); });
+    with_width<vec_size>(tiles.packed<T>() && is_vector_aligned(x[0]) && is_vector_aligned(x[1]) && is_vector_aligned(grad_y) &&
+                             parameters.is_vector_aligned(),
+                         [&](auto width) { team<width>(block); });
   }
 
  private:
@@ -58,17 +54,17 @@ struct GroupReduce {
       for_loads<4>(
           team.slice, last + 1, team.slices,
           [&](int r) {
-            return detail::GroupRow<T, V>{load_packet<V>(in + ((last - r) * stride + c)),
-                                          load_packet<V>(grad + ((last - r) * grad_stride + c))};
+            return GroupRow<T, V>{load_vector<V>(in + ((last - r) * stride + c)),
+                                  load_vector<V>(grad + ((last - r) * grad_stride + c))};
           },
-          [&](int, const detail::GroupRow<T, V>& row) {
+          [&](int, const GroupRow<T, V>& row) {
             float value[V], g[V];
             widen<V>(value, row.x);
             widen<V>(g, row.grad_y);
             for (int j = 0; j < V; ++j) {
               const float d = value[j] - p.center[j], z = d * p.scale[j] + p.shift[j];
               float dz = 0.f;
-              Tail<F, 0>::pull(&z, 0.f, g[j], &dz);
+              Epilogue<F, 0>::vjp(&z, 0.f, g[j], &dz);
               of_sum[j] += dz;
               of_product[j] += dz * d;
               of_deviation[j] += d;
@@ -109,7 +105,7 @@ struct GroupSlopes {
     for_block_rows(block, teams, [&](auto& team, i64 group, i64 n) {
       const i64 sample = u32(group) / u32(tiles.grid.groups), first = u32(group) % u32(tiles.grid.groups) * per_group;
       const float s = rstd[group], m = float(per_group * tiles.grid.rows);
-      detail::Pair all{0.f, 0.f};
+      Pair all{0.f, 0.f};
       for (i64 i = team.rank(); i < n; i += team.size()) {
         const i64 c = first + i;
         const float of_sum = add_chunks(sum, sample, c), of_product = add_chunks(product, sample, c);
@@ -118,7 +114,7 @@ struct GroupSlopes {
         all.first += gamma[c] * of_sum;
         all.second += gamma[c] * of_product;
       }
-      all = team.reduce(all, detail::AddPairs{});
+      all = team.reduce(all, AddPairs{});
       const float l = s * all.first / m, k = s * s * s * all.second / m;
       if (team.rank() == 0 && n) level[group] = l, slope[group] = k;
       if (!grad_row) return;
@@ -153,10 +149,10 @@ struct GroupBackward {
 
   template <Block B>
   MG_HD void operator()(B& block) const {
-    with_width<packet_elements<T>>(tiles.packed<T>() && is_packet_aligned(x[0]) && is_packet_aligned(x[1]) &&
-                                       is_packet_aligned(grad_y) && parameters.is_packet_aligned() &&
-                                       is_packet_aligned(grad_x[0]) && is_packet_aligned(grad_x[1]),
-                                   [&](auto width) { team<width>(block); });
+    with_width<vector_size<T>>(tiles.packed<T>() && is_vector_aligned(x[0]) && is_vector_aligned(x[1]) &&
+                                   is_vector_aligned(grad_y) && parameters.is_vector_aligned() && is_vector_aligned(grad_x[0]) &&
+                                   is_vector_aligned(grad_x[1]),
+                               [&](auto width) { team<width>(block); });
   }
 
  private:
@@ -173,26 +169,26 @@ struct GroupBackward {
     for (int c = team.first; c < channels; c += team.step) {
       const auto p = parameters.template of<V>(grid, at.sample, at.column + c);
       float l[V], k[V];
-      detail::for_channel_groups<V>(
+      for_channel_groups<V>(
           at.column + c, grid.group_channels(),
           [=, this](int g) {
             const i64 i = at.sample * tiles.grid.groups + g;
-            return detail::Pair{level[i], slope[i]};
+            return Pair{level[i], slope[i]};
           },
-          [&](int j, detail::Pair of_group) { l[j] = of_group.first, k[j] = of_group.second; });
+          [&](int j, Pair of_group) { l[j] = of_group.first, k[j] = of_group.second; });
       for_loads<2>(
           team.slice, int(at.rows), team.slices,
           [&](int r) {
-            return detail::GroupRow<T, V>{load_packet<V>(in + (r * stride + c)), load_packet<V>(grad + (r * grad_stride + c))};
+            return GroupRow<T, V>{load_vector<V>(in + (r * stride + c)), load_vector<V>(grad + (r * grad_stride + c))};
           },
-          [&](int r, const detail::GroupRow<T, V>& row) {
+          [&](int r, const GroupRow<T, V>& row) {
             float value[V], g[V];
             widen<V>(value, row.x);
             widen<V>(g, row.grad_y);
             for (int j = 0; j < V; ++j) {
               const float d = value[j] - p.center[j], z = d * p.scale[j] + p.shift[j];
               float dz = 0.f;
-              Tail<F, 0>::pull(&z, 0.f, g[j], &dz);
+              Epilogue<F, 0>::vjp(&z, 0.f, g[j], &dz);
               value[j] = p.scale[j] * dz - l[j] - d * k[j];
             }
             store<V>(out + (r * stride + c), value);
@@ -201,4 +197,4 @@ struct GroupBackward {
   }
 };
 
-}  // namespace mindgap
+}  // namespace mindgap::kernel

@@ -16,7 +16,7 @@
 #include <mindgap/kernels/columns.hpp>
 #include <mindgap/kernels/rows.hpp>
 
-namespace mindgap {
+namespace mindgap::kernel {
 
 template <class T>
 struct LayerNorm {
@@ -32,18 +32,21 @@ struct LayerNorm {
   static constexpr int teams_at_once = 4;
 
   template <Block B>
-  MG_HD void operator()(B& block) const {
+  MG_HD void team(B& block) const {
+    if (!with_register_rows<T>(
+            block, teams, is_vector_aligned(x) && is_vector_aligned(y) && is_vector_aligned(gamma) && is_vector_aligned(beta),
+            [&](auto width, auto elements) { register_rows<width, elements>(block); }))
+      serial(block);
+  }
+
+  template <Block B>
+  MG_HD void serial(B& block) const {
     const i64 cols = teams.cols;
-    if constexpr (B::packets)
-      if (with_held_rows<T>(block, teams,
-                            is_packet_aligned(x) && is_packet_aligned(y) && is_packet_aligned(gamma) && is_packet_aligned(beta),
-                            [&](auto width, auto held) { held_rows<width, held>(block); }))
-        return;
     for_block_rows(block, teams.whole_blocks(), [&](auto& team, i64 r, i64 n) {
       const T* in = x + r * cols;
       T* out = y + r * cols;
-      const float m = detail::row_reduce(team, n, 0.f, Sum{}, [=](i64 c) { return float(in[c]); }) / float(cols);
-      const float square = detail::row_reduce(team, n, 0.f, Sum{}, [=](i64 c) {
+      const float m = row_reduce(team, n, 0.f, Sum{}, [=](i64 c) { return float(in[c]); }) / float(cols);
+      const float square = row_reduce(team, n, 0.f, Sum{}, [=](i64 c) {
         const float d = float(in[c]) - m;
         return d * d;
       });
@@ -57,20 +60,20 @@ struct LayerNorm {
  private:
   MG_HD float reciprocal_deviation(float square) const { return 1.f / sqrtf(square / float(teams.cols) + eps); }
 
-  template <int V, int Held, class B>
-  MG_HD void held_rows(B& block) const {
+  template <int V, int Elements, class B>
+  MG_HD void register_rows(B& block) const {
     for_block_rows(block, teams, [&](auto& team, i64 r, i64 n) {
-      const HeldRow<T, V, Held> in(team, x + r * teams.cols, n);
+      const RegisterRow<T, V, Elements> in(team, x + r * teams.cols, n);
       float sum = 0.f, square = 0.f;
-      for_held<V, Held>(team, n, [&](auto k, int) {
+      for_own<V, Elements>(team, n, [&](auto k, int) {
         for (int j = 0; j < V; ++j) sum += in[k + j];
       });
       const float m = team.reduce(sum, Sum{}) / float(teams.cols);
-      for_held<V, Held>(team, n, [&](auto k, int) {
+      for_own<V, Elements>(team, n, [&](auto k, int) {
         for (int j = 0; j < V; ++j) square += (in[k + j] - m) * (in[k + j] - m);
       });
       const float s = reciprocal_deviation(team.reduce(square, Sum{}));
-      for_held<V, Held>(team, n, [&](auto k, int c) {
+      for_own<V, Elements>(team, n, [&](auto k, int c) {
         float weight[V], bias[V], out[V];
         load<V>(weight, gamma + c);
         load<V>(bias, beta + c);
@@ -97,16 +100,19 @@ struct LayerNormBackward {
   MG_HD i64 shared_bytes() const { return 2 * shared_size(teams.cols * i64(sizeof(float))); }
 
   template <Block B>
-  MG_HD void operator()(B& block) const {
+  MG_HD void team(B& block) const {
+    if (!with_register_rows<T>(
+            block, teams,
+            is_vector_aligned(x) && is_vector_aligned(grad_y) && is_vector_aligned(grad_x) && is_vector_aligned(gamma),
+            [&](auto width, auto elements) { register_rows<width, elements>(block); }))
+      serial(block);
+  }
+
+  template <Block B>
+  MG_HD void serial(B& block) const {
     const i64 cols = teams.cols;
     float* __restrict__ for_gamma = block.template shared<float>(cols);  // each thread owns its columns
     float* __restrict__ for_beta = block.template shared<float>(cols);
-    if constexpr (B::packets)
-      if (with_held_rows<T>(
-              block, teams,
-              is_packet_aligned(x) && is_packet_aligned(grad_y) && is_packet_aligned(grad_x) && is_packet_aligned(gamma),
-              [&](auto width, auto held) { held_rows<width, held>(block, for_gamma, for_beta); }))
-        return;
     for (i64 c = block.rank(); c < cols; c += block.size()) for_gamma[c] = for_beta[c] = 0.f;
     for_block_rows(block, teams.whole_blocks(), [&](auto& team, i64 r, i64 n) {
       const T *g = grad_y + r * cols, *in = x + r * cols;
@@ -118,9 +124,9 @@ struct LayerNormBackward {
       }
       if (!grad_x) return;
       const float *weight = gamma, scale = 1.f / float(cols);
-      const float level = scale * detail::row_reduce(team, n, 0.f, Sum{}, [=](i64 c) { return float(g[c]) * weight[c]; });
-      const float slope = scale * detail::row_reduce(team, n, 0.f, Sum{},
-                                                     [=](i64 c) { return float(g[c]) * weight[c] * ((float(in[c]) - m) * s); });
+      const float level = scale * row_reduce(team, n, 0.f, Sum{}, [=](i64 c) { return float(g[c]) * weight[c]; });
+      const float slope =
+          scale * row_reduce(team, n, 0.f, Sum{}, [=](i64 c) { return float(g[c]) * weight[c] * ((float(in[c]) - m) * s); });
       T* out = grad_x + r * cols;
 #pragma GCC ivdep
       for (i64 c = team.rank(); c < n; c += team.size())
@@ -133,15 +139,17 @@ struct LayerNormBackward {
   }
 
  private:
-  template <int V, int Held, class B>
-  MG_HD void held_rows(B& block, float* for_gamma, float* for_beta) const {
+  template <int V, int Elements, class B>
+  MG_HD void register_rows(B& block) const {
     const i64 cols = teams.cols;
-    float of_gamma[Held] = {}, of_beta[Held] = {};  // of the thread's columns, over the rows of its team
+    float* for_gamma = block.template shared<float>(cols);
+    float* for_beta = block.template shared<float>(cols);
+    float of_gamma[Elements] = {}, of_beta[Elements] = {};  // of the thread's columns, over the rows of its team
     for_block_rows(block, teams, [&](auto& team, i64 r, i64 n) {
-      const HeldRow<T, V, Held> g(team, grad_y + r * cols, n), in(team, x + r * cols, n);
+      const RegisterRow<T, V, Elements> g(team, grad_y + r * cols, n), in(team, x + r * cols, n);
       const float m = mean[r], s = rstd[r], scale = 1.f / float(cols);
-      detail::Pair sums{0.f, 0.f};
-      for_held<V, Held>(team, n, [&](auto k, int c) {
+      Pair sums{0.f, 0.f};
+      for_own<V, Elements>(team, n, [&](auto k, int c) {
         float weight[V];
         load<V>(weight, gamma + c);
         for (int j = 0; j < V; ++j) {
@@ -153,9 +161,9 @@ struct LayerNormBackward {
         }
       });
       if (!grad_x) return;
-      sums = team.reduce(sums, detail::AddPairs{});
+      sums = team.reduce(sums, AddPairs{});
       const float level = scale * sums.first, slope = scale * sums.second;
-      for_held<V, Held>(team, n, [&](auto k, int c) {
+      for_own<V, Elements>(team, n, [&](auto k, int c) {
         float weight[V], d[V];
         load<V>(weight, gamma + c);
         for (int j = 0; j < V; ++j) d[j] = s * (g[k + j] * weight[j] - level - (in[k + j] - m) * s * slope);
@@ -166,7 +174,7 @@ struct LayerNormBackward {
     const RowTeam<B> team(block, teams.lanes);
     for (int turn = 0; turn < team.count(); ++turn) {
       if (team.index() == turn)
-        for_held<V, Held>(team, cols, [&](auto k, int c) {
+        for_own<V, Elements>(team, cols, [&](auto k, int c) {
           for (int j = 0; j < V; ++j) {
             for_gamma[c + j] = (turn ? for_gamma[c + j] : 0.f) + of_gamma[k + j];
             for_beta[c + j] = (turn ? for_beta[c + j] : 0.f) + of_beta[k + j];
@@ -181,4 +189,4 @@ struct LayerNormBackward {
   }
 };
 
-}  // namespace mindgap
+}  // namespace mindgap::kernel

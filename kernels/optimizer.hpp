@@ -12,9 +12,9 @@
 #pragma once
 
 #include <mindgap/core/math.hpp>
-#include <mindgap/kernels/packet.hpp>
+#include <mindgap/kernels/vectorised.hpp>
 
-namespace mindgap {
+namespace mindgap::kernel {
 
 inline constexpr i64 optimizer_group = 64;                    // elements that share rate and decay
 inline constexpr i64 optimizer_chunk = 64 * optimizer_group;  // elements that a block does
@@ -29,7 +29,7 @@ struct FlatGroups {
   MG_HD void each(B& block, F&& f) const {
     const i64 begin = block.id() * optimizer_chunk, size = groups * optimizer_group;
     const i64 end = begin + optimizer_chunk < size ? begin + optimizer_chunk : size;
-    if constexpr (B::packets) {
+    if constexpr (B::is_team) {
       constexpr int V = 8;
       for (i64 i = begin + i64(block.rank()) * V; i < end; i += i64(block.size()) * V)
         f(std::integral_constant<int, V>{}, i, rate[i / optimizer_group], decay[i / optimizer_group]);
@@ -152,7 +152,7 @@ struct SquareSums {
     const i64 begin = block.id() * optimizer_chunk, left = size - begin;
     const float* from = x + begin;
     float sum = 0.f;
-    for_packets<packet_elements<float>>(block, left < optimizer_chunk ? left : optimizer_chunk, true, [&](auto width, i64 i) {
+    for_vectors<vector_size<float>>(block, left < optimizer_chunk ? left : optimizer_chunk, true, [&](auto width, i64 i) {
       float v[width];
       load<width>(v, from + i);
       for (int j = 0; j < width; ++j) sum += v[j] * v[j];
@@ -201,4 +201,4 @@ struct GradientFactor {
   }
 };
 
-}  // namespace mindgap
+}  // namespace mindgap::kernel

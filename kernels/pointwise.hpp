@@ -7,7 +7,7 @@
 // Gradients of rows and scalars are sums over rows: every block leaves its partial sums, reduce_rows (reduce.hpp) adds
 // them in a fixed order, so that the result does not depend on the number of threads.
 //
-// A team (a GPU's block) takes the elements of its block in packets; where rows matter, a thread owns a packet of columns for all
+// A team (a GPU's block) takes the elements of its block in vectors; where rows matter, a thread owns a vector of columns for all
 // rows of the block, so that rows, scalars and their sums are in its registers (ColumnTeam).
 #pragma once
 
@@ -17,9 +17,9 @@
 
 #include <tuple>
 
-namespace mindgap {
+namespace mindgap::kernel {
 
-// An operand serves the CPU by row() and at(), element by element. A thread of a team loads a packet of a dense operand, and
+// An operand serves the CPU by row() and at(), element by element. A thread of a team loads a vector of a dense operand, and
 // keeps what hold<V>() gives, V values for all its rows, of any other.
 template <class T>
 struct DenseOperand {
@@ -38,10 +38,10 @@ struct RowOperand {
   MG_HD const T* row(i64 r, i64 cols) const { return data + r / rows_per_outer * cols; }
   MG_HD static float at(const T* row, i64 c) { return float(row[c]); }
   template <int V>
-  MG_HD Packet<float, V> hold(i64 r, i64 c, i64 cols) const {
-    Packet<float, V> held;
-    load<V>(held.element, row(r, cols) + c);
-    return held;
+  MG_HD AlignedVector<float, V> hold(i64 r, i64 c, i64 cols) const {
+    AlignedVector<float, V> in_registers;
+    load<V>(in_registers.element, row(r, cols) + c);
+    return in_registers;
   }
 };
 template <class T>
@@ -52,7 +52,7 @@ struct ScalarOperand {
   MG_HD const T* row(i64, i64) const { return data; }
   MG_HD static float at(const T* row, i64) { return float(row[0]); }
   template <int V>
-  MG_HD Packet<float, V> hold(i64, i64, i64) const {
+  MG_HD AlignedVector<float, V> hold(i64, i64, i64) const {
     return broadcast<V>(float(*data));
   }
 };
@@ -63,33 +63,31 @@ struct ValueOperand {
   MG_HD float row(i64, i64) const { return number; }
   MG_HD static float at(float number, i64) { return number; }
   template <int V>
-  MG_HD Packet<float, V> hold(i64, i64, i64) const {
+  MG_HD AlignedVector<float, V> hold(i64, i64, i64) const {
     return broadcast<V>(number);
   }
 };
-
-namespace detail {
 
 struct Nothing {};
 
 // What a thread keeps of an operand, what it loads for V elements, and the V values that both make. An operand that nobody reads
 // (Read = false) is not touched.
 template <int V, bool Read = true, class Operand>
-MG_HD auto held(const Operand& operand, i64 r, i64 c, i64 cols) {
+MG_HD auto in_registers(const Operand& operand, i64 r, i64 c, i64 cols) {
   if constexpr (Read && !Operand::dense) return operand.template hold<V>(r, c, cols);
   else return Nothing{};
 }
 template <int V, bool Read = true, class Operand>
 MG_HD auto fetched(const Operand& operand, i64 at) {
-  if constexpr (Read && Operand::dense) return load_packet<V>(operand.data + at);
+  if constexpr (Read && Operand::dense) return load_vector<V>(operand.data + at);
   else return Nothing{};
 }
 template <int V>
-MG_HD void values_of(float* to, const Packet<float, V>& held, Nothing) {
-  for (int j = 0; j < V; ++j) to[j] = held.element[j];
+MG_HD void values_of(float* to, const AlignedVector<float, V>& in_registers, Nothing) {
+  for (int j = 0; j < V; ++j) to[j] = in_registers.element[j];
 }
 template <int V, class T>
-MG_HD void values_of(float* to, Nothing, const Packet<T, V>& fetched) {
+MG_HD void values_of(float* to, Nothing, const AlignedVector<T, V>& fetched) {
   widen<V>(to, fetched);
 }
 template <int V>
@@ -99,11 +97,9 @@ MG_HD void values_of(float* to, Nothing, Nothing) {
 
 template <class Operand>
 MG_HD bool is_aligned(const Operand& operand) {
-  if constexpr (Operand::dense || Operand::by_row) return is_packet_aligned(operand.data);
+  if constexpr (Operand::dense || Operand::by_row) return is_vector_aligned(operand.data);
   else return true;
 }
-
-}  // namespace detail
 
 // How a grid covers [rows, cols]: block b does rows [b * rows_per_block, ...) within one outer slice, so that a partial
 // sum never mixes two outer slices. The last row may be short (`total` elements in all) when no operand is a row.
@@ -137,21 +133,26 @@ struct RowGrid {
 template <class F, class TY, class... Operands>
 struct Pointwise {
   using Function = Traced<F, int(sizeof...(Operands))>;
-  static constexpr int packet = packet_elements<TY, typename Operands::element...>;
+  static constexpr int vec_size = vector_size<TY, typename Operands::element...>;
 
   TY* y;  // [rows, cols]
   RowGrid grid;
   Pack<Operands...> operands;
 
+  MG_HD bool vectorised() const { return aligned(all); }
+
   template <Block B>
-  MG_HD void operator()(B& block) const {
-    constexpr std::index_sequence_for<Operands...> all;
-    if constexpr (B::packets) with_width<packet>(in_packets(all), [&](auto width) { team<width>(block, all); });
-    else
-      for (i64 r = grid.first_row(block.id()); r < grid.last_row(block.id()); ++r) row(block, r, all);
+  MG_HD void serial(B& block) const {
+    for (i64 r = grid.first_row(block.id()); r < grid.last_row(block.id()); ++r) row(block, r, all);
+  }
+  template <int V, Block B>
+  MG_HD void team(B& block) const {
+    team<V>(block, all);
   }
 
  private:
+  static constexpr std::index_sequence_for<Operands...> all{};
+
   template <class B, size_t... I>
   MG_HD void row(B& block, i64 r, std::index_sequence<I...>) const {
     const auto rows = pack(get<I>(operands).row(r, grid.cols)...);
@@ -165,8 +166,8 @@ struct Pointwise {
   }
 
   template <size_t... I>
-  MG_HD bool in_packets(std::index_sequence<I...>) const {
-    return grid.cols % packet == 0 && is_packet_aligned(y) && (detail::is_aligned(get<I>(operands)) && ...);
+  MG_HD bool aligned(std::index_sequence<I...>) const {
+    return grid.cols % vec_size == 0 && is_vector_aligned(y) && (is_aligned(get<I>(operands)) && ...);
   }
 
   template <int V, class B, size_t... I>
@@ -187,12 +188,12 @@ struct Pointwise {
   // V elements at begin + i * stride, for i = first, first + step, ... below end, of rows that share row operand (r, c).
   template <int V, size_t... I>
   MG_HD void run(i64 begin, i64 r, i64 c, int stride, int first, int end, int step, std::index_sequence<I...>) const {
-    const auto held = pack(detail::held<V>(get<I>(operands), r, c, grid.cols)...);
+    const auto registers = pack(in_registers<V>(get<I>(operands), r, c, grid.cols)...);
     for_loads<rounds_in_flight((int(Operands::dense) + ...))>(
-        first, end, step, [&](int i) { return pack(detail::fetched<V>(get<I>(operands), begin + i * stride)...); },
+        first, end, step, [&](int i) { return pack(fetched<V>(get<I>(operands), begin + i * stride)...); },
         [&](int i, const auto& fetched) {
           float values[sizeof...(I)][V], out[V];
-          (detail::values_of<V>(values[I], get<I>(held), get<I>(fetched)), ...);
+          (values_of<V>(values[I], get<I>(registers), get<I>(fetched)), ...);
           for (int j = 0; j < V; ++j) {
             const float in[] = {values[I][j]...};
             out[j] = Function::value(in);
@@ -213,7 +214,7 @@ struct PointwiseBackward {
   using Function = Traced<F, K>;
   template <size_t I>
   using Operand = std::tuple_element_t<I, std::tuple<Operands...>>;
-  static constexpr int packet = packet_elements<TY, typename Operands::element...>;
+  static constexpr int vec_size = vector_size<TY, typename Operands::element...>;
   static constexpr bool any_reduced = (Operands::reduced || ...);
 
   const TY* grad_y;  // [rows, cols]
@@ -224,20 +225,14 @@ struct PointwiseBackward {
 
   MG_HD i64 shared_bytes() const {
     const i64 rows = K * shared_size(grid.cols * i64(sizeof(float)));
-    const i64 sums = team_bytes<packet>((int(Operands::reduced) + ...), grid.cols);
+    const i64 sums = team_bytes<vec_size>((int(Operands::reduced) + ...), grid.cols);
     return rows < sums ? sums : rows;
   }
 
-  template <Block B>
-  MG_HD void operator()(B& block) const {
-    constexpr std::index_sequence_for<Operands...> all;
-    if constexpr (B::packets) with_width<packet>(in_packets(all), [&](auto width) { team<width>(block, all); });
-    else rows(block);
-  }
+  MG_HD bool vectorised() const { return aligned(all); }
 
- private:
-  template <class B>
-  MG_HD void rows(B& block) const {
+  template <Block B>
+  MG_HD void serial(B& block) const {
     float* rows[K];  // sums of reduced operands, scratch of unwanted dense ones; each thread owns its columns
     for (int k = 0; k < K; ++k) {
       rows[k] = block.template shared<float>(grid.cols);
@@ -249,6 +244,14 @@ struct PointwiseBackward {
       if (partials[k])
         for (i64 c = block.rank(); c < grid.cols; c += block.size()) partials[k][block.id() * grid.cols + c] = rows[k][c];
   }
+
+  template <int V, Block B>
+  MG_HD void team(B& block) const {
+    team<V>(block, all);
+  }
+
+ private:
+  static constexpr std::index_sequence_for<Operands...> all{};
 
   template <size_t I>
   static constexpr bool read = (Function::reads >> I) & 1;
@@ -288,15 +291,15 @@ struct PointwiseBackward {
     for (i64 c = block.rank(); c < n; c += block.size()) {
       const float in[] = {value<I>(get<I>(sources), c)...};
       float d[K] = {};
-      Function::pull(in, float(g[c]), d);
+      Function::vjp(in, float(g[c]), d);
       (put<I>(get<I>(targets), c, d[I]), ...);
     }
   }
 
   template <size_t... I>
-  MG_HD bool in_packets(std::index_sequence<I...>) const {
-    return grid.cols % packet == 0 && is_packet_aligned(grad_y) && ((!read<I> || detail::is_aligned(get<I>(operands))) && ...) &&
-           (is_packet_aligned(get<I>(grads)) && ...);
+  MG_HD bool aligned(std::index_sequence<I...>) const {
+    return grid.cols % vec_size == 0 && is_vector_aligned(grad_y) && ((!read<I> || is_aligned(get<I>(operands))) && ...) &&
+           (is_vector_aligned(get<I>(grads)) && ...);
   }
 
   template <int V, class B, size_t... I>
@@ -331,21 +334,21 @@ struct PointwiseBackward {
   template <int V, size_t... I>
   MG_HD void run(float (&own)[K][V], i64 begin, i64 r, i64 c, int stride, int first, int end, int step,
                  std::index_sequence<I...>) const {
-    const auto held = pack(detail::held<V, read<I>>(get<I>(operands), r, c, grid.cols)...);
+    const auto registers = pack(in_registers<V, read<I>>(get<I>(operands), r, c, grid.cols)...);
     for_loads<rounds_in_flight(1 + (int(Operands::dense) + ...))>(
         first, end, step,
         [&](int i) {
-          return pack(load_packet<V>(grad_y + begin + i * stride),
-                      pack(detail::fetched<V, read<I>>(get<I>(operands), begin + i * stride)...));
+          return pack(load_vector<V>(grad_y + begin + i * stride),
+                      pack(fetched<V, read<I>>(get<I>(operands), begin + i * stride)...));
         },
         [&](int i, const auto& fetched) {
           float g[V], values[K][V], d[K][V];
           widen<V>(g, get<0>(fetched));
-          (detail::values_of<V>(values[I], get<I>(held), get<I>(get<1>(fetched))), ...);
+          (values_of<V>(values[I], get<I>(registers), get<I>(get<1>(fetched))), ...);
           for (int j = 0; j < V; ++j) {
             const float in[] = {values[I][j]...};
             float each[K] = {};
-            Function::pull(in, g[j], each);
+            Function::vjp(in, g[j], each);
             for (int k = 0; k < K; ++k) d[k][j] = each[k];
           }
           (keep<I>(own[I], d[I], begin + i * stride), ...);
@@ -361,4 +364,4 @@ struct PointwiseBackward {
   }
 };
 
-}  // namespace mindgap
+}  // namespace mindgap::kernel

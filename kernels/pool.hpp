@@ -9,7 +9,7 @@
 #include <mindgap/core/math.hpp>
 #include <mindgap/kernels/box.hpp>
 
-namespace mindgap {
+namespace mindgap::kernel {
 
 // A square window on images: kernel, stride and padding are the same in both directions.
 struct PoolGeometry {
@@ -50,28 +50,17 @@ struct MaxPool {
   const T* x;  // [N, h, w, C]
   PoolGeometry g;
 
-  static constexpr int packet = packet_elements<T>;
+  static constexpr int vec_size = vector_size<T>;
 
   MG_HD i64 shared_bytes() const { return 2 * shared_size(g.channels * i64(sizeof(float))); }
 
+  MG_HD bool vectorised() const {
+    return g.channels % vec_size == 0 && is_vector_aligned(x) && is_vector_aligned(y) && is_vector_aligned(index);
+  }
+
   template <Block B>
-  MG_HD void operator()(B& block) const {
+  MG_HD void serial(B& block) const {
     const u32 n = u32(block.id()) / u32(g.out_h), oi = u32(block.id()) % u32(g.out_h);
-    if constexpr (B::packets)
-      with_width<packet>(g.channels % packet == 0 && is_packet_aligned(x) && is_packet_aligned(y) && is_packet_aligned(index),
-                         [&](auto width) { team<width>(block, n, int(oi)); });
-    else row(block, n, int(oi));
-  }
-
- private:
-  MG_HD static void take(float v, i32 here, float& best, i32& place) {
-    const bool wins = v > best || v != v || place < 0;
-    best = wins ? v : best;
-    place = wins ? here : place;
-  }
-
-  template <class B>
-  MG_HD void row(B& block, i64 n, int oi) const {
     float* best = block.template shared<float>(g.channels);  // each thread owns its channels
     i32* place = block.template shared<i32>(g.channels);
     for (int oj = 0; oj < g.out_w; ++oj) {
@@ -91,8 +80,9 @@ struct MaxPool {
     }
   }
 
-  template <int V, class B>
-  MG_HD void team(B& block, i64 n, int oi) const {
+  template <int V, Block B>
+  MG_HD void team(B& block) const {
+    const u32 n = u32(block.id()) / u32(g.out_h), oi = u32(block.id()) % u32(g.out_h);
     const int channels = int(g.channels);
     const ColumnTeam<V> team(block, channels);
     for (int c = team.first; c < channels; c += team.step)
@@ -104,8 +94,8 @@ struct MaxPool {
         for (int i = window.top; i < window.bottom; ++i) {
           const T* in = x + (n * g.h + i) * g.w * g.channels + c;
           for_loads<3>(
-              window.left, window.right, 1, [&](int j) { return load_packet<V>(in + j * channels); },
-              [&](int j, const Packet<T, V>& pixel) {
+              window.left, window.right, 1, [&](int j) { return load_vector<V>(in + j * channels); },
+              [&](int j, const AlignedVector<T, V>& pixel) {
                 float v[V];
                 widen<V>(v, pixel);
                 for (int k = 0; k < V; ++k) take(v[k], g.place(oi, oj, i, j), best[k], place[k]);
@@ -114,17 +104,24 @@ struct MaxPool {
         const i64 at = (block.id() * g.out_w + oj) * g.channels + c;
         store<V>(y + at, best);
         if (!index) continue;
-        Packet<u8, V> places;
+        AlignedVector<u8, V> places;
         for (int k = 0; k < V; ++k) places.element[k] = u8(place[k]);
-        store_packet(index + at, places);
+        store_vector(index + at, places);
       }
+  }
+
+ private:
+  MG_HD static void take(float v, i32 here, float& best, i32& place) {
+    const bool wins = v > best || v != v || place < 0;
+    best = wins ? v : best;
+    place = wins ? here : place;
   }
 };
 
 // grad_x[pixel] = the sum of grad_y over the windows whose maximum the pixel is
 template <class T>
 struct MaxPoolBackward {
-  static constexpr int packet = packet_elements<T>;
+  static constexpr int vec_size = vector_size<T>;
 
   T* grad_x;        // [N, h, w, C]
   const T* grad_y;  // [N, out_h, out_w, C]
@@ -133,19 +130,13 @@ struct MaxPoolBackward {
 
   MG_HD i64 shared_bytes() const { return shared_size(g.channels * i64(sizeof(float))); }
 
-  template <Block B>
-  MG_HD void operator()(B& block) const {
-    const u32 n = u32(block.id()) / u32(g.h), i = u32(block.id()) % u32(g.h);
-    if constexpr (B::packets)
-      with_width<packet>(
-          g.channels % packet == 0 && is_packet_aligned(grad_x) && is_packet_aligned(grad_y) && is_packet_aligned(index),
-          [&](auto width) { team<width>(block, n, int(i)); });
-    else row(block, n, int(i));
+  MG_HD bool vectorised() const {
+    return g.channels % vec_size == 0 && is_vector_aligned(grad_x) && is_vector_aligned(grad_y) && is_vector_aligned(index);
   }
 
- private:
-  template <class B>
-  MG_HD void row(B& block, i64 n, int i) const {
+  template <Block B>
+  MG_HD void serial(B& block) const {
+    const u32 n = u32(block.id()) / u32(g.h), i = u32(block.id()) % u32(g.h);
     float* sum = block.template shared<float>(g.channels);
     for (int j = 0; j < g.w; ++j) {
       sum_box(block, sum, g.windows_of(i, j), n, g.out_h, g.out_w, g.channels, [=, this](int oi, int oj, i64 at) {
@@ -156,11 +147,12 @@ struct MaxPoolBackward {
     }
   }
 
-  template <int V, class B>
-  MG_HD void team(B& block, i64 n, int i) const {
+  template <int V, Block B>
+  MG_HD void team(B& block) const {
+    const u32 n = u32(block.id()) / u32(g.h), i = u32(block.id()) % u32(g.h);
     struct Window {
-      Packet<T, V> grad;
-      Packet<u8, V> place;
+      AlignedVector<T, V> grad;
+      AlignedVector<u8, V> place;
     };
     const int channels = int(g.channels), width = int(g.w);
     const ColumnTeam<V> team(block, channels);
@@ -173,7 +165,7 @@ struct MaxPoolBackward {
           for_loads<2>(
               box.left, box.right, 1,
               [&](int oj) {
-                return Window{load_packet<V>(grad_y + row + oj * channels), load_packet<V>(index + row + oj * channels)};
+                return Window{load_vector<V>(grad_y + row + oj * channels), load_vector<V>(index + row + oj * channels)};
               },
               [&](int oj, const Window& window) {
                 float v[V];
@@ -215,31 +207,30 @@ struct SpreadRows {
   i64 positions, channels;
   float scale;
 
+  static constexpr int vec_size = vector_size<T>;
+  MG_HD bool vectorised() const { return channels % vec_size == 0 && is_vector_aligned(grad_x) && is_vector_aligned(grad_y); }
+
   template <Block B>
-  MG_HD void operator()(B& block) const {
+  MG_HD void serial(B& block) const {
     const T* g = grad_y + block.id() * channels;
-    T* out = grad_x + block.id() * positions * channels;
-    if constexpr (B::packets) {
-      with_width<packet_elements<T>>(channels % packet_elements<T> == 0 && is_packet_aligned(grad_x) && is_packet_aligned(grad_y),
-                                     [&](auto width) {
-                                       constexpr int V = width;
-                                       const ColumnTeam<V> team(block, int(channels));
-                                       for (int c = team.first; c < channels; c += team.step) {
-                                         float value[V];
-                                         load<V>(value, g + c);
-                                         for (int j = 0; j < V; ++j) value[j] *= scale;
-                                         for (int p = team.slice; p < positions; p += team.slices)
-                                           store<V>(out + p * channels + c, value);
-                                       }
-                                     });
-    } else {
-      for (i64 p = 0; p < positions; ++p) {
-        T* pixel = out + p * channels;
+    for (i64 p = 0; p < positions; ++p) {
+      T* pixel = grad_x + (block.id() * positions + p) * channels;
 #pragma GCC ivdep
-        for (i64 c = 0; c < channels; ++c) pixel[c] = T(scale * float(g[c]));
-      }
+      for (i64 c = 0; c < channels; ++c) pixel[c] = T(scale * float(g[c]));
+    }
+  }
+
+  template <int V, Block B>
+  MG_HD void team(B& block) const {
+    T* out = grad_x + block.id() * positions * channels;
+    const ColumnTeam<V> team(block, int(channels));
+    for (int c = team.first; c < channels; c += team.step) {
+      float value[V];
+      load<V>(value, grad_y + block.id() * channels + c);
+      for (int j = 0; j < V; ++j) value[j] *= scale;
+      for (int p = team.slice; p < positions; p += team.slices) store<V>(out + p * channels + c, value);
     }
   }
 };
 
-}  // namespace mindgap
+}  // namespace mindgap::kernel

@@ -4,13 +4,13 @@
 #include <mindgap/core/memory.hpp>
 #include <mindgap/kernels/columns.hpp>
 
-namespace mindgap {
+namespace mindgap::kernel {
 
 // out[o, k, c] = scale * sum of x[o, r, c] over chunk k of the rows       one block an outer index, a chunk and a tile of
 // columns
 template <class TO, class T>
 struct ReduceRows {
-  static constexpr int packet = packet_elements<T>;
+  static constexpr int vec_size = vector_size<T>;
 
   TO* out;     // [outer, chunks, cols]
   const T* x;  // [outer, rows, cols]
@@ -18,28 +18,13 @@ struct ReduceRows {
   float scale;
   i64 chunks = 1, tiles = 1;
 
-  MG_HD i64 shared_bytes() const { return team_bytes<packet>(1, tile()); }
+  MG_HD i64 shared_bytes() const { return team_bytes<vec_size>(1, tile()); }
+
+  MG_HD bool vectorised() const { return cols % vec_size == 0 && is_vector_aligned(x); }
 
   template <Block B>
-  MG_HD void operator()(B& block) const {
-    const u32 id = u32(block.id()), part = id / u32(tiles), outer = part / u32(chunks);
-    const i64 begin = part % u32(chunks) * rows_per_chunk(), first = id % u32(tiles) * tile();
-    const T* slice = x + (outer * rows + begin) * cols + first;
-    TO* y = out + part * cols + first;
-    const int n = int(least(rows_per_chunk(), rows - begin)), columns = int(least(tile(), cols - first));
-    if constexpr (B::packets)
-      with_width<packet>(cols % packet == 0 && is_packet_aligned(x),
-                         [&](auto width) { team<width>(block, y, slice, n, columns); });
-    else add(block, y, slice, n, columns);
-  }
-
- private:
-  MG_HD static i64 least(i64 a, i64 b) { return a < b ? a : b; }
-  MG_HD i64 rows_per_chunk() const { return chunks == 1 ? rows : (rows + chunks - 1) / chunks; }
-  MG_HD i64 tile() const { return tiles == 1 ? cols : ((cols + tiles - 1) / tiles + packet - 1) / packet * packet; }
-
-  template <class B>
-  MG_HD void add(B& block, TO* y, const T* slice, i64 n, i64 columns) const {
+  MG_HD void serial(B& block) const {
+    const auto [y, slice, n, columns] = part(block.id());
     float* sum = block.template shared<float>(columns);
     for (i64 c = block.rank(); c < columns; c += block.size()) sum[c] = 0.f;
     for (i64 r = 0; r < n; ++r)
@@ -47,15 +32,19 @@ struct ReduceRows {
     for (i64 c = block.rank(); c < columns; c += block.size()) y[c] = TO(scale * sum[c]);
   }
 
-  template <int V, class B>
-  MG_HD void team(B& block, TO* y, const T* slice, int n, int columns) const {
+  template <int V, Block B>
+  MG_HD void team(B& block) const {
+    const Part part = this->part(block.id());
+    TO* y = part.out;
+    const T* slice = part.slice;
+    const int n = int(part.rows), columns = int(part.columns);
     const ColumnTeam<V> team(block, columns);
     float* sums = team.sums(block, columns);
     for (int c = team.first; c < columns; c += team.step) {
       float sum[V] = {};
       for_loads<4>(
-          team.slice, n, team.slices, [&](int r) { return load_packet<V>(slice + r * cols + c); },
-          [&](int, const Packet<T, V>& row) {
+          team.slice, n, team.slices, [&](int r) { return load_vector<V>(slice + r * cols + c); },
+          [&](int, const AlignedVector<T, V>& row) {
             float value[V];
             widen<V>(value, row);
             for (int j = 0; j < V; ++j) sum[j] += value[j];
@@ -65,6 +54,23 @@ struct ReduceRows {
     block.sync();
     for (int c = block.rank(); c < columns; c += block.size()) y[c] = TO(scale * fold_wide(sums, c, columns, team.slices));
   }
+
+ private:
+  // What a block does: rows [rows, columns] of slice, cols apart, become out [columns].
+  struct Part {
+    TO* out;
+    const T* slice;
+    i64 rows, columns;
+  };
+  MG_HD Part part(i64 block) const {
+    const u32 id = u32(block), part = id / u32(tiles), outer = part / u32(chunks);
+    const i64 begin = part % u32(chunks) * rows_per_chunk(), first = id % u32(tiles) * tile();
+    return {out + part * cols + first, x + (outer * rows + begin) * cols + first, least(rows_per_chunk(), rows - begin),
+            least(tile(), cols - first)};
+  }
+  MG_HD static i64 least(i64 a, i64 b) { return a < b ? a : b; }
+  MG_HD i64 rows_per_chunk() const { return chunks == 1 ? rows : (rows + chunks - 1) / chunks; }
+  MG_HD i64 tile() const { return tiles == 1 ? cols : ((cols + tiles - 1) / tiles + vec_size - 1) / vec_size * vec_size; }
 };
 
 // out[o, c] = scale * sum over r < rows of x[o, r, c]. On a GPU in tiles of columns (512 bytes of a row, 64 where there is little
@@ -121,7 +127,7 @@ struct SumAll {
   MG_HD void operator()(B& block) const {
     const T* slice = x + block.id() * n;
     float sum = 0.f;
-    for_packets<packet_elements<T>>(block, n, is_packet_aligned(slice), [&](auto width, i64 i) {
+    for_vectors<vector_size<T>>(block, n, is_vector_aligned(slice), [&](auto width, i64 i) {
       float values[width];
       load<width>(values, slice + i);
       for (float value : values) sum += value;
@@ -131,4 +137,4 @@ struct SumAll {
   }
 };
 
-}  // namespace mindgap
+}  // namespace mindgap::kernel

@@ -8,7 +8,7 @@
 #include <mindgap/kernels/box.hpp>
 #include <mindgap/kernels/copy.hpp>
 
-namespace mindgap {
+namespace mindgap::kernel {
 
 // Extents are below 65,536: products of two fit 32 bits, which a GPU divides in a few cycles.
 struct ResizeGeometry {
@@ -31,24 +31,32 @@ struct UpsampleNearest {
   const T* x;  // [N, h, w, C]
   ResizeGeometry g;
 
+  static constexpr int vec_size = vector_size<T>;
+  MG_HD bool vectorised() const { return g.channels % vec_size == 0 && is_vector_aligned(x) && is_vector_aligned(y); }
+
   template <Block B>
-  MG_HD void operator()(B& block) const {
-    const u32 n = u32(block.id()) / u32(g.out_h), i = u32(block.id()) % u32(g.out_h);
-    const T* in = x + (n * g.h + g.source_row(int(i))) * g.w * g.channels;
+  MG_HD void serial(B& block) const {
+    const T* in = source_row(block.id());
     T* out = y + block.id() * g.out_w * g.channels;
-    if constexpr (B::packets)
-      with_width<packet_elements<T>>(
-          g.channels % packet_elements<T> == 0 && is_packet_aligned(x) && is_packet_aligned(y), [&](auto width) {
-            constexpr int V = width;
-            const ColumnTeam<V> team(block, int(g.channels));
-            for (int c = team.first; c < g.channels; c += team.step)
-              for_loads<4>(
-                  team.slice, int(g.out_w), team.slices,
-                  [&](int j) { return load_packet<V>(in + g.source_column(j) * g.channels + c); },
-                  [&](int j, const Packet<T, V>& pixel) { store_packet(out + j * g.channels + c, pixel); });
-          });
-    else
-      for (int j = 0; j < g.out_w; ++j) copy_row(block, out + j * g.channels, in + g.source_column(j) * g.channels, g.channels);
+    for (int j = 0; j < g.out_w; ++j) copy_row(block, out + j * g.channels, in + g.source_column(j) * g.channels, g.channels);
+  }
+
+  template <int V, Block B>
+  MG_HD void team(B& block) const {
+    const T* in = source_row(block.id());
+    T* out = y + block.id() * g.out_w * g.channels;
+    const ColumnTeam<V> team(block, int(g.channels));
+    for (int c = team.first; c < g.channels; c += team.step)
+      for_loads<4>(
+          team.slice, int(g.out_w), team.slices, [&](int j) { return load_vector<V>(in + g.source_column(j) * g.channels + c); },
+          [&](int j, const AlignedVector<T, V>& pixel) { store_vector(out + j * g.channels + c, pixel); });
+  }
+
+ private:
+  // Where the row of x begins that output row `id` of all copies.
+  MG_HD const T* source_row(i64 id) const {
+    const u32 n = u32(id) / u32(g.out_h), i = u32(id) % u32(g.out_h);
+    return x + (n * g.h + g.source_row(int(i))) * g.w * g.channels;
   }
 };
 
@@ -63,4 +71,4 @@ struct Copies {
   MG_HD Box operator()(int i, int j) const { return g.copies_of(i, j); }
 };
 
-}  // namespace mindgap
+}  // namespace mindgap::kernel

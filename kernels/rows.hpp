@@ -1,20 +1,20 @@
 // Rows and the threads of a GPU: how many threads do a row together, and how they hold it in registers.
 //
 // A row belongs to a team of threads: 1 to 32 lanes of a warp for up to 512 columns, which need no barrier, a whole block for
-// more. The team loads its row once, all packets before the first use, and holds it; a row that is too long for that (over 4,096
+// more. The team loads its row once, all vectors before the first use, and holds it; a row that is too long for that (over 4,096
 // columns, over 128 where rows do not begin at multiples of 16 bytes) is for loops over memory, as on the CPU.
 //
 // On the CPU a reduction over the row would not vectorise (g++ does not reassociate floats), so the one thread keeps `lanes`
 // partial results side by side; they are combined in a fixed order.
 #pragma once
 
-#include <mindgap/kernels/packet.hpp>
+#include <mindgap/kernels/vectorised.hpp>
 
 #include <utility>
 
-namespace mindgap {
+namespace mindgap::kernel {
 
-inline constexpr int held_elements = 16;  // of a row that a thread keeps in registers: few enough for many threads a core
+inline constexpr int register_elements = 16;  // of a row that a thread keeps in registers: few enough for many threads a core
 
 // How teams of threads share rows. Depends on the shape alone.
 struct RowTeams {
@@ -30,9 +30,9 @@ struct RowTeams {
 
 template <class T>
 RowTeams row_teams(i64 rows, i64 cols) {
-  if (cols > 32 * held_elements) {
-    const i64 packets = (cols + packet_elements<T> - 1) / packet_elements<T>;
-    return {rows, cols, 1, 0, int(std::clamp<i64>((packets + 31) / 32 * 32, 64, 256))};
+  if (cols > 32 * register_elements) {
+    const i64 vectors = (cols + vector_size<T> - 1) / vector_size<T>;
+    return {rows, cols, 1, 0, int(std::clamp<i64>((vectors + 31) / 32 * 32, 64, 256))};
   }
   int lanes = 1;  // a thread gets about four elements
   while (lanes < 32 && 4 * lanes < cols) lanes *= 2;
@@ -43,7 +43,7 @@ RowTeams row_teams(i64 rows, i64 cols) {
 template <class B>
 class RowTeam {
  public:
-  static constexpr bool packets = B::packets;
+  static constexpr bool is_team = B::is_team;
 
   MG_HD RowTeam(B& block, int lanes)
       : block_(block),
@@ -73,7 +73,7 @@ template <class B, class F>
 MG_HD void for_block_rows(B& block, const RowTeams& teams, F f) {
   const i64 begin = block.id() * teams.rows_per_block, left = teams.rows - begin;
   const i64 count = left < teams.rows_per_block ? left : teams.rows_per_block;
-  if constexpr (B::packets) {
+  if constexpr (B::is_team) {
     RowTeam<B> team(block, teams.lanes);
     for (i64 i = 0; i < count; i += team.count()) {
       const bool mine = i + team.index() < count;
@@ -83,8 +83,6 @@ MG_HD void for_block_rows(B& block, const RowTeams& teams, F f) {
     for (i64 r = begin; r < begin + count; ++r) f(block, r, teams.cols);
   }
 }
-
-namespace detail {
 
 // op over f(i), i < n, by one thread in 16 interleaved lanes.
 template <class Op, class F>
@@ -104,7 +102,7 @@ MG_HD float lane_reduce(i64 n, float start, Op op, F f) {
 // op over the row in the team: lanes where it is one thread of a CPU, strided and combined where it is many.
 template <class Team, class Op, class F>
 MG_HD float row_reduce(Team& team, i64 n, float start, Op op, F f) {
-  if constexpr (Team::packets) {
+  if constexpr (Team::is_team) {
     float result = start;
     for (i64 i = team.rank(); i < n; i += team.size()) result = op(result, f(i));
     return team.reduce(result, op);
@@ -121,8 +119,6 @@ struct AddPairs {
   MG_HD Pair operator()(Pair a, Pair b) const { return {a.first + b.first, a.second + b.second}; }
 };
 
-}  // namespace detail
-
 // f(k), k = 0, Step, 2 Step, ... below N, as compile-time constants: arrays that only such k index stay in registers.
 template <int N, int Step, class F>
 MG_HD void unrolled(F&& f) {
@@ -131,41 +127,42 @@ MG_HD void unrolled(F&& f) {
 }
 
 // A thread's share of a row of n elements: f(k, i) says that its elements k, ... k + V - 1 are i, ... i + V - 1 of the row.
-template <int V, int Held, class Team, class F>
-MG_HD void for_held(const Team& team, i64 n, F&& f) {
+template <int V, int Elements, class Team, class F>
+MG_HD void for_own(const Team& team, i64 n, F&& f) {
   const int first = team.rank() * V, step = team.size() * V;
-  unrolled<Held, V>([&](auto k) {
+  unrolled<Elements, V>([&](auto k) {
     if (const int i = first + k / V * step; i < int(n)) f(k, i);
   });
 }
 
 // That share of a row of T in registers. Elements beyond the row do not exist.
-template <class T, int V, int Held>
-class HeldRow {
+template <class T, int V, int Elements>
+class RegisterRow {
  public:
   template <class Team>
-  MG_HD HeldRow(const Team& team, const T* row, i64 n) {
-    for_held<V, Held>(team, n, [&](auto k, int i) { packet_[k / V] = *reinterpret_cast<const Packet<T, V>*>(row + i); });
+  MG_HD RegisterRow(const Team& team, const T* row, i64 n) {
+    for_own<V, Elements>(team, n,
+                         [&](auto k, int i) { vectors_[k / V] = *reinterpret_cast<const AlignedVector<T, V>*>(row + i); });
   }
-  MG_HD float operator[](int k) const { return float(packet_[k / V].element[k % V]); }
+  MG_HD float operator[](int k) const { return float(vectors_[k / V].element[k % V]); }
 
  private:
-  Packet<T, V> packet_[Held / V];
+  AlignedVector<T, V> vectors_[Elements / V];
 };
 
-// f(width, held) if a block's teams can hold their rows: in packets, or a few elements one by one where rows do not begin at
-// packets. False, and nothing done, if they cannot. f has the loop over rows, so that the registers of one way are free for the
+// f(width, elements) if a block's teams can hold their rows: in vectors, or a few elements one by one where rows do not begin at
+// vectors. False, and nothing done, if they cannot. f has the loop over rows, so that the registers of one way are free for the
 // other.
 template <class T, class B, class F>
-MG_HD bool with_held_rows(B& block, const RowTeams& teams, bool aligned, F f) {
-  constexpr int V = packet_elements<T>, few = 4;  // single elements take more registers for addresses than for values
+MG_HD bool with_register_rows(B& block, const RowTeams& teams, bool aligned, F f) {
+  constexpr int V = vector_size<T>, few = 4;  // single elements take more registers for addresses than for values
   const i64 threads = teams.lanes ? teams.lanes : block.size();
   using std::integral_constant;
-  if (aligned && teams.cols % V == 0 && teams.cols <= held_elements * threads)
-    f(integral_constant<int, V>{}, integral_constant<int, held_elements>{});
+  if (aligned && teams.cols % V == 0 && teams.cols <= register_elements * threads)
+    f(integral_constant<int, V>{}, integral_constant<int, register_elements>{});
   else if (teams.cols <= few * threads) f(integral_constant<int, 1>{}, integral_constant<int, few>{});
   else return false;
   return true;
 }
 
-}  // namespace mindgap
+}  // namespace mindgap::kernel

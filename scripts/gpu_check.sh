@@ -206,7 +206,7 @@ record_lines() {
 }
 
 # limited SECONDS COMMAND...: with CUDA's libraries; 124 or 137 where it had to be stopped.
-limited() { timeout -k 5 "$1" env LD_LIBRARY_PATH="$cuda_libraries" MINDGAP_PLANS="$plans" "${@:2}"; }
+limited() { timeout -k 5 "$1" env LD_LIBRARY_PATH="$cuda_libraries" MINDGAP_AUTOTUNE_CACHE="$plans" "${@:2}"; }
 outcome() {
   case $1 in
     0) echo passed ;;

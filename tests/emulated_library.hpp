@@ -16,7 +16,7 @@ struct Library<Emulated> {
   static constexpr bool fuses_attention = false;
   static constexpr const char* f32_products() { return "f32"; }
   // The first way is always a kernel's, which takes long on fibers: not where kernels run serially.
-  static int quickest_way(const std::string&, const std::vector<std::function<bool()>>& ways) {
+  static int autotune(const std::string&, const std::vector<std::function<bool()>>& ways) {
     return Runtime<Emulated>::serial ? int(ways.size()) - 1 : 0;
   }
   template <class T>

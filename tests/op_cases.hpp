@@ -55,14 +55,14 @@ inline OpCase attend_case(const std::string& what, i64 n, i64 l, i64 m, i64 head
 
 // ---- norms ------------------------------------------------------------------------------------------------------------
 template <class F>
-OpCase batch_norm_case(const std::string& what, F tail, Scalar double_tail, Shape<4> shape) {
+OpCase batch_norm_case(const std::string& what, F epilogue, Scalar double_tail, Shape<4> shape) {
   const i64 c = shape[3];
   return op_case(
       "batch_norm", "batch statistics, " + what, 5e-6,
       [=](auto& in) { return scaled(normalised(in[0], [=](i64 i) { return i % c; }), in[1], in[2], double_tail); },
-      [tail](auto x, auto gamma, auto beta) {
+      [epilogue](auto x, auto gamma, auto beta) {
         const auto s = batch_statistics(x.value(), 1e-5f);
-        return batch_norm(tail, x, s.mean, s.rstd, true, gamma, beta);
+        return batch_norm(epilogue, x, s.mean, s.rstd, true, gamma, beta);
       },
       activation(shape, 1.f, 2.f), vector(c, 1.f), vector(c));
 }
@@ -91,7 +91,9 @@ inline OpCase batch_norm_running_case(const std::string& what, Shape<4> shape) {
         for (size_t i = 0; i < x.size(); ++i) x[i] = (x[i] - mean.data()[i % size_t(c)]) * rstd.data()[i % size_t(c)];
         return scaled(x, in[1], in[2], [](double z) { return std::max(z, 0.); });
       },
-      [=](auto x, auto gamma, auto beta) { return batch_norm(tails::relu, x, like(x, mean), like(x, rstd), false, gamma, beta); },
+      [=](auto x, auto gamma, auto beta) {
+        return batch_norm(epilogues::relu, x, like(x, mean), like(x, rstd), false, gamma, beta);
+      },
       activation(shape, 1.f, 2.f), vector(c, 1.f), vector(c));
 }
 // `second` channels in a skip and the row where asked for; an input that is not used has no gradient.
@@ -108,7 +110,7 @@ inline OpCase group_norm_case(const std::string& what, Shape<4> shape, i64 secon
                       silu_of);
       },
       [=](auto x, auto skip, auto row, auto gamma, auto beta) {
-        return group_norm(tails::silu, x, second ? skip : decltype(skip)(), with_row ? row : decltype(row)(), groups, 1e-5f,
+        return group_norm(epilogues::silu, x, second ? skip : decltype(skip)(), with_row ? row : decltype(row)(), groups, 1e-5f,
                           gamma, beta);
       },
       activation(shape, 1.f), activation(skip, -1.f), activation(Shape(samples, c)), vector(c, 1.f), vector(c));
@@ -292,7 +294,7 @@ inline std::vector<OpCase> op_cases() {
       attend_case("two heads of 4", 2, 5, 5, 2, 4),
       attend_case("3 heads of 2, other keys", 1, 4, 7, 3, 2),
       batch_norm_case("plain", identity, [](double z) { return z; }, {2, 3, 3, 5}),
-      batch_norm_case("relu", tails::relu, [](double z) { return std::max(z, 0.); }, {3, 2, 4, 16}),
+      batch_norm_case("relu", epilogues::relu, [](double z) { return std::max(z, 0.); }, {3, 2, 4, 16}),
       batch_norm_residual_case("residual and relu", {2, 3, 2, 7}),
       batch_norm_running_case("relu", {2, 3, 3, 5}),
       group_norm_case("silu", {2, 3, 2, 8}, 0, 4, false),

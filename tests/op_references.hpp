@@ -126,9 +126,9 @@ Values normalised(Values x, GroupOf group_of, double eps = 1e-5) {
     y.push_back(centre(i) / std::sqrt(squares[group_of(i64(i))].first / count_and_sum[group_of(i64(i))].first + eps));
   return y;
 }
-// x gamma + beta, then the tail.
-inline Values scaled(Values x, const Values& gamma, const Values& beta, Scalar tail) {
-  for (size_t i = 0; i < x.size(); ++i) x[i] = tail(x[i] * gamma[i % gamma.size()] + beta[i % beta.size()]);
+// x gamma + beta, then the epilogue.
+inline Values scaled(Values x, const Values& gamma, const Values& beta, Scalar epilogue) {
+  for (size_t i = 0; i < x.size(); ++i) x[i] = epilogue(x[i] * gamma[i % gamma.size()] + beta[i % beta.size()]);
   return x;
 }
 

@@ -5,14 +5,14 @@
 
 #include <mindgap/kernels/norm_batch.hpp>
 
-namespace mindgap::lab {
+namespace mindgap::kernel::lab {
 
 // What all versions are given. One chunk of rows is one block's, or the blocks' of each of its columns.
 template <class T>
 struct Moments {
-  float* mean;    // [chunks, cols]
-  float* square;  // [chunks, cols]
-  const T* x;     // [rows, cols]
+  float* mean;  // [chunks, cols]
+  float* m2;    // [chunks, cols]
+  const T* x;   // [rows, cols]
   i64 rows, cols, rows_per_chunk;
 
   MG_HD i64 chunks() const { return (rows + rows_per_chunk - 1) / rows_per_chunk; }
@@ -32,15 +32,15 @@ struct MomentsPlain : Moments<T> {
   MG_HD void operator()(B& block) const {
     const i64 chunk = block.id() / this->cols, c = block.id() % this->cols, n = this->chunk_rows(chunk);
     const T* in = this->x + chunk * this->rows_per_chunk * this->cols + c;
-    float sum = 0.f, square = 0.f;
+    float sum = 0.f, m2 = 0.f;
     for (i64 r = block.rank(); r < n; r += block.size()) sum += float(in[r * this->cols]);
     const float m = block.reduce(sum, Sum{}) / float(n);
     for (i64 r = block.rank(); r < n; r += block.size()) {
       const float d = float(in[r * this->cols]) - m;
-      square += d * d;
+      m2 += d * d;
     }
-    square = block.reduce(square, Sum{});
-    if (block.rank() == 0) this->mean[block.id()] = m, this->square[block.id()] = square;
+    m2 = block.reduce(m2, Sum{});
+    if (block.rank() == 0) this->mean[block.id()] = m, this->m2[block.id()] = m2;
   }
 };
 
@@ -55,31 +55,31 @@ struct MomentsCoalesced : Moments<T> {
     const i64 n = this->chunk_rows(block.id());
     const T* in = this->x + block.id() * this->rows_per_chunk * this->cols;
     for (i64 c = block.rank(); c < this->cols; c += block.size()) {
-      float sum = 0.f, square = 0.f;
+      float sum = 0.f, m2 = 0.f;
       for (i64 r = 0; r < n; ++r) sum += float(in[r * this->cols + c]);
       const float m = sum / float(n);
       for (i64 r = 0; r < n; ++r) {
         const float d = float(in[r * this->cols + c]) - m;
-        square += d * d;
+        m2 += d * d;
       }
       this->mean[block.id() * this->cols + c] = m;
-      this->square[block.id() * this->cols + c] = square;
+      this->m2[block.id() * this->cols + c] = m2;
     }
   }
 };
 
-// v3, packets: a thread does a packet of columns, and the threads that this leaves deal the rows among themselves; their sums
+// v3, vectors: a thread does a vector of columns, and the threads that this leaves deal the rows among themselves; their sums
 // meet in shared memory, once a pass.
 template <class T>
-struct MomentsPackets : Moments<T> {
-  static constexpr int packet = packet_elements<T>;
+struct MomentsVectorised : Moments<T> {
+  static constexpr int vec_size = vector_size<T>;
 
   Grid grid() const { return {this->chunks(), team_threads}; }
-  MG_HD i64 shared_bytes() const { return team_bytes<packet>(1, this->cols) + shared_size(this->cols * i64(sizeof(float))); }
+  MG_HD i64 shared_bytes() const { return team_bytes<vec_size>(1, this->cols) + shared_size(this->cols * i64(sizeof(float))); }
 
   template <Block B>
   MG_HD void operator()(B& block) const {
-    with_width<packet>(this->cols % packet == 0 && is_packet_aligned(this->x), [&](auto width) { run<width>(block); });
+    with_width<vec_size>(this->cols % vec_size == 0 && is_vector_aligned(this->x), [&](auto width) { run<width>(block); });
   }
 
  private:
@@ -108,7 +108,7 @@ struct MomentsPackets : Moments<T> {
     add_rows([=](float v, int c) { return (v - center[c]) * (v - center[c]); });
     for (int c = block.rank(); c < cols; c += block.size()) {
       this->mean[block.id() * cols + c] = center[c];
-      this->square[block.id() * cols + c] = fold_wide(sums, c, cols, team.slices);
+      this->m2[block.id() * cols + c] = fold_wide(sums, c, cols, team.slices);
     }
   }
 };
@@ -118,8 +118,8 @@ struct MomentsPackets : Moments<T> {
 template <class T>
 struct MomentsOnePass : BatchMoments<T> {
   MomentsOnePass(const Moments<T>& m)
-      : BatchMoments<T>{m.mean, m.square, m.x, {m.rows, m.cols, 1, m.cols, 1, m.rows_per_chunk, m.chunks()}} {}
+      : BatchMoments<T>{m.mean, m.m2, m.x, {m.rows, m.cols, 1, m.cols, 1, m.rows_per_chunk, m.chunks()}} {}
   Grid grid() const { return {BatchMoments<T>::grid.blocks(), team_threads}; }
 };
 
-}  // namespace mindgap::lab
+}  // namespace mindgap::kernel::lab

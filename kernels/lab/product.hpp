@@ -4,7 +4,7 @@
 
 #include <mindgap/kernels/conv_moments.hpp>
 
-namespace mindgap::lab {
+namespace mindgap::kernel::lab {
 
 // What all versions are given.
 template <class T>
@@ -69,10 +69,10 @@ struct ProductTiles : Product<T> {
 };
 
 // v3, tensor cores: the same tile by four warps, each 32 x 32 of it: an instruction of a warp multiplies 16 x 16 by 16 x 8
-// (matrix_block.hpp). Pieces stay in 16 bits, are moved in packets, and lie swizzled.
+// (matrix_block.hpp). Pieces stay in 16 bits, are moved in vectors, and lie swizzled.
 template <class T>
 struct ProductTensorCores : Product<T> {
-  static constexpr int threads = 128, blocks_at_once = 4, tile = 64, depth = 32, packets = depth / 8;
+  static constexpr int threads = 128, blocks_at_once = 4, tile = 64, depth = 32, vectors = depth / 8;
 
   Grid grid() const { return {this->m / tile * (this->n / tile), threads}; }
   MG_HD i64 shared_bytes() const { return 2 * tile * depth * i64(sizeof(T)); }
@@ -84,10 +84,10 @@ struct ProductTensorCores : Product<T> {
     const int warp = block.rank() / 32, i0 = warp / 2 * 32, j0 = warp % 2 * 32;
     SumsOfC sums[2][4];
     for (i64 k0 = 0; k0 < this->k; k0 += depth) {
-      for (int e = block.rank(); e < tile * packets; e += threads) {
-        const int r = e / packets, p = e % packets;
-        store_packet(left + swizzled<packets>(r, p), load_packet<8>(this->a + (row + r) * this->k + k0 + 8 * p));
-        store_packet(right + swizzled<packets>(r, p), load_packet<8>(this->b + (column + r) * this->k + k0 + 8 * p));
+      for (int e = block.rank(); e < tile * vectors; e += threads) {
+        const int r = e / vectors, p = e % vectors;
+        store_vector(left + swizzled<vectors>(r, p), load_vector<8>(this->a + (row + r) * this->k + k0 + 8 * p));
+        store_vector(right + swizzled<vectors>(r, p), load_vector<8>(this->b + (column + r) * this->k + k0 + 8 * p));
       }
       block.sync();
       multiply_tiles<depth>(block, sums, left + i0 * depth, right + j0 * depth);
@@ -100,19 +100,19 @@ struct ProductTensorCores : Product<T> {
   }
 };
 
-// v4, a ring: three pieces are on their way while one is multiplied, and C leaves in packets, by way of shared memory. That is
+// v4, a ring: three pieces are on their way while one is multiplied, and C leaves in vectors, by way of shared memory. That is
 // the convolution of kernels/conv_moments.hpp with a window of 1x1, which also leaves the moments of C's columns.
 template <class T>
 struct ProductRing : ConvMoments<T, 64> {
   using Convolution = ConvMoments<T, 64>;
 
-  // mean and square: [m / 128, n], for the moments.
-  ProductRing(const Product<T>& p, float* mean, float* square) : ProductRing(p, mean, square, {p.m, 1, 1, p.k, p.n, 1, 1}) {}
+  // mean and m2: [m / 128, n], for the moments.
+  ProductRing(const Product<T>& p, float* mean, float* m2) : ProductRing(p, mean, m2, {p.m, 1, 1, p.k, p.n, 1, 1}) {}
   Grid grid() const { return {Convolution::grid.blocks(), Convolution::threads}; }
 
  private:
-  ProductRing(const Product<T>& p, float* mean, float* square, const ConvGeometry& g)
-      : Convolution{p.c, mean, square, p.a, p.b, g, Convolution::grid_of(g, 2048)} {}
+  ProductRing(const Product<T>& p, float* mean, float* m2, const ConvGeometry& g)
+      : Convolution{p.c, mean, m2, p.a, p.b, g, Convolution::grid_of(g, 2048)} {}
 };
 
-}  // namespace mindgap::lab
+}  // namespace mindgap::kernel::lab

@@ -4,7 +4,7 @@
 
 #include <mindgap/kernels/softmax.hpp>
 
-namespace mindgap::lab {
+namespace mindgap::kernel::lab {
 
 // v1, plain: a thread does a row, as one would on a CPU. Neighbouring threads read addresses a row apart, so that each load of a
 // warp touches 32 sectors of 32 bytes and uses one element of each; the first-level cache must keep them until their other
@@ -56,10 +56,10 @@ struct SoftmaxCoalesced {
   }
 };
 
-// v3, packets: as v2, but a thread moves 16 bytes with an instruction (packet.hpp): a quarter or an eighth of the loads for the
-// same bytes, and that many more bytes under way.
+// v3, vectors: as v2, but a thread moves 16 bytes with an instruction (vectorised.hpp): a quarter or an eighth of the loads for
+// the same bytes, and that many more bytes under way.
 template <class T>
-struct SoftmaxPackets {
+struct SoftmaxVectorised {
   T* y;        // [rows, cols]
   const T* x;  // [rows, cols]
   i64 rows, cols;
@@ -68,25 +68,25 @@ struct SoftmaxPackets {
 
   template <Block B>
   MG_HD void operator()(B& block) const {
-    constexpr int V = packet_elements<T>;
+    constexpr int V = vector_size<T>;
     const T* in = x + block.id() * cols;
     T* out = y + block.id() * cols;
-    const bool aligned = is_packet_aligned(in) && is_packet_aligned(out);
+    const bool aligned = is_vector_aligned(in) && is_vector_aligned(out);
     float top = -INFINITY, sum = 0.f;
-    for_packets<V>(block, cols, aligned, [&](auto width, i64 c) {
+    for_vectors<V>(block, cols, aligned, [&](auto width, i64 c) {
       float v[width];
       load<width>(v, in + c);
       for (int j = 0; j < width; ++j) top = Max{}(top, v[j]);
     });
     top = block.reduce(top, Max{});
-    for_packets<V>(block, cols, aligned, [&](auto width, i64 c) {
+    for_vectors<V>(block, cols, aligned, [&](auto width, i64 c) {
       float v[width];
       load<width>(v, in + c);
       for (int j = 0; j < width; ++j) sum += exp_f32(v[j] - top);
     });
     sum = block.reduce(sum, Sum{});
     const float scale = 1.f / sum;
-    for_packets<V>(block, cols, aligned, [&](auto width, i64 c) {
+    for_vectors<V>(block, cols, aligned, [&](auto width, i64 c) {
       float v[width];
       load<width>(v, in + c);
       for (int j = 0; j < width; ++j) v[j] = exp_f32(v[j] - top) * scale;
@@ -103,4 +103,4 @@ struct SoftmaxRegisters : Softmax<T> {
   Grid grid() const { return this->teams.grid(); }
 };
 
-}  // namespace mindgap::lab
+}  // namespace mindgap::kernel::lab

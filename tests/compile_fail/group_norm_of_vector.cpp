@@ -4,5 +4,5 @@
 
 using Vector = mindgap::Tensor<float, 1>;
 auto normalise(const Vector& x, const Vector& gamma, const Vector& beta) {
-  return mindgap::group_norm(mindgap::tails::silu, mindgap::GroupNormInput<float, 1, mindgap::Cpu>{x}, 2, 1e-5f, gamma, beta);
+  return mindgap::group_norm(mindgap::epilogues::silu, mindgap::GroupNormInput<float, 1, mindgap::Cpu>{x}, 2, 1e-5f, gamma, beta);
 }

@@ -1,4 +1,4 @@
-// The device cases of linear.hpp on the GPU: cuDNN and cuBLAS against the CPU's f32. Repetition, capture, the table of plans.
+// The device cases of linear.hpp on the GPU: cuDNN and cuBLAS against the CPU's f32. Repetition, capture, the autotune cache.
 #include <mindgap/cuda/library.hpp>
 
 #include "tests/cuda/parity.hpp"
@@ -12,10 +12,10 @@ BOOST_AUTO_TEST_CASE(agrees_with_cpu) { compare_with_cpu(test::linear_cases<Cpu>
 
 BOOST_AUTO_TEST_CASE(plans_are_kept) {
   test::convolution<Cuda, float>(Shape(2, 8, 8, 16), 16, 3, 1);
-  const std::string table = cuda::plan_table();
+  const std::string table = cuda::autotune_cache();
   BOOST_TEST(table.find("forward f32 full 2 8 8 16 16 3 3 1 1 1 1") != table.npos, table);
-  BOOST_TEST(cuda::read_plan_table(table) > 0);
-  BOOST_TEST(cuda::read_plan_table("card of another name\n0 forward\n") == 0);
+  BOOST_TEST(cuda::read_autotune_cache(table) > 0);
+  BOOST_TEST(cuda::read_autotune_cache("card of another name\n0 forward\n") == 0);
   BOOST_TEST(cuda::plan_hash().size() == 16u);
 }
 

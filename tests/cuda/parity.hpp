@@ -1,7 +1,7 @@
 // Parity: the device cases on the GPU against the CPU.
 #pragma once
 
-#include <mindgap/cuda/plan_table.hpp>
+#include <mindgap/cuda/autotune_cache.hpp>
 #include <mindgap/cuda/runtime.hpp>
 
 #include "tests/device_cases/case.hpp"
@@ -11,16 +11,16 @@
 namespace mindgap {
 
 // What one program has timed the next need not.
-struct KeepPlans {
-  ~KeepPlans() {
+struct KeepAutotuneCache {
+  ~KeepAutotuneCache() {
     try {
-      cuda::save_plans();
+      cuda::save_autotune_cache();
     } catch (const Error& error) {  // the next program chooses again
       std::fprintf(stderr, "%s\n", error.what());
     }
   }
 };
-BOOST_GLOBAL_FIXTURE(KeepPlans);
+BOOST_GLOBAL_FIXTURE(KeepAutotuneCache);
 
 inline void compare_with_cpu(const std::vector<test::DeviceCase>& cpu, const std::vector<test::DeviceCase>& cuda) {
   for (size_t i = 0; i < cpu.size(); ++i) BOOST_TEST_CONTEXT(cpu[i].name) {

@@ -1,4 +1,4 @@
-// Batch norm: statistics with running averages, three tails, gradients under batch and under running statistics.
+// Batch norm: statistics with running averages, three epilogues, gradients under batch and under running statistics.
 #pragma once
 
 #include <mindgap/ops/batch_norm.hpp>
@@ -17,7 +17,8 @@ Outputs batch_norm_statistics(Shape<4> shape) {
 }
 
 template <Device D, class T, class F, int K>
-Outputs batch_norm_both_ways(F tail, Shape<4> shape, bool from_batch, std::integral_constant<int, K>, bool with_signs = true) {
+Outputs batch_norm_both_ways(F epilogue, Shape<4> shape, bool from_batch, std::integral_constant<int, K>,
+                             bool with_signs = true) {
   const Shape<1> channels{shape[3]};
   const auto x = random_on<D, T>(shape, 1), grad_y = random_on<D, T>(shape, 2);
   const auto gamma = random_on<D>(channels, 3, 1.f, 0.2f), beta = random_on<D>(channels, 4, 0.f, 0.2f);
@@ -28,9 +29,9 @@ Outputs batch_norm_both_ways(F tail, Shape<4> shape, bool from_batch, std::integ
   for (int k = 0; k < K; ++k)
     extras[size_t(k)] = random_on<D, T>(shape, u64(7 + k)), grads.extras[size_t(k)] = Tensor<T, 4, D>(shape);
   auto [y, signs] = std::apply(
-      [&](const auto&... extra) { return batch_norm_with_signs(tail, x, s.mean, s.rstd, gamma, beta, extra...); }, extras);
+      [&](const auto&... extra) { return batch_norm_with_signs(epilogue, x, s.mean, s.rstd, gamma, beta, extra...); }, extras);
   if (!with_signs) signs = {};
-  batch_norm_backward(tail, grad_y, BatchNormInputs<T, 4, D, K>{x, y, extras, s.mean, s.rstd, gamma, beta, from_batch, signs},
+  batch_norm_backward(epilogue, grad_y, BatchNormInputs<T, 4, D, K>{x, y, extras, s.mean, s.rstd, gamma, beta, from_batch, signs},
                       grads);
   Outputs out = outputs(y, grads.x, grads.gamma, grads.beta);
   for (const auto& grad : grads.extras) out.push_back(doubles(grad.template to<Cpu>()));
@@ -65,7 +66,7 @@ std::vector<DeviceCase> batch_norm_cases() {
        }},
       {"silu, batch", 2e-5,
        [=] {
-         return batch_norm_both_ways<D, float>(tails::silu, {2, 5, 5, 600}, true, none);
+         return batch_norm_both_ways<D, float>(epilogues::silu, {2, 5, 5, 600}, true, none);
        }},
       {"relu of a sum, batch", 2e-5,
        [=] {

@@ -12,12 +12,12 @@
 namespace mindgap::test {
 
 // tall: one block has all rows of its columns; stacked: it has two images
-enum class Way { quickest, kernel, tall_kernel, window, stacked_window, library };
+enum class Way { fastest, kernel, tall_kernel, window, stacked_window, library };
 
-// By one of the ways, also where it is not the quickest one; on the CPU, and where the library has none, y alone.
+// By one of the ways, also where it is not the fastest one; on the CPU, and where the library has none, y alone.
 template <class T, Device D>
 WithMoments<Tensor<T, 4, D>, D> convolved(const Tensor<T, 4, D>& x, const Tensor<T, 4, D>& w, ConvOptions options, Way way) {
-  if (way == Way::quickest) return conv2d_with_moments(x, w, options);
+  if (way == Way::fastest) return conv2d_with_moments(x, w, options);
   if constexpr (detail::gathers_moments<T, D>) {
     const ConvGeometry g = detail::conv_geometry(x.shape(), w.shape(), options);
     if (!detail::can_gather_moments(g, x, w)) throw Error("no such kernel: " + g.str());
@@ -60,7 +60,7 @@ Outputs gradient_by_window(const ConvCase& c, i64 images) {
   const std::remove_const_t<decltype(before)> alone(c.x), sum(c.x);
   if constexpr (has_teams<D>) {
     const ConvGeometry g = detail::conv_geometry(c.x, c.w(), c.options());
-    if (!fits_window(g)) throw Error("no such kernel: " + g.str());
+    if (!kernel::fits_window(g)) throw Error("no such kernel: " + g.str());
     if (!detail::backward_data_by_window(g, alone, grad_y, w, {}, images) ||
         !detail::backward_data_by_window(g, sum, grad_y, w, before, images))
       throw Error("too little shared memory");
@@ -102,7 +102,7 @@ Outputs norm_after_conv() {
   FlatParameters<D> parameters(net, 0.f);
   const auto x = rounded_on<D, T>(Shape<4>(2, 6, 6, 32), 2), goal = rounded_on<D, T>(Shape<4>(2, 6, 6, 64), 3);
   Tape tape;
-  const auto loss = mse_loss(net.norm.after(net.conv, constant(tape, x), tails::relu), goal);
+  const auto loss = mse_loss(net.norm.after(net.conv, constant(tape, x), epilogues::relu), goal);
   backward(loss);
   parameters.complete_gradients();
   const auto& s = net.norm.sets[0];
@@ -118,7 +118,7 @@ std::vector<DeviceCase> conv_moments_cases() {
     const auto one = [&](const std::string& what, const ConvCase& c) {
       const std::string title = text("conv with moments ", what, " ", name(dtype_of<T>));
       cases.push_back({title, tolerance, [=] { return conv_with_moments<D, T>(c); }});
-      if (c.way != Way::quickest && c.way != Way::library)
+      if (c.way != Way::fastest && c.way != Way::library)
         cases.push_back({title + ", against a pass", 2e-6, [=] { return gathered_less_passed<D, T>(c); }});
     };
     const auto gradient = [&](Shape<4> x, i64 images) {
@@ -130,8 +130,8 @@ std::vector<DeviceCase> conv_moments_cases() {
     one("1x1", {Shape(1, 14, 13, 64), 256, 1, 1, Way::kernel});
     one("window of 32", {Shape(3, 7, 9, 32), 32, 3, 1, Way::window});
     one("3x3 by the library", {Shape(2, 9, 9, 32), 64, 3, 1, Way::library});
-    one("3x3 by the quickest way", {Shape(1, 8, 8, 32), 32, 3, 1, Way::quickest});
-    one("3x3 of three channels", {Shape(2, 8, 8, 3), 32, 3, 1, Way::quickest});
+    one("3x3 by the fastest way", {Shape(1, 8, 8, 32), 32, 3, 1, Way::fastest});
+    one("3x3 of three channels", {Shape(2, 8, 8, 3), 32, 3, 1, Way::fastest});
     cases.push_back({text("norm after conv ", name(dtype_of<T>)), tolerance, [] { return norm_after_conv<D, T>(); }});
     if (std::is_same_v<T, f16>) return;  // the rest differs from what was done in no more than the type
     gradient({2, 17, 5, 64}, 2);

@@ -5,7 +5,7 @@
 #include <mindgap/core/tensor.hpp>
 #include <mindgap/cpu/runtime.hpp>
 #include <mindgap/kernels/matrix_block.hpp>
-#include <mindgap/kernels/packet.hpp>
+#include <mindgap/kernels/vectorised.hpp>
 
 #include <cmath>
 
@@ -56,7 +56,7 @@ struct WarpProduct {
     block.template wait_copies<Pending>();
     block.sync();
     const auto pair = [&](const T* matrix, int row, int column) {
-      return bit_cast<u32>(load_packet<2>(matrix + 16 * row + column + 2 * quad));
+      return bit_cast<u32>(load_vector<2>(matrix + 16 * row + column + 2 * quad));
     };
     SumsOfC sums;
     block.template multiply<T>(sums,

@@ -9,7 +9,7 @@
 namespace mindgap::test {
 
 template <Device D, class T, class F>
-Outputs group_norm_both_ways(F tail, Shape<4> shape, i64 second, i64 groups, bool with_row, float mean = 1.f,
+Outputs group_norm_both_ways(F epilogue, Shape<4> shape, i64 second, i64 groups, bool with_row, float mean = 1.f,
                              bool want_x = true) {
   const Shape<1> channels{shape[3] + second};
   GroupNormInput<T, 4, D> in{random_on<D, T>(shape, 1, mean)};
@@ -23,11 +23,11 @@ Outputs group_norm_both_ways(F tail, Shape<4> shape, i64 second, i64 groups, boo
     in.row = random_on<D, T>(row, 3), grads.row = Tensor<T, 2, D>(row);
   }
   const auto gamma = random_on<D>(channels, 4, 1.f, 0.2f), beta = random_on<D>(channels, 5, 0.f, 0.2f);
-  const auto forward = group_norm(tail, in, groups, 1e-5f, gamma, beta);
+  const auto forward = group_norm(epilogue, in, groups, 1e-5f, gamma, beta);
   // Small enough that gradients of gamma, beta and the row, sums over all pixels, are of order one.
   const auto grad_y = random_on<D, T>(forward.y.shape(), 6, 0.f, 1.f / std::sqrt(float(forward.y.rows())));
   if (!want_x) grads.x = {};
-  group_norm_backward(tail, grad_y, in, forward.mean, forward.rstd, gamma, beta, grads);
+  group_norm_backward(epilogue, grad_y, in, forward.mean, forward.rstd, gamma, beta, grads);
   Outputs out = outputs(forward.y, forward.mean, forward.rstd, grads.gamma, grads.beta);
   if (want_x) out.push_back(outputs(grads.x)[0]);
   if (second) out.push_back(outputs(grads.skip)[0]);
@@ -53,7 +53,7 @@ std::vector<DeviceCase> group_norm_cases() {
   return {
       {"group norm, silu", 2e-5,
        [] {
-         return group_norm_both_ways<D, float>(tails::silu, {3, 5, 7, 16}, 0, 4, false);
+         return group_norm_both_ways<D, float>(epilogues::silu, {3, 5, 7, 16}, 0, 4, false);
        }},
       {"group norm, 17 channels, a row", 2e-5,
        [] {
@@ -61,19 +61,19 @@ std::vector<DeviceCase> group_norm_cases() {
        }},
       {"group norm, a group across two parts, a row", 2e-5,
        [] {
-         return group_norm_both_ways<D, float>(tails::silu, {2, 4, 4, 10}, 6, 2, true);
+         return group_norm_both_ways<D, float>(epilogues::silu, {2, 4, 4, 10}, 6, 2, true);
        }},
       {"group norm, 300 channels", 2e-5,
        [] {
-         return group_norm_both_ways<D, float>(tails::silu, {1, 2, 3, 300}, 0, 30, false);
+         return group_norm_both_ways<D, float>(epilogues::silu, {1, 2, 3, 300}, 0, 30, false);
        }},
       {"group norm, several chunks of rows", 2e-5,
        [] {
-         return group_norm_both_ways<D, float>(tails::silu, {2, 43, 41, 20}, 0, 4, true);
+         return group_norm_both_ways<D, float>(epilogues::silu, {2, 43, 41, 20}, 0, 4, true);
        }},
       {"group norm, several chunks and tiles of two parts", 2e-5,
        [] {
-         return group_norm_both_ways<D, float>(tails::silu, {1, 10, 11, 600}, 36, 6, true);
+         return group_norm_both_ways<D, float>(epilogues::silu, {1, 10, 11, 600}, 36, 6, true);
        }},
       {"group norm, values far from zero", 1e-3,  // the difference of mean square and squared mean would be wrong by 0.01
        [] {
@@ -81,15 +81,15 @@ std::vector<DeviceCase> group_norm_cases() {
        }},
       {"group norm, gradients of the second part and the row", 2e-5,
        [] {
-         return group_norm_both_ways<D, float>(tails::silu, {2, 3, 5, 8}, 4, 3, true, 1.f, false);
+         return group_norm_both_ways<D, float>(epilogues::silu, {2, 3, 5, 8}, 4, 3, true, 1.f, false);
        }},
-      {"group norm, bf16 in packets", 0.05,
+      {"group norm, bf16 vectorised", 0.05,
        [] {
-         return group_norm_both_ways<D, bf16>(tails::silu, {2, 5, 4, 16}, 8, 2, true);
+         return group_norm_both_ways<D, bf16>(epilogues::silu, {2, 5, 4, 16}, 8, 2, true);
        }},
       {"group norm, bf16", 0.05,
        [] {
-         return group_norm_both_ways<D, bf16>(tails::silu, {2, 4, 4, 10}, 6, 2, true);
+         return group_norm_both_ways<D, bf16>(epilogues::silu, {2, 4, 4, 10}, 6, 2, true);
        }},
       {"layer norm", 2e-5,
        [] {

@@ -94,7 +94,7 @@ std::vector<DeviceCase> image_cases() {
          return resize_both_ways<D, bf16>({1, 5, 5, 2}, 3, 2);
        }},
       {"concat", 0., [] { return concat_both_ways<D, float>(300, 17, 40); }},
-      {"concat in packets, bf16", 0., [] { return concat_both_ways<D, bf16>(70, 24, 328); }},
+      {"concat vectorised, bf16", 0., [] { return concat_both_ways<D, bf16>(70, 24, 328); }},
       {"concat, bf16", 0., [] { return concat_both_ways<D, bf16>(3, 1, 600); }},
       {"embedding", 1e-6, [] { return embedding_both_ways<D, float>(7, 33); }},
       {"embedding, bf16", 0.01, [] { return embedding_both_ways<D, bf16>(3, 8); }},

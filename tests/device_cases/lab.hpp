@@ -39,7 +39,7 @@ Outputs lab_moments(Shape<2> shape, i64 rows_per_chunk) {
     return out;
   }
   const Tensor<float, 2, D> mean({chunks, cols}), square(mean.shape());
-  const Kernel<T> kernel{lab::Moments<T>{mean.data(), square.data(), x.data(), rows, cols, rows_per_chunk}};
+  const Kernel<T> kernel{kernel::lab::Moments<T>{mean.data(), square.data(), x.data(), rows, cols, rows_per_chunk}};
   Runtime<D>::launch(kernel.grid(), kernel);
   return outputs(mean, square);
 }
@@ -51,8 +51,8 @@ Outputs lab_product(i64 m, i64 n, i64 k) {
     return outputs(linear(a, b));
   } else {
     const Tensor<T, 2, D> c({m, n});
-    const lab::Product<T> product{c.data(), a.data(), b.data(), m, n, k};
-    if constexpr (std::constructible_from<Kernel<T>, const lab::Product<T>&, float*, float*>) {
+    const kernel::lab::Product<T> product{c.data(), a.data(), b.data(), m, n, k};
+    if constexpr (std::constructible_from<Kernel<T>, const kernel::lab::Product<T>&, float*, float*>) {
       const Tensor<float, 2, D> mean({m / 128, n}), square(mean.shape());
       const Kernel<T> kernel{product, mean.data(), square.data()};
       Runtime<D>::launch(kernel.grid(), kernel);
@@ -87,18 +87,18 @@ void add_moments_cases(std::vector<DeviceCase>& cases, const std::string& versio
 template <Device D>
 std::vector<DeviceCase> lab_cases() {
   std::vector<DeviceCase> cases;
-  add_softmax_cases<D, lab::SoftmaxPlain>(cases, "v1");
-  add_softmax_cases<D, lab::SoftmaxCoalesced>(cases, "v2");
-  add_softmax_cases<D, lab::SoftmaxPackets>(cases, "v3");
-  add_softmax_cases<D, lab::SoftmaxRegisters>(cases, "v4");
-  add_moments_cases<D, lab::MomentsPlain>(cases, "v1");
-  add_moments_cases<D, lab::MomentsCoalesced>(cases, "v2");
-  add_moments_cases<D, lab::MomentsPackets>(cases, "v3");
-  add_moments_cases<D, lab::MomentsOnePass>(cases, "v4");
-  add_product_cases<D, lab::ProductPlain>(cases, "v1");
-  add_product_cases<D, lab::ProductTiles>(cases, "v2");
-  add_product_cases<D, lab::ProductTensorCores>(cases, "v3");
-  add_product_cases<D, lab::ProductRing>(cases, "v4");
+  add_softmax_cases<D, kernel::lab::SoftmaxPlain>(cases, "v1");
+  add_softmax_cases<D, kernel::lab::SoftmaxCoalesced>(cases, "v2");
+  add_softmax_cases<D, kernel::lab::SoftmaxVectorised>(cases, "v3");
+  add_softmax_cases<D, kernel::lab::SoftmaxRegisters>(cases, "v4");
+  add_moments_cases<D, kernel::lab::MomentsPlain>(cases, "v1");
+  add_moments_cases<D, kernel::lab::MomentsCoalesced>(cases, "v2");
+  add_moments_cases<D, kernel::lab::MomentsVectorised>(cases, "v3");
+  add_moments_cases<D, kernel::lab::MomentsOnePass>(cases, "v4");
+  add_product_cases<D, kernel::lab::ProductPlain>(cases, "v1");
+  add_product_cases<D, kernel::lab::ProductTiles>(cases, "v2");
+  add_product_cases<D, kernel::lab::ProductTensorCores>(cases, "v3");
+  add_product_cases<D, kernel::lab::ProductRing>(cases, "v4");
   return cases;
 }
 

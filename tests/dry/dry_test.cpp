@@ -17,7 +17,7 @@ namespace {
 struct PretendedGpu {
   explicit PretendedGpu(const std::string& plans = "") {
     set("LD_PRELOAD", PRETENDED_GPU);
-    set("MINDGAP_PLANS", plans.empty() ? (own_.path / "plans").string() : plans);
+    set("MINDGAP_AUTOTUNE_CACHE", plans.empty() ? (own_.path / "plans").string() : plans);
     set("PRETENDED_GPU_PLANS", "1");
   }
   ~PretendedGpu() {
@@ -149,7 +149,7 @@ BOOST_AUTO_TEST_CASE(folded_convolutions_as_products) {
   PretendedGpu gpu(plans.path.string());
   counts(run("../bench/gpu_anchors", {"infer"}));
   check_table(plans, {"product bias relu bf16 full", "product sum bias relu bf16 full",
-                      "tail_of_forward residual bias relu bf16 full", "tail_of_forward bias relu f16 full"});
+                      "epilogue_of_forward residual bias relu bf16 full", "epilogue_of_forward bias relu f16 full"});
 }
 
 BOOST_AUTO_TEST_CASE(generators) {

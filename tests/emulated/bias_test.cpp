@@ -12,8 +12,8 @@ BOOST_AUTO_TEST_CASE(add_bias) {
   const auto y = test::random_tensor<bf16>(Shape(rows, stride), 1);
   const auto row = test::random_tensor<float>(Shape(cols), 2);
   const auto before = y.clone();
-  const Grid grid{(rows + bias_rows_per_block - 1) / bias_rows_per_block};
-  const AddBias<bf16> kernel{y.data(), row.data(), rows, cols, stride};
+  const Grid grid{(rows + kernel::bias_rows_per_block - 1) / kernel::bias_rows_per_block};
+  const kernel::AddBias<bf16> kernel{y.data(), row.data(), rows, cols, stride};
   emulate(grid, kernel, 0., y);
   run_serial(grid, kernel);
   for (i64 r = 0; r < rows; ++r)
@@ -24,12 +24,12 @@ BOOST_AUTO_TEST_CASE(add_bias) {
 }
 
 BOOST_AUTO_TEST_CASE(convert) {
-  const i64 n = 2 * Convert<float, bf16>::per_block + 5;
+  const i64 n = 2 * kernel::Convert<float, bf16>::per_block + 5;
   const auto x = test::random_tensor<float>(Shape(n), 1);
   const Tensor<bf16, 1> narrow{Shape(n)};
   const Tensor<float, 1> wide{Shape(n)};
-  const Convert<bf16, float> round{narrow.data(), x.data(), n};
-  const Convert<float, bf16> widen{wide.data(), narrow.data(), n};
+  const kernel::Convert<bf16, float> round{narrow.data(), x.data(), n};
+  const kernel::Convert<float, bf16> widen{wide.data(), narrow.data(), n};
   emulate({3}, round, 0., narrow);
   run_serial({3}, round);
   emulate({3}, widen, 0., wide);

@@ -73,10 +73,10 @@ BOOST_AUTO_TEST_CASE(are_forgotten) {
   });
 }
 
-// More pieces than a launch takes, of other lengths, some of less than a packet; blocks find theirs.
+// More pieces than a launch takes, of other lengths, some of less than a vector; blocks find theirs.
 BOOST_AUTO_TEST_CASE(many_pieces) {
   const i64 sizes[] = {1, 4096, 4097, 9000, 7, 8192};
-  ConvertAll<float, bf16> all;
+  kernel::ConvertAll<float, bf16> all;
   std::vector<Tensor<float, 1>> to;
   std::vector<Tensor<bf16, 1>> from;
   for (int i = 0; i < all.most; ++i) {

@@ -15,30 +15,30 @@ const Shape<2> shapes[] = {{3, 1}, {50, 3}, {700, 16}, {33, 17}, {20, 520}, {70,
 
 // Calls f(x's shape, grid, first) for every shape under the CPU's and a team's grid; the data lie `first` elements behind a
 // multiple of 16 bytes.
-void for_layouts(const std::function<void(Shape<2>, const ColumnGrid&, i64)>& f) {
+void for_layouts(const std::function<void(Shape<2>, const kernel::ColumnGrid&, i64)>& f) {
   for (const auto& shape : shapes)
-    for (const ColumnGrid& grid : {column_grid(shape[0], shape[1]), team_grid(shape[0], shape[1])})
+    for (const kernel::ColumnGrid& grid : {kernel::column_grid(shape[0], shape[1]), kernel::team_grid(shape[0], shape[1])})
       for (i64 first : {0, 1}) f(shape, grid, first);
 }
 template <class T = float>
 Tensor<T, 1> values(Shape<2> shape, i64 first, u64 id, float mean = 0.f, float deviation = 1.f) {
   return random_tensor<T>(Shape<1>{shape[0] * shape[1] + first}, id, mean, deviation);
 }
-Tensor<float, 1> row(const ColumnGrid& grid, u64 id) { return random_tensor(Shape<1>{grid.cols}, id); }
+Tensor<float, 1> row(const kernel::ColumnGrid& grid, u64 id) { return random_tensor(Shape<1>{grid.cols}, id); }
 
 template <class T, bool Sums, bool WriteX, class F>
 void emulate_reduce(F) {
-  for_layouts([](Shape<2> shape, const ColumnGrid& grid, i64 first) {
+  for_layouts([](Shape<2> shape, const kernel::ColumnGrid& grid, i64 first) {
     // Small enough that sums over all rows are of order one.
     const auto grad_y = values<T>(shape, first, 1, 0.f, 1.f / std::sqrt(float(shape[0])));
     const auto x = values<T>(shape, first, 2), y = values<T>(shape, first, 3);
     const auto mean = row(grid, 4), rstd = row(grid, 5), gamma = row(grid, 6), beta = row(grid, 7);
     const auto sum = Tensor<float, 2>::zeros({grid.chunks, grid.cols}), product = sum.clone();
     const auto grad_x = Tensor<T, 1>::zeros(x.shape()), grad_extra = grad_x.clone();
-    const BatchNormParameters parameters{mean.data(), rstd.data(), gamma.data(), beta.data()};
-    const BatchNormSaved<F, T, 1> saved{grad_y.data() + first, x.data() + first, y.data() + first, {{y.data() + first}}};
+    const kernel::BatchNormParameters parameters{mean.data(), rstd.data(), gamma.data(), beta.data()};
+    const kernel::BatchNormSaved<F, T, 1> saved{grad_y.data() + first, x.data() + first, y.data() + first, {{y.data() + first}}};
     emulate({grid.blocks()},
-            BatchNormReduce<F, T, 1, Sums, WriteX>{
+            kernel::BatchNormReduce<F, T, 1, Sums, WriteX>{
                 sum.data(), product.data(), grad_x.data() + first, {{grad_extra.data() + first}}, saved, parameters, grid},
             std::is_same_v<T, float> ? 1e-5 : 1e-2, sum, product, grad_x, grad_extra);
   });
@@ -49,17 +49,17 @@ void emulate_reduce(F) {
 BOOST_AUTO_TEST_SUITE(norm)
 
 BOOST_AUTO_TEST_CASE(batch_moments) {
-  for_layouts([](Shape<2> shape, const ColumnGrid& grid, i64 first) {
+  for_layouts([](Shape<2> shape, const kernel::ColumnGrid& grid, i64 first) {
     const auto x = values(shape, first, 1, 2.f);
     const auto mean = Tensor<float, 2>::zeros({grid.chunks, grid.cols}), square = mean.clone();
-    emulate({grid.blocks()}, BatchMoments<float>{mean.data(), square.data(), x.data() + first, grid}, 1e-5, mean, square);
+    emulate({grid.blocks()}, kernel::BatchMoments<float>{mean.data(), square.data(), x.data() + first, grid}, 1e-5, mean, square);
 
     const auto out_mean = Tensor<float, 1>::zeros(Shape<1>{grid.cols}), rstd = out_mean.clone();
     const auto running_mean = out_mean.clone(), running_variance = out_mean.clone();
     const auto positive = Tensor<float, 2>::full(mean.shape(), 1.5f);
-    emulate({column_groups(grid.cols)},
-            BatchStatistics{out_mean.data(), rstd.data(), running_mean.data(), running_variance.data(), mean.data(),
-                            positive.data(), grid, 1e-5f, 0.1f},
+    emulate({kernel::column_groups(grid.cols)},
+            kernel::BatchStatistics{out_mean.data(), rstd.data(), running_mean.data(), running_variance.data(), mean.data(),
+                                    positive.data(), grid, 1e-5f, 0.1f},
             1e-6, out_mean, rstd, running_mean, running_variance);
   });
 }
@@ -75,7 +75,7 @@ BOOST_AUTO_TEST_CASE(moments_of_sums) {
     exact_mean[size_t(i % cols)] += value / double(rows);
   }
   for (i64 i = 0; i < x.size(); ++i) exact_square[size_t(i % cols)] += std::pow(x.data()[i] - exact_mean[size_t(i % cols)], 2);
-  const MomentsOfSums kernel{mean.data(), square.data(), rows, cols};
+  const kernel::MomentsOfSums kernel{mean.data(), square.data(), rows, cols};
   emulate({2}, kernel, 1e-6, mean, square);
   run_serial({2}, kernel);
   for (i64 c = 0; c < cols; ++c) {
@@ -86,11 +86,11 @@ BOOST_AUTO_TEST_CASE(moments_of_sums) {
 
 // A mean far above the deviation, and an outlier in the row that a team starts from: what one pass of sums of squares gets wrong.
 BOOST_AUTO_TEST_CASE(batch_moments_far_from_zero) {
-  const ColumnGrid grid = team_grid(2000, 2);
+  const kernel::ColumnGrid grid = kernel::team_grid(2000, 2);
   const auto x = random_tensor(Shape<2>(2000, 2), 7, 1000.f, 0.01f);
   x.data()[2 * 1999 + 1] = 1010.f;
   const auto mean = Tensor<float, 2>::zeros({1, 2}), square = mean.clone();
-  run_fibers({grid.blocks()}, BatchMoments<float>{mean.data(), square.data(), x.data(), grid});
+  run_fibers({grid.blocks()}, kernel::BatchMoments<float>{mean.data(), square.data(), x.data(), grid});
   for (i64 c : {0, 1}) {
     const double pivot = x.data()[2 * 1999 + c];
     double exact_mean = 0, exact_square = 0, square_about_pivot = 0;
@@ -106,13 +106,14 @@ BOOST_AUTO_TEST_CASE(batch_moments_far_from_zero) {
 
 BOOST_AUTO_TEST_CASE(batch_apply) {
   using F = std::remove_const_t<decltype(relu_add)>;
-  for_layouts([](Shape<2> shape, const ColumnGrid& grid, i64 first) {
+  for_layouts([](Shape<2> shape, const kernel::ColumnGrid& grid, i64 first) {
     const auto x = values(shape, first, 1), residual = values(shape, first, 2), y = Tensor<float, 1>::zeros(x.shape());
     const auto mean = row(grid, 4), rstd = row(grid, 5);
-    const BatchNormParameters parameters{mean.data(), rstd.data(), rstd.data(), mean.data()};
-    emulate({grid.blocks()},
-            BatchNormApply<F, float, 1>{y.data() + first, x.data() + first, {{residual.data() + first}}, parameters, grid}, 1e-6,
-            y);
+    const kernel::BatchNormParameters parameters{mean.data(), rstd.data(), rstd.data(), mean.data()};
+    emulate(
+        {grid.blocks()},
+        kernel::BatchNormApply<F, float, 1>{y.data() + first, x.data() + first, {{residual.data() + first}}, parameters, grid},
+        1e-6, y);
   });
 }
 
@@ -125,35 +126,35 @@ BOOST_AUTO_TEST_CASE(batch_reduce) {
 }
 
 BOOST_AUTO_TEST_CASE(batch_backward) {
-  using F = std::remove_const_t<decltype(tails::relu)>;
-  for_layouts([](Shape<2> shape, const ColumnGrid& grid, i64 first) {
+  using F = std::remove_const_t<decltype(epilogues::relu)>;
+  for_layouts([](Shape<2> shape, const kernel::ColumnGrid& grid, i64 first) {
     const auto grad_y = values(shape, first, 1), x = values(shape, first, 2), grad_x = Tensor<float, 1>::zeros(x.shape());
     const auto mean = row(grid, 4), rstd = row(grid, 5);
     const auto sum = random_tensor(Shape<2>(grid.chunks, grid.cols), 6),
                product = random_tensor(Shape<2>(grid.chunks, grid.cols), 7);
     const auto grad_gamma = Tensor<float, 1>::zeros(Shape<1>{grid.cols}), grad_beta = grad_gamma.clone();
     const auto mean_grad = grad_gamma.clone(), slope = grad_gamma.clone();
-    emulate({column_groups(grid.cols)},
-            BatchNormSums{grad_gamma.data(), grad_beta.data(), mean_grad.data(), slope.data(), rstd.data(), sum.data(),
-                          product.data(), grid.rows, grid.cols, grid.chunks},
+    emulate({kernel::column_groups(grid.cols)},
+            kernel::BatchNormSums{grad_gamma.data(), grad_beta.data(), mean_grad.data(), slope.data(), rstd.data(), sum.data(),
+                                  product.data(), grid.rows, grid.cols, grid.chunks},
             1e-6, grad_gamma, grad_beta, mean_grad, slope);
-    const BatchNormParameters parameters{mean.data(), rstd.data(), rstd.data(), mean.data()};
+    const kernel::BatchNormParameters parameters{mean.data(), rstd.data(), rstd.data(), mean.data()};
     emulate({grid.blocks()},
-            BatchNormBackward<F, float, 0>{grad_x.data() + first,
-                                           mean.data(),
-                                           rstd.data(),
-                                           {grad_y.data() + first, x.data() + first, nullptr, {}},
-                                           parameters,
-                                           grid},
+            kernel::BatchNormBackward<F, float, 0>{grad_x.data() + first,
+                                                   mean.data(),
+                                                   rstd.data(),
+                                                   {grad_y.data() + first, x.data() + first, nullptr, {}},
+                                                   parameters,
+                                                   grid},
             1e-5, grad_x);
   });
 }
 
 BOOST_AUTO_TEST_CASE(group) {
-  using F = std::remove_const_t<decltype(tails::silu)>;
-  const GroupGrid grids[] = {group_grid(2, 9, 3, 0, 3), group_grid(3, 35, 16, 0, 4), group_grid(1, 6, 5, 3, 2),
-                             group_grid(2, 4, 300, 0, 5)};
-  for (const GroupGrid& grid : grids) {
+  using F = std::remove_const_t<decltype(epilogues::silu)>;
+  const kernel::GroupGrid grids[] = {kernel::group_grid(2, 9, 3, 0, 3), kernel::group_grid(3, 35, 16, 0, 4),
+                                     kernel::group_grid(1, 6, 5, 3, 2), kernel::group_grid(2, 4, 300, 0, 5)};
+  for (const kernel::GroupGrid& grid : grids) {
     const i64 n = grid.samples * grid.rows;
     const auto x = random_tensor(Shape(n * grid.part_channels[0]), 1),
                skip = random_tensor(Shape(n * grid.part_channels[1] + 1), 2);
@@ -161,25 +162,25 @@ BOOST_AUTO_TEST_CASE(group) {
     const auto gamma = random_tensor(Shape(grid.channels), 4), beta = random_tensor(Shape(grid.channels), 5);
     const auto zeros = [](i64 size) { return Tensor<float, 1>::zeros(Shape(size)); };
     const auto y = zeros(n * grid.channels), mean = zeros(grid.samples * grid.groups), rstd = mean.clone();
-    const GroupNorm<F, float> forward{y.data(),    mean.data(), rstd.data(), {x.data(), skip.data()}, row.data(), gamma.data(),
-                                      beta.data(), 1e-5f,       grid};
+    const kernel::GroupNorm<F, float> forward{
+        y.data(), mean.data(), rstd.data(), {x.data(), skip.data()}, row.data(), gamma.data(), beta.data(), 1e-5f, grid};
     emulate({grid.samples}, forward, 1e-5, y, mean, rstd);
     run_serial({grid.samples}, forward);
     const auto grad_x = zeros(x.size()), grad_skip = zeros(skip.size()), grad_row = zeros(row.size());
     const auto grad_gamma = zeros(row.size()), grad_beta = zeros(row.size());
     emulate({grid.samples},
-            GroupNormBackward<F, float, true>{{grad_x.data(), grad_skip.data()},
-                                              grad_row.data(),
-                                              grad_gamma.data(),
-                                              grad_beta.data(),
-                                              grad_y.data(),
-                                              {x.data(), skip.data()},
-                                              row.data(),
-                                              mean.data(),
-                                              rstd.data(),
-                                              gamma.data(),
-                                              beta.data(),
-                                              grid},
+            kernel::GroupNormBackward<F, float, true>{{grad_x.data(), grad_skip.data()},
+                                                      grad_row.data(),
+                                                      grad_gamma.data(),
+                                                      grad_beta.data(),
+                                                      grad_y.data(),
+                                                      {x.data(), skip.data()},
+                                                      row.data(),
+                                                      mean.data(),
+                                                      rstd.data(),
+                                                      gamma.data(),
+                                                      beta.data(),
+                                                      grid},
             2e-5, grad_x, grad_skip, grad_row, grad_gamma, grad_beta);
   }
 }

@@ -12,15 +12,16 @@ template <class TO, class T>
 void emulate_reduce(i64 outer, i64 rows, i64 cols, i64 chunks, i64 tiles, double tolerance) {
   const auto x = random_tensor<T>(Shape(outer, rows, cols), 1);
   const Tensor<TO, 3> out{Shape(outer, chunks, cols)};
-  emulate({outer * chunks * tiles}, ReduceRows<TO, T>{out.data(), x.data(), rows, cols, 0.5f, chunks, tiles}, tolerance, out);
+  emulate({outer * chunks * tiles}, kernel::ReduceRows<TO, T>{out.data(), x.data(), rows, cols, 0.5f, chunks, tiles}, tolerance,
+          out);
 }
 
 template <class T>
 void compare_reduce_rows(i64 outer, i64 rows, i64 cols) {
   const auto x = random_tensor<T>(Shape(outer, rows, cols), 1);
   const Tensor<float, 2> expected{Shape(outer, cols)}, sums{Shape(outer, cols)};
-  reduce_rows<Cpu>(expected.data(), static_cast<const T*>(x.data()), outer, rows, cols, 0.1f);
-  reduce_rows<Emulated>(sums.data(), static_cast<const T*>(x.data()), outer, rows, cols, 0.1f);
+  kernel::reduce_rows<Cpu>(expected.data(), static_cast<const T*>(x.data()), outer, rows, cols, 0.1f);
+  kernel::reduce_rows<Emulated>(sums.data(), static_cast<const T*>(x.data()), outer, rows, cols, 0.1f);
   BOOST_TEST(largest_difference(outputs(sums), outputs(expected)) <= 1e-4);
 }
 
@@ -39,7 +40,7 @@ BOOST_AUTO_TEST_CASE(sum_all) {
   for (i64 n : {1, 5, 2064}) {
     const auto x = random_tensor<float>(Shape(2, n), 1);
     const Tensor<float, 1> out{Shape<1>{2}};
-    emulate({2}, SumAll<float, float>{out.data(), x.data(), n, 0.1f}, 1e-5, out);
+    emulate({2}, kernel::SumAll<float, float>{out.data(), x.data(), n, 0.1f}, 1e-5, out);
   }
 }
 

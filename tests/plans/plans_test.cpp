@@ -122,30 +122,30 @@ void check_attention(const AttentionGeometry& g, DType type, bool backward) {
 }
 
 bool has_conv_plan_on(const std::string& card, const ConvGeometry& g, DType type, cuda::ConvDirection direction,
-                      cuda::ConvTail tail = {}, bool sums = false) {
-  return has_plan_on(card, cuda::detail::conv_key(g, type, direction, tail, sums));
+                      cuda::ConvEpilogue epilogue = {}, bool sums = false) {
+  return has_plan_on(card, cuda::detail::conv_key(g, type, direction, epilogue, sums));
 }
 
-// Each as the models call it; each forward one also with the tails that it may have.
+// Each as the models call it; each forward one also with the epilogues that it may have.
 void check_plans(const test::Recorded& calls) {
   BOOST_TEST(!calls.convolutions.empty());
-  std::vector<std::tuple<ConvGeometry, cuda::ConvDirection, cuda::ConvTail>> convolutions;
+  std::vector<std::tuple<ConvGeometry, cuda::ConvDirection, cuda::ConvEpilogue>> convolutions;
   for (const auto& [g, direction] : calls.convolutions) {
     convolutions.push_back({g, direction, {}});
     if (direction == cuda::ConvDirection::forward)
-      for (const cuda::ConvTail& tail : {cuda::ConvTail{false, true, false}, {false, true, true}, {true, true, true}})
-        convolutions.push_back({g, direction, tail});
+      for (const cuda::ConvEpilogue& epilogue : {cuda::ConvEpilogue{false, true, false}, {false, true, true}, {true, true, true}})
+        convolutions.push_back({g, direction, epilogue});
   }
   for (const ConvGeometry& g : calls.sums)
     for (const bool residual : {false, true})
-      convolutions.push_back({g, cuda::ConvDirection::backward_data, cuda::ConvTail{residual, false, false}});
+      convolutions.push_back({g, cuda::ConvDirection::backward_data, cuda::ConvEpilogue{residual, false, false}});
   for (const std::string& card : cards) {
-    for (const auto& [g, direction, tail] : convolutions)
+    for (const auto& [g, direction, epilogue] : convolutions)
       for (const DType type : {DType::bf16, DType::f16, DType::f32}) {
-        if (direction == cuda::ConvDirection::backward_data && tail.residual)
+        if (direction == cuda::ConvDirection::backward_data && epilogue.residual)
           if (card != "h100" || !cuda::worth_compiling_a_sum(g, type)) continue;  // compiled, for seconds
-        BOOST_TEST(has_conv_plan_on(card, g, type, direction, tail),
-                   card << ": no plan for " << cuda::detail::conv_key(g, type, direction, tail).str());
+        BOOST_TEST(has_conv_plan_on(card, g, type, direction, epilogue),
+                   card << ": no plan for " << cuda::detail::conv_key(g, type, direction, epilogue).str());
       }
     for (const ConvGeometry& g : calls.with_sums)
       if (card == "h100")  // for an A100 it would compile them

@@ -61,7 +61,7 @@ struct Library<Emulated> {
   static constexpr bool fuses_attention = true;
 
   // All ways that the library has, so that its calls are noted.
-  static int quickest_way(const std::string&, const std::vector<std::function<bool()>>& ways) {
+  static int autotune(const std::string&, const std::vector<std::function<bool()>>& ways) {
     for (const auto& way : ways) way();
     return int(ways.size()) - 1;
   }

@@ -57,8 +57,8 @@ SCRIPT
 # A test program notes in a diary when it began, by which launches and plans, and when it ended; it leaves a plan.
 script "$made_up"/{good,bad,quick}/cuda_a_test "$made_up"/bad/cuda_{b,c}_test "$made_up/good/cuda_slow_test" <<'SCRIPT'
 name=$(basename "$0" _test)
-plans=$MINDGAP_PLANS/card.txt
-mkdir -p "$MINDGAP_PLANS"
+plans=$MINDGAP_AUTOTUNE_CACHE/card.txt
+mkdir -p "$MINDGAP_AUTOTUNE_CACHE"
 run="${under:-alone} $name ${MINDGAP_LAUNCHES:-usual}"
 echo "began $run, plans: $(cat "$plans" 2>/dev/null | xargs)" >>"$made_up/diary"
 echo "${under:-alone}-$name" >>"$plans"

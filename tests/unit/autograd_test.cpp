@@ -84,7 +84,7 @@ BOOST_AUTO_TEST_CASE(a_frozen_prefix_costs_nothing) {
   freeze_statistics(net, {"bn1", "layer1", "layer2", "layer3"});
   const auto images = random_tensor(Shape(2, 8, 8, 1), 3);
 
-  Tape whole, tail;
+  Tape whole, epilogue;
   const i64 before = bytes_used();
   auto loss = loss_of(net, constant(whole, images));
   const i64 kept = bytes_used() - before;
@@ -96,11 +96,11 @@ BOOST_AUTO_TEST_CASE(a_frozen_prefix_costs_nothing) {
   // The prefix run on tensors, the rest on variables: the same records, memory and gradients.
   const i64 prefix = 7;  // the stem and six blocks
   auto features = net.run(images, 0, prefix);
-  const i64 before_tail = bytes_used() - features.bytes();
-  auto tail_loss = cross_entropy(net.classify(net.run(constant(tail, features), prefix, net.unit_count() - 1)),
+  const i64 before_epilogue = bytes_used() - features.bytes();
+  auto tail_loss = cross_entropy(net.classify(net.run(constant(epilogue, features), prefix, net.unit_count() - 1)),
                                  Tensor<i64, 1>::from({0, 2}, Shape<1>(2)));
-  BOOST_TEST(std::abs(double(bytes_used() - before_tail - kept)) <= 2048.);
-  const size_t records = tail.size();
+  BOOST_TEST(std::abs(double(bytes_used() - before_epilogue - kept)) <= 2048.);
+  const size_t records = epilogue.size();
   backward(tail_loss);
   BOOST_TEST((gradients(net, "*") == expected));
   loss = loss_of(net, constant(whole, images));

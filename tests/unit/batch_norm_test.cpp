@@ -1,4 +1,4 @@
-// Batch norm: statistics, tails, and gradients under batch and running statistics.
+// Batch norm: statistics, epilogues, and gradients under batch and running statistics.
 #include <mindgap/ops/batch_norm.hpp>
 
 #include <boost/test/unit_test.hpp>
@@ -24,9 +24,9 @@ Moments moments(const std::vector<double>& x, i64 cols) {
   return m;
 }
 
-// y = tail(normalised x, residual), all in double; `m` null means batch statistics.
+// y = epilogue(normalised x, residual), all in double; `m` null means batch statistics.
 using DoubleTail = double (*)(double z, double residual);
-std::vector<double> reference(DoubleTail tail, const std::vector<double>& x, const std::vector<double>& gamma,
+std::vector<double> reference(DoubleTail epilogue, const std::vector<double>& x, const std::vector<double>& gamma,
                               const std::vector<double>& beta, const std::vector<double>& residual,
                               const Moments* constant = nullptr) {
   const i64 cols = i64(gamma.size());
@@ -34,7 +34,7 @@ std::vector<double> reference(DoubleTail tail, const std::vector<double>& x, con
   std::vector<double> y(x.size());
   for (size_t i = 0; i < x.size(); ++i) {
     const size_t c = i % size_t(cols);
-    y[i] = tail((x[i] - m.mean[c]) / std::sqrt(m.variance[c] + eps) * gamma[c] + beta[c], residual[i]);
+    y[i] = epilogue((x[i] - m.mean[c]) / std::sqrt(m.variance[c] + eps) * gamma[c] + beta[c], residual[i]);
   }
   return y;
 }
@@ -65,14 +65,14 @@ void check_statistics() {
 }
 
 template <class T, int K, class F>
-void check_values(F tail, DoubleTail double_tail) {
+void check_values(F epilogue, DoubleTail double_tail) {
   for (const auto& shape : shapes) {
     const auto x = random_tensor<T>(shape, 1, 1.f, 2.f), residual = random_tensor<T>(shape, 2);
     const auto gamma = random_tensor(Shape<1>(x.cols()), 3, 1.f), beta = random_tensor(Shape<1>(x.cols()), 4);
     const auto s = batch_statistics(x, float(eps));
     Tensor<T, 4> y;
-    if constexpr (K == 1) y = batch_norm(tail, x, s.mean, s.rstd, gamma, beta, residual);
-    else y = batch_norm(tail, x, s.mean, s.rstd, gamma, beta);
+    if constexpr (K == 1) y = batch_norm(epilogue, x, s.mean, s.rstd, gamma, beta, residual);
+    else y = batch_norm(epilogue, x, s.mean, s.rstd, gamma, beta);
     const auto expected = reference(double_tail, doubles(x), doubles(gamma), doubles(beta), doubles(residual));
     BOOST_TEST(relative_error(y, expected) < 10 * epsilon<T>);
   }
@@ -80,8 +80,8 @@ void check_values(F tail, DoubleTail double_tail) {
 
 // Gradients of every operand against finite differences.
 template <int K, class F>
-void check_gradients(F tail, DoubleTail double_tail, Shape<4> shape, bool batch, bool relu_kink) {
-  using Rule = Tail<F, K>;
+void check_gradients(F epilogue, DoubleTail double_tail, Shape<4> shape, bool batch, bool relu_kink) {
+  using Rule = Epilogue<F, K>;
   auto x = random_tensor(shape, 1, 1.f, 2.f), residual = random_tensor(shape, 2), weight = random_tensor(shape, 5);
   const auto gamma = random_tensor(Shape<1>(x.cols()), 3, 1.f), beta = random_tensor(Shape<1>(x.cols()), 4);
   const auto xd = doubles(x), rd = doubles(residual), gd = doubles(gamma), bd = doubles(beta);
@@ -106,8 +106,8 @@ void check_gradients(F tail, DoubleTail double_tail, Shape<4> shape, bool batch,
     in.rstd = running_rstd(Tensor<float, 1>::from({m.variance.begin(), m.variance.end()}, {x.cols()}), float(eps));
   }
   Tensor<float, 4> y;
-  if constexpr (K == 1) y = batch_norm(tail, x, in.mean, in.rstd, gamma, beta, residual);
-  else y = batch_norm(tail, x, in.mean, in.rstd, gamma, beta);
+  if constexpr (K == 1) y = batch_norm(epilogue, x, in.mean, in.rstd, gamma, beta, residual);
+  else y = batch_norm(epilogue, x, in.mean, in.rstd, gamma, beta);
   if (Rule::reads_y) in.y = y;
   if constexpr (K == 1)
     if (Rule::reads_extra(0)) in.extras[0] = residual;
@@ -125,7 +125,7 @@ void check_gradients(F tail, DoubleTail double_tail, Shape<4> shape, bool batch,
     if (wanted & 4) grads.beta = Tensor<float, 1>(Shape(x.cols()));
     if constexpr (K == 1)
       if (wanted & 8) grads.extras[0] = Tensor<float, 4>(shape);
-    batch_norm_backward(tail, weight, in, grads);
+    batch_norm_backward(epilogue, weight, in, grads);
     if (wanted & 1) BOOST_TEST(relative_error(grads.x, fx) < 2e-5);
     if (wanted & 2) BOOST_TEST(relative_error(grads.gamma, fg) < 2e-5);
     if (wanted & 4) BOOST_TEST(relative_error(grads.beta, fb) < 2e-5);
@@ -178,11 +178,11 @@ BOOST_AUTO_TEST_CASE(one_value_per_channel_is_an_error) {
 
 BOOST_AUTO_TEST_CASE(values) {
   check_values<float, 0>(identity, [](double z, double) { return z; });
-  check_values<float, 0>(tails::relu, [](double z, double) { return double_relu(z); });
-  check_values<bf16, 0>(tails::silu, [](double z, double) { return double_silu(z); });
+  check_values<float, 0>(epilogues::relu, [](double z, double) { return double_relu(z); });
+  check_values<bf16, 0>(epilogues::silu, [](double z, double) { return double_silu(z); });
   check_values<float, 1>(relu_add, [](double z, double r) { return double_relu(z + r); });
   check_values<bf16, 1>(relu_add, [](double z, double r) { return double_relu(z + r); });
-  check_values<f16, 1>(tails::add, [](double z, double r) { return z + r; });
+  check_values<f16, 1>(epilogues::add, [](double z, double r) { return z + r; });
 }
 
 BOOST_AUTO_TEST_CASE(gradients) {
@@ -191,9 +191,9 @@ BOOST_AUTO_TEST_CASE(gradients) {
       check_gradients<0>(
           identity, [](double z, double) { return z; }, shape, batch, false);
       check_gradients<0>(
-          tails::relu, [](double z, double) { return double_relu(z); }, shape, batch, true);
+          epilogues::relu, [](double z, double) { return double_relu(z); }, shape, batch, true);
       check_gradients<0>(
-          tails::silu, [](double z, double) { return double_silu(z); }, shape, batch, false);
+          epilogues::silu, [](double z, double) { return double_silu(z); }, shape, batch, false);
       check_gradients<1>(
           relu_add, [](double z, double r) { return double_relu(z + r); }, shape, batch, true);
       check_gradients<1>(

@@ -1,4 +1,4 @@
-// Group norm: one and two parts, an added row, tails, gradients.
+// Group norm: one and two parts, an added row, epilogues, gradients.
 #include <mindgap/ops/group_norm.hpp>
 
 #include <boost/test/unit_test.hpp>
@@ -22,7 +22,7 @@ struct Operands {
 };
 
 // silu(normalised (x next to skip, + row)) in double
-std::vector<double> reference(const Case& s, const Operands& o, bool silu_tail) {
+std::vector<double> reference(const Case& s, const Operands& o, bool silu_epilogue) {
   const i64 rows = s.height * s.width, channels = s.first + s.second, per_group = channels / s.groups;
   std::vector<double> y(size_t(s.samples * rows * channels));
   const auto at = [&](i64 n, i64 r, i64 c) -> double {
@@ -41,7 +41,7 @@ std::vector<double> reference(const Case& s, const Operands& o, bool silu_tail) 
       for (i64 r = 0; r < rows; ++r)
         for (i64 c = g * per_group; c < (g + 1) * per_group; ++c) {
           const double z = (at(n, r, c) - mean) / std::sqrt(variance + eps) * o.gamma[size_t(c)] + o.beta[size_t(c)];
-          y[size_t((n * rows + r) * channels + c)] = silu_tail ? z / (1 + std::exp(-z)) : z;
+          y[size_t((n * rows + r) * channels + c)] = silu_epilogue ? z / (1 + std::exp(-z)) : z;
         }
     }
   return y;
@@ -68,7 +68,7 @@ void check_values() {
   for (const Case& s : cases)
     for (bool with_row : {false, true}) {
       const Setup<T> setup(s, with_row);
-      const auto y = group_norm(tails::silu, setup.in, s.groups, float(eps), setup.gamma, setup.beta).y;
+      const auto y = group_norm(epilogues::silu, setup.in, s.groups, float(eps), setup.gamma, setup.beta).y;
       BOOST_TEST(relative_error(y, reference(s, setup.o, true)) < 10 * epsilon<T>);
       const auto z = group_norm(identity, setup.in, s.groups, float(eps), setup.gamma, setup.beta).y;
       BOOST_TEST(relative_error(z, reference(s, setup.o, false)) < 10 * epsilon<T>);
@@ -91,7 +91,7 @@ BOOST_AUTO_TEST_CASE(gradients) {
     for (bool with_row : {false, true}) {
       const Setup<float> setup(s, with_row);
       const Operands& o = setup.o;
-      const auto result = group_norm(tails::silu, setup.in, s.groups, float(eps), setup.gamma, setup.beta);
+      const auto result = group_norm(epilogues::silu, setup.in, s.groups, float(eps), setup.gamma, setup.beta);
       const auto weight = random_tensor(result.y.shape(), 9);
       const auto w = doubles(weight);
       const auto difference = [&](std::vector<double> Operands::*member) {
@@ -112,7 +112,7 @@ BOOST_AUTO_TEST_CASE(gradients) {
         if ((wanted & 4) && with_row) grads.row = Tensor<float, 2>(setup.in.row.shape());
         if (wanted & 8) grads.gamma = Tensor<float, 1>(setup.gamma.shape());
         if (wanted & 16) grads.beta = Tensor<float, 1>(setup.beta.shape());
-        group_norm_backward(tails::silu, weight, setup.in, result.mean, result.rstd, setup.gamma, setup.beta, grads);
+        group_norm_backward(epilogues::silu, weight, setup.in, result.mean, result.rstd, setup.gamma, setup.beta, grads);
         if (grads.x.defined()) BOOST_TEST(relative_error(grads.x, fx) < 2e-5);
         if (grads.skip.defined()) BOOST_TEST(relative_error(grads.skip, fs) < 2e-5);
         // where each channel is a group, an added row changes nothing, and its gradient is rounding
@@ -125,9 +125,9 @@ BOOST_AUTO_TEST_CASE(gradients) {
 
 BOOST_AUTO_TEST_CASE(samples_do_not_depend_on_their_batch) {
   const Setup<float> setup({4, 5, 5, 24, 0, 8}, false);
-  const auto all = group_norm(tails::silu, setup.in, 8, float(eps), setup.gamma, setup.beta).y;
+  const auto all = group_norm(epilogues::silu, setup.in, 8, float(eps), setup.gamma, setup.beta).y;
   GroupNormInput<float, 4, Cpu> last{setup.in.x.slice(3, 4)};
-  BOOST_TEST(same_bits(group_norm(tails::silu, last, 8, float(eps), setup.gamma, setup.beta).y, all.slice(3, 4)));
+  BOOST_TEST(same_bits(group_norm(epilogues::silu, last, 8, float(eps), setup.gamma, setup.beta).y, all.slice(3, 4)));
 }
 
 BOOST_AUTO_TEST_CASE(bad_shapes_are_errors) {

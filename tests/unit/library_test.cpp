@@ -1,5 +1,5 @@
 // What ops make of a library that computes in one go what they otherwise put together: attention, and a convolution with its
-// tail. A device of this test has such a library, in loops; with it, without it and on the CPU the results agree.
+// epilogue. A device of this test has such a library, in loops; with it, without it and on the CPU the results agree.
 #include <mindgap/autograd/linear.hpp>
 #include <mindgap/autograd/loss.hpp>
 #include <mindgap/autograd/pointwise.hpp>
@@ -15,7 +15,7 @@ struct Runtime<Emulated> : Runtime<Cpu> {};
 
 template <>
 struct Library<Emulated> : Library<Cpu> {
-  static inline bool has_forward = true, has_backward = true, has_tail = true, has_sum = true;
+  static inline bool has_forward = true, has_backward = true, has_epilogue = true, has_sum = true;
 
   template <class T>
   static constexpr bool fuses_attention = true;
@@ -60,7 +60,7 @@ struct Library<Emulated> : Library<Cpu> {
 
   static bool conv2d_bias_relu(const ConvGeometry& g, float* y, const float* x, const float* w, const float* bias,
                                const float* residual) {
-    if (!has_tail) return false;
+    if (!has_epilogue) return false;
     cpu::conv2d_forward(g, y, x, w, bias);
     for (i64 i = 0; i < g.y_size(); ++i) y[i] = std::max(0.f, y[i] + (residual ? residual[i] : 0.f));
     return true;
@@ -155,8 +155,8 @@ BOOST_AUTO_TEST_CASE(convolution_with_its_tail) {
     for (size_t i = 0; i < expected.size(); ++i)
       expected[i] = std::max(0., expected[i] + (with_residual ? double(residual.data()[i]) : 0.));
     BOOST_TEST(test::relative_error(conv2d_bias_relu(x, w, bias, {2, 1}, residual), expected) < 1e-6);
-    for (const bool tail : {false, true}) {
-      Library<Emulated>::has_tail = tail;
+    for (const bool epilogue : {false, true}) {
+      Library<Emulated>::has_epilogue = epilogue;
       const auto on = [](const auto& t) {
         return t.defined() ? t.template to<Emulated>() : decltype(t.template to<Emulated>())();
       };

@@ -76,9 +76,9 @@ BOOST_AUTO_TEST_CASE(mixtures) {
   BOOST_TEST(half.name == "set + small");
   BOOST_TEST(ids(select(half,
                         [] {
-                          std::vector<i64> tail(60);
-                          std::iota(tail.begin(), tail.end(), 60);
-                          return tail;
+                          std::vector<i64> epilogue(60);
+                          std::iota(epilogue.begin(), epilogue.end(), 60);
+                          return epilogue;
                         }()))
                  .count(3) == 6u);  // each of the 10 comes 6 times
   BOOST_TEST(mix({a, b}, {3, 1}, 1, 41).size() == 41);

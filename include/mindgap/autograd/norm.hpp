@@ -1,4 +1,4 @@
-// Norms on variables: with their tail, one record each.
+// Norms on variables: with their epilogue, one record each.
 #pragma once
 
 #include <mindgap/autograd/var.hpp>
@@ -7,17 +7,18 @@
 
 namespace mindgap {
 
-// y = tail((x - mean) * rstd * gamma + beta, extras...). `from_batch` says that mean and rstd are the statistics of x
+// y = epilogue((x - mean) * rstd * gamma + beta, extras...). `from_batch` says that mean and rstd are the statistics of x
 // itself, so that the gradient flows through them too; otherwise they are constants (running statistics).
 template <class F, Real T, int N, Device D, std::same_as<Var<T, N, D>>... Extras>
-Var<T, N, D> batch_norm(F tail, const Var<T, N, D>& x, const Tensor<float, 1, D>& mean, const Tensor<float, 1, D>& rstd,
+Var<T, N, D> batch_norm(F epilogue, const Var<T, N, D>& x, const Tensor<float, 1, D>& mean, const Tensor<float, 1, D>& rstd,
                         bool from_batch, const Var<float, 1, D>& gamma, const Var<float, 1, D>& beta, const Extras&... extras) {
   constexpr int K = sizeof...(Extras);
-  using Rule = Tail<F, K>;
+  using Rule = Epilogue<F, K>;
   const bool needed =
       x.needs_gradient() || gamma.needs_gradient() || beta.needs_gradient() || (extras.needs_gradient() || ... || false);
-  if (!needed) return {batch_norm(tail, x.value(), mean, rstd, gamma.value(), beta.value(), extras.value()...), x.tape(), false};
-  const auto out = batch_norm_with_signs(tail, x.value(), mean, rstd, gamma.value(), beta.value(), extras.value()...);
+  if (!needed)
+    return {batch_norm(epilogue, x.value(), mean, rstd, gamma.value(), beta.value(), extras.value()...), x.tape(), false};
+  const auto out = batch_norm_with_signs(epilogue, x.value(), mean, rstd, gamma.value(), beta.value(), extras.value()...);
   const Var<T, N, D> y(out.y, x.tape(), true);
 
   BatchNormInputs<T, N, D, K> in{x.value(), {}, {}, mean, rstd, gamma.value(), beta.value(), from_batch, out.signs};
@@ -28,37 +29,37 @@ Var<T, N, D> batch_norm(F tail, const Var<T, N, D>& x, const Tensor<float, 1, D>
   (std::make_index_sequence<K>{});
 
   using Slot = std::shared_ptr<typename Var<T, N, D>::Slot>;
-  x.tape().record(
-      [tail, in, xs = x.slot(), gs = gamma.slot(), bs = beta.slot(), es = std::array<Slot, K>{extras.slot()...}, ys = y.slot()] {
-        if (!ys->written()) return;
-        BatchNormGradients<T, N, D, K> grads;
-        if (xs) grads.x = xs->destination();
-        if (gs) grads.gamma = gs->destination();
-        if (bs) grads.beta = bs->destination();
-        for (size_t k = 0; k != K; ++k)
-          if (es[k]) grads.extras[k] = es[k]->destination();
-        batch_norm_backward(tail, ys->gradient(), in, grads);
-        if (xs) xs->commit(grads.x);
-        if (gs) gs->commit(grads.gamma);
-        if (bs) bs->commit(grads.beta);
-        for (size_t k = 0; k != K; ++k)
-          if (es[k]) es[k]->commit(grads.extras[k]);
-      });
+  x.tape().record([epilogue, in, xs = x.slot(), gs = gamma.slot(), bs = beta.slot(), es = std::array<Slot, K>{extras.slot()...},
+                   ys = y.slot()] {
+    if (!ys->written()) return;
+    BatchNormGradients<T, N, D, K> grads;
+    if (xs) grads.x = xs->destination();
+    if (gs) grads.gamma = gs->destination();
+    if (bs) grads.beta = bs->destination();
+    for (size_t k = 0; k != K; ++k)
+      if (es[k]) grads.extras[k] = es[k]->destination();
+    batch_norm_backward(epilogue, ys->gradient(), in, grads);
+    if (xs) xs->commit(grads.x);
+    if (gs) gs->commit(grads.gamma);
+    if (bs) bs->commit(grads.beta);
+    for (size_t k = 0; k != K; ++k)
+      if (es[k]) es[k]->commit(grads.extras[k]);
+  });
   return y;
 }
 
-// y = tail(group norm of x); `skip` (undefined or the second part of the channels) and `row` (undefined or [N, C], added to
+// y = epilogue(group norm of x); `skip` (undefined or the second part of the channels) and `row` (undefined or [N, C], added to
 // every position of its sample before the norm) as in ops/group_norm.hpp.
 template <class F, Real T, int N, Device D>
-Var<T, N, D> group_norm(F tail, const Var<T, N, D>& x, const Var<T, N, D>& skip, const Var<T, 2, D>& row, i64 groups, float eps,
-                        const Var<float, 1, D>& gamma, const Var<float, 1, D>& beta) {
+Var<T, N, D> group_norm(F epilogue, const Var<T, N, D>& x, const Var<T, N, D>& skip, const Var<T, 2, D>& row, i64 groups,
+                        float eps, const Var<float, 1, D>& gamma, const Var<float, 1, D>& beta) {
   const GroupNormInput<T, N, D> in{x.value(), skip.value(), row.value()};
   const bool needed =
       x.needs_gradient() || skip.needs_gradient() || row.needs_gradient() || gamma.needs_gradient() || beta.needs_gradient();
-  const auto [y_value, mean, rstd] = group_norm(tail, in, groups, eps, gamma.value(), beta.value());
+  const auto [y_value, mean, rstd] = group_norm(epilogue, in, groups, eps, gamma.value(), beta.value());
   Var<T, N, D> y(y_value, x.tape(), needed);
   if (needed)
-    x.tape().record([tail, in, mean = mean, rstd = rstd, gamma = gamma.value(), beta = beta.value(), xs = x.slot(),
+    x.tape().record([epilogue, in, mean = mean, rstd = rstd, gamma = gamma.value(), beta = beta.value(), xs = x.slot(),
                      ss = skip.slot(), rs = row.slot(), gs = gamma.slot(), bs = beta.slot(), ys = y.slot()] {
       if (!ys->written()) return;
       GroupNormGradients<T, N, D> grads;
@@ -67,7 +68,7 @@ Var<T, N, D> group_norm(F tail, const Var<T, N, D>& x, const Var<T, N, D>& skip,
       if (rs) grads.row = rs->destination();
       if (gs) grads.gamma = gs->destination();
       if (bs) grads.beta = bs->destination();
-      group_norm_backward(tail, ys->gradient(), in, mean, rstd, gamma, beta, grads);
+      group_norm_backward(epilogue, ys->gradient(), in, mean, rstd, gamma, beta, grads);
       if (xs) xs->commit(grads.x);
       if (ss) ss->commit(grads.skip);
       if (rs) rs->commit(grads.row);
@@ -77,9 +78,9 @@ Var<T, N, D> group_norm(F tail, const Var<T, N, D>& x, const Var<T, N, D>& skip,
   return y;
 }
 template <class F, Real T, int N, Device D>
-Tensor<T, N, D> group_norm(F tail, const Tensor<T, N, D>& x, const Tensor<T, N, D>& skip, const Tensor<T, 2, D>& row, i64 groups,
-                           float eps, const Tensor<float, 1, D>& gamma, const Tensor<float, 1, D>& beta) {
-  return group_norm(tail, GroupNormInput<T, N, D>{x, skip, row}, groups, eps, gamma, beta).y;
+Tensor<T, N, D> group_norm(F epilogue, const Tensor<T, N, D>& x, const Tensor<T, N, D>& skip, const Tensor<T, 2, D>& row,
+                           i64 groups, float eps, const Tensor<float, 1, D>& gamma, const Tensor<float, 1, D>& beta) {
+  return group_norm(epilogue, GroupNormInput<T, N, D>{x, skip, row}, groups, eps, gamma, beta).y;
 }
 
 }  // namespace mindgap

@@ -189,7 +189,7 @@ void backward(const Var<float, N, D>& loss, const Tensor<float, 1, D>& seed = {}
                 {{"remedy", "unfreeze a parameter, or make an input with variable(tape, value)"}});
   loss.slot()->write([&](const Tensor<float, N, D>& g) {
     if (seed.defined()) g.copy_from(seed.reshape(g.shape()));
-    else Runtime<D>::launch(Grid{1, 32}, Fill<float>{g.data(), 1, 1.f});
+    else Runtime<D>::launch(Grid{1, 32}, kernel::Fill<float>{g.data(), 1, 1.f});
   });
   loss.tape().run();
 }

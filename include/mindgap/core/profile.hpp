@@ -7,12 +7,12 @@
 // That costs nothing to speak of unless somebody listens: the name is a range of NVTX on a GPU (for Nsight Systems), stands in
 // the message of an arena that is full, and, after Profile<D>::start(), every op and shape becomes a line of a table:
 //
-//   op   calls   ms   % of all   GB/s   GFLOP/s   % of the floor   plan   shape
+//   op   calls   ms   % of all   GB/s   GFLOP/s   % of roofline   plan   shape
 //
-// The floor of a call is the larger of its bytes over the copy bandwidth and its arithmetic over the rate of a large product,
-// both measured on this machine by whoever prints the table. While a profile is taken steps are not replayed but run op by op,
-// each timed by events of the device; the time of launches that a replay hides shows in the gaps between ops, not in these
-// figures. Ops inside an op belong to the outer one.
+// The roofline (Williams et al. 2009) of a call is the larger of its bytes over the copy bandwidth and its arithmetic over the
+// rate of a large product, both measured on this machine by whoever prints the table. While a profile is taken steps are not
+// replayed but run op by op, each timed by events of the device; the time of launches that a replay hides shows in the gaps
+// between ops, not in these figures. Ops inside an op belong to the outer one.
 #pragma once
 
 #include <mindgap/core/device.hpp>
@@ -39,7 +39,7 @@ struct ProfileLine {
 };
 
 // Rates of the machine: bytes and additions or multiplications a second.
-struct MachineRates {
+struct Roofline {
   double bytes, flops;
 };
 
@@ -148,20 +148,20 @@ class Op {
   mutable typename Profile<D>::Call call_{};  // without events where nobody listens
 };
 
-// The lines as a table, with the share of the floor; `rates` of this machine.
-inline std::string profile_table(const std::vector<ProfileLine>& lines, const MachineRates& rates) {
+// The lines as a table, with the share of the roofline; `rates` of this machine.
+inline std::string profile_table(const std::vector<ProfileLine>& lines, const Roofline& rates) {
   double total = 0;
   for (const ProfileLine& line : lines) total += line.milliseconds;
   std::string out = text("machine: copies ", i64(rates.bytes / 1e9), " GB/s, products ", i64(rates.flops / 1e9), " GFLOP/s\n");
   char row[512];
   std::snprintf(row, sizeof row, "%-28s %7s %9s %6s %9s %9s %9s  %-22s %s\n", "op", "calls", "ms", "%", "GB/s", "GFLOP/s",
-                "of floor", "plan", "shape");
+                "roofline", "plan", "shape");
   out += row;
   for (const ProfileLine& line : lines) {
-    const double seconds = line.milliseconds / 1e3, floor = std::max(line.bytes / rates.bytes, line.flops / rates.flops);
+    const double seconds = line.milliseconds / 1e3, least = std::max(line.bytes / rates.bytes, line.flops / rates.flops);
     std::snprintf(row, sizeof row, "%-28s %7lld %9.3f %6.1f %9.0f %9.0f %8.0f%%  %-22s %s\n", line.op.c_str(),
                   (long long)line.calls, line.milliseconds, 100 * line.milliseconds / total, line.bytes / seconds / 1e9,
-                  line.flops / seconds / 1e9, 100 * floor / seconds, line.plan.empty() ? "-" : line.plan.c_str(),
+                  line.flops / seconds / 1e9, 100 * least / seconds, line.plan.empty() ? "-" : line.plan.c_str(),
                   line.shape.c_str());
     out += row;
   }

@@ -36,7 +36,7 @@ struct Library<Cpu> {
     cpu::conv2d_backward_weights(g, grad_w, grad_bias, x, grad_y);
     return true;
   }
-  // Convolutions with such a tail: none.
+  // Convolutions with such an epilogue: none.
   template <class T>
   static bool conv2d_bias_relu(const ConvGeometry&, T*, const T*, const T*, const T*, const T*) {
     return false;

@@ -5,9 +5,9 @@
 #pragma once
 
 #include <mindgap/core/error.hpp>
+#include <mindgap/cuda/autotune_cache.hpp>
 #include <mindgap/cuda/cublas.hpp>
 #include <mindgap/cuda/data_type.hpp>
-#include <mindgap/cuda/plan_table.hpp>
 
 #include <cublas_v2.h>
 #include <cuda_runtime_api.h>

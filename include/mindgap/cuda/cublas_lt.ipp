@@ -3,10 +3,10 @@
 #pragma once
 
 #include <mindgap/core/error.hpp>
+#include <mindgap/cuda/autotune_cache.hpp>
 #include <mindgap/cuda/cublas.hpp>
 #include <mindgap/cuda/cublas_lt.hpp>
 #include <mindgap/cuda/data_type.hpp>
-#include <mindgap/cuda/plan_table.hpp>
 #include <mindgap/cuda/timing.hpp>
 
 #include <cstdint>
@@ -26,7 +26,7 @@ struct ProductKey {
   MatmulGeometry g;
   DType type, c_type;
   bool tf32;
-  bool addend, bias, relu;  // of the tail
+  bool addend, bias, relu;  // of the epilogue
 
   auto operator<=>(const ProductKey&) const = default;
 
@@ -90,7 +90,7 @@ struct LtProduct {
 struct ProductPointers {
   void* c;
   const void *a, *b;
-  ProductTail tail;
+  MatmulEpilogue epilogue;
 };
 
 struct ProductPlan {
@@ -100,7 +100,7 @@ struct ProductPlan {
   int place;  // in cuBLASLt's list
 
   void run(cublasLtHandle_t handle, Stream stream, void* workspace, const ProductPointers& at) const {
-    const auto [addend, bias, relu] = at.tail;
+    const auto [addend, bias, relu] = at.epilogue;
     const float one = 1.f, weight = addend ? 1.f : 0.f;
     if (bias) product.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
     check(cublasLtMatmul(handle, product.how.get(), &one, at.b, product.b.get(), at.a, product.a.get(), &weight,
@@ -142,7 +142,7 @@ inline cublasLtHandle_t cublas_lt(Stream stream) {
   return created;
 }
 
-// The plan of a key: kept, named by the table, or the quickest; null where there is none.
+// The plan of a key: kept, named by the cache, or the fastest; null where there is none.
 inline ProductPlan* product_plan(cublasLtHandle_t handle, Stream stream, const ProductKey& key, const ProductPointers& at) {
   static std::map<ProductKey, std::unique_ptr<ProductPlan>> made;
   if (auto found = made.find(key); found != made.end()) return found->second.get();
@@ -150,7 +150,7 @@ inline ProductPlan* product_plan(cublasLtHandle_t handle, Stream stream, const P
   std::unique_ptr<ProductPlan> best;
   try {
     const LtProduct asked(key);
-    if (key.bias) asked.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, at.tail.bias);
+    if (key.bias) asked.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, at.epilogue.bias);
     const auto proposed = proposals(handle, asked);
     const auto plan_at = [&](int place) {
       const auto& p = proposed[size_t(place)];
@@ -178,16 +178,16 @@ inline ProductPlan* product_plan(cublasLtHandle_t handle, Stream stream, const P
 
 }  // namespace detail
 
-MINDGAP_INLINE bool matmul_with_tail(Stream stream, Scratch scratch, const MatmulGeometry& g, DType c_type, void* c, DType type,
-                                     const void* a, const void* b, const ProductTail& tail) {
+MINDGAP_INLINE bool matmul_with_epilogue(Stream stream, Scratch scratch, const MatmulGeometry& g, DType c_type, void* c,
+                                         DType type, const void* a, const void* b, const MatmulEpilogue& epilogue) {
   using namespace detail;
   static std::mutex mutex;
-  for (const void* p : {static_cast<const void*>(c), a, b, tail.bias, tail.addend})
+  for (const void* p : {static_cast<const void*>(c), a, b, epilogue.bias, epilogue.addend})
     if (reinterpret_cast<std::uintptr_t>(p) % 16) return false;
   if (g.batch() != 1) return false;
-  const ProductKey key{g,        type, c_type, type == DType::f32 && allow_tf32(), tail.addend != nullptr, tail.bias != nullptr,
-                       tail.relu};
-  const ProductPointers at{c, a, b, tail};
+  const ProductKey key{
+      g, type, c_type, type == DType::f32 && allow_tf32(), epilogue.addend != nullptr, epilogue.bias != nullptr, epilogue.relu};
+  const ProductPointers at{c, a, b, epilogue};
   std::lock_guard lock(mutex);
   const cublasLtHandle_t handle = cublas_lt(stream);
   const ProductPlan* plan = product_plan(handle, stream, key, at);
@@ -200,7 +200,7 @@ MINDGAP_INLINE bool matmul_with_tail(Stream stream, Scratch scratch, const Matmu
         "cuda: cuBLASLt could not run its plan",
         {{"call", key.str()},
          {"cublas", cublasLtGetStatusString(failure.status)},
-         {"remedy", "run with CUDA_LAUNCH_BLOCKING=1: has a kernel failed before? else delete the table of plans"}});
+         {"remedy", "run with CUDA_LAUNCH_BLOCKING=1: has a kernel failed before? else delete the autotune cache"}});
   }
   return true;
 }

@@ -1,4 +1,4 @@
-// Bodies of cudnn.hpp. A convolution is a graph of one operation, and of one more for each part of its tail.
+// Bodies of cudnn.hpp. A convolution is a graph of one operation, and of one more for each part of its epilogue.
 #pragma once
 
 #include <mindgap/cuda/cublas_lt.hpp>
@@ -19,7 +19,7 @@ struct ConvKey {
   DType type;
   ConvDirection direction;
   bool tf32, any;             // allow_tf32 and allow_any_plan, when the call was made
-  ConvTail tail;              // forward, and of backward_data the residual
+  ConvEpilogue epilogue;      // forward, and of backward_data the residual
   bool channel_sums = false;  // forward: of y, and of its squares, as well
 
   auto operator<=>(const ConvKey&) const = default;
@@ -28,13 +28,16 @@ struct ConvKey {
 
   std::string str() const {
     constexpr const char* directions[] = {"forward", "backward_data", "backward_weights"};
-    return text(directions[int(direction)], tail.residual ? " residual" : "", tail.bias ? " bias" : "", tail.relu ? " relu" : "",
-                channel_sums ? " sums" : "", " ", name(type), tf32 ? " tf32" : " full", any ? " any " : " ", g.str());
+    return text(directions[int(direction)], epilogue.residual ? " residual" : "", epilogue.bias ? " bias" : "",
+                epilogue.relu ? " relu" : "", channel_sums ? " sums" : "", " ", name(type), tf32 ? " tf32" : " full",
+                any ? " any " : " ", g.str());
   }
 
-  // Kernels of plain convolutions, and most of forward ones with a tail, come with cuDNN; of a backward one with a tail it
-  // compiles them. One that gathers sums is not worth compiling.
-  int most_compiled() const { return channel_sums ? 0 : tail == ConvTail{} ? 16 : direction == ConvDirection::forward ? 4 : 1; }
+  // Kernels of plain convolutions, and most of forward ones with an epilogue, come with cuDNN; of a backward one with an epilogue
+  // it compiles them. One that gathers sums is not worth compiling.
+  int most_compiled() const {
+    return channel_sums ? 0 : epilogue == ConvEpilogue{} ? 16 : direction == ConvDirection::forward ? 4 : 1;
+  }
   Rules rules() const { return {type == DType::f32 && !tf32, any, i64(1) << 30, 16, most_compiled()}; }
 
   OperationGraph graph() const {
@@ -53,7 +56,7 @@ struct ConvKey {
     const Descriptor& w = tensor(id_w, layout(g.c_out, g.c_in, g.kh, g.kw));
     const Descriptor& y = tensor(id_y, output);
     const Descriptor& end = writes_x ? x : y;
-    const Descriptor& result = tail == ConvTail{} ? end : sums();
+    const Descriptor& result = epilogue == ConvEpilogue{} ? end : sums();
     const Extents padding{g.pad_h, g.pad_w};
     const Descriptor& how = out.make(CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR)
                                 .set(CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, CUDNN_TYPE_INT64, i64(2))
@@ -97,9 +100,9 @@ struct ConvKey {
       out.pointwise(mode, next, *last, b);
       last = &next;
     };
-    if (tail.residual) then(CUDNN_POINTWISE_ADD, &tensor(id_residual, written), tail.bias || tail.relu);
-    if (tail.bias) then(CUDNN_POINTWISE_ADD, &tensor(id_bias, layout(1, g.c_out, 1, 1)), tail.relu);
-    if (tail.relu) then(CUDNN_POINTWISE_RELU_FWD, nullptr, false);
+    if (epilogue.residual) then(CUDNN_POINTWISE_ADD, &tensor(id_residual, written), epilogue.bias || epilogue.relu);
+    if (epilogue.bias) then(CUDNN_POINTWISE_ADD, &tensor(id_bias, layout(1, g.c_out, 1, 1)), epilogue.relu);
+    if (epilogue.relu) then(CUDNN_POINTWISE_RELU_FWD, nullptr, false);
     if (channel_sums) {
       const Layout row = layout(1, g.c_out, 1, 1);
       out.sums(out.tensor(id_sum, DType::f32, row.extents, row.strides),
@@ -109,9 +112,9 @@ struct ConvKey {
   }
 };
 
-inline ConvKey conv_key(const ConvGeometry& g, DType type, ConvDirection direction, ConvTail tail = {},
+inline ConvKey conv_key(const ConvGeometry& g, DType type, ConvDirection direction, ConvEpilogue epilogue = {},
                         bool channel_sums = false) {
-  return {g, type, direction, type == DType::f32 && allow_tf32(), allow_any_plan(), tail, channel_sums};
+  return {g, type, direction, type == DType::f32 && allow_tf32(), allow_any_plan(), epilogue, channel_sums};
 }
 
 // Milliseconds of a pass of ours that reads and writes `bytes` in all, as a copy takes them.
@@ -142,9 +145,9 @@ inline float time_of_call(Stream stream, const std::function<bool()>& call) {
 }
 
 // Whether `product`, which computes the same as a key, takes less time than cuDNN's plan and a pass over `bytes_after` that only
-// the plan needs: as the table says, else by timing.
-inline bool product_is_quicker(Stream stream, const ConvKey& key, std::span<const Pointer> pointers, i64 bytes_after,
-                               const std::function<bool()>& product) {
+// the plan needs: as the cache says, else by timing.
+inline bool product_is_faster(Stream stream, const ConvKey& key, std::span<const Pointer> pointers, i64 bytes_after,
+                              const std::function<bool()>& product) {
   const int way = chosen_way(stream, "product_or_" + key.str(), [&](TimingMemory& memory) {
     std::lock_guard lock(cudnn_mutex());
     const cudnnHandle_t handle = cudnn(stream);
@@ -155,30 +158,30 @@ inline bool product_is_quicker(Stream stream, const ConvKey& key, std::span<cons
   return way == 0;
 }
 
-// How a convolution with a tail is computed: by a plan of cuDNN's with the tail in it, without and then in a pass of the caller's
-// that reads what was written and the residual and writes it, or, for those of 1x1, by a product with the tail in it. cuDNN has a
-// plan for nearly every tail, but some are slower than the pass that they spare.
-enum class TailWay { plan, pass, product };
+// How a convolution with an epilogue is computed: by a plan of cuDNN's with the epilogue in it, without and then in a pass of the
+// caller's that reads what was written and the residual and writes it, or, for those of 1x1, by a product with the epilogue in
+// it. cuDNN has a plan for nearly every epilogue, but some are slower than the pass that they spare.
+enum class EpilogueWay { plan, pass, product };
 
-// As the table says, else by timing. product: empty where there is none.
-inline TailWay quickest_tail(Stream stream, const ConvKey& key, std::span<const Pointer> pointers,
-                             const std::function<bool()>& product) {
-  return TailWay(chosen_way(stream, "tail_of_" + key.str(), [&](TimingMemory& memory) {
+// As the cache says, else by timing. product: empty where there is none.
+inline EpilogueWay autotune_epilogue(Stream stream, const ConvKey& key, std::span<const Pointer> pointers,
+                                     const std::function<bool()>& product) {
+  return EpilogueWay(chosen_way(stream, "tail_of_" + key.str(), [&](TimingMemory& memory) {
     std::lock_guard lock(cudnn_mutex());
     const cudnnHandle_t handle = cudnn(stream);
     ConvKey plain = key;
-    plain.tail = {};
+    plain.epilogue = {};
     const i64 elements = key.direction == ConvDirection::backward_data ? key.g.x_size() : key.g.y_size();
     const auto plan_time = [&](const ConvKey& of, std::span<const Pointer> at) {
       return time_of_plan(handle, stream, memory, plan_for(handle, stream, of, at), at);
     };
     float times[3];
-    times[int(TailWay::plan)] = plan_time(key, pointers);
-    times[int(TailWay::pass)] = plan_time(plain, pointers.first(3)) +
-                                time_of_pass(stream, memory, elements * bytes(key.type) * (key.tail.residual ? 3 : 2));
-    times[int(TailWay::product)] = product ? time_of_call(stream, product) : std::numeric_limits<float>::infinity();
+    times[int(EpilogueWay::plan)] = plan_time(key, pointers);
+    times[int(EpilogueWay::pass)] = plan_time(plain, pointers.first(3)) +
+                                    time_of_pass(stream, memory, elements * bytes(key.type) * (key.epilogue.residual ? 3 : 2));
+    times[int(EpilogueWay::product)] = product ? time_of_call(stream, product) : std::numeric_limits<float>::infinity();
     const float* best = std::min_element(times, times + 3);
-    return *best < std::numeric_limits<float>::infinity() ? int(best - times) : int(TailWay::pass);
+    return *best < std::numeric_limits<float>::infinity() ? int(best - times) : int(EpilogueWay::pass);
   }));
 }
 
@@ -211,12 +214,12 @@ inline bool convolve(Stream stream, Scratch scratch, const ConvKey& key, void* x
     const auto of = [&](ConvKey::Id id) { return pointers[id - ConvKey::id_x].to; };
     const auto multiply = [&, c_type = wide ? DType::f32 : key.type, c = wide ? wide : of(product->c), a = of(product->a),
                            b = of(product->b)] {
-      if (!matmul_with_tail(stream, scratch, product->g, c_type, c, key.type, a, b, {}))
+      if (!matmul_with_epilogue(stream, scratch, product->g, c_type, c, key.type, a, b, {}))
         matmul(stream, product->g, c_type, c, key.type, a, b, 1.f, false);
       return true;
     };
     const i64 bytes_after = wide ? key.g.weight_size() * (bytes(key.type) + bytes(DType::f32)) : 0;
-    if (product_is_quicker(stream, key, pointers, bytes_after, multiply)) {
+    if (product_is_faster(stream, key, pointers, bytes_after, multiply)) {
       multiply();
       return wide != nullptr;
     }
@@ -261,24 +264,24 @@ MINDGAP_INLINE void conv2d_forward(Stream stream, Scratch scratch, const ConvGeo
   convolve(stream, scratch, conv_key(g, type, ConvDirection::forward), writable(x), writable(w), y);
 }
 
-MINDGAP_INLINE bool conv2d_forward(Stream stream, Scratch scratch, const ConvGeometry& g, DType type, ConvTail tail, void* y,
-                                   const void* x, const void* w, const void* bias, const void* residual) {
+MINDGAP_INLINE bool conv2d_forward(Stream stream, Scratch scratch, const ConvGeometry& g, DType type, ConvEpilogue epilogue,
+                                   void* y, const void* x, const void* w, const void* bias, const void* residual) {
   using namespace detail;
-  require_aligned("conv2d", {x, w, y, tail.bias ? bias : nullptr, tail.residual ? residual : nullptr});
-  const ConvKey key = conv_key(g, type, ConvDirection::forward, tail);
+  require_aligned("conv2d", {x, w, y, epilogue.bias ? bias : nullptr, epilogue.residual ? residual : nullptr});
+  const ConvKey key = conv_key(g, type, ConvDirection::forward, epilogue);
   std::vector<Pointer> pointers{{ConvKey::id_x, writable(x)}, {ConvKey::id_w, writable(w)}, {ConvKey::id_y, y}};
-  if (tail.bias) pointers.push_back({ConvKey::id_bias, writable(bias)});
-  if (tail.residual) pointers.push_back({ConvKey::id_residual, writable(residual)});
+  if (epilogue.bias) pointers.push_back({ConvKey::id_bias, writable(bias)});
+  if (epilogue.residual) pointers.push_back({ConvKey::id_residual, writable(residual)});
   std::function<bool()> multiply;
   if (const auto product = as_product(key))
     multiply = [=, g = product->g] {
-      return matmul_with_tail(stream, scratch, g, type, y, type, x, w,
-                              {tail.residual ? residual : nullptr, tail.bias ? bias : nullptr, tail.relu});
+      return matmul_with_epilogue(stream, scratch, g, type, y, type, x, w,
+                                  {epilogue.residual ? residual : nullptr, epilogue.bias ? bias : nullptr, epilogue.relu});
     };
-  switch (quickest_tail(stream, key, pointers, multiply)) {
-    case TailWay::product:
+  switch (autotune_epilogue(stream, key, pointers, multiply)) {
+    case EpilogueWay::product:
       return multiply && multiply();
-    case TailWay::plan:
+    case EpilogueWay::plan:
       return run_plan(stream, scratch, key, pointers);
     default:
       return false;
@@ -302,14 +305,14 @@ MINDGAP_INLINE bool conv2d_backward_data(Stream stream, Scratch scratch, const C
   using namespace detail;
   require_aligned("conv2d", {grad_x, grad_y, w, before});
   if (const auto product = as_product(conv_key(g, type, ConvDirection::backward_data)))
-    return matmul_with_tail(stream, scratch, product->g, type, grad_x, type, grad_y, w, {before});
+    return matmul_with_epilogue(stream, scratch, product->g, type, grad_x, type, grad_y, w, {before});
   if (!worth_compiling_a_sum(g, type)) return false;
   const ConvKey key = conv_key(g, type, ConvDirection::backward_data, {true, false, false});
   const Pointer pointers[] = {{ConvKey::id_x, grad_x},
                               {ConvKey::id_w, writable(w)},
                               {ConvKey::id_y, writable(grad_y)},
                               {ConvKey::id_residual, writable(before)}};
-  return quickest_tail(stream, key, pointers, {}) == TailWay::plan && run_plan(stream, scratch, key, pointers);
+  return autotune_epilogue(stream, key, pointers, {}) == EpilogueWay::plan && run_plan(stream, scratch, key, pointers);
 }
 
 MINDGAP_INLINE void conv2d_backward_data(Stream stream, Scratch scratch, const ConvGeometry& g, DType type, void* grad_x,

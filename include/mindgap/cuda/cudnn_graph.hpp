@@ -4,16 +4,16 @@
 // A graph is described by finalized descriptors; heuristics propose engine configurations; a configuration makes a plan; a
 // variant pack gives a plan its pointers. A call of ours is a key: a struct of its extents and types with
 //
-//   operator<=>, str()       its name in the table of plans
+//   operator<=>, str()       its name in the autotune cache
 //   graph()                  the OperationGraph
 //   rules()                  which plans may be taken
 //
-// The first call of a key makes its plan: the one that the table names, else the quickest of those that cuDNN proposes. This
+// The first call of a key makes its plan: the one that the cache names, else the fastest of those that cuDNN proposes. This
 // allocates and waits; later calls only queue. Includes cuDNN: for .ipp files alone.
 #pragma once
 
 #include <mindgap/core/error.hpp>
-#include <mindgap/cuda/plan_table.hpp>
+#include <mindgap/cuda/autotune_cache.hpp>
 #include <mindgap/cuda/timing.hpp>
 
 #include <algorithm>
@@ -377,7 +377,7 @@ inline std::mutex& cudnn_mutex() {
   return mutex;
 }
 
-// The plan of a key: the one that is kept, or that the table names, or the quickest of the first that can be made. Null,
+// The plan of a key: the one that is kept, or that the cache names, or the fastest of the first that can be made. Null,
 // and remembered as such, where there is none. The pointers are for timing; what they write is overwritten.
 template <class Key>
 Plan* plan_for(cudnnHandle_t handle, Stream stream, const Key& key, std::span<const Pointer> pointers) {
@@ -432,7 +432,7 @@ bool run_plan(Stream stream, Scratch scratch, const Key& key, std::span<const Po
         "cuda: cuDNN could not run its plan",
         {{"call", key.str()},
          {"cudnn", cudnnGetErrorString(failure.status)},
-         {"remedy", "run with CUDA_LAUNCH_BLOCKING=1: has a kernel failed before? else delete the table of plans"}});
+         {"remedy", "run with CUDA_LAUNCH_BLOCKING=1: has a kernel failed before? else delete the autotune cache"}});
   }
   return true;
 }

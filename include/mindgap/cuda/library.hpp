@@ -10,11 +10,11 @@
 #if defined(__CUDACC__)
 
 #include <mindgap/core/memory.hpp>
+#include <mindgap/cuda/autotune_cache.hpp>
 #include <mindgap/cuda/cublas.hpp>
 #include <mindgap/cuda/cublas_lt.hpp>
 #include <mindgap/cuda/cudnn.hpp>
 #include <mindgap/cuda/cudnn_attention.hpp>
-#include <mindgap/cuda/plan_table.hpp>
 #include <mindgap/kernels/bias.hpp>
 #include <mindgap/kernels/reduce.hpp>
 
@@ -30,10 +30,10 @@ struct Library<Cuda> {
   static void begin_plan_use() { cuda::begin_plan_use(); }
   static std::string plan_hash() { return cuda::plan_hash(); }
 
-  // Which way takes the least time, as the table of plans says of `name`, else by timing; each says whether it can be taken.
-  static int quickest_way(const std::string& name, const std::vector<std::function<bool()>>& ways) {
+  // Which way takes the least time, as the autotune cache says of `name`, else by timing; each says whether it can be taken.
+  static int autotune(const std::string& name, const std::vector<std::function<bool()>>& ways) {
     // Named by their number too: a table of another build may have known others.
-    return cuda::quickest_way(stream(), text(name, cuda::allow_any_plan() ? " any of " : " of ", ways.size(), " ways"), ways);
+    return cuda::autotune(stream(), text(name, cuda::allow_any_plan() ? " any of " : " of ", ways.size(), " ways"), ways);
   }
 
   template <class T>
@@ -66,7 +66,7 @@ struct Library<Cuda> {
     cuda::conv2d_backward_data(stream(), scratch, g, dtype_of<T>, grad_x, grad_y, w);
   }
 
-  // The gradient plus `before`; false where a pass of its own is quicker.
+  // The gradient plus `before`; false where a pass of its own is faster.
   template <class T>
   static bool conv2d_backward_data_sum(const ConvGeometry& g, T* grad_x, const T* grad_y, const T* w, const T* before) {
     PoolScratch scratch;
@@ -79,7 +79,7 @@ struct Library<Cuda> {
   static bool conv2d_backward_weights(const ConvGeometry& g, float* grad_w, T* narrow, float* grad_bias, const T* x,
                                       const T* grad_y) {
     PoolScratch scratch;
-    if (grad_bias) sum_rows<Cuda>(grad_bias, grad_y, g.y_size() / g.c_out, g.c_out);
+    if (grad_bias) kernel::sum_rows<Cuda>(grad_bias, grad_y, g.y_size() / g.c_out, g.c_out);
     if (g.y_size()) return cuda::conv2d_backward_weights(stream(), scratch, g, dtype_of<T>, grad_w, narrow, x, grad_y);
     Runtime<Cuda>::zero(grad_w, g.weight_size() * i64(sizeof(float)));
     return true;
@@ -115,8 +115,8 @@ struct Library<Cuda> {
     if constexpr (std::is_same_v<TC, T>) {
       PoolScratch scratch, rounded;
       if (bias && !accumulate && alpha == 1.f &&
-          cuda::matmul_with_tail(stream(), scratch, g, dtype_of<T>, c, dtype_of<T>, a, b,
-                                 {nullptr, bias_of<T>(bias, g.n, rounded)}))
+          cuda::matmul_with_epilogue(stream(), scratch, g, dtype_of<T>, c, dtype_of<T>, a, b,
+                                     {nullptr, bias_of<T>(bias, g.n, rounded)}))
         return;
     }
     cuda::matmul(stream(), g, dtype_of<TC>, c, dtype_of<T>, a, b, alpha, accumulate);
@@ -156,14 +156,14 @@ struct Library<Cuda> {
 
   template <class To, class From>
   static void convert(To* to, const From* from, i64 n) {
-    const Convert<To, From> kernel{to, from, n};
+    const kernel::Convert<To, From> kernel{to, from, n};
     Runtime<Cuda>::launch(Grid{kernel.blocks()}, kernel);
   }
 
   template <class T>
   static void add_bias(T* y, const float* bias, i64 rows, i64 cols, i64 stride) {
-    Runtime<Cuda>::launch(Grid{(rows + bias_rows_per_block - 1) / bias_rows_per_block, 128},
-                          AddBias<T>{y, bias, rows, cols, stride});
+    Runtime<Cuda>::launch(Grid{(rows + kernel::bias_rows_per_block - 1) / kernel::bias_rows_per_block, 128},
+                          kernel::AddBias<T>{y, bias, rows, cols, stride});
   }
 };
 

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <mindgap/core/error.hpp>
-#include <mindgap/cuda/plan_table.hpp>
+#include <mindgap/cuda/autotune_cache.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -127,7 +127,7 @@ float least_time(Stream stream, const Run& run, float best = std::numeric_limits
   return least;
 }
 
-// Which of several ways to take: as the table says of `name`, else as decide(memory) finds by timing.
+// Which of several ways to take: as the cache says of `name`, else as decide(memory) finds by timing.
 template <class Decide>
 int chosen_way(Stream stream, const std::string& name, const Decide& decide) {
   std::optional<int> place = known_place(name);

@@ -77,8 +77,8 @@ struct ResidualBlock {
 
   template <class X>
   X operator()(const X& x) {
-    X z = bn1.after(conv1, x, tails::relu);
-    if (conv3) z = bn2.after(conv2, z, tails::relu);
+    X z = bn1.after(conv1, x, epilogues::relu);
+    if (conv3) z = bn2.after(conv2, z, epilogues::relu);
     // After them, so that its gradient is the first that x receives: conv1, of 1x1 in a bottleneck, adds its own in the product.
     const X shortcut = downsample ? downsample->norm.after(downsample->conv, x) : x;
     return conv3 ? bn3->after(*conv3, z, relu_add, shortcut) : bn2.after(conv2, z, relu_add, shortcut);
@@ -169,7 +169,7 @@ X ResNet<D, P>::run(const X& x, i64 begin, i64 end) {
   i64 unit = 0;
   const auto due = [&] { return unit >= begin && unit < end; };
   if (due()) {
-    y = bn1.after(conv1, y, tails::relu);
+    y = bn1.after(conv1, y, epilogues::relu);
     if (config.stem == Stem::large) y = max_pool2d(y, 3, 2, 1);
   }
   ++unit;

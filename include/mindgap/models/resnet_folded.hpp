@@ -2,9 +2,9 @@
 //
 //   s = gamma rstd                      norm(conv(x, w)) = conv(x, s w) + (beta - s mean)
 //
-// so that a block is three convolutions, each with bias, residual and ReLU as its tail (Jacob et al., "Quantization and training
-// of neural networks", 2018, section 3.2). Weights are rounded once, after folding: answers differ from those of the network in
-// evaluation mode by roundings. The network is not changed and may go away.
+// so that a block is three convolutions, each with bias, residual and ReLU as its epilogue (Jacob et al., "Quantization and
+// training of neural networks", 2018, section 3.2). Weights are rounded once, after folding: answers differ from those of the
+// network in evaluation mode by roundings. The network is not changed and may go away.
 #pragma once
 
 #include <mindgap/models/resnet.hpp>

@@ -39,8 +39,8 @@ struct ResnetBlock2D {
   // skip: the second part of the input, or default-made. time: silu of the embedding, [N, time_embed_dim].
   template <class X, class R>
   X operator()(const X& x, const X& skip, const R& time) const {
-    const X h = conv1(norm1(tails::silu, x, skip, R()));
-    const X y = conv2(norm2(tails::silu, h, X(), time_emb_proj(time)));
+    const X h = conv1(norm1(epilogues::silu, x, skip, R()));
+    const X y = conv2(norm2(epilogues::silu, h, X(), time_emb_proj(time)));
     if (!conv_shortcut) return add(y, x);
     const ModulePath in(conv_shortcut->path);
     const auto weight = conv_shortcut->weight.as(x);
@@ -77,7 +77,7 @@ struct AttentionBlock2D {
   template <class X, class R>
   X operator()(const X& x, const R&) const {
     const Shape<4> shape = x.shape();
-    const auto tokens = reshape(group_norm(tails::identity, x, X(), R()), Shape<3>(shape[0], shape[1] * shape[2], shape[3]));
+    const auto tokens = reshape(group_norm(epilogues::identity, x, X(), R()), Shape<3>(shape[0], shape[1] * shape[2], shape[3]));
     return add(reshape(to_out(attend(to_q(tokens), to_k(tokens), to_v(tokens), heads)), shape), x);
   }
 };
@@ -222,7 +222,7 @@ X UNet2DModel<D, P>::operator()(const X& x, const Tensor<float, 1, D>& timesteps
     }
     if (!block.upsamplers.empty()) h = block.upsamplers[0].conv(upsample_nearest(h, 2 * h.extent(1), 2 * h.extent(2)));
   }
-  return conv_out(conv_norm_out(tails::silu, h, X(), R()));
+  return conv_out(conv_norm_out(epilogues::silu, h, X(), R()));
 }
 
 }  // namespace mindgap

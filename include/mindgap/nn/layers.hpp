@@ -79,7 +79,8 @@ struct Linear {
   }
 };
 
-// Batch norm over all rows, with an optional tail: bn(x), bn(x, relu_add, residual). bn.after(conv, x, ...) is bn(conv(x), ...).
+// Batch norm over all rows, with an optional epilogue: bn(x), bn(x, relu_add, residual). bn.after(conv, x, ...) is bn(conv(x),
+// ...).
 //
 // While `training` and not `frozen_statistics` it normalises by the batch and moves the running averages, as torch's
 // train(); otherwise it normalises by the averages and leaves them alone. Several sets of statistics (one a domain) share
@@ -133,17 +134,17 @@ struct BatchNorm2d {
   }
   void reset_statistics() { sets[active] = Statistics(weight.shape().size()); }
 
-  template <class X, class F = std::remove_const_t<decltype(tails::identity)>, class... Extras>
-  X operator()(const X& x, F tail = {}, const Extras&... extras) {
-    return normalised(x, {}, tail, extras...);
+  template <class X, class F = std::remove_const_t<decltype(epilogues::identity)>, class... Extras>
+  X operator()(const X& x, F epilogue = {}, const Extras&... extras) {
+    return normalised(x, {}, epilogue, extras...);
   }
 
   // Of a convolution; the kernel that writes it gathers the batch's statistics, where the device gains by it.
-  template <class X, class F = std::remove_const_t<decltype(tails::identity)>, class... Extras>
-  X after(const Conv2d<D, P>& conv, const X& x, F tail = {}, const Extras&... extras) {
-    if (!from_batch() || conv.bias.defined()) return normalised(conv(x), {}, tail, extras...);
+  template <class X, class F = std::remove_const_t<decltype(epilogues::identity)>, class... Extras>
+  X after(const Conv2d<D, P>& conv, const X& x, F epilogue = {}, const Extras&... extras) {
+    if (!from_batch() || conv.bias.defined()) return normalised(conv(x), {}, epilogue, extras...);
     const auto [y, moments] = conv.with_moments(x);
-    return normalised(y, moments, tail, extras...);
+    return normalised(y, moments, epilogue, extras...);
   }
 
   void reset(u64, const std::string&) {
@@ -157,7 +158,7 @@ struct BatchNorm2d {
 
   // moments: of x, or undefined.
   template <class X, class F, class... Extras>
-  X normalised(const X& x, const ColumnMoments<D>& moments, F tail, const Extras&... extras) {
+  X normalised(const X& x, const ColumnMoments<D>& moments, F epilogue, const Extras&... extras) {
     const ModulePath in(path);
     Statistics& s = sets[active];
     BatchNormStatistics<D> n;
@@ -168,12 +169,12 @@ struct BatchNorm2d {
     } else {
       n = {s.running_mean.value, running_rstd(s.running_var.value, eps)};
     }
-    if constexpr (is_tensor<X>) return batch_norm(tail, x, n.mean, n.rstd, weight.value, bias.value, extras...);
-    else return batch_norm(tail, x, n.mean, n.rstd, from_batch(), weight.as(x), bias.as(x), extras...);
+    if constexpr (is_tensor<X>) return batch_norm(epilogue, x, n.mean, n.rstd, weight.value, bias.value, extras...);
+    else return batch_norm(epilogue, x, n.mean, n.rstd, from_batch(), weight.as(x), bias.as(x), extras...);
   }
 };
 
-// Group norm with a tail. gn(x, tail), or of two tensors side by side, and with a row [N, C] added first.
+// Group norm with an epilogue. gn(x, epilogue), or of two tensors side by side, and with a row [N, C] added first.
 template <Device D, class P>
 struct GroupNorm2d {
   Parameter<1, D, P> weight, bias;  // gamma and beta, [C]
@@ -189,9 +190,9 @@ struct GroupNorm2d {
 
   // skip and row may be default-made: absent.
   template <class X, class F, class R>
-  X operator()(F tail, const X& x, const X& skip, const R& row) const {
+  X operator()(F epilogue, const X& x, const X& skip, const R& row) const {
     const ModulePath in(path);
-    return group_norm(tail, x, skip, row, groups, eps, weight.as(x), bias.as(x));
+    return group_norm(epilogue, x, skip, row, groups, eps, weight.as(x), bias.as(x));
   }
 
   void reset(u64, const std::string&) {

@@ -1,9 +1,9 @@
-// Batch norm with a tail: y = tail((x - mean) * rstd * gamma + beta, extras...) over all rows of x [..., C].
+// Batch norm with an epilogue: y = epilogue((x - mean) * rstd * gamma + beta, extras...) over all rows of x [..., C].
 //
 //   auto s = batch_statistics(x, 1e-5f);                                 or running averages: running_rstd(variance, eps)
 //   auto y = batch_norm(relu_add, x, s.mean, s.rstd, gamma, beta, residual);
 //
-// The tail is a stateless lambda of z and of dense tensors shaped like x (kernels/tail.hpp has the usual ones); it costs
+// The epilogue is a stateless lambda of z and of dense tensors shaped like x (kernels/epilogue.hpp has the usual ones); it costs
 // no pass of its own, in neither direction. Statistics, gamma and beta are f32 [C].
 // Formulas and bytes moved: kernels/norm_batch.hpp and norm_batch_backward.hpp. Semantics as torch.nn.functional.batch_norm.
 #pragma once
@@ -26,11 +26,11 @@ struct BatchNormStatistics {
 // Mean and sum of squared deviations of each column over chunks of rows, from which the statistics of all rows follow.
 template <Device D>
 struct ColumnMoments {
-  Tensor<float, 2, D> mean, square;  // [chunks, cols]
-  ColumnGrid grid;                   // what the chunks are
+  Tensor<float, 2, D> mean, m2;  // [chunks, cols]
+  kernel::ColumnGrid grid;       // what the chunks are
 
   bool defined() const { return mean.defined(); }
-  static ColumnMoments over(const ColumnGrid& grid) {
+  static ColumnMoments over(const kernel::ColumnGrid& grid) {
     return {Tensor<float, 2, D>({grid.chunks, grid.cols}), Tensor<float, 2, D>({grid.chunks, grid.cols}), grid};
   }
 };
@@ -60,9 +60,9 @@ void check_same_shape(const char* op, const Tensor<T, N, D>& x, const char* labe
 // Passes over x.
 template <class T, int N, Device D>
 ColumnMoments<D> column_moments(const Tensor<T, N, D>& x) {
-  const auto moments = ColumnMoments<D>::over(column_grid<D>(x.rows(), x.cols()));
+  const auto moments = ColumnMoments<D>::over(kernel::column_grid<D>(x.rows(), x.cols()));
   Runtime<D>::launch(Grid{moments.grid.blocks(), team_threads},
-                     BatchMoments<T>{moments.mean.data(), moments.square.data(), x.data(), moments.grid});
+                     kernel::BatchMoments<T>{moments.mean.data(), moments.m2.data(), x.data(), moments.grid});
   return moments;
 }
 
@@ -80,9 +80,9 @@ BatchNormStatistics<D> batch_statistics(const Tensor<T, N, D>& x, ColumnMoments<
   }
   const Shape<1> channels(x.cols());
   const BatchNormStatistics<D> out{Tensor<float, 1, D>(channels), Tensor<float, 1, D>(channels)};
-  Runtime<D>::launch(Grid{column_groups(x.cols()), team_threads},
-                     BatchStatistics{out.mean.data(), out.rstd.data(), running.mean.data(), running.variance.data(),
-                                     moments.mean.data(), moments.square.data(), moments.grid, eps, running.momentum});
+  Runtime<D>::launch(Grid{kernel::column_groups(x.cols()), team_threads},
+                     kernel::BatchStatistics{out.mean.data(), out.rstd.data(), running.mean.data(), running.variance.data(),
+                                             moments.mean.data(), moments.m2.data(), moments.grid, eps, running.momentum});
   return out;
 }
 
@@ -124,7 +124,7 @@ template <class F, class T, int N, Device D, std::same_as<Tensor<T, N, D>>... Ex
 BatchNormResult<T, N, D> batch_norm(F, bool with_signs, const Tensor<T, N, D>& x, const Tensor<float, 1, D>& mean,
                                     const Tensor<float, 1, D>& rstd, const Tensor<float, 1, D>& gamma,
                                     const Tensor<float, 1, D>& beta, const Extras&... extras) {
-  using Kernel = BatchNormApply<Traced<F, 1 + sizeof...(Extras)>, T, int(sizeof...(Extras))>;
+  using Kernel = kernel::BatchNormApply<Traced<F, 1 + sizeof...(Extras)>, T, int(sizeof...(Extras))>;
   const Op<D> op("batch norm");
   check_channels("batch norm", x, "mean", mean);
   check_channels("batch norm", x, "rstd", rstd);
@@ -132,11 +132,11 @@ BatchNormResult<T, N, D> batch_norm(F, bool with_signs, const Tensor<T, N, D>& x
   check_channels("batch norm", x, "beta", beta);
   (check_same_shape("batch norm", x, "extra", extras), ...);
   BatchNormResult<T, N, D> out{Tensor<T, N, D>(x.shape()), {}};
-  const ColumnGrid grid = column_grid<D>(x.rows(), x.cols());
+  const kernel::ColumnGrid grid = kernel::column_grid<D>(x.rows(), x.cols());
   Kernel kernel{out.y.data(), x.data(), {{extras.data()...}}, {mean.data(), rstd.data(), gamma.data(), beta.data()}, grid};
-  if constexpr (has_teams<D> && Tail<F, int(sizeof...(Extras))>::reads_y)
-    if (with_signs && kernel.in_packets()) {
-      out.signs = Tensor<u8, 1, D>(Shape(x.size() / Kernel::packet));
+  if constexpr (has_teams<D> && Epilogue<F, int(sizeof...(Extras))>::reads_y)
+    if (with_signs && kernel.vectorised()) {
+      out.signs = Tensor<u8, 1, D>(Shape(x.size() / Kernel::vec_size));
       kernel.signs = out.signs.data();
     }
   op.moves(x, extras..., out.y, out.signs);
@@ -146,23 +146,23 @@ BatchNormResult<T, N, D> batch_norm(F, bool with_signs, const Tensor<T, N, D>& x
 
 }  // namespace detail
 
-// y = tail((x - mean) * rstd * gamma + beta, extras...)
+// y = epilogue((x - mean) * rstd * gamma + beta, extras...)
 template <class F, class T, int N, Device D, std::same_as<Tensor<T, N, D>>... Extras>
-Tensor<T, N, D> batch_norm(F tail, const Tensor<T, N, D>& x, const Tensor<float, 1, D>& mean, const Tensor<float, 1, D>& rstd,
+Tensor<T, N, D> batch_norm(F epilogue, const Tensor<T, N, D>& x, const Tensor<float, 1, D>& mean, const Tensor<float, 1, D>& rstd,
                            const Tensor<float, 1, D>& gamma, const Tensor<float, 1, D>& beta, const Extras&... extras) {
-  return detail::batch_norm(tail, false, x, mean, rstd, gamma, beta, extras...).y;
+  return detail::batch_norm(epilogue, false, x, mean, rstd, gamma, beta, extras...).y;
 }
 
 // The same, and the signs of y for batch_norm_backward.
 template <class F, class T, int N, Device D, std::same_as<Tensor<T, N, D>>... Extras>
-BatchNormResult<T, N, D> batch_norm_with_signs(F tail, const Tensor<T, N, D>& x, const Tensor<float, 1, D>& mean,
+BatchNormResult<T, N, D> batch_norm_with_signs(F epilogue, const Tensor<T, N, D>& x, const Tensor<float, 1, D>& mean,
                                                const Tensor<float, 1, D>& rstd, const Tensor<float, 1, D>& gamma,
                                                const Tensor<float, 1, D>& beta, const Extras&... extras) {
-  return detail::batch_norm(tail, true, x, mean, rstd, gamma, beta, extras...);
+  return detail::batch_norm(epilogue, true, x, mean, rstd, gamma, beta, extras...);
 }
 
 // What the backward of batch_norm reads. Tensors that nothing reads may stay undefined:
-// y unless Tail<F, K>::reads_y, extras[k] unless Tail<F, K>::reads_extra(k).
+// y unless Epilogue<F, K>::reads_y, extras[k] unless Epilogue<F, K>::reads_extra(k).
 template <class T, int N, Device D, int K>
 struct BatchNormInputs {
   Tensor<T, N, D> x, y;
@@ -180,21 +180,21 @@ struct BatchNormGradients {
   std::array<Tensor<T, N, D>, K> extras;
 };
 
-// Writes the gradients of batch_norm(tail, ...). Two passes over the data for batch statistics, one for constant ones.
+// Writes the gradients of batch_norm(epilogue, ...). Two passes over the data for batch statistics, one for constant ones.
 template <class F, class T, int N, Device D, int K>
 void batch_norm_backward(F, const Tensor<T, N, D>& grad_y, const BatchNormInputs<T, N, D, K>& in,
                          const BatchNormGradients<T, N, D, K>& grads) {
   using Function = Traced<F, 1 + K>;
-  using Rule = Tail<F, K>;
+  using Rule = Epilogue<F, K>;
   const Op<D> op("batch norm backward");
   op.moves(grad_y, in.x, grads.x);
   if (in.signs.defined()) op.moves(in.signs);
   else op.moves(in.y);
   for (int k = 0; k < K; ++k) op.moves(in.extras[size_t(k)], grads.extras[size_t(k)]);
-  const ColumnGrid grid = column_grid<D>(grad_y.rows(), grad_y.cols());
-  const BatchNormParameters parameters{in.mean.data(), in.rstd.data(), in.gamma.data(), in.beta.data()};
-  BatchNormSaved<Function, T, K> saved{grad_y.data(), in.x.data(), in.y.data(), {}, in.signs.data()};
-  detail::Pointers<T, K> grad_extras{};
+  const kernel::ColumnGrid grid = kernel::column_grid<D>(grad_y.rows(), grad_y.cols());
+  const kernel::BatchNormParameters parameters{in.mean.data(), in.rstd.data(), in.gamma.data(), in.beta.data()};
+  kernel::BatchNormSaved<Function, T, K> saved{grad_y.data(), in.x.data(), in.y.data(), {}, in.signs.data()};
+  kernel::Pointers<T, K> grad_extras{};
   bool any_extra = false;
   for (int k = 0; k < K; ++k) {
     saved.extras.at[k] = in.extras[size_t(k)].data();
@@ -209,9 +209,9 @@ void batch_norm_backward(F, const Tensor<T, N, D>& grad_y, const BatchNormInputs
   if (sums) partial = Tensor<float, 2, D>({2 * grid.chunks, grid.cols});
   float *sum = partial.data(), *product = sum ? sum + grid.chunks * grid.cols : nullptr;
   const auto reduce = [&]<bool Sums, bool WriteX>() {
-    Runtime<D>::launch(
-        Grid{grid.blocks(), team_threads},
-        BatchNormReduce<Function, T, K, Sums, WriteX>{sum, product, grads.x.data(), grad_extras, saved, parameters, grid});
+    Runtime<D>::launch(Grid{grid.blocks(), team_threads},
+                       kernel::BatchNormReduce<Function, T, K, Sums, WriteX>{sum, product, grads.x.data(), grad_extras, saved,
+                                                                             parameters, grid});
   };
   if (sums && write_x) reduce.template operator()<true, true>();
   else if (sums) reduce.template operator()<true, false>();
@@ -220,21 +220,21 @@ void batch_norm_backward(F, const Tensor<T, N, D>& grad_y, const BatchNormInputs
   if (!sums) return;
 
   float *mean_grad = mean.data(), *slope = mean_grad + grid.cols;
-  Runtime<D>::launch(Grid{column_groups(grid.cols), team_threads},
-                     BatchNormSums{grads.gamma.data(), grads.beta.data(), mean_grad, slope, in.rstd.data(), sum, product,
-                                   grid.rows, grid.cols, grid.chunks});
+  Runtime<D>::launch(Grid{kernel::column_groups(grid.cols), team_threads},
+                     kernel::BatchNormSums{grads.gamma.data(), grads.beta.data(), mean_grad, slope, in.rstd.data(), sum, product,
+                                           grid.rows, grid.cols, grid.chunks});
   if (!in.batch_statistics || !grads.x.defined()) return;
   if constexpr (Rule::twin() >= 0) {
-    // The gradient that an extra has just received is dz: reading it spares y and the tail.
+    // The gradient that an extra has just received is dz: reading it spares y and the epilogue.
     if (const auto& dz = grads.extras[size_t(Rule::twin())]; dz.defined()) {
       Runtime<D>::launch(Grid{grid.blocks(), team_threads},
-                         BatchNormBackward<Traced<decltype(tails::identity), 1>, T, 0>{
+                         kernel::BatchNormBackward<Traced<decltype(epilogues::identity), 1>, T, 0>{
                              grads.x.data(), mean_grad, slope, {dz.data(), in.x.data(), nullptr, {}, nullptr}, parameters, grid});
       return;
     }
   }
   Runtime<D>::launch(Grid{grid.blocks(), team_threads},
-                     BatchNormBackward<Function, T, K>{grads.x.data(), mean_grad, slope, saved, parameters, grid});
+                     kernel::BatchNormBackward<Function, T, K>{grads.x.data(), mean_grad, slope, saved, parameters, grid});
 }
 
 }  // namespace mindgap

@@ -27,7 +27,7 @@ Tensor<T, N, D> concat_channels(const Tensor<T, N, D>& a, const Tensor<T, N, D>&
   op.moves(a, b, y);
   const i64 rows = y.rows(), per_block = detail::concat_rows_per_block(y.cols());
   Runtime<D>::launch(Grid{(rows + per_block - 1) / per_block},
-                     ConcatChannels<T, true>{y.data(), a.data(), b.data(), rows, a.cols(), b.cols(), per_block});
+                     kernel::ConcatChannels<T, true>{y.data(), a.data(), b.data(), rows, a.cols(), b.cols(), per_block});
   return y;
 }
 
@@ -39,9 +39,9 @@ void concat_channels_backward(const Tensor<T, N, D>& grad_a, const Tensor<T, N, 
   const Op<D> op("concat backward");
   op.moves(grad_a, grad_b, grad_y);
   const i64 rows = grad_y.rows(), per_block = detail::concat_rows_per_block(grad_y.cols());
-  Runtime<D>::launch(
-      Grid{(rows + per_block - 1) / per_block},
-      ConcatChannels<T, false>{grad_y.data(), grad_a.data(), grad_b.data(), rows, first, grad_y.cols() - first, per_block});
+  Runtime<D>::launch(Grid{(rows + per_block - 1) / per_block},
+                     kernel::ConcatChannels<T, false>{grad_y.data(), grad_a.data(), grad_b.data(), rows, first,
+                                                      grad_y.cols() - first, per_block});
 }
 
 }  // namespace mindgap

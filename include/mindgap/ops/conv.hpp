@@ -93,12 +93,12 @@ template <class T, Device D>
 bool backward_data_by_window(const ConvGeometry& g, const Tensor<T, 4, D>& grad_x, const Tensor<T, 4, D>& grad_y,
                              const Tensor<T, 4, D>& w, const Tensor<T, 4, D>& before, i64 images = 0) {
   const auto with = [&]<int C>(std::integral_constant<int, C>) {
-    using Kernel = ConvWindow<T, C, ConvEnd::sum>;
+    using Kernel = kernel::ConvWindow<T, C, kernel::ConvEnd::sum>;
     const Tensor<T, 1, D> flipped{Shape<1>(w.size())};
     const Kernel kernel{grad_x.data(), nullptr,        nullptr, before.data(),
                         grad_y.data(), flipped.data(), g,       Kernel::grid_of(g, images ? images : Kernel::images_of(g))};
     if (kernel.shared_bytes() > Runtime<D>::most_shared_bytes()) return false;
-    const FlipWeights<T> flip{flipped.data(), w.data(), g.c_out, g.kh * g.kw, g.c_in};
+    const kernel::FlipWeights<T> flip{flipped.data(), w.data(), g.c_out, g.kh * g.kw, g.c_in};
     Runtime<D>::launch(Grid{flip.blocks()}, flip);
     Runtime<D>::launch(Grid{kernel.grid.blocks(), Kernel::threads}, kernel);
     return true;
@@ -131,10 +131,10 @@ void conv2d_backward_data(const Tensor<T, 4, D>& grad_x, const Tensor<T, 4, D>& 
   if constexpr (has_teams<D> && sizeof(T) == 2) {
     const auto by_window = [&] { return detail::backward_data_by_window(g, grad_x, grad_y, w, before); };
     bool aligned = true;
-    for (const auto* t : {&grad_x, &grad_y, &before}) aligned &= is_packet_aligned(t->data());
-    if (fits_window(g) && aligned &&
-        Library<D>::quickest_way(text(before.defined() ? "gradient_sum " : "gradient ", name(dtype_of<T>), " ", g.str()),
-                                 {by_window, by_library}) == 0 &&
+    for (const auto* t : {&grad_x, &grad_y, &before}) aligned &= is_vector_aligned(t->data());
+    if (kernel::fits_window(g) && aligned &&
+        Library<D>::autotune(text(before.defined() ? "gradient_sum " : "gradient ", name(dtype_of<T>), " ", g.str()),
+                             {by_window, by_library}) == 0 &&
         by_window())
       return;
   }

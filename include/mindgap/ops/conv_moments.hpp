@@ -31,7 +31,7 @@ inline constexpr bool gathers_moments = has_teams<D> && sizeof(T) == 2;
 // Whether the kernel computes this convolution.
 template <class T, Device D>
 bool can_gather_moments(const ConvGeometry& g, const Tensor<T, 4, D>& x, const Tensor<T, 4, D>& w) {
-  return g.y_size() && ConvMoments<T, 64>::fits(g) && is_packet_aligned(x.data()) && is_packet_aligned(w.data());
+  return g.y_size() && kernel::ConvMoments<T, 64>::fits(g) && is_vector_aligned(x.data()) && is_vector_aligned(w.data());
 }
 
 // Launches a kernel that writes moments besides; undefined where the card has not the shared memory for it.
@@ -39,7 +39,7 @@ template <Device D, class Kernel>
 ColumnMoments<D> launch_with_moments(Kernel kernel) {
   if (kernel.shared_bytes() > Runtime<D>::most_shared_bytes()) return {};
   const auto moments = ColumnMoments<D>::over(kernel.grid);
-  kernel.mean = moments.mean.data(), kernel.square = moments.square.data();
+  kernel.mean = moments.mean.data(), kernel.m2 = moments.m2.data();
   Runtime<D>::launch(Grid{kernel.grid.blocks(), Kernel::threads}, kernel);
   return moments;
 }
@@ -49,7 +49,7 @@ template <class T, Device D>
 ColumnMoments<D> gather_moments(const ConvGeometry& g, const Tensor<T, 4, D>& y, const Tensor<T, 4, D>& x,
                                 const Tensor<T, 4, D>& w, i64 blocks = 2048) {
   const auto with_tile = [&]<int N>(std::integral_constant<int, N>) {
-    using Kernel = ConvMoments<T, N>;
+    using Kernel = kernel::ConvMoments<T, N>;
     return launch_with_moments<D>(Kernel{y.data(), nullptr, nullptr, x.data(), w.data(), g, Kernel::grid_of(g, blocks)});
   };
   return g.c_out > 64 ? with_tile(std::integral_constant<int, 128>()) : with_tile(std::integral_constant<int, 64>());
@@ -61,11 +61,11 @@ template <class T, Device D>
 ColumnMoments<D> moments_by_window(const ConvGeometry& g, const Tensor<T, 4, D>& y, const Tensor<T, 4, D>& x,
                                    const Tensor<T, 4, D>& w, i64 images = 0) {
   const auto with = [&]<int C>(std::integral_constant<int, C>) {
-    using Kernel = ConvWindow<T, C, ConvEnd::moments>;
-    const ColumnGrid grid = Kernel::grid_of(g, images ? images : Kernel::images_of(g));
+    using Kernel = kernel::ConvWindow<T, C, kernel::ConvEnd::moments>;
+    const kernel::ColumnGrid grid = Kernel::grid_of(g, images ? images : Kernel::images_of(g));
     return launch_with_moments<D>(Kernel{y.data(), nullptr, nullptr, nullptr, x.data(), w.data(), g, grid});
   };
-  if (!fits_window(g)) return {};
+  if (!kernel::fits_window(g)) return {};
   return g.c_in == 32 ? with(std::integral_constant<int, 32>()) : with(std::integral_constant<int, 64>());
 }
 
@@ -74,10 +74,11 @@ template <class T, Device D>
 ColumnMoments<D> moments_by_library(const ConvGeometry& g, const Tensor<T, 4, D>& y, const Tensor<T, 4, D>& x,
                                     const Tensor<T, 4, D>& w) {
   const auto moments = ColumnMoments<D>::over({y.rows(), y.cols(), 1, y.cols(), 1, y.rows(), 1});
-  float *mean = moments.mean.data(), *square = moments.square.data();
-  if (!Library<D>::conv2d_sums(g, y.data(), mean, square, x.data(), w.data())) return {};
-  constexpr i64 per_block = MomentsOfSums::per_block;
-  Runtime<D>::launch(Grid{(y.cols() + per_block - 1) / per_block, per_block}, MomentsOfSums{mean, square, y.rows(), y.cols()});
+  float *mean = moments.mean.data(), *m2 = moments.m2.data();
+  if (!Library<D>::conv2d_sums(g, y.data(), mean, m2, x.data(), w.data())) return {};
+  constexpr i64 per_block = kernel::MomentsOfSums::per_block;
+  Runtime<D>::launch(Grid{(y.cols() + per_block - 1) / per_block, per_block},
+                     kernel::MomentsOfSums{mean, m2, y.rows(), y.cols()});
   return moments;
 }
 
@@ -97,7 +98,7 @@ WithMoments<Tensor<T, 4, D>, D> conv2d_with_moments(const Tensor<T, 4, D>& x, co
       const auto by_window = [&] { return detail::moments_by_window(g, y, x, w); };
       const auto by_library = [&] { return detail::moments_by_library(g, y, x, w); };
       const auto alone = [&] { Library<D>::conv2d(g, y.data(), x.data(), w.data(), nullptr); };
-      const int way = Library<D>::quickest_way(
+      const int way = Library<D>::autotune(
           text("conv_with_moments ", name(dtype_of<T>), " ", g.str()),
           {[&] { return gather().defined(); }, [&] { return by_window().defined(); }, [&] { return by_library().defined(); },
            [&] {

@@ -20,7 +20,7 @@ Tensor<T, 2, D> embedding(const Tensor<i64, 1, D>& ids, const Tensor<T, 2, D>& t
   Tensor<T, 2, D> y({ids.size(), table.extent(1)});
   op.moves(ids, y);
   Runtime<D>::launch(Grid{ids.size(), 128},
-                     EmbeddingRows<T>{y.data(), table.data(), ids.data(), table.extent(0), table.extent(1)});
+                     kernel::EmbeddingRows<T>{y.data(), table.data(), ids.data(), table.extent(0), table.extent(1)});
   return y;
 }
 
@@ -30,7 +30,7 @@ void embedding_backward(const Tensor<float, 2, D>& grad_table, const Tensor<i64,
   const Op<D> op("embedding backward");
   op.moves(grad_table, grad_y);
   Runtime<D>::launch(Grid{grad_table.extent(0), 128},
-                     EmbeddingBackward<T>{grad_table.data(), grad_y.data(), ids.data(), ids.size(), grad_y.extent(1)});
+                     kernel::EmbeddingBackward<T>{grad_table.data(), grad_y.data(), ids.data(), ids.size(), grad_y.extent(1)});
 }
 
 // Sinusoidal embedding of timesteps (Vaswani et al. 2017, section 3.5), as diffusers' get_timestep_embedding: timesteps [N],
@@ -42,7 +42,7 @@ Tensor<T, 2, D> timestep_embedding(const Tensor<float, 1, D>& timesteps, i64 dim
   Tensor<T, 2, D> y({timesteps.size(), dim});
   op.moves(timesteps, y);
   Runtime<D>::launch(Grid{timesteps.size(), 64},
-                     TimestepEmbedding<T>{y.data(), timesteps.data(), dim, flip_sin_to_cos, float(freq_shift)});
+                     kernel::TimestepEmbedding<T>{y.data(), timesteps.data(), dim, flip_sin_to_cos, float(freq_shift)});
   return y;
 }
 

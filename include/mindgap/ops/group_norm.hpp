@@ -1,8 +1,9 @@
-// Group norm with a tail: y = tail((x - mean) * rstd * gamma + beta), mean and rstd of each sample and group of channels.
+// Group norm with an epilogue: y = epilogue((x - mean) * rstd * gamma + beta), mean and rstd of each sample and group of
+// channels.
 //
-//   auto [y, mean, rstd] = group_norm(tails::silu, {x}, 8, 1e-5f, gamma, beta);
-//   group_norm(tails::silu, {x, skip}, ...)         x and skip side by side along the channels, never concatenated
-//   group_norm(tails::silu, {x, {}, row}, ...)      row [N, C] is added to each row of its sample before the norm
+//   auto [y, mean, rstd] = group_norm(epilogues::silu, {x}, 8, 1e-5f, gamma, beta);
+//   group_norm(epilogues::silu, {x, skip}, ...)         x and skip side by side along the channels, never concatenated
+//   group_norm(epilogues::silu, {x, {}, row}, ...)      row [N, C] is added to each row of its sample before the norm
 //
 // Formulas and bytes moved: kernels/norm_group.hpp; kernels/norm_group_divided.hpp and _backward.hpp for a GPU, whose blocks
 // share a sample. Semantics as torch.nn.functional.group_norm.
@@ -36,8 +37,8 @@ struct GroupNormResult {
 namespace detail {
 
 template <class T, int N, Device D>
-GroupGrid check_group_norm(const GroupNormInput<T, N, D>& in, i64 groups, const Tensor<float, 1, D>& gamma,
-                           const Tensor<float, 1, D>& beta) {
+kernel::GroupGrid check_group_norm(const GroupNormInput<T, N, D>& in, i64 groups, const Tensor<float, 1, D>& gamma,
+                                   const Tensor<float, 1, D>& beta) {
   static_assert(N >= 2, "mindgap: group_norm wants [N, ..., C]");
   const i64 samples = in.x.extent(0), second = in.skip.defined() ? in.skip.cols() : 0, channels = in.x.cols() + second;
   std::vector<ErrorLine> lines{{"input", in.x.str()}};
@@ -58,7 +59,7 @@ GroupGrid check_group_norm(const GroupNormInput<T, N, D>& in, i64 groups, const 
     throw Error(text("group norm: the added row should be ", Shape<2>(samples, channels).str()), lines);
   }
   const i64 rows = samples && in.x.cols() ? in.x.size() / samples / in.x.cols() : 0;
-  return group_grid(samples, rows, in.x.cols(), second, groups);
+  return kernel::group_grid(samples, rows, in.x.cols(), second, groups);
 }
 
 }  // namespace detail
@@ -67,7 +68,7 @@ template <class F, class T, int N, Device D>
 GroupNormResult<T, N, D> group_norm(F, const GroupNormInput<T, N, D>& in, i64 groups, float eps, const Tensor<float, 1, D>& gamma,
                                     const Tensor<float, 1, D>& beta) {
   const Op<D> op("group norm");
-  const GroupGrid grid = detail::check_group_norm(in, groups, gamma, beta);
+  const kernel::GroupGrid grid = detail::check_group_norm(in, groups, gamma, beta);
   Shape<N> shape = in.x.shape();
   shape[N - 1] = grid.channels;
   const Shape<2> statistics(grid.samples, groups);
@@ -77,18 +78,18 @@ GroupNormResult<T, N, D> group_norm(F, const GroupNormInput<T, N, D>& in, i64 gr
   if constexpr (std::same_as<D, Cpu>) {
     Runtime<D>::launch(
         Grid{grid.samples},
-        GroupNorm<Traced<F, 1>, T>{
+        kernel::GroupNorm<Traced<F, 1>, T>{
             out.y.data(), out.mean.data(), out.rstd.data(), {x[0], x[1]}, in.row.data(), gamma.data(), beta.data(), eps, grid});
   } else {
-    const GroupTiles tiles = group_tiles(grid);
+    const kernel::GroupTiles tiles = kernel::group_tiles(grid);
     const Grid blocks{tiles.blocks(), team_threads};
-    const Tensor<float, 2, D> mean({grid.samples * tiles.chunks, grid.channels}), square(mean.shape());
-    Runtime<D>::launch(blocks, GroupMoments<T>{mean.data(), square.data(), {x[0], x[1]}, tiles});
-    const RowTeams teams = row_teams<float>(grid.samples * groups, tiles.chunks * grid.group_channels());
-    Runtime<D>::launch(teams.grid(), GroupStatistics<T>{out.mean.data(), out.rstd.data(), mean.data(), square.data(),
-                                                        in.row.data(), eps, tiles, teams});
-    const GroupParameters<T> parameters{in.row.data(), out.mean.data(), out.rstd.data(), gamma.data(), beta.data()};
-    Runtime<D>::launch(blocks, GroupApply<Traced<F, 1>, T>{out.y.data(), {x[0], x[1]}, parameters, tiles});
+    const Tensor<float, 2, D> mean({grid.samples * tiles.chunks, grid.channels}), m2(mean.shape());
+    Runtime<D>::launch(blocks, kernel::GroupMoments<T>{mean.data(), m2.data(), {x[0], x[1]}, tiles});
+    const kernel::RowTeams teams = kernel::row_teams<float>(grid.samples * groups, tiles.chunks * grid.group_channels());
+    Runtime<D>::launch(teams.grid(), kernel::GroupStatistics<T>{out.mean.data(), out.rstd.data(), mean.data(), m2.data(),
+                                                                in.row.data(), eps, tiles, teams});
+    const kernel::GroupParameters<T> parameters{in.row.data(), out.mean.data(), out.rstd.data(), gamma.data(), beta.data()};
+    Runtime<D>::launch(blocks, kernel::GroupApply<Traced<F, 1>, T>{out.y.data(), {x[0], x[1]}, parameters, tiles});
   }
   return out;
 }
@@ -101,14 +102,14 @@ struct GroupNormGradients {
   Tensor<float, 1, D> gamma, beta;  // [C]
 };
 
-// Writes the gradients of group_norm(tail, in, ...), whose mean and rstd it is given.
+// Writes the gradients of group_norm(epilogue, in, ...), whose mean and rstd it is given.
 template <class F, class T, int N, Device D>
 void group_norm_backward(F, const Tensor<T, N, D>& grad_y, const GroupNormInput<T, N, D>& in, const Tensor<float, 2, D>& mean,
                          const Tensor<float, 2, D>& rstd, const Tensor<float, 1, D>& gamma, const Tensor<float, 1, D>& beta,
                          const GroupNormGradients<T, N, D>& grads) {
   const Op<D> op("group norm backward");
   op.moves(grad_y, in.x, in.skip, grads.x, grads.skip);
-  const GroupGrid grid = detail::check_group_norm(in, mean.cols(), gamma, beta);
+  const kernel::GroupGrid grid = detail::check_group_norm(in, mean.cols(), gamma, beta);
   const bool want_x = grads.x.defined() || grads.skip.defined() || grads.row.defined();
   const bool want_parameters = grads.gamma.defined() || grads.beta.defined();
   if (!want_x && !want_parameters) return;
@@ -120,41 +121,42 @@ void group_norm_backward(F, const Tensor<T, N, D>& grad_y, const GroupNormInput<
     if (want_x && !grad_x.defined()) grad_x = Tensor<T, N, D>(in.x.shape());
     if (want_x && in.skip.defined() && !grad_skip.defined()) grad_skip = Tensor<T, N, D>(in.skip.shape());
     const auto launch = [&]<bool WriteX>() {
-      Runtime<D>::launch(Grid{grid.samples}, GroupNormBackward<Traced<F, 1>, T, WriteX>{{grad_x.data(), grad_skip.data()},
-                                                                                        grads.row.data(),
-                                                                                        grad_gamma.data(),
-                                                                                        grad_beta.data(),
-                                                                                        grad_y.data(),
-                                                                                        {x[0], x[1]},
-                                                                                        in.row.data(),
-                                                                                        mean.data(),
-                                                                                        rstd.data(),
-                                                                                        gamma.data(),
-                                                                                        beta.data(),
-                                                                                        grid});
+      Runtime<D>::launch(Grid{grid.samples}, kernel::GroupNormBackward<Traced<F, 1>, T, WriteX>{{grad_x.data(), grad_skip.data()},
+                                                                                                grads.row.data(),
+                                                                                                grad_gamma.data(),
+                                                                                                grad_beta.data(),
+                                                                                                grad_y.data(),
+                                                                                                {x[0], x[1]},
+                                                                                                in.row.data(),
+                                                                                                mean.data(),
+                                                                                                rstd.data(),
+                                                                                                gamma.data(),
+                                                                                                beta.data(),
+                                                                                                grid});
     };
     if (want_x) launch.template operator()<true>();
     else launch.template operator()<false>();
   } else {
-    const GroupTiles tiles = group_tiles(grid);
+    const kernel::GroupTiles tiles = kernel::group_tiles(grid);
     const Grid blocks{tiles.blocks(), team_threads};
-    const GroupParameters<T> parameters{in.row.data(), mean.data(), rstd.data(), gamma.data(), beta.data()};
+    const kernel::GroupParameters<T> parameters{in.row.data(), mean.data(), rstd.data(), gamma.data(), beta.data()};
     const Tensor<float, 2, D> sum({grid.samples * tiles.chunks, grid.channels}), product(sum.shape()), deviation(sum.shape());
     const Tensor<float, 2, D> level(mean.shape()), slope(mean.shape());
-    Runtime<D>::launch(blocks, GroupReduce<Traced<F, 1>, T>{
+    Runtime<D>::launch(blocks, kernel::GroupReduce<Traced<F, 1>, T>{
                                    sum.data(), product.data(), deviation.data(), grad_y.data(), {x[0], x[1]}, parameters, tiles});
-    const RowTeams teams = row_teams<float>(grid.samples * grid.groups, grid.group_channels());
-    Runtime<D>::launch(teams.grid(),
-                       GroupSlopes<T>{grad_gamma.data(), grad_beta.data(), grads.row.data(), level.data(), slope.data(),
-                                      sum.data(), product.data(), deviation.data(), rstd.data(), gamma.data(), tiles, teams});
+    const kernel::RowTeams teams = kernel::row_teams<float>(grid.samples * grid.groups, grid.group_channels());
+    Runtime<D>::launch(teams.grid(), kernel::GroupSlopes<T>{grad_gamma.data(), grad_beta.data(), grads.row.data(), level.data(),
+                                                            slope.data(), sum.data(), product.data(), deviation.data(),
+                                                            rstd.data(), gamma.data(), tiles, teams});
     if (grads.x.defined() || grads.skip.defined())
       Runtime<D>::launch(
           blocks,
-          GroupBackward<Traced<F, 1>, T>{
+          kernel::GroupBackward<Traced<F, 1>, T>{
               {grads.x.data(), grads.skip.data()}, level.data(), slope.data(), grad_y.data(), {x[0], x[1]}, parameters, tiles});
   }
   const auto sum_samples = [&](const Tensor<float, 1, D>& to, const Tensor<float, 2, D>& from) {
-    if (to.defined()) reduce_rows<D>(to.data(), static_cast<const float*>(from.data()), 1, grid.samples, grid.channels, 1.f);
+    if (to.defined())
+      kernel::reduce_rows<D>(to.data(), static_cast<const float*>(from.data()), 1, grid.samples, grid.channels, 1.f);
   };
   sum_samples(grads.gamma, grad_gamma);
   sum_samples(grads.beta, grad_beta);

@@ -28,9 +28,9 @@ LayerNormResult<T, N, D> layer_norm(const Tensor<T, N, D>& x, const Tensor<float
   LayerNormResult<T, N, D> out{Tensor<T, N, D>(x.shape()), Tensor<float, 1, D>(Shape<1>(rows)),
                                Tensor<float, 1, D>(Shape<1>(rows))};
   op.moves(x, out.y);
-  const RowTeams teams = row_teams<T>(rows, x.cols());
-  Runtime<D>::launch(teams.grid(), LayerNorm<T>{out.y.data(), out.mean.data(), out.rstd.data(), x.data(), gamma.data(),
-                                                beta.data(), teams, eps});
+  const kernel::RowTeams teams = kernel::row_teams<T>(rows, x.cols());
+  Runtime<D>::launch(teams.grid(), kernel::LayerNorm<T>{out.y.data(), out.mean.data(), out.rstd.data(), x.data(), gamma.data(),
+                                                        beta.data(), teams, eps});
   return out;
 }
 
@@ -47,16 +47,16 @@ void layer_norm_backward(const Tensor<T, N, D>& grad_y, const Tensor<T, N, D>& x
                          const LayerNormGradients<T, N, D>& grads) {
   const Op<D> op("layer norm backward");
   op.moves(grad_y, x, grads.x);
-  RowTeams teams = row_teams<T>(x.rows(), x.cols());
+  kernel::RowTeams teams = kernel::row_teams<T>(x.rows(), x.cols());
   // Many rows a block, since each leaves a row of sums; and many blocks for the cores of a GPU.
   constexpr bool cpu = std::same_as<D, Cpu>;
   teams.rows_per_block = std::clamp<i64>(teams.rows / (cpu ? 64 : 1024), cpu ? 8 : 32, 256);
   const i64 blocks = teams.grid().blocks;
   Tensor<float, 2, D> sum_gamma({blocks, x.cols()}), sum_beta({blocks, x.cols()});
-  Runtime<D>::launch(teams.grid(), LayerNormBackward<T>{grads.x.data(), sum_gamma.data(), sum_beta.data(), grad_y.data(),
-                                                        x.data(), mean.data(), rstd.data(), gamma.data(), teams});
+  Runtime<D>::launch(teams.grid(), kernel::LayerNormBackward<T>{grads.x.data(), sum_gamma.data(), sum_beta.data(), grad_y.data(),
+                                                                x.data(), mean.data(), rstd.data(), gamma.data(), teams});
   const auto add_blocks = [&](const Tensor<float, 1, D>& to, const Tensor<float, 2, D>& from) {
-    if (to.defined()) reduce_rows<D>(to.data(), static_cast<const float*>(from.data()), 1, blocks, x.cols(), 1.f);
+    if (to.defined()) kernel::reduce_rows<D>(to.data(), static_cast<const float*>(from.data()), 1, blocks, x.cols(), 1.f);
   };
   add_blocks(grads.gamma, sum_gamma);
   add_blocks(grads.beta, sum_beta);

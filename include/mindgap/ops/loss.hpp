@@ -19,7 +19,7 @@ namespace detail {
 // A label outside the classes is an error where the host can see the labels; a GPU's kernels make NaN of its loss instead, since
 // reading labels back would wait for the GPU at every step.
 template <class T, Device D>
-ClassTargets<T> class_targets(const Tensor<T, 2, D>& logits, const Tensor<i64, 1, D>& labels, float smoothing) {
+kernel::ClassTargets<T> class_targets(const Tensor<T, 2, D>& logits, const Tensor<i64, 1, D>& labels, float smoothing) {
   if (labels.size() != logits.extent(0))
     throw Error(text("cross entropy: ", labels.size(), " labels for ", logits.extent(0), " rows"), {{"logits", logits.str()}});
   if constexpr (std::same_as<D, Cpu>)
@@ -29,7 +29,7 @@ ClassTargets<T> class_targets(const Tensor<T, 2, D>& logits, const Tensor<i64, 1
   return {labels.data(), nullptr, smoothing};
 }
 template <class T, Device D>
-ClassTargets<T> class_targets(const Tensor<T, 2, D>& logits, const Tensor<T, 2, D>& targets, float smoothing) {
+kernel::ClassTargets<T> class_targets(const Tensor<T, 2, D>& logits, const Tensor<T, 2, D>& targets, float smoothing) {
   if (targets.shape() != logits.shape())
     throw Error("cross entropy: targets are not shaped like the logits", {{"logits", logits.str()}, {"targets", targets.str()}});
   return {nullptr, targets.data(), smoothing};
@@ -45,12 +45,12 @@ CrossEntropyResult<D> cross_entropy_rows(const Tensor<T, 2, D>& logits, const Ta
   op.moves(logits);
   const i64 rows = logits.extent(0), classes = logits.extent(1);
   if (rows < 1 || classes < 1) throw Error("cross entropy: there are no rows or no classes", {{"logits", logits.str()}});
-  const ClassTargets<T> q = detail::class_targets(logits, targets, smoothing);
+  const kernel::ClassTargets<T> q = detail::class_targets(logits, targets, smoothing);
   CrossEntropyResult<D> out{Tensor<float, 1, D>(Shape<1>(1)), Tensor<float, 1, D>(Shape<1>(rows)),
                             Tensor<float, 2, D>(Shape<2>(rows, 2))};
-  const RowTeams teams = row_teams<T>(rows, classes);
-  Runtime<D>::launch(teams.grid(), CrossEntropy<T>{out.rows.data(), out.normaliser.data(), logits.data(), q, teams});
-  Runtime<D>::launch(Grid{1}, SumAll<float, float>{out.loss.data(), out.rows.data(), rows, 1.f / float(rows)});
+  const kernel::RowTeams teams = kernel::row_teams<T>(rows, classes);
+  Runtime<D>::launch(teams.grid(), kernel::CrossEntropy<T>{out.rows.data(), out.normaliser.data(), logits.data(), q, teams});
+  Runtime<D>::launch(Grid{1}, kernel::SumAll<float, float>{out.loss.data(), out.rows.data(), rows, 1.f / float(rows)});
   return out;
 }
 template <Real T, Device D, class Targets>
@@ -65,10 +65,10 @@ void cross_entropy_backward(const Tensor<T, 2, D>& grad_logits, const Tensor<flo
   const Op<D> op("cross entropy backward");
   op.moves(logits, grad_logits);
   const i64 rows = logits.extent(0);
-  const ClassTargets<T> q = detail::class_targets(logits, targets, smoothing);
-  const RowTeams teams = row_teams<T>(rows, logits.extent(1));
-  Runtime<D>::launch(teams.grid(), CrossEntropyBackward<T>{grad_logits.data(), grad_loss.data(), normaliser.data(), logits.data(),
-                                                           q, teams, 1.f / float(rows)});
+  const kernel::ClassTargets<T> q = detail::class_targets(logits, targets, smoothing);
+  const kernel::RowTeams teams = kernel::row_teams<T>(rows, logits.extent(1));
+  Runtime<D>::launch(teams.grid(), kernel::CrossEntropyBackward<T>{grad_logits.data(), grad_loss.data(), normaliser.data(),
+                                                                   logits.data(), q, teams, 1.f / float(rows)});
 }
 
 // mean of (x - y)^2, as torch.nn.functional.mse_loss
@@ -78,10 +78,10 @@ Tensor<float, 1, D> mse_loss(const Tensor<T, N, D>& x, const Tensor<T, N, D>& y)
   op.moves(x, y);
   if (x.shape() != y.shape() || x.size() == 0)
     throw Error("mse loss: the operands must have one shape, and elements", {{"x", x.str()}, {"y", y.str()}});
-  const i64 blocks = (x.size() + SquaredError<T>::elements_per_block - 1) / SquaredError<T>::elements_per_block;
+  const i64 blocks = (x.size() + kernel::SquaredError<T>::elements_per_block - 1) / kernel::SquaredError<T>::elements_per_block;
   Tensor<float, 1, D> partial{Shape<1>(blocks)}, loss{Shape<1>(1)};
-  Runtime<D>::launch(Grid{blocks}, SquaredError<T>{partial.data(), x.data(), y.data(), x.size()});
-  Runtime<D>::launch(Grid{1}, SumAll<float, float>{loss.data(), partial.data(), blocks, 1.f / float(x.size())});
+  Runtime<D>::launch(Grid{blocks}, kernel::SquaredError<T>{partial.data(), x.data(), y.data(), x.size()});
+  Runtime<D>::launch(Grid{1}, kernel::SumAll<float, float>{loss.data(), partial.data(), blocks, 1.f / float(x.size())});
   return loss;
 }
 // Overwrites grad_x = 2 (x - y) / size * grad_loss. The gradient of y is its negative.
@@ -102,8 +102,8 @@ Tensor<i64, 1, D> argmax(const Tensor<T, 2, D>& logits) {
   const i64 rows = logits.extent(0), classes = logits.extent(1);
   if (classes < 1) throw Error("argmax: there are no classes", {{"logits", logits.str()}});
   Tensor<i64, 1, D> index{Shape<1>(rows)};
-  const RowTeams teams = row_teams<T>(rows, classes);
-  Runtime<D>::launch(teams.grid(), ArgMax<T>{index.data(), logits.data(), teams});
+  const kernel::RowTeams teams = kernel::row_teams<T>(rows, classes);
+  Runtime<D>::launch(teams.grid(), kernel::ArgMax<T>{index.data(), logits.data(), teams});
   return index;
 }
 
@@ -113,10 +113,10 @@ template <Real T, Device D>
 Tensor<i32, 1, D> label_ranks(const Tensor<T, 2, D>& logits, const Tensor<i64, 1, D>& labels) {
   const Op<D> op("label ranks");
   op.moves(logits);
-  const ClassTargets<T> q = detail::class_targets(logits, labels, 0.f);
+  const kernel::ClassTargets<T> q = detail::class_targets(logits, labels, 0.f);
   Tensor<i32, 1, D> rank{labels.shape()};
-  const RowTeams teams = row_teams<T>(logits.extent(0), logits.extent(1));
-  Runtime<D>::launch(teams.grid(), LabelRank<T>{rank.data(), logits.data(), q.labels, teams});
+  const kernel::RowTeams teams = kernel::row_teams<T>(logits.extent(0), logits.extent(1));
+  Runtime<D>::launch(teams.grid(), kernel::LabelRank<T>{rank.data(), logits.data(), q.labels, teams});
   return rank;
 }
 

@@ -139,7 +139,7 @@ template <Real T, int N, Device D>
 void bias_backward(const Tensor<float, 1, D>& grad_bias, const Tensor<T, N, D>& grad_y) {
   const Op<D> op("bias backward");
   op.moves(grad_bias, grad_y);
-  sum_rows<D>(grad_bias.data(), static_cast<const T*>(grad_y.data()), grad_y.rows(), grad_y.cols());
+  kernel::sum_rows<D>(grad_bias.data(), static_cast<const T*>(grad_y.data()), grad_y.rows(), grad_y.cols());
 }
 
 }  // namespace mindgap

@@ -55,7 +55,7 @@ inline constexpr bool mentions_var<ScalarMark<X>> = is_var<X>;
 // the order of partial sums does not depend on the machine.
 inline constexpr i64 block_elements = 8192;
 
-inline RowGrid make_grid(i64 total, i64 cols, i64 outer, i64 least_rows = 1) {
+inline kernel::RowGrid make_grid(i64 total, i64 cols, i64 outer, i64 least_rows = 1) {
   const i64 rows_per_outer = (total + cols * outer - 1) / std::max<i64>(cols * outer, 1);
   const i64 rows_per_block = std::max(least_rows, block_elements / std::max<i64>(cols, 1));
   return {total, cols, outer, rows_per_outer, rows_per_block, (rows_per_outer + rows_per_block - 1) / rows_per_block};
@@ -72,7 +72,7 @@ i64 outer_slices(const Shape<N>&, const RowMark<Tensor<T, M, D>>& mark) {
 
 // The grid of a call: rows of the innermost extent if any operand is a row or reduced, long rows otherwise.
 template <bool Rows, int N, class... Marks>
-RowGrid grid_of(const Shape<N>& shape, const Marks&... marks) {
+kernel::RowGrid grid_of(const Shape<N>& shape, const Marks&... marks) {
   const i64 outer = std::max<i64>({0, outer_slices(shape, marks)...});
   if (outer == 0 && !Rows) return make_grid(shape.size(), 1024, 1);
   return make_grid(shape.size(), shape[N - 1], std::max<i64>(outer, 1));
@@ -84,24 +84,24 @@ template <int N>
 }
 
 template <class T, int N, Device D>
-DenseOperand<T> lower(const Shape<N>& shape, const Tensor<T, N, D>& x) {
+kernel::DenseOperand<T> lower(const Shape<N>& shape, const Tensor<T, N, D>& x) {
   if (x.shape() != shape) operand_mismatch("a tensor", shape, x.str());
   return {x.data()};
 }
 template <class T, int M, int N, Device D>
-RowOperand<T> lower(const Shape<N>& shape, const RowMark<Tensor<T, M, D>>& mark) {
+kernel::RowOperand<T> lower(const Shape<N>& shape, const RowMark<Tensor<T, M, D>>& mark) {
   static_assert(M == 1 || M == 2, "mindgap: pointwise: row(t) wants t of rank 1, [C], or rank 2, [N, C]");
   const i64 cols = shape[N - 1], outer = M == 2 ? shape[0] : 1;
   if (mark.x.cols() != cols || (M == 2 && mark.x.extent(0) != outer)) operand_mismatch("a row", shape, mark.x.str());
   return {mark.x.data(), cols && outer ? std::max<i64>(shape.size() / cols / outer, 1) : 1};
 }
 template <class T, int M, int N, Device D>
-ScalarOperand<T> lower(const Shape<N>& shape, const ScalarMark<Tensor<T, M, D>>& mark) {
+kernel::ScalarOperand<T> lower(const Shape<N>& shape, const ScalarMark<Tensor<T, M, D>>& mark) {
   if (mark.x.size() != 1) operand_mismatch("a scalar", shape, mark.x.str());
   return {mark.x.data()};
 }
 template <int N>
-ValueOperand lower(const Shape<N>&, const ValueMark& mark) {
+kernel::ValueOperand lower(const Shape<N>&, const ValueMark& mark) {
   return {mark.number};
 }
 
@@ -113,10 +113,10 @@ void pointwise_into(const Tensor<T, N, D>& y, F, const Tensor<TX, N, D>& x, cons
   const Op<D> op("pointwise");
   op.moves(y, x, marks...);
   if (y.shape() != x.shape()) detail::operand_mismatch("the destination", x.shape(), y.str());
-  const RowGrid grid = detail::grid_of<false>(x.shape(), marks...);
+  const kernel::RowGrid grid = detail::grid_of<false>(x.shape(), marks...);
   const auto operands = pack(detail::lower(x.shape(), x), detail::lower(x.shape(), marks)...);
   [&]<class... Operands>(const Pack<Operands...>& o) {
-    Runtime<D>::launch(Grid{grid.blocks()}, Pointwise<Traced<F, sizeof...(Operands)>, T, Operands...>{y.data(), grid, o});
+    Runtime<D>::launch(Grid{grid.blocks()}, kernel::Pointwise<Traced<F, sizeof...(Operands)>, T, Operands...>{y.data(), grid, o});
   }(operands);
 }
 
@@ -130,7 +130,7 @@ requires(!(detail::mentions_var<Marks> || ...)) Tensor<T, N, D> pointwise(F f, c
 // The same values in another element type, rounded to nearest even.
 template <Real To, Real From, int N, Device D>
 void cast_into(const Tensor<To, N, D>& y, const Tensor<From, N, D>& x) {
-  const Convert<To, From> kernel{y.data(), x.data(), x.size()};
+  const kernel::Convert<To, From> kernel{y.data(), x.data(), x.size()};
   Runtime<D>::launch(Grid{kernel.blocks()}, kernel);
 }
 template <Real To, Real From, int N, Device D>
@@ -165,10 +165,11 @@ void pointwise_backward(F, const Tensor<T, N, D>& grad_y, i64 outer, const std::
   constexpr bool any_reduced = (Operands::reduced || ...);
   // At least 16 rows a block of a GPU, whose memory partial sums of fewer would fill.
   constexpr i64 least_rows = has_teams<D> ? 16 : 1;
-  const RowGrid grid = any_reduced ? detail::make_grid(grad_y.size(), grad_y.extent(N - 1), std::max<i64>(outer, 1), least_rows)
+  const kernel::RowGrid grid = any_reduced
+                                   ? detail::make_grid(grad_y.size(), grad_y.extent(N - 1), std::max<i64>(outer, 1), least_rows)
                                    : detail::make_grid(grad_y.size(), 1024, 1);
   const auto packed = std::apply([](const auto&... operand) { return pack(operand...); }, operands);
-  PointwiseBackward<Traced<F, K>, T, Operands...> kernel{grad_y.data(), grid, packed, {}, {}};
+  kernel::PointwiseBackward<Traced<F, K>, T, Operands...> kernel{grad_y.data(), grid, packed, {}, {}};
   Tensor<float, 2, D> partials[K];
 
   const auto prepare = [&]<size_t I>(std::integral_constant<size_t, I>) {
@@ -178,7 +179,7 @@ void pointwise_backward(F, const Tensor<T, N, D>& grad_y, i64 outer, const std::
       if constexpr (Operand::reduced) {
         if (target) partials[I] = Tensor<float, 2, D>({grid.blocks(), grid.cols});
         kernel.partials[I] = partials[I].data();
-      } else if constexpr (!std::is_same_v<Operand, ValueOperand>) {
+      } else if constexpr (!std::is_same_v<Operand, kernel::ValueOperand>) {
         static_assert(std::is_same_v<decltype(target), typename Operand::element*>,
                       "mindgap: pointwise: the gradient of a tensor operand has the operand's element type");
         get<I>(kernel.grads) = target;
@@ -193,9 +194,9 @@ void pointwise_backward(F, const Tensor<T, N, D>& grad_y, i64 outer, const std::
       if constexpr (Operand::by_row) {
         const bool by_outer = grid.outer > 1 && std::get<I>(operands).rows_per_outer == grid.rows_per_outer;
         const i64 slices = by_outer ? grid.outer : 1;
-        reduce_rows<D>(target, partials[I].data(), slices, grid.blocks() / slices, grid.cols, 1.f);
+        kernel::reduce_rows<D>(target, partials[I].data(), slices, grid.blocks() / slices, grid.cols, 1.f);
       } else if constexpr (Operand::reduced) {
-        Runtime<D>::launch(Grid{1}, SumAll{target, partials[I].data(), partials[I].size(), 1.f});
+        Runtime<D>::launch(Grid{1}, kernel::SumAll{target, partials[I].data(), partials[I].size(), 1.f});
       }
     }
   };

@@ -18,7 +18,7 @@ struct MaxPoolResult {
 namespace detail {
 
 template <class T, Device D>
-PoolGeometry pool_geometry(const char* op, const Tensor<T, 4, D>& x, i64 kernel, i64 stride, i64 padding) {
+kernel::PoolGeometry pool_geometry(const char* op, const Tensor<T, 4, D>& x, i64 kernel, i64 stride, i64 padding) {
   if (kernel < 1 || stride < 1 || padding < 0 || 2 * padding > kernel)
     throw Error(text(op, ": kernel ", kernel, ", stride ", stride, " and padding ", padding, " make no sense"),
                 {{"remedy", "padding is at most half the kernel"}});
@@ -36,23 +36,23 @@ PoolGeometry pool_geometry(const char* op, const Tensor<T, 4, D>& x, i64 kernel,
 template <Real T, Device D>
 MaxPoolResult<T, D> max_pool2d_with_index(const Tensor<T, 4, D>& x, i64 kernel, i64 stride, i64 padding) {
   const Op<D> op("max pool");
-  const PoolGeometry g = detail::pool_geometry("max pool", x, kernel, stride, padding);
-  if (kernel > largest_indexed_window)
+  const kernel::PoolGeometry g = detail::pool_geometry("max pool", x, kernel, stride, padding);
+  if (kernel > kernel::largest_indexed_window)
     throw Error(text("max pool: the index of a window of ", kernel, " x ", kernel, " does not fit into a byte"),
-                {{"remedy", text("use a kernel of at most ", largest_indexed_window, ", or pool without a gradient")}});
+                {{"remedy", text("use a kernel of at most ", kernel::largest_indexed_window, ", or pool without a gradient")}});
   const Shape<4> shape(x.extent(0), g.out_h, g.out_w, g.channels);
   MaxPoolResult<T, D> out{Tensor<T, 4, D>(shape), Tensor<u8, 4, D>(shape)};
   op.moves(x, out.y, out.index);
-  Runtime<D>::launch(Grid{x.extent(0) * g.out_h, team_threads}, MaxPool<T>{out.y.data(), out.index.data(), x.data(), g});
+  Runtime<D>::launch(Grid{x.extent(0) * g.out_h, team_threads}, kernel::MaxPool<T>{out.y.data(), out.index.data(), x.data(), g});
   return out;
 }
 template <Real T, Device D>
 Tensor<T, 4, D> max_pool2d(const Tensor<T, 4, D>& x, i64 kernel, i64 stride, i64 padding) {
   const Op<D> op("max pool");
-  const PoolGeometry g = detail::pool_geometry("max pool", x, kernel, stride, padding);
+  const kernel::PoolGeometry g = detail::pool_geometry("max pool", x, kernel, stride, padding);
   Tensor<T, 4, D> y({x.extent(0), g.out_h, g.out_w, g.channels});
   op.moves(x, y);
-  Runtime<D>::launch(Grid{x.extent(0) * g.out_h, team_threads}, MaxPool<T>{y.data(), nullptr, x.data(), g});
+  Runtime<D>::launch(Grid{x.extent(0) * g.out_h, team_threads}, kernel::MaxPool<T>{y.data(), nullptr, x.data(), g});
   return y;
 }
 // Overwrites grad_x [N, H, W, C].
@@ -61,29 +61,30 @@ void max_pool2d_backward(const Tensor<T, 4, D>& grad_x, const Tensor<T, 4, D>& g
                          i64 stride, i64 padding) {
   const Op<D> op("max pool backward");
   op.moves(grad_x, grad_y, index);
-  const PoolGeometry g = detail::pool_geometry("max pool", grad_x, kernel, stride, padding);
+  const kernel::PoolGeometry g = detail::pool_geometry("max pool", grad_x, kernel, stride, padding);
   Runtime<D>::launch(Grid{grad_x.extent(0) * g.h, team_threads},
-                     MaxPoolBackward<T>{grad_x.data(), grad_y.data(), index.data(), g});
+                     kernel::MaxPoolBackward<T>{grad_x.data(), grad_y.data(), index.data(), g});
 }
 
 // Padding counts as zeros.
 template <Real T, Device D>
 Tensor<T, 4, D> avg_pool2d(const Tensor<T, 4, D>& x, i64 kernel, i64 stride, i64 padding) {
   const Op<D> op("average pool");
-  const PoolGeometry g = detail::pool_geometry("average pool", x, kernel, stride, padding);
+  const kernel::PoolGeometry g = detail::pool_geometry("average pool", x, kernel, stride, padding);
   Tensor<T, 4, D> y({x.extent(0), g.out_h, g.out_w, g.channels});
   op.moves(x, y);
   Runtime<D>::launch(Grid{x.extent(0) * g.out_h, team_threads},
-                     BoxSum<T, Windows>{y.data(), x.data(), {g}, g.channels, 1.f / float(kernel * kernel)});
+                     kernel::BoxSum<T, kernel::Windows>{y.data(), x.data(), {g}, g.channels, 1.f / float(kernel * kernel)});
   return y;
 }
 template <Real T, Device D>
 void avg_pool2d_backward(const Tensor<T, 4, D>& grad_x, const Tensor<T, 4, D>& grad_y, i64 kernel, i64 stride, i64 padding) {
   const Op<D> op("average pool backward");
   op.moves(grad_x, grad_y);
-  const PoolGeometry g = detail::pool_geometry("average pool", grad_x, kernel, stride, padding);
-  Runtime<D>::launch(Grid{grad_x.extent(0) * g.h, team_threads},
-                     BoxSum<T, WindowsOfPixel>{grad_x.data(), grad_y.data(), {g}, g.channels, 1.f / float(kernel * kernel)});
+  const kernel::PoolGeometry g = detail::pool_geometry("average pool", grad_x, kernel, stride, padding);
+  Runtime<D>::launch(
+      Grid{grad_x.extent(0) * g.h, team_threads},
+      kernel::BoxSum<T, kernel::WindowsOfPixel>{grad_x.data(), grad_y.data(), {g}, g.channels, 1.f / float(kernel * kernel)});
 }
 
 // The mean over all positions: x [N, H, W, C] -> [N, C]
@@ -94,7 +95,7 @@ Tensor<T, 2, D> global_avg_pool(const Tensor<T, 4, D>& x) {
   const Op<D> op("global average pool");
   Tensor<T, 2, D> y({x.extent(0), x.extent(3)});
   op.moves(x, y);
-  reduce_rows<D>(y.data(), static_cast<const T*>(x.data()), x.extent(0), positions, x.extent(3), 1.f / float(positions));
+  kernel::reduce_rows<D>(y.data(), static_cast<const T*>(x.data()), x.extent(0), positions, x.extent(3), 1.f / float(positions));
   return y;
 }
 template <Real T, Device D>
@@ -103,7 +104,7 @@ void global_avg_pool_backward(const Tensor<T, 4, D>& grad_x, const Tensor<T, 2, 
   op.moves(grad_x, grad_y);
   const i64 positions = grad_x.extent(1) * grad_x.extent(2);
   Runtime<D>::launch(Grid{grad_x.extent(0), team_threads},
-                     SpreadRows<T>{grad_x.data(), grad_y.data(), positions, grad_x.extent(3), 1.f / float(positions)});
+                     kernel::SpreadRows<T>{grad_x.data(), grad_y.data(), positions, grad_x.extent(3), 1.f / float(positions)});
 }
 
 }  // namespace mindgap

@@ -19,8 +19,8 @@ Tensor<T, 4, D> upsample_nearest(const Tensor<T, 4, D>& x, i64 height, i64 width
   const Op<D> op("upsample");
   Tensor<T, 4, D> y({x.extent(0), height, width, x.extent(3)});
   op.moves(x, y);
-  const ResizeGeometry g{x.extent(1), x.extent(2), height, width, x.extent(3)};
-  Runtime<D>::launch(Grid{x.extent(0) * height, team_threads}, UpsampleNearest<T>{y.data(), x.data(), g});
+  const kernel::ResizeGeometry g{x.extent(1), x.extent(2), height, width, x.extent(3)};
+  Runtime<D>::launch(Grid{x.extent(0) * height, team_threads}, kernel::UpsampleNearest<T>{y.data(), x.data(), g});
   return y;
 }
 
@@ -29,9 +29,9 @@ template <Real T, Device D>
 void upsample_nearest_backward(const Tensor<T, 4, D>& grad_x, const Tensor<T, 4, D>& grad_y) {
   const Op<D> op("upsample backward");
   op.moves(grad_x, grad_y);
-  const ResizeGeometry g{grad_x.extent(1), grad_x.extent(2), grad_y.extent(1), grad_y.extent(2), grad_x.extent(3)};
+  const kernel::ResizeGeometry g{grad_x.extent(1), grad_x.extent(2), grad_y.extent(1), grad_y.extent(2), grad_x.extent(3)};
   Runtime<D>::launch(Grid{grad_x.extent(0) * grad_x.extent(1), team_threads},
-                     BoxSum<T, Copies>{grad_x.data(), grad_y.data(), {g}, g.channels, 1.f});
+                     kernel::BoxSum<T, kernel::Copies>{grad_x.data(), grad_y.data(), {g}, g.channels, 1.f});
 }
 
 }  // namespace mindgap

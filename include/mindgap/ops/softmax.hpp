@@ -13,8 +13,8 @@ template <Real T, int N, Device D>
 void softmax_into(const Tensor<T, N, D>& y, const Tensor<T, N, D>& x) {
   const Op<D> op("softmax");
   op.moves(y, x);
-  const RowTeams teams = row_teams<T>(x.rows(), x.cols());
-  Runtime<D>::launch(teams.grid(), Softmax<T>{y.data(), x.data(), teams});
+  const kernel::RowTeams teams = kernel::row_teams<T>(x.rows(), x.cols());
+  Runtime<D>::launch(teams.grid(), kernel::Softmax<T>{y.data(), x.data(), teams});
 }
 template <Real T, int N, Device D>
 Tensor<T, N, D> softmax(const Tensor<T, N, D>& x) {
@@ -28,8 +28,8 @@ template <Real T, int N, Device D>
 void softmax_backward(const Tensor<T, N, D>& grad_x, const Tensor<T, N, D>& y, const Tensor<T, N, D>& grad_y) {
   const Op<D> op("softmax backward");
   op.moves(grad_x, y, grad_y);
-  const RowTeams teams = row_teams<T>(y.rows(), y.cols());
-  Runtime<D>::launch(teams.grid(), SoftmaxBackward<T>{grad_x.data(), grad_y.data(), y.data(), teams});
+  const kernel::RowTeams teams = kernel::row_teams<T>(y.rows(), y.cols());
+  Runtime<D>::launch(teams.grid(), kernel::SoftmaxBackward<T>{grad_x.data(), grad_y.data(), y.data(), teams});
 }
 
 }  // namespace mindgap

@@ -24,7 +24,7 @@ class NarrowGradients {
  public:
   template <Real T, int N>
   void add(const Tensor<float, N, D>& to, const Tensor<T, N, D>& from) {
-    auto& all = std::get<ConvertAll<float, T>>(all_);
+    auto& all = std::get<kernel::ConvertAll<float, T>>(all_);
     if (all.count == all.most) launch(all);
     all.add({to.data(), from.data(), from.size()});
     held_.push_back(from.template as<u8>());
@@ -41,7 +41,7 @@ class NarrowGradients {
     all.count = 0;
   }
 
-  std::tuple<ConvertAll<float, bf16>, ConvertAll<float, f16>> all_;
+  std::tuple<kernel::ConvertAll<float, bf16>, kernel::ConvertAll<float, f16>> all_;
   std::vector<Tensor<u8, 1, D>> held_;
 };
 
@@ -80,7 +80,7 @@ class FlatParameters {
                                p.slot->take_narrow([&](const auto& to, const auto& from) { all.add(to, from); });
                              }});
         if constexpr (Parameter<N, D, P>::has_working_copy) working_type_ = dtype_of<typename P::compute>;
-        size_ += (p.shape().size() + optimizer_group - 1) / optimizer_group * optimizer_group;
+        size_ += (p.shape().size() + kernel::optimizer_group - 1) / kernel::optimizer_group * kernel::optimizer_group;
       }
     });
     if (segments_.empty())
@@ -99,10 +99,11 @@ class FlatParameters {
       else p.bind(place);
       p.slot = std::make_shared<typename Parameter<N, D, P>::Slot>(view(gradients_));
     });
-    std::vector<float> rate(size_t(size_ / optimizer_group), 1.f), decay(rate.size(), 0.f);
+    std::vector<float> rate(size_t(size_ / kernel::optimizer_group), 1.f), decay(rate.size(), 0.f);
     for (const Segment& s : segments_)
       if (s.matrix)
-        std::fill_n(decay.begin() + s.offset / optimizer_group, (s.size + optimizer_group - 1) / optimizer_group, weight_decay);
+        std::fill_n(decay.begin() + s.offset / kernel::optimizer_group,
+                    (s.size + kernel::optimizer_group - 1) / kernel::optimizer_group, weight_decay);
     rate_ = Tensor<float, 1, D>::from(rate, Shape<1>(i64(rate.size())));
     decay_ = Tensor<float, 1, D>::from(decay, Shape<1>(i64(decay.size())));
   }
@@ -111,8 +112,8 @@ class FlatParameters {
   const Tensor<float, 1, D>& values() const { return values_; }
   const Tensor<float, 1, D>& gradients() const { return gradients_; }
   const std::vector<Segment>& segments() const { return segments_; }
-  FlatGroups groups() const { return {rate_.data(), decay_.data(), size_ / optimizer_group}; }
-  Grid grid() const { return {(size_ + optimizer_chunk - 1) / optimizer_chunk}; }
+  kernel::FlatGroups groups() const { return {rate_.data(), decay_.data(), size_ / kernel::optimizer_group}; }
+  Grid grid() const { return {(size_ + kernel::optimizer_chunk - 1) / kernel::optimizer_chunk}; }
 
   // f(working): the working copies, as the pointer of their type; null, a float*, where the values are what is computed with.
   template <class F>
@@ -136,7 +137,8 @@ class FlatParameters {
     bool any = false;
     for (const Segment& s : segments_)
       if (matches(pattern, s.name)) {
-        const i64 first = s.offset / optimizer_group, count = (s.size + optimizer_group - 1) / optimizer_group;
+        const i64 first = s.offset / kernel::optimizer_group,
+                  count = (s.size + kernel::optimizer_group - 1) / kernel::optimizer_group;
         std::fill_n(rate.begin() + first, count, learning_rate);
         std::fill_n(decay.begin() + first, count, weight_decay);
         any = true;
@@ -163,7 +165,7 @@ class FlatParameters {
   void refresh() {
     with_working_copies([&]<class T>(T* working) {
       if constexpr (!std::is_same_v<T, float>) {
-        using Round = Convert<T, float>;
+        using Round = kernel::Convert<T, float>;
         Runtime<D>::launch(Grid{(size_ + Round::per_block - 1) / Round::per_block}, Round{working, values_.data(), size_});
       }
     });
@@ -221,9 +223,9 @@ class GradientScale {
     parameters_.complete_gradients();
     const Grid grid = parameters_.grid();
     const Tensor<float, 1, D> partial{Shape<1>(grid.blocks)};
-    Runtime<D>::launch(grid, SquareSums{partial.data(), parameters_.gradients().data(), parameters_.size()});
-    Runtime<D>::launch(
-        Grid{1}, GradientFactor{factor_.data(), norm_.data(), loss_scale_.data(), partial.data(), grid.blocks, options_.limit});
+    Runtime<D>::launch(grid, kernel::SquareSums{partial.data(), parameters_.gradients().data(), parameters_.size()});
+    Runtime<D>::launch(Grid{1}, kernel::GradientFactor{factor_.data(), norm_.data(), loss_scale_.data(), partial.data(),
+                                                       grid.blocks, options_.limit});
   }
 
   // One element each: the joint norm before clipping, without the loss scale; the factor.

@@ -54,11 +54,11 @@ class Ema {
 namespace detail {
 
 template <class T, Device D>
-Updated<T> updated(const FlatParameters<D>& parameters, T* working, const Ema<D>* average) {
+kernel::Updated<T> updated(const FlatParameters<D>& parameters, T* working, const Ema<D>* average) {
   return {parameters.values().data(), working, average ? average->average() : nullptr, average ? average->step() : nullptr};
 }
 template <Device D>
-ScaledGradient scaled_gradient(const FlatParameters<D>& parameters, const GradientScale<D>* scale) {
+kernel::ScaledGradient scaled_gradient(const FlatParameters<D>& parameters, const GradientScale<D>* scale) {
   return {parameters.gradients().data(), scale ? scale->factor().data() : nullptr};
 }
 
@@ -90,9 +90,9 @@ class Sgd {
     const Op<D> op("sgd");
     op.moves(parameters_.values(), parameters_.values(), velocity_, velocity_, parameters_.gradients());
     parameters_.with_working_copies([&]<class T>(T* working) {
-      Runtime<D>::launch(parameters_.grid(), SgdStep<T>{detail::updated(parameters_, working, average), velocity_.data(),
-                                                        detail::scaled_gradient(parameters_, scale), rate_.data(),
-                                                        parameters_.groups(), options_.momentum, options_.nesterov});
+      Runtime<D>::launch(parameters_.grid(), kernel::SgdStep<T>{detail::updated(parameters_, working, average), velocity_.data(),
+                                                                detail::scaled_gradient(parameters_, scale), rate_.data(),
+                                                                parameters_.groups(), options_.momentum, options_.nesterov});
     });
   }
   void step(const GradientScale<D>* scale = nullptr, const Ema<D>* average = nullptr) {
@@ -142,9 +142,9 @@ class AdamW {
     op.moves(parameters_.values(), parameters_.values(), first_, first_, second_, second_, parameters_.gradients());
     parameters_.with_working_copies([&]<class T>(T* working) {
       Runtime<D>::launch(parameters_.grid(),
-                         AdamWStep<T>{detail::updated(parameters_, working, average), first_.data(), second_.data(),
-                                      detail::scaled_gradient(parameters_, scale), schedule_.data(), parameters_.groups(),
-                                      options_.beta1, options_.beta2, options_.epsilon});
+                         kernel::AdamWStep<T>{detail::updated(parameters_, working, average), first_.data(), second_.data(),
+                                              detail::scaled_gradient(parameters_, scale), schedule_.data(), parameters_.groups(),
+                                              options_.beta1, options_.beta2, options_.epsilon});
     });
   }
   void step(const GradientScale<D>* scale = nullptr, const Ema<D>* average = nullptr) {

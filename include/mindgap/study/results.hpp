@@ -55,7 +55,7 @@ struct Row {
   double seconds = 0;  // wall clock of this run; of no consequence for anything else
   std::string device = "cpu";
   std::string precision = "f32";
-  std::string plans;  // on a GPU: the hash of the plans that the run used (cuda/plan_table.hpp); an outcome, as accuracy is
+  std::string plans;  // on a GPU: the hash of the plans that the run used (cuda/autotune_cache.hpp); an outcome, as accuracy is
   std::string version = mindgap::version;
 
   // True when both describe the same run, whatever its outcome.

@@ -60,12 +60,12 @@ def forward(batch, size, c_in, c_out, kernel, stride):
 
 
 def resnet(depths, bottleneck, pixels, large_stem, classes, width=64, channels=3):
-    """Convolutions (name, pixels in, c_in, c_out, kernel, stride), norms (pixels, channels, tail), block inputs, classifier."""
+    """Convolutions (name, pixels in, c_in, c_out, kernel, stride), norms (pixels, channels, epilogue), block inputs, classifier."""
     convs, norms, inputs = [], [], []
 
-    def add(name, size, c_in, c_out, kernel, stride, tail):
+    def add(name, size, c_in, c_out, kernel, stride, epilogue):
         convs.append((name, size, c_in, c_out, kernel, stride))
-        norms.append((size // stride, c_out, tail))
+        norms.append((size // stride, c_out, epilogue))
         return size // stride
 
     size = add("stem", pixels, channels, width, 7 if large_stem else 3, 2 if large_stem else 1, "relu")
@@ -126,7 +126,7 @@ def added(size, product):
 
 def bytes_of_passes(convs, norms, inputs, batch, classifier, large_stem, bottleneck):
     """Bytes by pass, in the order of a step."""
-    elements = lambda tails: sum(batch * n * n * c for n, c, tail in norms if tail in tails)
+    elements = lambda epilogues: sum(batch * n * n * c for n, c, epilogue in norms if epilogue in epilogues)
     every, residual = elements({"relu", "relu_add", "none"}), elements({"relu_add"})
     # Where the convolution's kernel does not gather them.
     passed = sum(2 * batch * n * n * c for conv, (n, c, _) in zip(convs, norms) if not forward(batch, *conv[1:])[4])
@@ -176,7 +176,7 @@ def report(title, model, batch, large_stem, bars):
         print(f"| {name}: {bar:,} images/s | | | {1e3 * batch / bar:.1f} | |")
 
     ms = lambda moved: f"{1e3 * moved / COPY:.2f}"
-    relu = sum(batch * n * n * c for n, c, tail in norms if tail == "relu")
+    relu = sum(batch * n * n * c for n, c, epilogue in norms if epilogue == "relu")
     print("\n| idea | bytes an element that it saves | ms |\n|---|---|---|")
     print(f"| statistics gathered by the kernel that writes x in the other {len(convs) - gathered} of {len(convs)} layers too, at "
           f"cuDNN's rate | 2 | {ms(passed)} |")
@@ -197,11 +197,11 @@ def inference(model, batch, bar):
         flop, bytes_, *_ = forward(batch, size, c_in, c_out, kernel, stride)
         moved += bytes_
         seconds += max(flop / (PEAK * efficiency(c_in, c_out, kernel)), bytes_ / COPY)
-    shortcut = sum(2 * batch * n * n * c for n, c, tail in norms if tail == "relu_add")
-    tail = sum(2 * batch * n * n * c for n, c, _ in norms)
+    shortcut = sum(2 * batch * n * n * c for n, c, epilogue in norms if epilogue == "relu_add")
+    epilogue = sum(2 * batch * n * n * c for n, c, _ in norms)
     pool = 2.5 * batch * norms[0][0] ** 2 * norms[0][1]
     folded = seconds + (shortcut + pool) / COPY + (len(convs) + 4) * LAUNCH
-    apart = folded + 2 * tail / COPY + len(norms) * LAUNCH
+    apart = folded + 2 * epilogue / COPY + len(norms) * LAUNCH
     print("\n### ResNet-50 inference, 224 px, batch 256, bf16\n\n| | ms | images/s |\n|---|---|---|")
     print(f"| convolutions ({moved / 1e9:.1f} GB) | {1e3 * seconds:.2f} | |")
     print(f"| shortcuts read, max pool | {1e3 * (shortcut + pool) / COPY:.2f} | |")

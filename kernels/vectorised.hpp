@@ -1,6 +1,6 @@
-// Accesses of 16 bytes: a thread of a GPU moves a packet of neighbouring elements with one instruction.
+// Accesses of 16 bytes: a thread of a GPU moves a vector of neighbouring elements with one instruction.
 //
-//   for_packets<packet_elements<T>>(block, n, aligned, [&](auto width, i64 i) {
+//   for_vectors<vector_size<T>>(block, n, aligned, [&](auto width, i64 i) {
 //     constexpr int V = width;                     // elements i .. i + V - 1 are this call's
 //     float a[V], b[V];
 //     load<V>(a, x + i);                           // V elements as f32
@@ -23,48 +23,48 @@
 
 namespace mindgap {
 
-inline constexpr int packet_bytes = 16;
+inline constexpr int vector_bytes = 16;
 
-// Whether the blocks of a device are teams of threads that move packets; else a block is one thread with plain loops.
+// Whether the blocks of a device are teams of threads that move vectors; else a block is one thread with plain loops.
 template <Device D>
 inline constexpr bool has_teams = !std::same_as<D, Cpu>;
 
-// Elements of a packet: the narrowest of the types fills 16 bytes, wider ones take several accesses.
+// Elements of a vector: the narrowest of the types fills 16 bytes, wider ones take several accesses.
 template <class... T>
-inline constexpr int packet_elements = packet_bytes / int(std::min({sizeof(T)...}));
+inline constexpr int vector_size = vector_bytes / int(std::min({sizeof(T)...}));
 
-// Whether a pointer may be accessed in packets.
+// Whether a pointer may be accessed in vectors.
 template <class T>
-MG_HD bool is_packet_aligned(const T* p) {
-  return reinterpret_cast<std::uintptr_t>(p) % packet_bytes == 0;
+MG_HD bool is_vector_aligned(const T* p) {
+  return reinterpret_cast<std::uintptr_t>(p) % vector_bytes == 0;
 }
 
 template <class T, int V>
-struct alignas(V* int(sizeof(T)) < packet_bytes ? V * int(sizeof(T)) : packet_bytes) Packet {
+struct alignas(V* int(sizeof(T)) < vector_bytes ? V * int(sizeof(T)) : vector_bytes) AlignedVector {
   T element[V];
 };
 
 template <int V, class T>
-MG_HD Packet<T, V> broadcast(T value) {
-  Packet<T, V> packet;
-  for (T& element : packet.element) element = value;
-  return packet;
+MG_HD AlignedVector<T, V> broadcast(T value) {
+  AlignedVector<T, V> vector;
+  for (T& element : vector.element) element = value;
+  return vector;
 }
 
 template <int V, class T>
-MG_HD Packet<T, V> load_packet(const T* from) {
-  return *reinterpret_cast<const Packet<T, V>*>(from);
+MG_HD AlignedVector<T, V> load_vector(const T* from) {
+  return *reinterpret_cast<const AlignedVector<T, V>*>(from);
 }
 template <int V, class T>
-MG_HD void store_packet(T* to, const Packet<T, V>& packet) {
+MG_HD void store_vector(T* to, const AlignedVector<T, V>& vector) {
 #if defined(__CUDA_ARCH__)
-  if constexpr (sizeof(Packet<T, V>) % packet_bytes == 0) {
+  if constexpr (sizeof(AlignedVector<T, V>) % vector_bytes == 0) {
     // nvcc cuts some stores of structs, and of vectors made of them, into pieces; an instruction it leaves whole. (Its own,
-    // __stwb and the like, are for global memory alone; packets go to shared memory, too.)
-    constexpr int vectors = sizeof(Packet<T, V>) / packet_bytes;
+    // __stwb and the like, are for global memory alone; vectors go to shared memory, too.)
+    constexpr int vectors = sizeof(AlignedVector<T, V>) / vector_bytes;
     struct Vectors {
       uint4 at[vectors];
-    } whole = bit_cast<Vectors>(packet);
+    } whole = bit_cast<Vectors>(vector);
     for (int i = 0; i < vectors; ++i)
       asm volatile("st.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(reinterpret_cast<uint4*>(to) + i), "r"(whole.at[i].x),
                    "r"(whole.at[i].y), "r"(whole.at[i].z), "r"(whole.at[i].w)
@@ -72,7 +72,7 @@ MG_HD void store_packet(T* to, const Packet<T, V>& packet) {
     return;
   }
 #endif
-  *reinterpret_cast<Packet<T, V>*>(to) = packet;
+  *reinterpret_cast<AlignedVector<T, V>*>(to) = vector;
 }
 
 namespace detail {
@@ -115,48 +115,48 @@ MG_HD void widen_pair(float* to, u32 pair) {
 
 // to[j] = element j as f32.
 template <int V, class T>
-MG_HD void widen(float* to, const Packet<T, V>& packet) {
+MG_HD void widen(float* to, const AlignedVector<T, V>& vector) {
   if constexpr (detail::in_pairs<T, V>) {
-    const auto words = bit_cast<detail::Pairs<V>>(packet);
+    const auto words = bit_cast<detail::Pairs<V>>(vector);
     for (int j = 0; j < V / 2; ++j) detail::widen_pair<T>(to + 2 * j, words.pair[j]);
   } else {
-    for (int j = 0; j < V; ++j) to[j] = float(packet.element[j]);
+    for (int j = 0; j < V; ++j) to[j] = float(vector.element[j]);
   }
 }
 template <int V, class T>
 MG_HD void load(float* to, const T* from) {
-  widen<V>(to, load_packet<V>(from));
+  widen<V>(to, load_vector<V>(from));
 }
 
 // Element j is from[j], rounded to nearest even.
 template <int V, class T>
-MG_HD Packet<T, V> round_packet(const float* from) {
-  Packet<T, V> packet;
+MG_HD AlignedVector<T, V> round_vector(const float* from) {
+  AlignedVector<T, V> vector;
   if constexpr (detail::in_pairs<T, V>) {
     detail::Pairs<V> words;
     for (int j = 0; j < V / 2; ++j) words.pair[j] = detail::round_pair<T>(from[2 * j], from[2 * j + 1]);
-    packet = bit_cast<Packet<T, V>>(words);
+    vector = bit_cast<AlignedVector<T, V>>(words);
   } else {
-    for (int j = 0; j < V; ++j) packet.element[j] = T(from[j]);
+    for (int j = 0; j < V; ++j) vector.element[j] = T(from[j]);
   }
-  return packet;
+  return vector;
 }
 template <int V, class T>
 MG_HD void store(T* to, const float* from) {
-  store_packet(to, round_packet<V, T>(from));
+  store_vector(to, round_vector<V, T>(from));
 }
 
 // Bit j says whether element j is positive.
 template <int V, class T>
-MG_HD u32 positive_bits(const Packet<T, V>& packet) {
+MG_HD u32 positive_bits(const AlignedVector<T, V>& vector) {
   float value[V];
-  widen<V>(value, packet);
+  widen<V>(value, vector);
   u32 bits = 0;
   for (int j = 0; j < V; ++j) bits |= u32(value[j] > 0.f) << j;
   return bits;
 }
 
-// Rounds of a loop that loads `streams` packets a round: four packets a thread are under way.
+// Rounds of a loop that loads `streams` vectors a round: four vectors a thread are under way.
 constexpr int rounds_in_flight(int streams) { return streams > 1 ? 2 : 4; }
 
 // use(i, load(i)) for i = begin, begin + step, ... below end; the loads of U rounds are issued before the first is used.
@@ -171,20 +171,20 @@ MG_HD void for_loads(int begin, int end, int step, Load&& load, Use&& use) {
   for (; i < end; i += step) use(i, load(i));
 }
 
-// Calls f with the width that threads move at a time, a constant: V where packets fit, else 1.
+// Calls f with the width that threads move at a time, a constant: V where vectors fit, else 1.
 template <int V, class F>
-MG_HD void with_width(bool packets, F&& f) {
-  if (packets) f(std::integral_constant<int, V>{});
+MG_HD void with_width(bool vectors, F&& f) {
+  if (vectors) f(std::integral_constant<int, V>{});
   else f(std::integral_constant<int, 1>{});
 }
 
 // Calls f(width, i) for the elements i < n of a row, spread over the block's threads. aligned: every pointer that f moves in
-// packets is aligned at i = 0.
+// vectors is aligned at i = 0.
 template <int V, class B, class F>
-MG_HD void for_packets(B& block, i64 n, bool aligned, F&& f) {
+MG_HD void for_vectors(B& block, i64 n, bool aligned, F&& f) {
   using One = std::integral_constant<int, 1>;
   i64 whole = 0;
-  if constexpr (B::packets && V > 1) {
+  if constexpr (B::is_team && V > 1) {
     if (aligned) whole = n / V * V;
     for (i64 i = i64(block.rank()) * V; i < whole; i += i64(block.size()) * V) f(std::integral_constant<int, V>{}, i);
   }

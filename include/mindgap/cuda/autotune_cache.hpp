@@ -1,4 +1,4 @@
-// The table of plans: which of the ways that a library proposes for a call this card runs quickest. A plan is chosen once, by
+// The autotune cache: which of the ways that a library proposes for a call this card runs fastest. A plan is chosen once, by
 // timing, and is then the same in every later run, which makes runs equal bit by bit and their starts quick.
 //
 // An entry is a key (call, types and extents as text) and a place in the library's list, which depends on nothing but the
@@ -7,7 +7,8 @@
 //   card NVIDIA H100 80GB HBM3, cudnn 9.19.0, cublas 13.1.0
 //   3 forward bf16 full 256 56 56 64 64 3 3 1 1 1 1
 //
-// A program finds its table in plan_file(), read before the first plan is looked for; save_plans() puts what was added there.
+// A program finds its table in autotune_cache_file(), read before the first plan is looked for; save_autotune_cache() puts what
+// was added there.
 #pragma once
 
 #include <mindgap/core/config.hpp>
@@ -26,21 +27,21 @@ namespace mindgap::cuda {
 std::string cudnn_version();
 std::string cublas_version();
 
-// The file for this card and these versions, in the folder $MINDGAP_PLANS, else $XDG_CACHE_HOME/mindgap/plans, else
-// ~/.cache/mindgap/plans. Empty where none of the three is set.
-std::filesystem::path plan_file();
-// Adds the plans that this process chose to plan_file(), under a lock; of two processes that chose for one key, the first to
-// save is right. Writes nothing if nothing was chosen. An app calls it after its first step and before it ends.
-void save_plans();
+// The file for this card and these versions, in the folder $MINDGAP_AUTOTUNE_CACHE (or, as it was once called, $MINDGAP_PLANS),
+// else $XDG_CACHE_HOME/mindgap/plans, else ~/.cache/mindgap/plans. Empty where none of them is set.
+std::filesystem::path autotune_cache_file();
+// Adds the plans that this process chose to autotune_cache_file(), under a lock; of two processes that chose for one key, the
+// first to save is right. Writes nothing if nothing was chosen. An app calls it after its first step and before it ends.
+void save_autotune_cache();
 
-// Which of several ways to one end takes the least time: as the table says of `name`, else by timing them all. A way queues its
+// Which of several ways to one end takes the least time: as the cache says of `name`, else by timing them all. A way queues its
 // work and says whether there is such a way; there always is the last one.
-int quickest_way(Stream stream, const std::string& name, const std::vector<std::function<bool()>>& ways);
+int autotune(Stream stream, const std::string& name, const std::vector<std::function<bool()>>& ways);
 
 // The known plans, sorted, under the line that names card and versions.
-std::string plan_table();
+std::string autotune_cache();
 // Takes the plans of a table that was made on this card with these versions; of another one nothing. Returns how many.
-i64 read_plan_table(const std::string& table);
+i64 read_autotune_cache(const std::string& table);
 
 // The first 16 digits of the SHA-256 of the plans used since begin_plan_use(), or since the program began; they and the inputs
 // determine the bits of what was done since. Empty where none was used. A captured step counts when it is captured. For
@@ -71,5 +72,5 @@ void refuse_while_capturing(Stream stream, const std::string& what);
 }  // namespace mindgap::cuda
 
 #if !defined(MINDGAP_GLUE)
-#include <mindgap/cuda/plan_table.ipp>
+#include <mindgap/cuda/autotune_cache.ipp>
 #endif

@@ -1,4 +1,4 @@
-// What this machine can do at most, measured: the floors of a profile are shares of it.
+// What this machine can do at most, measured: the rooflines of a profile come from it.
 #pragma once
 
 #include <mindgap/ops/matmul.hpp>
@@ -8,7 +8,7 @@ namespace mindgap {
 // Bytes a second of a copy of 256 MiB, read and written; additions and multiplications a second of one square product in T. The
 // best of five each; a fraction of a second.
 template <Device D, Real T>
-MachineRates machine_rates() {
+Roofline measured_roofline() {
   const auto best = [](const auto& work) {
     double least = std::numeric_limits<double>::infinity();
     for (int run = 0; run < 6; ++run) {

@@ -1,7 +1,7 @@
-// What a norm's backward needs to know of its tail, the lambda that follows it: y = tail(z, extras...).
+// What a norm's backward needs to know of its epilogue, the lambda that follows it: y = epilogue(z, extras...).
 //
-// The gradient of the tail is normally taken from z (recomputed from x) and the extras that Traced::reads names.
-// Where the tail is relu(a sum of its inputs), as relu_add, it is taken from the sign of y instead: y lives on as the
+// The gradient of the epilogue is normally taken from z (recomputed from x) and the extras that Traced::reads names.
+// Where the epilogue is relu(a sum of its inputs), as relu_add, it is taken from the sign of y instead: y lives on as the
 // input of the next layer anyway, so no extra has to be kept.
 #pragma once
 
@@ -23,7 +23,7 @@ struct ReluOfSum<expression::Unary<expression::Relu, A>> {
 }  // namespace detail
 
 template <class F, int Extras>
-struct Tail {
+struct Epilogue {
   using Function = Traced<F, 1 + Extras>;
   using Tree = typename Function::Tree;
 
@@ -33,17 +33,17 @@ struct Tail {
 
   MG_HD static float value(const float* in) { return Function::value(in); }
 
-  // d[0] = g * d tail / dz, d[1 + k] = g * d tail / d extra k. `in` holds z and the extras, where they are read.
-  MG_HD static void pull(const float* in, float y, float g, float* d) {
-    if constexpr (reads_y) linear_pull(y > 0.f ? g : 0.f, d);
-    else Function::pull(in, g, d);
+  // d[0] = g * d epilogue / dz, d[1 + k] = g * d epilogue / d extra k. `in` holds z and the extras, where they are read.
+  MG_HD static void vjp(const float* in, float y, float g, float* d) {
+    if constexpr (reads_y) linear_vjp(y > 0.f ? g : 0.f, d);
+    else Function::vjp(in, g, d);
   }
 
   // An extra whose gradient equals that of z, or -1: the second pass of a backward reads that instead of recomputing.
   static constexpr int twin() {
     if constexpr (reads_y) {
       float d[1 + Extras] = {};
-      linear_pull(1.f, d);
+      linear_vjp(1.f, d);
       for (int k = 0; k < Extras; ++k)
         if (d[1 + k] == d[0]) return k;
     }
@@ -51,22 +51,22 @@ struct Tail {
   }
 
  private:
-  MG_HD static constexpr void linear_pull(float g, float* d) {
+  MG_HD static constexpr void linear_vjp(float g, float* d) {
     const float none[1 + Extras] = {};
-    Tree{}.a.pull(none, g, d);
+    Tree{}.a.vjp(none, g, d);
   }
 };
 
-// The usual tails. `relu` and `silu` live in a namespace of their own: as objects of mindgap they would hide the
+// The usual epilogues. `relu` and `silu` live in a namespace of their own: as objects of mindgap they would hide the
 // functions of that name inside a user's lambda.
-namespace tails {
+namespace epilogues {
 inline constexpr auto identity = [](auto z) { return z; };
 inline constexpr auto relu = [](auto z) { return expression::relu(z); };
 inline constexpr auto silu = [](auto z) { return expression::silu(z); };
 inline constexpr auto add = [](auto z, auto residual) { return z + residual; };
 inline constexpr auto relu_add = [](auto z, auto residual) { return expression::relu(z + residual); };
-}  // namespace tails
-using tails::identity;
-using tails::relu_add;
+}  // namespace epilogues
+using epilogues::identity;
+using epilogues::relu_add;
 
 }  // namespace mindgap

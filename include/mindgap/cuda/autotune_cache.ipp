@@ -1,8 +1,8 @@
-// Bodies of plan_table.hpp.
+// Bodies of autotune_cache.hpp.
 #pragma once
 
 #include <mindgap/core/profile.hpp>
-#include <mindgap/cuda/plan_table.hpp>
+#include <mindgap/cuda/autotune_cache.hpp>
 #include <mindgap/cuda/timing.hpp>
 #include <mindgap/io/file.hpp>
 #include <mindgap/io/hash.hpp>
@@ -36,15 +36,15 @@ namespace detail {
 
 using Places = std::map<std::string, int>;
 
-struct PlanTable {
+struct AutotuneCache {
   std::mutex mutex;
   Places places;
   std::set<std::string> used, passing;  // passing: for this process alone
   bool read = false, changed = false;
   int timings = 0;  // that are under way: what they run is not used
 };
-inline PlanTable& table() {
-  static auto* t = new PlanTable;
+inline AutotuneCache& table() {
+  static auto* t = new AutotuneCache;
   return *t;
 }
 
@@ -82,15 +82,15 @@ inline std::optional<Places> parse_table(const std::string& table) {
   return places;
 }
 
-inline Places read_plan_file(const std::filesystem::path& path) {
+inline Places read_autotune_cache_file(const std::filesystem::path& path) {
   if (path.empty() || !std::filesystem::exists(path)) return {};
   const std::string table = read_file(path);
   if (auto places = parse_table(table)) return *places;
-  throw Error("cuda: the table of plans is of another card or of other versions",
+  throw Error("cuda: the autotune cache is of another card or of other versions",
               {{"file", path.string()},
                {"it is of", table.substr(0, table.find('\n'))},
                {"here is", table_header()},
-               {"remedy", "remove the file, or let MINDGAP_PLANS name another folder"}});
+               {"remedy", "remove the file, or let MINDGAP_AUTOTUNE_CACHE name another folder"}});
 }
 
 // Waits until no other process holds the lock.
@@ -107,14 +107,14 @@ class Turn {
 };
 
 // With the mutex held.
-inline void read_once(PlanTable& t) {
+inline void read_once(AutotuneCache& t) {
   if (t.read) return;
-  t.places.merge(read_plan_file(plan_file()));
+  t.places.merge(read_autotune_cache_file(autotune_cache_file()));
   t.read = true;
 }
 
 MINDGAP_INLINE std::optional<int> known_place(const std::string& key) {
-  PlanTable& t = table();
+  AutotuneCache& t = table();
   std::lock_guard lock(t.mutex);
   read_once(t);
   const auto found = t.places.find(key);
@@ -122,7 +122,7 @@ MINDGAP_INLINE std::optional<int> known_place(const std::string& key) {
 }
 
 MINDGAP_INLINE void keep_place(const std::string& key, int place, bool for_good) {
-  PlanTable& t = table();
+  AutotuneCache& t = table();
   std::lock_guard lock(t.mutex);
   t.places[key] = place;
   if (for_good) t.changed = true;
@@ -130,7 +130,7 @@ MINDGAP_INLINE void keep_place(const std::string& key, int place, bool for_good)
 }
 
 MINDGAP_INLINE void note_use(const std::string& key) {
-  PlanTable& t = table();
+  AutotuneCache& t = table();
   std::lock_guard lock(t.mutex);
   if (t.timings) return;
   t.used.insert(key);
@@ -154,12 +154,13 @@ MINDGAP_INLINE void refuse_while_capturing(Stream stream, const std::string& wha
 
 }  // namespace detail
 
-MINDGAP_INLINE std::filesystem::path plan_file() {
+MINDGAP_INLINE std::filesystem::path autotune_cache_file() {
   const auto variable = [](const char* name) -> std::string {
     const char* value = std::getenv(name);
     return value ? value : "";
   };
-  std::filesystem::path folder = variable("MINDGAP_PLANS"), cache = variable("XDG_CACHE_HOME");
+  std::filesystem::path folder = variable("MINDGAP_AUTOTUNE_CACHE"), cache = variable("XDG_CACHE_HOME");
+  if (folder.empty()) folder = variable("MINDGAP_PLANS");
   if (const std::string home = variable("HOME"); cache.empty() && !home.empty()) cache = std::filesystem::path(home) / ".cache";
   if (folder.empty() && !cache.empty()) folder = cache / "mindgap" / "plans";
   if (folder.empty()) return {};
@@ -169,21 +170,21 @@ MINDGAP_INLINE std::filesystem::path plan_file() {
   return folder / (name + ".txt");
 }
 
-MINDGAP_INLINE void save_plans() {
-  detail::PlanTable& t = detail::table();
+MINDGAP_INLINE void save_autotune_cache() {
+  detail::AutotuneCache& t = detail::table();
   std::lock_guard lock(t.mutex);
-  const std::filesystem::path path = plan_file();
+  const std::filesystem::path path = autotune_cache_file();
   if (!t.changed || path.empty()) return;
   make_folder(path.parent_path());
   const detail::Turn turn(path.string() + ".lock");
-  detail::Places all = detail::read_plan_file(path);  // another process may have written since this one read
+  detail::Places all = detail::read_autotune_cache_file(path);  // another process may have written since this one read
   for (const auto& entry : t.places)
     if (!t.passing.count(entry.first)) all.insert(entry);
   write_file_atomic(path, detail::table_text(all));
   t.changed = false;
 }
 
-MINDGAP_INLINE int quickest_way(Stream stream, const std::string& name, const std::vector<std::function<bool()>>& ways) {
+MINDGAP_INLINE int autotune(Stream stream, const std::string& name, const std::vector<std::function<bool()>>& ways) {
   const int place = detail::chosen_way(stream, name, [&](const detail::TimingMemory&) {
     int best = int(ways.size()) - 1;
     float least = std::numeric_limits<float>::infinity();
@@ -205,12 +206,12 @@ MINDGAP_INLINE int quickest_way(Stream stream, const std::string& name, const st
   return std::min(place, int(ways.size()) - 1);
 }
 
-MINDGAP_INLINE std::string plan_table() {
+MINDGAP_INLINE std::string autotune_cache() {
   std::lock_guard lock(detail::table().mutex);
   return detail::table_text(detail::table().places);
 }
 
-MINDGAP_INLINE i64 read_plan_table(const std::string& table) {
+MINDGAP_INLINE i64 read_autotune_cache(const std::string& table) {
   const auto places = detail::parse_table(table);
   if (!places) return 0;
   std::lock_guard lock(detail::table().mutex);
@@ -219,13 +220,13 @@ MINDGAP_INLINE i64 read_plan_table(const std::string& table) {
 }
 
 MINDGAP_INLINE void begin_plan_use() {
-  detail::PlanTable& t = detail::table();
+  detail::AutotuneCache& t = detail::table();
   std::lock_guard lock(t.mutex);
   t.used.clear();
 }
 
 MINDGAP_INLINE std::string plan_hash() {
-  detail::PlanTable& t = detail::table();
+  detail::AutotuneCache& t = detail::table();
   std::lock_guard lock(t.mutex);
   if (t.used.empty()) return "";
   detail::Places used;
