@@ -40,6 +40,7 @@ struct Flags::Body {
   cxxopts::Options options;
   std::map<std::string, std::function<void(const std::string&)>> set;
   std::set<std::string> repeatable, required;
+  std::map<std::string, std::string> aliases;
 
   Body(const std::string& program, const std::string& description) : options(program, description) {
     options.set_width(110);
@@ -94,6 +95,10 @@ void Flags::add(const std::string& name, std::vector<std::string>* values, const
   body_->add(name, help, "", [=](const std::string& given) { values->push_back(given); });
   body_->repeatable.insert(name);
 }
+void Flags::alias(const std::string& older, const std::string& name) {
+  body_->options.add_options("older names")(older, "", cxxopts::value<std::string>());
+  body_->aliases[older] = name;
+}
 void Flags::require(const std::string& name) { body_->required.insert(name); }
 
 bool Flags::parse(int argc, char** argv) {
@@ -102,14 +107,16 @@ bool Flags::parse(int argc, char** argv) {
   try {
     const cxxopts::ParseResult result = body_->options.parse(argc, argv);
     if (result.count("help")) {
-      std::cout << body_->options.help();
+      std::cout << body_->options.help({""});
       return false;
     }
     if (!result.unmatched().empty()) throw UsageError("\"" + result.unmatched()[0] + "\" is not a flag", {remedy});
     for (const cxxopts::KeyValue& argument : result.arguments()) {
-      if (!given.insert(argument.key()).second && !body_->repeatable.count(argument.key()))
-        throw UsageError("--" + argument.key() + " is given twice", {remedy});
-      body_->set.at(argument.key())(argument.value());
+      const auto alias = body_->aliases.find(argument.key());
+      const std::string& name = alias == body_->aliases.end() ? argument.key() : alias->second;
+      if (!given.insert(name).second && !body_->repeatable.count(name))
+        throw UsageError("--" + name + " is given twice", {remedy});
+      body_->set.at(name)(argument.value());
     }
   } catch (const cxxopts::exceptions::exception& error) {
     throw UsageError(error.what(), {remedy});

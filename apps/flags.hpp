@@ -58,6 +58,8 @@ class Flags {
   void add(const std::string& name, double* value, const std::string& help, NumberRange range = {});
   // May be given several times; commas do not separate, since class names have them.
   void add(const std::string& name, std::vector<std::string>* values, const std::string& help);
+  // An older name of the flag; --help does not show it.
+  void alias(const std::string& older, const std::string& name);
   // The flag must be given.
   void require(const std::string& name);
 

@@ -78,8 +78,8 @@ int main(int argc, char** argv) {
         flags.add("split", &o.split, "train, or fit: without the tenth that is held out for choices");
         flags.add("steps", &t.steps, "training steps", {1, 1'000'000'000});
         flags.add("batch", &t.batch, "images a step", {1, 1 << 16});
-        flags.add("rate", &t.rate, "peak learning rate of AdamW", {1e-9, 1});
-        flags.add("warmup", &t.warmup, "steps until the peak rate", {0, 1'000'000'000});
+        flags.add("lr", &t.rate, "peak learning rate of AdamW", {1e-9, 1});
+        flags.add("warmup", &t.warmup, "steps until the peak, or below 1 their share", {0, 1e9});
         flags.add("weight-decay", &t.weight_decay, "of matrices", {0, 10});
         flags.add("ema", &t.ema_decay, "decay of the weights' average", {0, 0.999999});
         flags.add("label-dropout", &t.label_dropout, "share of images trained without class", {0, 1});
@@ -89,10 +89,11 @@ int main(int argc, char** argv) {
         flags.add("head", &t.head, "size of an attention head", {1, 1024});
         flags.add("no-attention", &o.no_attention, "no attention at the coarsest resolution");
         flags.add("no-flip", &o.no_flip, "do not mirror images at random");
-        flags.add("schedule", &o.schedule, "linear, scaled_linear or squaredcos_cap_v2");
+        flags.add("beta-schedule", &o.schedule, "linear, scaled_linear or squaredcos_cap_v2");
         flags.add("prediction", &o.prediction, "epsilon, sample or v_prediction");
         flags.add("save-every", &o.save_every, "steps between checkpoints", {1, 1'000'000'000});
         flags.add("preview", &o.preview, "images a class in samples.png; 0 for none", {0, 64});
+        for (const auto& [older, name] : {std::pair{"rate", "lr"}, {"schedule", "beta-schedule"}}) flags.alias(older, name);
         flags.require("out");
       },
       [&](const CommonOptions& common) {
@@ -101,7 +102,7 @@ int main(int argc, char** argv) {
         t.flip = !o.no_flip;
         t.attention = !o.no_attention;
         t.channels = parse_channels(o.channels);
-        t.schedule = by_name("schedule", o.schedule, BetaSchedule::squaredcos_cap_v2);
+        t.schedule = by_name("beta-schedule", o.schedule, BetaSchedule::squaredcos_cap_v2);
         t.prediction = by_name("prediction", o.prediction, Prediction::v_prediction);
         check_flags([&] { t.check(); });
         with_types(common, [&]<class D, class P>(D, P) { train<D, P>(o, common); });

@@ -87,7 +87,7 @@ void train(Options o, const CommonOptions& common) {
   };
   const auto save_all = [&] {
     keep(trainer.wait());
-    check_finite(net, text("lower --rate (", t.rate, ")"));
+    check_finite(net, text("lower --lr (", t.rate, ")"));
     write_file_atomic(losses, rows);
     trainer.save(checkpoint, state);
   };
@@ -124,15 +124,16 @@ int main(int argc, char** argv) {
         flags.add("reinitialise", &o.reinitialise, "pattern of layers that start afresh; may be given several times");
         flags.add("epochs", &t.epochs, "passes over the data", {1, 1'000'000});
         flags.add("batch", &t.batch, "images a step", {2, 1 << 16});
-        flags.add("rate", &t.rate, "peak learning rate", {1e-9, 100});
-        flags.add("schedule", &o.schedule, "cosine, constant, step or one_cycle");
-        flags.add("warmup", &t.warmup, "fraction of the steps", {0, 1});
+        flags.add("lr", &t.rate, "peak learning rate", {1e-9, 100});
+        flags.add("lr-schedule", &o.schedule, "cosine, constant, step or one_cycle");
+        flags.add("warmup", &t.warmup, "steps until the peak, or below 1 their share", {0, 1e9});
         flags.add("weight-decay", &t.weight_decay, "of matrices", {0, 10});
         flags.add("label-smoothing", &t.label_smoothing, "0 to 1", {0, 1});
         flags.add("clip", &t.gradient_clip, "joint norm of the gradients; 0 for none", {0, 1e9});
         flags.add("shift", &o.shift, "pixels that images are moved by at random", {0, 64});
         flags.add("no-flip", &o.no_flip, "do not mirror images at random");
         flags.add("save-every", &o.save_every, "steps between checkpoints", {1, 1'000'000'000});
+        for (const auto& [older, name] : {std::pair{"rate", "lr"}, {"schedule", "lr-schedule"}}) flags.alias(older, name);
         for (const char* needed : {"data", "out"}) flags.require(needed);
       },
       [&](const CommonOptions& common) {
@@ -140,7 +141,7 @@ int main(int argc, char** argv) {
         check_training_split(o.split);
         if (o.stem != "small" && o.stem != "large")
           throw UsageError("bad value for --stem: \"" + o.stem + "\"", {{"wanted", "small or large"}});
-        t.schedule = check_flags([&] { return Schedule::kind_of(o.schedule); });
+        t.schedule = check_flags([&] { return warmup_steps(t.warmup, 1), Schedule::kind_of(o.schedule); });
         t.augmentation = {!o.no_flip, o.shift, 0, 0};
         t.seed = common.seed;
         with_types(common, [&]<class D, class P>(D, P) { train<D, P>(o, common); });

@@ -106,6 +106,7 @@ struct Runtime<Emulated> {
   static inline bool capturing_ = false;
   static inline Graph captured_;
 };
+static_assert(GpuRuntime<Runtime<Emulated>>);
 
 // The largest difference of any output between the serial run and a run on fibers. Throws what run_fibers throws.
 template <class Kernel, class... Written>

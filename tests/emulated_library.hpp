@@ -9,21 +9,13 @@
 namespace mindgap {
 
 template <>
-struct Library<Emulated> {
+struct Library<Emulated> : Library<Cpu> {
   template <class T>
   static constexpr bool computes = Real<T>;
-  template <class T>
-  static constexpr bool fuses_attention = false;
-  static constexpr const char* f32_products() { return "f32"; }
   // The first way is always a kernel's, which takes long on fibers: not where kernels run serially.
   static int autotune(const std::string&, const std::vector<std::function<bool()>>& ways) {
     return Runtime<Emulated>::serial ? int(ways.size()) - 1 : 0;
   }
-  template <class T>
-  static bool conv2d_sums(const ConvGeometry&, T*, float*, float*, const T*, const T*) {
-    return false;
-  }
-
   template <class T>
   static void conv2d(const ConvGeometry& g, T* y, const T* x, const T* w, const float* bias) {
     Runtime<Emulated>::queue([=] {
@@ -37,10 +29,6 @@ struct Library<Emulated> {
       with_wide<T>({Input<T>{grad_y, g.y_size()}, Input<T>{w, g.weight_size()}}, grad_x, g.x_size(),
                    [&](auto* out, const auto& in) { Library<Cpu>::conv2d_backward_data(g, out, in[0], in[1]); });
     });
-  }
-  template <class T>
-  static bool conv2d_backward_data_sum(const ConvGeometry&, T*, const T*, const T*, const T*) {
-    return false;
   }
   template <class T>
   static constexpr bool narrows_gradients = !std::is_same_v<T, float>;
@@ -99,5 +87,6 @@ struct Library<Emulated> {
     return out;
   }
 };
+static_assert(DeviceLibrary<Library<Emulated>, float> && DeviceLibrary<Library<Emulated>, f16>);
 
 }  // namespace mindgap

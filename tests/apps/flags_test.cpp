@@ -64,9 +64,11 @@ BOOST_AUTO_TEST_CASE(bad_values_of_one_app) {
   const Folder folder;
   const std::vector<std::pair<std::string, Arguments>> cases{
       {"train_generator", {"--steps", "0"}},
+      {"train_generator", {"--lr", "nan"}},
       {"train_generator", {"--rate", "nan"}},
+      {"train_student", {"--warmup", "1.5"}},
       {"train_generator", {"--channels", "8,,8"}},
-      {"train_generator", {"--schedule", "quadratic"}},
+      {"train_generator", {"--beta-schedule", "quadratic"}},
       {"train_generator", {"--ema", "1"}},
       {"sample", {"--guidance", "-1"}},
       {"sample", {"--guidance", "inf"}},
@@ -78,7 +80,7 @@ BOOST_AUTO_TEST_CASE(bad_values_of_one_app) {
       {"train_student", {"--mix", "1.5"}},
       {"train_student", {"--epochs", "0"}},
       {"train_student", {"--stem", "tiny"}},
-      {"train_student", {"--schedule", "none"}},
+      {"train_student", {"--lr-schedule", "none"}},
       {"train_student", {"--batch", "1"}},
       {"evaluate", {"--split", "both"}},
   };
@@ -87,6 +89,15 @@ BOOST_AUTO_TEST_CASE(bad_values_of_one_app) {
     BOOST_TEST(r.code == 2, app << " " << more[0] << " " << more[1] << ": " << r);
     BOOST_TEST(r.says(more[1].substr(0, 3)), r);
   }
+}
+
+// Under an older name it is the same flag.
+BOOST_AUTO_TEST_CASE(older_names) {
+  const Folder folder;
+  const Result r = run("train_generator", needed("train_generator", folder) + Arguments{"--rate", "0.1", "--lr", "0.1"});
+  BOOST_TEST(r.code == 2);
+  BOOST_TEST(r.says("--lr is given twice"), r);
+  BOOST_TEST(run("train_generator", {"--help"}).out.find("--rate") == std::string::npos);
 }
 
 BOOST_AUTO_TEST_CASE(missing_flags) {

@@ -92,7 +92,7 @@ BOOST_AUTO_TEST_CASE(divergence) {
   const Folder folder;
   write_idx(folder / "data", 36, 12);
   const Result r = run("train_student",
-                       training(folder, "out", {"--epochs", "40", "--rate", "100", "--warmup", "0", "--schedule", "constant"}));
+                       training(folder, "out", {"--epochs", "40", "--lr", "100", "--warmup", "0", "--lr-schedule", "constant"}));
   BOOST_TEST(r.code == 1, r);
   BOOST_TEST(r.says("rate"), r);
   BOOST_TEST(!fs::exists(weights(folder, "out")));

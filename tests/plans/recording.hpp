@@ -54,7 +54,7 @@ struct Runtime<Emulated> {
 };
 
 template <>
-struct Library<Emulated> {
+struct Library<Emulated> : Library<Cpu> {
   template <class T>
   static constexpr bool computes = true;
   template <class T>

@@ -254,6 +254,11 @@ void check_rates(const Schedule& s, const std::vector<double>& expected) {
 }
 
 BOOST_AUTO_TEST_CASE(warm_up) {
+  BOOST_TEST(warmup_steps(0.1, 85) == 8);
+  BOOST_TEST(warmup_steps(0, 85) == 0);
+  BOOST_TEST(warmup_steps(1, 85) == 1);
+  BOOST_TEST(warmup_steps(200, 85) == 200);
+  for (double wrong : {-0.1, 1.5, double(NAN)}) BOOST_CHECK_THROW(warmup_steps(wrong, 85), Error);
   check_rates({.kind = Schedule::Kind::constant, .steps = 9, .warmup = 3}, {0.25, 0.5, 0.75, 1, 1, 1, 1, 1, 1});
 }
 BOOST_AUTO_TEST_CASE(cosine) {

@@ -19,11 +19,11 @@ struct Emulated {
 template <class D>
 concept Device = std::same_as<D, Cpu> || std::same_as<D, Cuda> || std::same_as<D, Emulated>;
 
-// Allocation, copies and launches of one device. Specialised in cpu/runtime.hpp and cuda/runtime.hpp.
+// Allocation, copies and launches of one device: core/backend.hpp has the contract. Specialised in cpu/ and cuda/runtime.hpp.
 template <Device D>
 struct Runtime;
 
-// The library ops (convolution, matrix product) of one device. Specialised in cpu/library.hpp.
+// The products (convolution, matrix product, attention) of one device. Specialised in cpu/ and cuda/library.hpp.
 template <Device D>
 struct Library;
 

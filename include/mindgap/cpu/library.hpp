@@ -1,5 +1,4 @@
-// Library<Cpu>: the ops that a library computes, over raw pointers, for the ops in ops/. Another backend specialises
-// Library for its device with the same static functions.
+// Library<Cpu>: the products that oneDNN and our microkernels compute (core/backend.hpp has the contract).
 //
 // f16 has no products on the CPU: it is a storage type of published weights there.
 #pragma once
@@ -15,10 +14,11 @@ struct Library<Cpu> {
   template <class T>
   static constexpr bool computes = std::is_same_v<T, float> || std::is_same_v<T, bf16>;
 
-  // What results depend on besides their inputs: how f32 is multiplied, and which plans were chosen. Here nothing varies.
+  // Nothing varies here.
   static constexpr const char* f32_products() { return "f32"; }
   static void begin_plan_use() {}
   static std::string plan_hash() { return ""; }
+  static int autotune(const std::string&, const std::vector<std::function<bool()>>& ways) { return int(ways.size()) - 1; }
 
   template <class T>
   static void conv2d(const ConvGeometry& g, T* y, const T* x, const T* w, const float* bias) {
@@ -28,7 +28,6 @@ struct Library<Cpu> {
   static void conv2d_backward_data(const ConvGeometry& g, T* grad_x, const T* grad_y, const T* w) {
     cpu::conv2d_backward_data(g, grad_x, grad_y, w);
   }
-  // Whether gradients of weights may be left in T, in `narrow`; then false is returned.
   template <class T>
   static constexpr bool narrows_gradients = false;
   template <class T>
@@ -36,16 +35,19 @@ struct Library<Cpu> {
     cpu::conv2d_backward_weights(g, grad_w, grad_bias, x, grad_y);
     return true;
   }
-  // Convolutions with such an epilogue: none.
+  // Convolutions with such epilogues: none.
   template <class T>
   static bool conv2d_bias_relu(const ConvGeometry&, T*, const T*, const T*, const T*, const T*) {
+    return false;
+  }
+  template <class T>
+  static bool conv2d_sums(const ConvGeometry&, T*, float*, float*, const T*, const T*) {
     return false;
   }
   template <class T>
   static bool conv2d_backward_data_sum(const ConvGeometry&, T*, const T*, const T*, const T*) {
     return false;
   }
-  // Whether there may be attention in one pass; else it is made of products.
   template <class T>
   static constexpr bool fuses_attention = false;
 
@@ -55,5 +57,6 @@ struct Library<Cpu> {
     cpu::matmul(g, c, a, b, alpha, accumulate, bias);
   }
 };
+static_assert(DeviceLibrary<Library<Cpu>, float> && DeviceLibrary<Library<Cpu>, bf16>);
 
 }  // namespace mindgap

@@ -2,6 +2,7 @@
 // the same threads; a second pool would oversubscribe the cores).
 #pragma once
 
+#include <mindgap/core/backend.hpp>
 #include <mindgap/core/device.hpp>
 #include <mindgap/core/error.hpp>
 #include <mindgap/kernels/block.hpp>
@@ -58,5 +59,6 @@ struct Runtime<Cpu> {
   static int threads() { return omp_get_max_threads(); }
   static void set_threads(int count) { omp_set_num_threads(count); }
 };
+static_assert(DeviceRuntime<Runtime<Cpu>>);
 
 }  // namespace mindgap

@@ -25,12 +25,11 @@ struct Library<Cuda> {
   template <class T>
   static constexpr bool computes = Real<T>;
 
-  // What results depend on besides their inputs: how f32 is multiplied, and the plans used since begin_plan_use().
   static const char* f32_products() { return cuda::allow_tf32() ? "tf32" : "f32"; }
   static void begin_plan_use() { cuda::begin_plan_use(); }
   static std::string plan_hash() { return cuda::plan_hash(); }
 
-  // Which way takes the least time, as the autotune cache says of `name`, else by timing; each says whether it can be taken.
+  // As the autotune cache says of `name`, else by timing.
   static int autotune(const std::string& name, const std::vector<std::function<bool()>>& ways) {
     // Named by their number too: a table of another build may have known others.
     return cuda::autotune(stream(), text(name, cuda::allow_any_plan() ? " any of " : " of ", ways.size(), " ways"), ways);
@@ -166,6 +165,7 @@ struct Library<Cuda> {
                           kernel::AddBias<T>{y, bias, rows, cols, stride});
   }
 };
+static_assert(DeviceLibrary<Library<Cuda>, float> && DeviceLibrary<Library<Cuda>, bf16> && DeviceLibrary<Library<Cuda>, f16>);
 
 }  // namespace mindgap
 

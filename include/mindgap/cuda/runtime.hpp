@@ -10,6 +10,7 @@
 // What it leaves out: several GPUs, several streams.
 #pragma once
 
+#include <mindgap/core/backend.hpp>
 #include <mindgap/core/device.hpp>
 #include <mindgap/core/error.hpp>
 #include <mindgap/core/type_name.hpp>
@@ -301,6 +302,7 @@ struct Runtime<Cuda> {
     }
   }
 };
+static_assert(GpuRuntime<Runtime<Cuda>>);
 
 }  // namespace mindgap
 

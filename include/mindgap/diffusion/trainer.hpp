@@ -19,7 +19,7 @@ namespace mindgap {
 struct GeneratorTraining {
   i64 steps = 4250, batch = 64;
   double rate = 1e-3;  // peak
-  i64 warmup = 200;    // steps
+  double warmup = 200;  // steps, or below 1 a share of them
   double weight_decay = 0, gradient_clip = 1, ema_decay = 0.999;
   double label_dropout = 0.1;  // trains the half without class
   bool flip = true;
@@ -91,7 +91,7 @@ class GeneratorTrainer {
   }
   static TrainerOptions trainer_options(const GeneratorTraining& options) {
     TrainerOptions out;
-    out.schedule = {Schedule::Kind::cosine, options.steps, options.warmup};
+    out.schedule = {Schedule::Kind::cosine, options.steps, warmup_steps(options.warmup, options.steps)};
     out.optimizer = AdamWOptions{};
     out.learning_rate = options.rate;
     out.weight_decay = options.weight_decay;
@@ -122,6 +122,7 @@ inline void GeneratorTraining::check() const {
   };
   wanted(steps >= 1 && batch >= 1, text(steps, " steps of ", batch, " images"), "use at least one of each");
   wanted(rate > 0 && rate <= 1, text("a rate of ", rate), "use a positive rate, 0.001 is usual");
+  warmup_steps(warmup, steps);
   wanted(weight_decay >= 0 && gradient_clip > 0, text("weight decay ", weight_decay, ", gradient clip ", gradient_clip),
          "0 or more, and more than 0");
   wanted(ema_decay >= 0 && ema_decay < 1, text("an average with decay ", ema_decay), "use 0 to below 1");

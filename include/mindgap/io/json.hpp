@@ -5,7 +5,7 @@
 //   template <class V>
 //   void visit_fields(V& visit, Recipe& r) {
 //     visit("epochs", r.epochs, {1, 1e6});                          // may be missing: the struct's default
-//     visit.need("rate", r.rate);                                   // must be there
+//     visit.need("learning_rate", r.learning_rate, {.alias = "rate"});  // must be there; "rate" is its older name
 //     visit("schedule", r.schedule, {.one_of = {"cosine", "step"}});
 //     visit("head", r.head, {.null = true});                        // null stands for the type's zero
 //     visit.constant("version", 1);                                 // written; another value is refused
@@ -41,6 +41,7 @@ struct JsonRule {
   double least = -std::numeric_limits<double>::infinity(), most = std::numeric_limits<double>::infinity();
   std::vector<std::string> one_of = {};  // of a string; of an enumeration or a bool the names of its values, in order
   bool null = false;
+  const char* alias = nullptr;  // an older name of the key, which is read too
 };
 
 // Which file it is, for messages: "student.json", its path, and what to do about it.
@@ -192,12 +193,15 @@ class JsonReader {
   template <class T>
   void operator()(const char* key, T& value, const JsonRule& rule = {}) {
     known_.push_back(key);
-    if (object_.contains(key)) read(object_[key], path(key), value, rule, problems_);
+    if (rule.alias) known_.push_back(rule.alias);
+    const char* written = present(key, rule);
+    if (object_.contains(written)) read(object_[written], path(written), value, rule, problems_);
+    if (written != key && object_.contains(key)) fail(key, text("is there as '", written, "' too, its older name"));
   }
   template <class T>
   void need(const char* key, T& value, const JsonRule& rule = {}) {
     (*this)(key, value, rule);
-    if (!object_.contains(key)) problems_.add(path(key) + " is missing");
+    if (!object_.contains(present(key, rule))) problems_.add(path(key) + " is missing");
   }
   void only(const char* key, std::initializer_list<nlohmann::json> values) {
     known_.push_back(key);
@@ -257,6 +261,9 @@ class JsonReader {
   }
 
  private:
+  const char* present(const char* key, const JsonRule& rule) const {
+    return rule.alias && object_.contains(rule.alias) ? rule.alias : key;
+  }
   std::string path(const std::string& key) const { return path_ + (path_.empty() ? "" : ".") + key; }
 
   const nlohmann::json& object_;

@@ -12,6 +12,13 @@
 
 namespace mindgap {
 
+// The steps of a warm-up: a share of all steps where `warmup` is below 1, else their number.
+inline i64 warmup_steps(double warmup, i64 steps) {
+  if (!(warmup >= 0 && warmup <= 1e9) || (warmup > 1 && warmup != std::trunc(warmup)))
+    throw Error(text("a warm-up of ", warmup), {{"remedy", "a share of the steps below 1, or a whole number of steps"}});
+  return i64(warmup < 1 ? warmup * double(steps) : warmup);
+}
+
 struct Schedule {
   enum class Kind {
     constant,   // 1

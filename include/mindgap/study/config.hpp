@@ -25,7 +25,8 @@ struct RecipeConfig {
 
 // How a generator is trained, where the study trains its own.
 struct GeneratorConfig {
-  i64 steps = 4250, batch = 64, warmup = 200;
+  i64 steps = 4250, batch = 64;
+  double warmup = 200;
   double rate = 1e-3;
   std::vector<i64> channels{32, 64, 64};
   i64 layers = 1, groups = 8, head = 8;

@@ -69,7 +69,7 @@ void visit_fields(V& visit, StudyConfig& c) {
   visit("shift", c.shift, {0, 64});
   visit("weight_decay", c.weight_decay, {.least = 0});
   visit("label_smoothing", c.label_smoothing, {0, 1});
-  visit("warmup", c.warmup, {0, 1});
+  visit("warmup", c.warmup, {0, 1e9});
   visit("schedule", c.schedule, {.one_of = {"cosine", "constant", "step", "one_cycle"}});
   visit("seeds", c.seeds);
   visit("experiments", c.experiments, {.one_of = {"E0", "E1", "E2", "E3", "E3 twice", "E5", "E6", "E10"}});

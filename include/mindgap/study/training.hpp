@@ -22,7 +22,7 @@ struct TrainingOptions {
   double label_smoothing = 0.1;
   double gradient_clip = 0;  // joint norm; 0: none
   Schedule::Kind schedule = Schedule::Kind::cosine;
-  double warmup = 0.1;  // fraction of the steps
+  double warmup = 0.1;  // a share of the steps below 1, or a number of steps
   u64 seed = 0;         // of order and augmentation
   Augmentation augmentation;
   Normalisation normalisation;
@@ -164,7 +164,7 @@ template <Device D, class P>
 Trainer<D> student_trainer(ResNet<D, P>& net, const StudentData<D, P>& data, const TrainingOptions& options) {
   const i64 steps = std::max(options.epochs * data.steps_per_epoch(), options.minimum_steps);
   TrainerOptions o;
-  o.schedule = {options.schedule, steps, i64(options.warmup * double(steps))};
+  o.schedule = {options.schedule, steps, warmup_steps(options.warmup, steps)};
   o.optimizer = SgdOptions{float(options.momentum), true};
   o.learning_rate = options.rate;
   o.weight_decay = options.weight_decay;
