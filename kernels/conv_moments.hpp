@@ -3,7 +3,7 @@
 //
 //   y[p, o] = sum over taps (u, v) and channels c of x[pixel p at (u, v), c] * w[o, u, v, c]
 //
-// is a product of [pixels, kh * kw * c_in] and [kh * kw * c_in, c_out] whose left matrix is never stored (an implicit product):
+// is a product of [pixels, kh * kw * c_in] and [kh * kw * c_in, c_out] whose left matrix is never stored (an implicit GEMM):
 // a row of it, cut into pieces of `depth` channels of one tap, is where that tap of that pixel lies in x, or zeros outside x.
 //
 // A block computes tiles of 128 pixels by 128 channels, or 256 by 64, one below the other (its chunk of rows):

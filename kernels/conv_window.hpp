@@ -1,7 +1,7 @@
 // A 3x3 convolution of few channels whose pixels are read once. It gathers the moments of what it writes, for a batch norm, or
 // adds what it writes to another tensor, as a gradient.
 //
-// As an implicit product (conv_moments.hpp) it reads x nine times, once for each tap; with 64 channels or fewer the second-level
+// As an implicit GEMM (conv_moments.hpp) it reads x nine times, once for each tap; with 64 channels or fewer the second-level
 // cache cannot deliver that as quickly as tensor cores multiply (cuDNN 9.19 reaches 377 TFLOP/s of 787 there, which is 5.9 TB/s
 // of such reads). Here a block keeps all weights in shared memory, and of x a window with a border of a pixel, from which all
 // taps are multiplied. Stride 1, padding 1, C channels in and out.
