@@ -1,8 +1,8 @@
 // Products whose left rows lie anywhere: C = A B (+ bias) with B in packed panels. The loops around gather_tile, and their
 // user convolution, forward and by data. f32, AVX2.
 //
-// Convolution as an implicit GEMM, without a patch matrix: zeros are put around a copy of a few images (or rows of one) that fits the second
-// cache, then an output pixel's inputs are kh segments of kw * c contiguous numbers. Backward by data is the same
+// Convolution as an implicit GEMM, without a patch matrix: zeros are put around a copy of a few images (or rows of one) that fits
+// the second cache, then an output pixel's inputs are kh segments of kw * c contiguous numbers. Backward by data is the same
 // convolution over grad_y with the window mirrored; with stride s the pixels of grad_x fall into s * s phases, each of
 // which sees its own subset of the window at stride 1, so that no product with an inserted zero is made.
 //

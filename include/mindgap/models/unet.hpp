@@ -7,87 +7,13 @@
 // is two products. The time embedding is added inside the second norm of a block.
 #pragma once
 
-#include <mindgap/autograd/pointwise.hpp>
 #include <mindgap/autograd/resize.hpp>
+#include <mindgap/models/blocks.hpp>
 #include <mindgap/models/unet_config.hpp>
 #include <mindgap/nn/freeze.hpp>
-#include <mindgap/nn/layers.hpp>
 #include <mindgap/ops/embedding.hpp>
 
 namespace mindgap {
-
-// conv2(silu(norm2(conv1(silu(norm1(x))) + time))) + shortcut(x), x having one or two parts.
-template <Device D, class P>
-struct ResnetBlock2D {
-  GroupNorm2d<D, P> norm1;
-  Conv2d<D, P> conv1;
-  Linear<D, P> time_emb_proj;
-  GroupNorm2d<D, P> norm2;
-  Conv2d<D, P> conv2;
-  std::optional<Conv2d<D, P>> conv_shortcut;  // 1x1, where the number of channels changes
-  MINDGAP_MODULE(norm1, conv1, time_emb_proj, norm2, conv2, conv_shortcut)
-
-  ResnetBlock2D(i64 in, i64 out, const UNetConfig& c)
-      : norm1(c.norm_num_groups, in, c.norm_eps),
-        conv1(in, out, 3, {1, 1}),
-        time_emb_proj(c.time_embed_dim(), out),
-        norm2(c.norm_num_groups, out, c.norm_eps),
-        conv2(out, out, 3, {1, 1}) {
-    if (in != out) conv_shortcut = Conv2d<D, P>(in, out, 1);
-  }
-
-  // skip: the second part of the input, or default-made. time: silu of the embedding, [N, time_embed_dim].
-  template <class X, class R>
-  X operator()(const X& x, const X& skip, const R& time) const {
-    const X h = conv1(norm1(epilogues::silu, x, skip, R()));
-    const X y = conv2(norm2(epilogues::silu, h, X(), time_emb_proj(time)));
-    if (!conv_shortcut) return add(y, x);
-    const ModulePath in(conv_shortcut->path);
-    const auto weight = conv_shortcut->weight.as(x);
-    const auto matrix = reshape(weight, Shape<2>(weight.shape()[0], weight.shape()[3]));
-    const auto bias = conv_shortcut->bias.as(x);
-    return add(y, value_of(skip).defined() ? linear_pair(x, skip, matrix, bias) : linear(x, matrix, bias));
-  }
-};
-
-// Self-attention over all positions, with its norm and residual.
-template <Device D, class P>
-struct AttentionBlock2D {
-  GroupNorm2d<D, P> group_norm;
-  Linear<D, P> to_q, to_k, to_v, to_out;
-  i64 heads;
-
-  template <class F>
-  void visit(F&& f) {
-    f("group_norm", group_norm);
-    f("to_q", to_q);
-    f("to_k", to_k);
-    f("to_v", to_v);
-    f("to_out.0", to_out);
-  }
-
-  AttentionBlock2D(i64 channels, const UNetConfig& c)
-      : group_norm(c.norm_num_groups, channels, c.norm_eps),
-        to_q(channels, channels),
-        to_k(channels, channels),
-        to_v(channels, channels),
-        to_out(channels, channels),
-        heads(c.heads(channels)) {}
-
-  template <class X, class R>
-  X operator()(const X& x, const R&) const {
-    const Shape<4> shape = x.shape();
-    const auto tokens = reshape(group_norm(epilogues::identity, x, X(), R()), Shape<3>(shape[0], shape[1] * shape[2], shape[3]));
-    return add(reshape(to_out(attend(to_q(tokens), to_k(tokens), to_v(tokens), heads)), shape), x);
-  }
-};
-
-// A convolution that halves the image, or follows its doubling.
-template <Device D, class P>
-struct Resampler2D {
-  Conv2d<D, P> conv;
-  MINDGAP_MODULE(conv)
-};
 
 template <Device D, class P>
 struct UNetBlock2D {
@@ -160,8 +86,8 @@ UNet2DModel<D, P>::UNet2DModel(const UNetConfig& c, u64 seed) : config(c) {
   std::vector<i64> skips{channels[0]};  // channels of the activations that the up blocks take back, last one first
   i64 now = channels[0];
   const auto append = [&](Block& block, i64 in, i64 out, bool attention) {
-    block.resnets.emplace_back(in, out, c);
-    if (attention) block.attentions.emplace_back(out, c);
+    block.resnets.emplace_back(in, out, c.norm_num_groups, c.norm_eps, c.time_embed_dim());
+    if (attention) block.attentions.emplace_back(out, c.heads(out), c.norm_num_groups, c.norm_eps);
     now = out;
   };
   for (size_t i = 0; i < levels; ++i) {
