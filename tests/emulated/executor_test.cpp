@@ -72,6 +72,24 @@ struct Order {
   }
 };
 
+// A user's kernel, which may be called as one of the library's, with a body for each kind of block: out = which one ran.
+struct LayerNorm {
+  static constexpr int vec_size = 4;
+
+  float* out;
+  bool aligned;
+
+  MG_HD bool vectorised() const { return aligned; }
+  template <Block B>
+  MG_HD void serial(B&) const {
+    *out = 0;
+  }
+  template <int V, Block B>
+  MG_HD void team(B& block) const {
+    if (block.rank() == 0) *out = V;
+  }
+};
+
 struct Fixture {
   static constexpr i64 rows = 5, cols = 70;
   Tensor<float, 2> x = Tensor<float, 2>(Shape<2>{rows, cols}), y = Tensor<float, 2>::zeros({rows, cols});
@@ -104,6 +122,16 @@ bool contains(const std::string& text, const std::string& part) {
 }  // namespace
 
 BOOST_FIXTURE_TEST_SUITE(executor, Fixture)
+
+BOOST_AUTO_TEST_CASE(the_executor_chooses_the_body) {
+  float ran = -1;
+  run_serial({1}, LayerNorm{&ran, true});
+  BOOST_TEST(ran == 0);
+  run_fibers({1, 32}, LayerNorm{&ran, true}, 0);
+  BOOST_TEST(ran == 4);
+  run_fibers({1, 32}, LayerNorm{&ran, false}, 0);
+  BOOST_TEST(ran == 1);
+}
 
 BOOST_AUTO_TEST_CASE(correct_kernel_agrees_with_serial) {
   emulate({rows}, kernel<Mistake::none>(), 1e-6, y);
