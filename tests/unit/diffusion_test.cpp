@@ -1,6 +1,7 @@
 // Diffusion: schedules, conversions, grids, samplers on models whose answer is known, guidance, and where an image's bits
 // come from. tests/golden/samplers_test.cpp compares whole trajectories with diffusers.
 #include <mindgap/cpu/runtime.hpp>
+#include <mindgap/diffusion/image_sampler.hpp>
 #include <mindgap/diffusion/training.hpp>
 
 #include "tests/emulate.hpp"
@@ -84,15 +85,20 @@ struct ToyModel {
   }
 };
 
-SampleRequest request(std::vector<i64> labels, std::vector<i64> indices, double guidance = 1, u64 seed = 7) {
-  SampleRequest out;
-  out.labels = std::move(labels);
-  out.indices = std::move(indices);
-  out.seed = seed;
-  out.guidance = guidance;
-  out.image = Shape<3>(5, 3, 2);
-  out.null_class = 10;
+struct Request {
+  std::vector<ImageKey> keys;
+  double guidance;
+  Shape<3> image{5, 3, 2};
+};
+Request request(const std::vector<i64>& labels, const std::vector<i64>& indices, double guidance = 1, u64 seed = 7) {
+  Request out{{}, guidance};
+  for (size_t i = 0; i < labels.size(); ++i) out.keys.push_back({seed, labels[i], indices[i]});
   return out;
+}
+// Of a model that is told the class, 0 to 9 or 10 for none.
+template <Real T, class Model>
+Tensor<float, 4> sample_classes(const Model& model, const Sampler& sampler, const Request& what) {
+  return ClassSampler<T, Cpu, Model>(model, sampler, what.image, 10, {what.guidance})(what.keys);
 }
 
 }  // namespace
@@ -275,8 +281,8 @@ BOOST_AUTO_TEST_CASE(exact_model_gives_exact_recovery) {
         for (i64 steps : {1, 2, 10}) {
           const Sampler sampler(config(kind, prediction, schedule), steps);
           if (sampler.amplifies_errors()) continue;
-          const ConstantImages model{prediction, sampler.config().schedule(), 0.6f};
-          const auto images = sample<float, Cpu>(model, sampler, request({0, 3}, {0, 1}));
+          const ConstantImages model{prediction, NoiseSchedule(schedule), 0.6f};
+          const auto images = sample_classes<float>(model, sampler, request({0, 3}, {0, 1}));
           for (float pixel : images.to_vector())
             BOOST_TEST(std::abs(pixel - 0.6f) < 2e-3f, name(kind)
                                                            << " " << name(prediction) << " " << name(schedule) << " " << steps);
@@ -290,10 +296,10 @@ BOOST_AUTO_TEST_CASE(order_of_convergence) {
     double error[2];
     for (int i = 0; i < 2; ++i) {
       const Sampler sampler(config(kind, Prediction::v_prediction, BetaSchedule::linear), i ? 40 : 10);
-      const SampleRequest what = request({1}, {2});
+      const Request what = request({1}, {2});
       const auto image =
-          sample<float, Cpu>(NormalPixels{Prediction::v_prediction, sampler.config().schedule(), s}, sampler, what);
-      const Stream latent(what.seed, "latent", 1, 2);
+          sample_classes<float>(NormalPixels{Prediction::v_prediction, NoiseSchedule(BetaSchedule::linear), s}, sampler, what);
+      const Stream latent(what.keys[0].seed, "latent", 1, 2);
       error[i] = 0;
       for (i64 j = 0; j < image.size(); ++j) error[i] += std::abs(image.data()[j] - s * double(latent.normal(u64(j))));
     }
@@ -304,12 +310,12 @@ BOOST_AUTO_TEST_CASE(order_of_convergence) {
 // The stochastic samplers leave the pixels' deviation right, but for the 2.4 % that "fixed_small" variances lose over 1,000
 // steps.
 BOOST_AUTO_TEST_CASE(stochastic_samplers_keep_the_distribution) {
-  SampleRequest what = request({0}, {0});
+  Request what = request({0}, {0});
   what.image = Shape<3>(100, 100, 1);
   for (auto [kind, eta] : {std::pair{SamplerKind::ddpm, 0.}, {SamplerKind::ddim, 1.}, {SamplerKind::ddim, 0.5}}) {
     const Sampler sampler(config(kind, Prediction::v_prediction, BetaSchedule::linear), 1000, eta);
     const auto image =
-        sample<float, Cpu>(NormalPixels{Prediction::v_prediction, sampler.config().schedule(), 0.5}, sampler, what);
+        sample_classes<float>(NormalPixels{Prediction::v_prediction, NoiseSchedule(BetaSchedule::linear), 0.5}, sampler, what);
     double sum = 0;
     for (float pixel : image.to_vector()) sum += double(pixel) * pixel;
     BOOST_TEST(std::sqrt(sum / 10000) == 0.5, boost::test_tools::tolerance(0.03));
@@ -320,8 +326,8 @@ BOOST_AUTO_TEST_CASE(an_image_is_a_function_of_seed_class_and_index) {
   for (SamplerKind kind : samplers)
     for (double guidance : {0., 1., 2.5}) {
       const Sampler sampler(config(kind), 6);
-      const auto all = sample<float, Cpu>(ToyModel{}, sampler, request({4, 4, 1, 9, 0}, {0, 1, 5, 1000000, 0}, guidance));
-      const auto some = sample<float, Cpu>(ToyModel{}, sampler, request({9, 4}, {1000000, 1}, guidance));
+      const auto all = sample_classes<float>(ToyModel{}, sampler, request({4, 4, 1, 9, 0}, {0, 1, 5, 1000000, 0}, guidance));
+      const auto some = sample_classes<float>(ToyModel{}, sampler, request({9, 4}, {1000000, 1}, guidance));
       BOOST_TEST(same_bits(some.slice(0, 1), all.slice(3, 4)));
       BOOST_TEST(same_bits(some.slice(1, 2), all.slice(1, 2)));
     }
@@ -334,7 +340,7 @@ BOOST_AUTO_TEST_CASE(seeds_classes_and_indices_give_different_images) {
   for (u64 seed : {u64(0), u64(1) << 31, u64(1) << 32, (u64(1) << 53) + 1, u64(1) << 63, ~u64(0)})
     for (i64 label : {0, 1})
       for (i64 index : {0, 1, 2}) {
-        seen.insert(sample<float, Cpu>(ToyModel{}, sampler, request({label}, {index}, 1, seed)).to_vector());
+        seen.insert(sample_classes<float>(ToyModel{}, sampler, request({label}, {index}, 1, seed)).to_vector());
         ++count;
       }
   BOOST_TEST(i64(seen.size()) == count);
@@ -349,16 +355,16 @@ BOOST_AUTO_TEST_CASE(guidance_is_one_batch_of_both_halves) {
     return ToyModel{}(x, timesteps, classes);
   };
   using V = std::vector<i64>;
-  sample<float, Cpu>(spy, sampler, request({3, 5}, {0, 0}, 2));
+  sample_classes<float>(spy, sampler, request({3, 5}, {0, 0}, 2));
   BOOST_TEST((asked.front() == V{10, 10, 3, 5}));
-  sample<float, Cpu>(spy, sampler, request({3, 5}, {0, 0}, 1));
+  sample_classes<float>(spy, sampler, request({3, 5}, {0, 0}, 1));
   BOOST_TEST((asked.back() == V{3, 5}));
-  const auto unconditional = sample<float, Cpu>(spy, sampler, request({3, 5}, {0, 0}, 0));
+  const auto unconditional = sample_classes<float>(spy, sampler, request({3, 5}, {0, 0}, 0));
   BOOST_TEST((asked.back() == V{10, 10}));
   // A guided run with weights on the line through both halves: 1.5 conditional - 0.5 unconditional, by hand for one step.
   const Sampler once(config(SamplerKind::ddim), 1);
   const auto with = [&](double guidance) {
-    return sample<float, Cpu>(ToyModel{}, once, request({7}, {3}, guidance)).to_vector();
+    return sample_classes<float>(ToyModel{}, once, request({7}, {3}, guidance)).to_vector();
   };
   const auto none = with(0), full = with(1), more = with(1.5);
   for (size_t i = 0; i < more.size(); ++i) BOOST_TEST(std::abs(more[i] - (1.5f * full[i] - 0.5f * none[i])) < 1e-5f);
@@ -374,8 +380,8 @@ BOOST_AUTO_TEST_CASE(bf16_models_keep_an_f32_state) {
     for (i64 i = 0; i < x.size(); ++i) out.data()[i] = bf16(wide.data()[i]);
     return out;
   };
-  const auto a = sample<bf16, Cpu>(rounded, sampler, request({2}, {2}, 1.5));
-  const auto b = sample<float, Cpu>(ToyModel{}, sampler, request({2}, {2}, 1.5));
+  const auto a = sample_classes<bf16>(rounded, sampler, request({2}, {2}, 1.5));
+  const auto b = sample_classes<float>(ToyModel{}, sampler, request({2}, {2}, 1.5));
   BOOST_TEST(test::largest_difference(test::outputs(a), test::outputs(b)) < 0.05);
 }
 
@@ -390,20 +396,19 @@ BOOST_AUTO_TEST_CASE(images_that_are_not_finite_never_leave) {
     };
   };
   for (float value : {NAN, INFINITY, -INFINITY}) {
-    const std::string said = message([&] { sample<float, Cpu>(broken(value, 2), sampler, request({4, 8}, {0, 17})); });
+    const std::string said = message([&] { sample_classes<float>(broken(value, 2), sampler, request({4, 8}, {0, 17})); });
     for (const char* part : {"class 8", "index 17", "step 2 of 5"}) BOOST_TEST(contains(said, part), said);
   }
   // Clipping must not turn an infinite prediction into a white pixel.
   SchedulerConfig clipped = config(SamplerKind::ddpm);
   clipped.clip_sample = true;
-  BOOST_CHECK_THROW((sample<float, Cpu>(broken(INFINITY, 0), Sampler(clipped, 5), request({4}, {0}))), Error);
+  BOOST_CHECK_THROW((sample_classes<float>(broken(INFINITY, 0), Sampler(clipped, 5), request({4}, {0}))), Error);
 }
 
 BOOST_AUTO_TEST_CASE(bad_requests_are_refused) {
   const Sampler sampler(config(SamplerKind::ddim), 2);
-  const auto refused = [&](const SampleRequest& what) { return message([&] { sample<float, Cpu>(ToyModel{}, sampler, what); }); };
-  BOOST_TEST(contains(refused(request({}, {})), "0 labels"));
-  BOOST_TEST(contains(refused(request({1, 2}, {0})), "2 labels and 1 indices"));
+  const auto refused = [&](const Request& what) { return message([&] { sample_classes<float>(ToyModel{}, sampler, what); }); };
+  BOOST_TEST(contains(refused(request({}, {})), "0 images"));
   BOOST_TEST(contains(refused(request({10}, {0})), "class 10"));
   BOOST_TEST(contains(refused(request({-1}, {0})), "class -1"));
   BOOST_TEST(contains(refused(request({1}, {0}, NAN)), "guidance"));
@@ -411,7 +416,7 @@ BOOST_AUTO_TEST_CASE(bad_requests_are_refused) {
   // Noise prediction at the end of the cosine schedule, without clipping: 20,291 times the model's error.
   for (SamplerKind kind : samplers) {
     const Sampler noisy(config(kind, Prediction::epsilon), 10);
-    const std::string said = message([&] { sample<float, Cpu>(ToyModel{}, noisy, request({1}, {0})); });
+    const std::string said = message([&] { sample_classes<float>(ToyModel{}, noisy, request({1}, {0})); });
     BOOST_TEST(contains(said, "20291"), said);
   }
 }

@@ -1,12 +1,12 @@
-// Samplers: DDPM, DDIM (eta), DPM-Solver++(2M) and Euler, step for step as in diffusers 0.42.
+// Samplers: DDPM, DDIM (eta), DPM-Solver++(2M) and Euler, step for step as in diffusers 0.42, and steps of one's own.
 //
 // A sampler is a list of timesteps with the coefficients of one linear update each, computed once in double:
 //   x0 = clamp(x0_x x + x0_m m, -clip, clip)
 //   x' = x x + m m + x0 x0 + previous p + noise z
 // m is what the model says (noise, image or v), p the x0 of the step before, z fresh standard normals. The state of every
-// method is held at unit variance, x = alpha x0 + sigma e; Euler's own variable is x / alpha (see `level`), and dividing by
-// it is diffusers' scale_model_input, so here x is the model's input for every method. kernels/diffusion.hpp runs a step
-// as one kernel, guidance included.
+// method is held at unit variance, x = alpha x0 + sigma e; Euler's own variable is x / alpha, and dividing by it is diffusers'
+// scale_model_input, so here x is the model's input for every method. kernels/diffusion.hpp runs a step as one kernel,
+// guidance included.
 //
 //   ddpm      Ho et al. 2020 (arXiv 2006.11239), formula (7), variance fixed_small or fixed_large
 //   ddim      Song et al. 2020 (arXiv 2010.02502), formulas (12) and (16); 0 <= eta <= 1, the noise of DDPM at 1
@@ -20,11 +20,13 @@
 
 namespace mindgap {
 
-class Sampler {
+namespace detail {
+
+// The steps that diffusers makes of a schedule.
+class SchedulerSteps {
  public:
-  // 1 <= steps <= config.num_train_timesteps. Throws for a grid that leaves the schedule, repeats a timestep or has nothing to
-  // denoise, and for eta where it means nothing.
-  Sampler(const SchedulerConfig& config, i64 steps, double eta = 0) : config_(config), schedule_(config.schedule()), eta_(eta) {
+  SchedulerSteps(const SchedulerConfig& config, const NoiseSchedule& schedule, i64 steps, double eta)
+      : config_(config), schedule_(schedule), eta_(eta) {
     const i64 train_steps = schedule_.train_steps();
     if (steps < 1 || steps > train_steps)
       throw Error(text(name(config.sampler), ": ", steps, " steps"),
@@ -39,32 +41,11 @@ class Sampler {
     for (i64 k = 0; k < this->steps(); ++k) coefficients_.push_back(rounded(step(k, steps)));
   }
 
-  const SchedulerConfig& config() const { return config_; }
-  i64 steps() const { return i64(timesteps_.size()); }
-
-  // What the model is told at step k; Euler with linspace uses fractions.
-  double timestep(i64 k) const { return timesteps_[size_t(k)]; }
-  const StepCoefficients& coefficients(i64 k) const { return coefficients_[size_t(k)]; }
-
-  // Signal and noise of the state before step k, 0 <= k < steps(); Euler's and DPM-Solver's sigma is sigma / alpha.
-  NoiseLevel level(i64 k) const {
-    const double sigma = schedule_.sigma_ratio(timestep(k)), alpha = 1 / std::sqrt(sigma * sigma + 1);
-    return {alpha, sigma * alpha};
-  }
-
-  // The standard deviation of the first state.
+  const std::vector<double>& timesteps() const { return timesteps_; }
+  const std::vector<StepCoefficients>& coefficients() const { return coefficients_; }
   double initial_scale() const {
     return config_.sampler == SamplerKind::euler && config_.spacing() != TimestepSpacing::leading ? level(0).sigma : 1;
   }
-
-  bool keeps_history() const { return config_.sampler == SamplerKind::dpmpp_2m && steps() > 2; }
-  bool clips() const { return clips_by_kind() && config_.clip_sample; }
-
-  // A model that predicts noise says nothing about the image where almost no signal is left: its error is multiplied by
-  // 1 / alpha (20,291 at the end of the cosine schedule), and only clipping stops it.
-  bool amplifies_errors() const { return config_.prediction_type == Prediction::epsilon && !clips() && level(0).alpha < 1e-3; }
-
-  // Everything but the number of steps, for manifests: "ddim, trailing spacing, eta 0.5, clipped to 1".
   std::string describe() const {
     std::string out = text(name(config_.sampler), ", ", name(config_.spacing()), " spacing");
     if (config_.sampler == SamplerKind::ddim) out += text(", eta ", eta_);
@@ -79,7 +60,16 @@ class Sampler {
     double x, m, c_x0, previous, noise;
   };
 
-  bool clips_by_kind() const { return config_.sampler == SamplerKind::ddpm || config_.sampler == SamplerKind::ddim; }
+  i64 steps() const { return i64(timesteps_.size()); }
+  bool clips() const {
+    return config_.clip_sample && (config_.sampler == SamplerKind::ddpm || config_.sampler == SamplerKind::ddim);
+  }
+  double timestep(i64 k) const { return timesteps_[size_t(k)]; }
+  // Signal and noise of the state before step k; Euler's and DPM-Solver's sigma is sigma / alpha.
+  NoiseLevel level(i64 k) const {
+    const double sigma = schedule_.sigma_ratio(timestep(k)), alpha = 1 / std::sqrt(sigma * sigma + 1);
+    return {alpha, sigma * alpha};
+  }
 
   // numpy's arange(start, 0, -interval), round half to even, minus one; exactly `count` values.
   static std::vector<double> trailing(double start, double interval, i64 count) {
@@ -197,6 +187,97 @@ class Sampler {
   double eta_;
   std::vector<double> timesteps_;
   std::vector<StepCoefficients> coefficients_;
+};
+
+// A hash of numbers, for descriptions.
+template <class T>
+u64 hash_of(const std::vector<T>& values) {
+  return hash64({reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T)});
+}
+
+}  // namespace detail
+
+class Sampler {
+ public:
+  // 1 <= steps <= config.num_train_timesteps. Throws for a grid that leaves the schedule, repeats a timestep or has nothing to
+  // denoise, and for eta where it means nothing.
+  Sampler(const SchedulerConfig& config, i64 steps, double eta = 0)
+      : Sampler(config.sampler, "", detail::SchedulerSteps(config, config.schedule(), steps, eta)) {}
+  // On another schedule than the one of config's betas; its training timesteps count.
+  Sampler(const SchedulerConfig& config, const NoiseSchedule& schedule, i64 steps, double eta = 0)
+      : Sampler(config.sampler, text(", noise schedule ", detail::hash_of(schedule.alphas_cumprod())),
+                detail::SchedulerSteps(config, schedule, steps, eta)) {}
+  // Steps of one's own: what the model is told at each, and what each does with its answer. A method that asks the model twice a
+  // step is twice as many steps. initial_scale: the standard deviation of the first state.
+  Sampler(const std::string& name, std::vector<double> timesteps, std::vector<StepCoefficients> coefficients,
+          double initial_scale = 1)
+      : name_(name),
+        timesteps_(std::move(timesteps)),
+        coefficients_(std::move(coefficients)),
+        initial_scale_(initial_scale),
+        description_(text(name, ", own steps ", detail::hash_of(timesteps_), " ", detail::hash_of(coefficients_), " from ",
+                          initial_scale)) {
+    check();
+  }
+
+  const std::string& name() const { return name_; }
+  i64 steps() const { return i64(timesteps_.size()); }
+
+  // What the model is told at step k; Euler with linspace uses fractions.
+  double timestep(i64 k) const { return timesteps_[size_t(k)]; }
+  const StepCoefficients& coefficients(i64 k) const { return coefficients_[size_t(k)]; }
+  // The standard deviation of the first state.
+  double initial_scale() const { return initial_scale_; }
+
+  // Whether any step draws noise, and whether any reads the x0 of the step before.
+  bool draws() const {
+    return std::ranges::any_of(coefficients_, [](const auto& c) { return c.noise != 0; });
+  }
+  bool keeps_history() const {
+    return std::ranges::any_of(coefficients_, [](const auto& c) { return c.previous != 0; });
+  }
+
+  // What the first x0 does with an error of the model. One that predicts noise says nothing about the image where almost no
+  // signal is left: its error is multiplied by sigma / alpha (20,291 at the end of the cosine schedule), and only clipping stops
+  // it.
+  double error_gain() const { return std::isinf(coefficients_[0].clip) ? std::abs(double(coefficients_[0].x0_m)) : 0; }
+  bool amplifies_errors() const { return error_gain() > 1e3; }
+
+  // Everything but the number of steps, for manifests: "ddim, trailing spacing, eta 0.5, clipped to 1".
+  const std::string& describe() const { return description_; }
+
+ private:
+  Sampler(SamplerKind kind, const std::string& schedule, const detail::SchedulerSteps& made)
+      : name_(mindgap::name(kind)),
+        timesteps_(made.timesteps()),
+        coefficients_(made.coefficients()),
+        initial_scale_(made.initial_scale()),
+        description_(made.describe() + schedule) {
+    check();
+  }
+
+  void check() const {
+    if (timesteps_.empty() || timesteps_.size() != coefficients_.size())
+      throw Error(text(name_, ": ", timesteps_.size(), " timesteps and the coefficients of ", coefficients_.size(), " steps"),
+                  {{"remedy", "give one of each for every step"}});
+    bool good = initial_scale_ > 0 && std::isfinite(initial_scale_);
+    if (!good) throw Error(text(name_, ": the first state has standard deviation ", initial_scale_));
+    for (i64 k = 0; k < steps(); ++k) {
+      const StepCoefficients& c = coefficients(k);
+      for (double number : {timestep(k), double(c.x0_x), double(c.x0_m), double(c.x), double(c.m), double(c.x0),
+                            double(c.previous), double(c.noise)})
+        good = good && std::isfinite(number);
+      if (!good || !(c.clip > 0))
+        throw Error(text(name_, ": the timestep or a coefficient of step ", k, " is not finite, or its clip is not positive"),
+                    {{"timestep", text(timestep(k))}, {"clip", text(c.clip, " (infinite: no clipping)")}});
+    }
+  }
+
+  std::string name_;
+  std::vector<double> timesteps_;
+  std::vector<StepCoefficients> coefficients_;
+  double initial_scale_;
+  std::string description_;
 };
 
 }  // namespace mindgap
