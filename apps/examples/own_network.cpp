@@ -5,6 +5,7 @@
 #include <mindgap/autograd/loss.hpp>
 #include <mindgap/data/loader.hpp>
 #include <mindgap/data/subset.hpp>
+#include <mindgap/nn/freeze.hpp>
 #include <mindgap/nn/layers.hpp>
 #include <mindgap/train/trainer.hpp>
 
@@ -40,8 +41,7 @@ int main() {
     return mse_loss(net(constant(tape, images)), images.reshape(Shape<2>(plan.size(), 784)));
   };
   TrainerOptions options;
-  options.schedule.steps = 300, options.learning_rate = 2e-3;
-  options.optimizer = AdamWOptions{};
+  options.schedule.steps = 300, options.optimizer = AdamWOptions{}, options.learning_rate = 2e-3;
   Trainer<Cpu> trainer(net, {prepare, loss}, options, plan);
   float first = 0, last = 0;
   while (!trainer.finished())

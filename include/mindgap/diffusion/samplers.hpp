@@ -23,11 +23,16 @@ namespace mindgap {
 namespace detail {
 
 // The steps that diffusers makes of a schedule.
-class SchedulerSteps {
- public:
+struct SchedulerSteps {
+  SchedulerConfig config;
+  NoiseSchedule schedule;
+  double eta;
+  std::vector<double> timesteps;
+  std::vector<StepCoefficients> coefficients;
+
   SchedulerSteps(const SchedulerConfig& config, const NoiseSchedule& schedule, i64 steps, double eta)
-      : config_(config), schedule_(schedule), eta_(eta) {
-    const i64 train_steps = schedule_.train_steps();
+      : config(config), schedule(schedule), eta(eta) {
+    const i64 train_steps = schedule.train_steps();
     if (steps < 1 || steps > train_steps)
       throw Error(text(name(config.sampler), ": ", steps, " steps"),
                   {{"remedy", text("use 1 to ", train_steps, ", the training timesteps")}});
@@ -36,38 +41,35 @@ class SchedulerSteps {
     if (!(config.clip_sample_range > 0))
       throw Error(text(name(config.sampler), ": clip_sample_range ", config.clip_sample_range),
                   {{"remedy", "use a positive range"}});
-    timesteps_ = make_grid(steps);
+    timesteps = make_grid(steps);
     check_grid();
-    for (i64 k = 0; k < this->steps(); ++k) coefficients_.push_back(rounded(step(k, steps)));
+    for (i64 k = 0; k < this->steps(); ++k) coefficients.push_back(rounded(step(k, steps)));
   }
 
-  const std::vector<double>& timesteps() const { return timesteps_; }
-  const std::vector<StepCoefficients>& coefficients() const { return coefficients_; }
   double initial_scale() const {
-    return config_.sampler == SamplerKind::euler && config_.spacing() != TimestepSpacing::leading ? level(0).sigma : 1;
+    return config.sampler == SamplerKind::euler && config.spacing() != TimestepSpacing::leading ? level(0).sigma : 1;
   }
   std::string describe() const {
-    std::string out = text(name(config_.sampler), ", ", name(config_.spacing()), " spacing");
-    if (config_.sampler == SamplerKind::ddim) out += text(", eta ", eta_);
-    if (clips()) out += text(", clipped to ", config_.clip_sample_range);
+    std::string out = text(name(config.sampler), ", ", name(config.spacing()), " spacing");
+    if (config.sampler == SamplerKind::ddim) out += text(", eta ", eta);
+    if (clips()) out += text(", clipped to ", config.clip_sample_range);
     return out;
   }
 
- private:
   // One step's coefficients in double.
   struct Step {
     LinearInModel x0;
     double x, m, c_x0, previous, noise;
   };
 
-  i64 steps() const { return i64(timesteps_.size()); }
+  i64 steps() const { return i64(timesteps.size()); }
   bool clips() const {
-    return config_.clip_sample && (config_.sampler == SamplerKind::ddpm || config_.sampler == SamplerKind::ddim);
+    return config.clip_sample && (config.sampler == SamplerKind::ddpm || config.sampler == SamplerKind::ddim);
   }
-  double timestep(i64 k) const { return timesteps_[size_t(k)]; }
+  double timestep(i64 k) const { return timesteps[size_t(k)]; }
   // Signal and noise of the state before step k; Euler's and DPM-Solver's sigma is sigma / alpha.
   NoiseLevel level(i64 k) const {
-    const double sigma = schedule_.sigma_ratio(timestep(k)), alpha = 1 / std::sqrt(sigma * sigma + 1);
+    const double sigma = schedule.sigma_ratio(timestep(k)), alpha = 1 / std::sqrt(sigma * sigma + 1);
     return {alpha, sigma * alpha};
   }
 
@@ -80,18 +82,18 @@ class SchedulerSteps {
   }
 
   std::vector<double> make_grid(i64 steps) const {
-    const double train_steps = double(schedule_.train_steps());
-    const TimestepSpacing spacing = config_.spacing();
-    const bool solver = config_.sampler == SamplerKind::dpmpp_2m, whole = config_.sampler != SamplerKind::euler;
+    const double train_steps = double(schedule.train_steps());
+    const TimestepSpacing spacing = config.spacing();
+    const bool solver = config.sampler == SamplerKind::dpmpp_2m, whole = config.sampler != SamplerKind::euler;
     // DPM-Solver++ makes one timestep more, leaves the last out, and may start below the noisiest timestep.
-    const i64 end = solver ? first_timestep_below_clip() : schedule_.train_steps(), points = steps + (solver ? 1 : 0);
+    const i64 end = solver ? first_timestep_below_clip() : schedule.train_steps(), points = steps + (solver ? 1 : 0);
     if (spacing == TimestepSpacing::trailing) {
       const double interval = train_steps / double(steps);
-      return trailing(double(end), interval, end == schedule_.train_steps() ? steps : i64(std::ceil(double(end) / interval)));
+      return trailing(double(end), interval, end == schedule.train_steps() ? steps : i64(std::ceil(double(end) / interval)));
     }
     std::vector<double> grid;
     for (i64 i = points - 1; i >= (solver ? 1 : 0); --i) {
-      if (spacing == TimestepSpacing::leading) grid.push_back(double(i * (end / points) + config_.steps_offset));
+      if (spacing == TimestepSpacing::leading) grid.push_back(double(i * (end / points) + config.steps_offset));
       else {
         const double t = points == 1 ? 0 : i == points - 1 ? double(end - 1) : double(i) * (double(end - 1) / double(points - 1));
         grid.push_back(whole ? std::nearbyint(t) : double(float(t)));
@@ -102,35 +104,34 @@ class SchedulerSteps {
 
   // Timesteps with log(alpha / sigma) below lambda_min_clipped are left out of DPM-Solver++'s grid.
   i64 first_timestep_below_clip() const {
-    i64 end = schedule_.train_steps();
-    while (end > 1 && -std::log(schedule_.sigma_ratio(double(end - 1))) < config_.lambda_min_clipped) --end;
+    i64 end = schedule.train_steps();
+    while (end > 1 && -std::log(schedule.sigma_ratio(double(end - 1))) < config.lambda_min_clipped) --end;
     return end;
   }
 
   void check_grid() const {
-    const std::string grid = text(name(config_.sampler), ": ", steps(), steps() == 1 ? " step" : " steps", " with ",
-                                  name(config_.spacing()), " spacing");
-    const double last = double(schedule_.train_steps() - 1);
-    if (timesteps_.front() > last || timesteps_.back() < 0)
-      throw Error(text(grid, " leave the schedule: ", timesteps_.front(), " to ", timesteps_.back()),
-                  {{"remedy", text("use fewer steps or another steps_offset than ", config_.steps_offset)}});
-    if (timesteps_.front() <= 0)
+    const std::string grid = text(name(config.sampler), ": ", steps(), steps() == 1 ? " step" : " steps", " with ",
+                                  name(config.spacing()), " spacing");
+    const double last = double(schedule.train_steps() - 1);
+    if (timesteps.front() > last || timesteps.back() < 0)
+      throw Error(text(grid, " leave the schedule: ", timesteps.front(), " to ", timesteps.back()),
+                  {{"remedy", text("use fewer steps or another steps_offset than ", config.steps_offset)}});
+    if (timesteps.front() <= 0)
       throw Error(grid + ": it would start where there is no noise", {{"remedy", "use trailing spacing or more steps"}});
-    for (size_t k = 1; k < timesteps_.size(); ++k)
-      if (timesteps_[k] >= timesteps_[k - 1])
-        throw Error(text(grid, ": timestep ", timesteps_[k], " comes twice"),
-                    {{"remedy", "use fewer steps or trailing spacing"}});
+    for (size_t k = 1; k < timesteps.size(); ++k)
+      if (timesteps[k] >= timesteps[k - 1])
+        throw Error(text(grid, ": timestep ", timesteps[k], " comes twice"), {{"remedy", "use fewer steps or trailing spacing"}});
   }
 
   Step step(i64 k, i64 requested_steps) const {
-    const Prediction kind = config_.prediction_type;
-    switch (config_.sampler) {
+    const Prediction kind = config.prediction_type;
+    switch (config.sampler) {
       case SamplerKind::ddpm: {
         const i64 t = i64(timestep(k));
-        const double abar = schedule_.alpha_bar(t), next = k + 1 < steps() ? schedule_.alpha_bar(i64(timestep(k + 1))) : 1;
+        const double abar = schedule.alpha_bar(t), next = k + 1 < steps() ? schedule.alpha_bar(i64(timestep(k + 1))) : 1;
         const double alpha = abar / next, beta = 1 - alpha;
-        const double variance = config_.fixed_large ? beta : (1 - next) / (1 - abar) * beta;
-        return {convert(kind, Prediction::sample, schedule_.level(t)),
+        const double variance = config.fixed_large ? beta : (1 - next) / (1 - abar) * beta;
+        return {convert(kind, Prediction::sample, schedule.level(t)),
                 std::sqrt(alpha) * (1 - next) / (1 - abar),
                 0,
                 std::sqrt(next) * beta / (1 - abar),
@@ -138,13 +139,13 @@ class SchedulerSteps {
                 t > 0 ? std::sqrt(variance) : 0};
       }
       case SamplerKind::ddim: {
-        const i64 t = i64(timestep(k)), previous = t - schedule_.train_steps() / requested_steps;
-        const double abar = schedule_.alpha_bar(t);
-        const double next = previous >= 0 ? schedule_.alpha_bar(previous) : config_.set_alpha_to_one ? 1 : schedule_.alpha_bar(0);
-        const double noise = eta_ * std::sqrt((1 - next) / (1 - abar) * (1 - abar / next));
+        const i64 t = i64(timestep(k)), previous = t - schedule.train_steps() / requested_steps;
+        const double abar = schedule.alpha_bar(t);
+        const double next = previous >= 0 ? schedule.alpha_bar(previous) : config.set_alpha_to_one ? 1 : schedule.alpha_bar(0);
+        const double noise = eta * std::sqrt((1 - next) / (1 - abar) * (1 - abar / next));
         const double direction = std::sqrt(std::max(0., 1 - next - noise * noise));
-        const LinearInModel epsilon = convert(kind, Prediction::epsilon, schedule_.level(t));
-        return {convert(kind, Prediction::sample, schedule_.level(t)),
+        const LinearInModel epsilon = convert(kind, Prediction::epsilon, schedule.level(t));
+        return {convert(kind, Prediction::sample, schedule.level(t)),
                 direction * epsilon.x,
                 direction * epsilon.m,
                 std::sqrt(next),
@@ -156,7 +157,7 @@ class SchedulerSteps {
         const double gain = next.alpha - now.alpha * next.sigma / now.sigma;  // alpha' (1 - exp(-h))
         double half_slope = 0;
         if (k > 0 && k + 1 < steps()) {
-          const auto lambda = [&](i64 step) { return -std::log(schedule_.sigma_ratio(timestep(step))); };
+          const auto lambda = [&](i64 step) { return -std::log(schedule.sigma_ratio(timestep(step))); };
           half_slope = 0.5 * (lambda(k + 1) - lambda(k)) / (lambda(k) - lambda(k - 1));  // 1 / (2 r)
         }
         return {
@@ -178,15 +179,9 @@ class SchedulerSteps {
       s.m += s.c_x0 * s.x0.m;
       s.c_x0 = 0;
     }
-    const float clip = clips() ? float(config_.clip_sample_range) : std::numeric_limits<float>::infinity();
+    const float clip = clips() ? float(config.clip_sample_range) : std::numeric_limits<float>::infinity();
     return {float(s.x0.x), float(s.x0.m), clip, float(s.x), float(s.m), float(s.c_x0), float(s.previous), float(s.noise)};
   }
-
-  SchedulerConfig config_;
-  NoiseSchedule schedule_;
-  double eta_;
-  std::vector<double> timesteps_;
-  std::vector<StepCoefficients> coefficients_;
 };
 
 // A hash of numbers, for descriptions.
@@ -202,11 +197,12 @@ class Sampler {
   // 1 <= steps <= config.num_train_timesteps. Throws for a grid that leaves the schedule, repeats a timestep or has nothing to
   // denoise, and for eta where it means nothing.
   Sampler(const SchedulerConfig& config, i64 steps, double eta = 0)
-      : Sampler(config.sampler, "", detail::SchedulerSteps(config, config.schedule(), steps, eta)) {}
+      : Sampler(detail::SchedulerSteps(config, config.schedule(), steps, eta)) {}
   // On another schedule than the one of config's betas; its training timesteps count.
   Sampler(const SchedulerConfig& config, const NoiseSchedule& schedule, i64 steps, double eta = 0)
-      : Sampler(config.sampler, text(", noise schedule ", detail::hash_of(schedule.alphas_cumprod())),
-                detail::SchedulerSteps(config, schedule, steps, eta)) {}
+      : Sampler(detail::SchedulerSteps(config, schedule, steps, eta)) {
+    description_ += text(", noise schedule ", detail::hash_of(schedule.alphas_cumprod()));
+  }
   // Steps of one's own: what the model is told at each, and what each does with its answer. A method that asks the model twice a
   // step is twice as many steps. initial_scale: the standard deviation of the first state.
   Sampler(const std::string& name, std::vector<double> timesteps, std::vector<StepCoefficients> coefficients,
@@ -247,13 +243,9 @@ class Sampler {
   const std::string& describe() const { return description_; }
 
  private:
-  Sampler(SamplerKind kind, const std::string& schedule, const detail::SchedulerSteps& made)
-      : name_(mindgap::name(kind)),
-        timesteps_(made.timesteps()),
-        coefficients_(made.coefficients()),
-        initial_scale_(made.initial_scale()),
-        description_(made.describe() + schedule) {
-    check();
+  explicit Sampler(const detail::SchedulerSteps& made)
+      : Sampler(mindgap::name(made.config.sampler), made.timesteps, made.coefficients, made.initial_scale()) {
+    description_ = made.describe();
   }
 
   void check() const {
