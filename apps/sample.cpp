@@ -41,15 +41,13 @@ void write_set(const Options& o, const CommonOptions& common) {
   const Generator<D, P> generator = load_generator<D, P>(o.model, kind);
   const Sampler sampler = check_flags([&] { return Sampler(generator.info.scheduler, o.steps, o.eta); });
 
-  const std::string precision = precision_name<D, P>();
-  const ShardWriter writer(common.out, synthetic_manifest(generator, sampler, o.per_class, o.guidance, common.seed, precision),
-                           part, parts);
+  GeneratedImages<D, P> images(generator, sampler, o.guidance, o.batch);
+  const ShardWriter writer(common.out, synthetic_manifest(images, o.per_class, common.seed), part, parts);
   Progress progress("sample", writer.part_images(), writer.part_images() - writer.pending_images(), "images");
   JobHooks hooks;
   hooks.stop = interrupted;
   hooks.progress = [&](i64 done, i64, const std::string&) { progress.update(done); };
-  if (!write_synthetic_set(generator, sampler, writer, o.batch, hooks))
-    stop_interrupted("whole chunks are kept; the same command goes on from there");
+  if (!write_synthetic_set(images, writer, hooks)) stop_interrupted("whole chunks are kept; the same command goes on from there");
   progress.finish();
   std::cout << common.out.string() << std::endl;
 }

@@ -106,8 +106,7 @@ void run(StudyConfig c, const CommonOptions& common) {
   const auto generator = generator_of<D, P>(c, folder, same_data ? data.real : pool);
   const GeneratorOrigin origin = GeneratorFiles{folder}.read_origin();
   data.generator_images = origin.images;
-  const SyntheticSets<D, P> sets(generator, folder, common.out, precision,
-                                 [](const std::string& name) { return hooks(name, "images"); });
+  const SyntheticSets<D, P> sets(generator, folder, common.out, [](const std::string& name) { return hooks(name, "images"); });
   const auto draws = draws_of(c), settings = settings_of(c);
   sets.check(draws), sets.check(settings);
   keep_configuration();

@@ -9,7 +9,7 @@
 // calls, timed by events; operations of a few microseconds show the time of their launches.
 #include <mindgap/cuda/library.hpp>
 #include <mindgap/cuda/runtime.hpp>
-#include <mindgap/diffusion/guidance.hpp>
+#include <mindgap/diffusion/image_sampler.hpp>
 #include <mindgap/kernels/lab/moments.hpp>
 #include <mindgap/kernels/lab/product.hpp>
 #include <mindgap/kernels/lab/softmax.hpp>
@@ -241,11 +241,11 @@ void samplers(Bench& bench) {
   if (!bench.wanted(name)) return;
   const Shape<4> shape(4096, 64, 64, 4);
   const std::vector<Stream> latent(size_t(shape[0]), Stream(1, "latent"));
-  SamplerRun<bf16, Cuda> run(Sampler(SchedulerConfig{}, 50), shape, 2);
+  SamplerRun<bf16, Cuda> run(Sampler(SchedulerConfig{}, 50), shape, {7.5});
   run.start(latent);
   run.begin_step();
   const auto output = noise<bf16>(run.input().shape());
-  bench(name, (8 + 2 * 4) * shape.size(), [&] { run.step(output, 7.5); });
+  bench(name, (8 + 2 * 4) * shape.size(), [&] { run.step(output); });
 }
 
 void pools(Bench& bench) {

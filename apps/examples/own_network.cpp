@@ -21,9 +21,8 @@ struct Autoencoder {
 
   template <class X>
   auto operator()(const X& images) {
-    constexpr auto silu_of = [](auto x) { return silu(x); };
     const auto flat = reshape(images, Shape<2>(images.extent(0), 784));
-    return decode(pointwise(silu_of, widen(encode(flat))));
+    return decode(pointwise([](auto x) { return silu(x); }, widen(encode(flat))));
   }
 };
 
@@ -32,20 +31,18 @@ int main() {
   Autoencoder net;
   initialise(net, /*seed*/ 0);
   auto plan = loader.make_plan();  // which images a batch has, where a step reads it
-  const TrainingTask<Cpu> task{[&](i64 batch) {
-                                 const Position at = loader.position(batch);
-                                 plan.set(loader.plan(at.epoch, at.step));
-                                 return plan.size();
-                               },
-                               [&](Tape& tape) {
-                                 const auto images = loader.read(plan).images;
-                                 return mse_loss(net(constant(tape, images)), images.reshape(Shape<2>(plan.size(), 784)));
-                               }};
+  const auto prepare = [&](i64 batch) {
+    const Position at = loader.position(batch);
+    plan.set(loader.plan(at.epoch, at.step));
+    return plan.size();
+  };
+  const auto loss = [&](Tape& tape) {
+    const auto images = loader.read(plan).images;
+    return mse_loss(net(constant(tape, images)), images.reshape(Shape<2>(plan.size(), 784)));
+  };
   TrainerOptions options;
-  options.schedule.steps = 300;
-  options.optimizer = AdamWOptions{};
-  options.learning_rate = 2e-3;
-  Trainer<Cpu> trainer(net, task, options, plan);
+  options.schedule.steps = 300, options.optimizer = AdamWOptions{}, options.learning_rate = 2e-3;
+  Trainer<Cpu> trainer(net, {prepare, loss}, options, plan);
   float first = 0, last = 0;
   while (!trainer.finished())
     for (const TrainingRecord& record : trainer.step()) (record.step ? last : first) = record.loss;
@@ -57,7 +54,6 @@ int main() {
   std::filesystem::remove(file);
   const auto images = loader.batch(0).images;
   const bool same = same_bits(net(images), loaded(images));
-  std::cout << "mean squared error " << first << " before, " << last << " after; loaded " << (same ? "the same" : "another")
-            << "\n";
+  std::cout << "mean squared error " << first << " before, " << last << " after; loaded the same: " << (same ? "yes\n" : "no\n");
   return same && last < 0.5f * first ? 0 : 1;
 }

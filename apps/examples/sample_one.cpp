@@ -26,13 +26,11 @@ Generator<Cpu, F32> untrained() {
 int main(int argc, char** argv) {
   const std::filesystem::path folder = argc > 1 ? argv[1] : "data/generator";
   const auto generator = std::filesystem::exists(folder) ? load_generator<Cpu, F32>(folder) : untrained();
-  // Image 0 of class 1 under seed 42: these three numbers, not the batch or the order, decide how it looks.
-  SampleRequest request;
-  request.labels = {1}, request.indices = {0}, request.seed = 42, request.guidance = 1.5;
-  request.image = generator.image(), request.null_class = generator.classes();
   SchedulerConfig schedule = generator.info.scheduler;
   schedule.sampler = SamplerKind::dpmpp_2m;
-  const auto images = generate(*generator.unet, Sampler(schedule, /*steps*/ 15), request, /*batch*/ 1);
+  // Image 0 of class 1 under seed 42: these three numbers, not the batch or the order, decide how it looks.
+  GeneratedImages generate(generator, Sampler(schedule, /*steps*/ 15), /*guidance*/ 1.5, /*batch*/ 1);
+  const auto images = generate({{.seed = 42, .label = 1, .index = 0}});
   const auto png = std::filesystem::temp_directory_path() / ("mindgap-sample-" + std::to_string(getpid()) + ".png");
   write_file_atomic(png, encode_png(make_grid(images, 1)));
   std::cout << generator.info.class_names[1] << ": " << png.string() << "\n";

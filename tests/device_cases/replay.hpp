@@ -96,15 +96,12 @@ Outputs sample_images(SamplerKind kind, double guidance) {
   scheduler.beta_schedule = BetaSchedule::squaredcos_cap_v2, scheduler.prediction_type = Prediction::v_prediction;
   scheduler.timestep_spacing = TimestepSpacing::trailing, scheduler.sampler = kind;
   const Sampler sampler(scheduler, 4, kind == SamplerKind::ddim ? 0.5 : 0.);
-  SampleRequest request;
-  request.guidance = guidance, request.image = Shape<3>(8, 8, 1), request.null_class = 10, request.seed = 4;
+  ClassSampler<float, D, UNet2DModel<D, Precision<float>>> images(unet, sampler, Shape<3>(8, 8, 1), 10, {guidance});
   Outputs out;
-  std::map<size_t, std::unique_ptr<ImageSampler<float, D, UNet2DModel<D, Precision<float>>>>> samplers;
   for (const std::vector<i64>& labels : {std::vector<i64>{1, 2, 3}, {4, 5}, {6, 7, 8}, {9, 0}}) {
-    request.labels = labels, request.indices = std::vector<i64>(labels.size(), labels[0]);
-    auto& one = samplers[labels.size()];
-    if (!one) one = std::make_unique<ImageSampler<float, D, UNet2DModel<D, Precision<float>>>>(unet, sampler, request);
-    out.push_back(doubles((*one)(request).template to<Cpu>()));
+    std::vector<ImageKey> keys;
+    for (i64 label : labels) keys.push_back({4, label, labels[0]});
+    out.push_back(doubles(images(keys).template to<Cpu>()));
   }
   return out;
 }

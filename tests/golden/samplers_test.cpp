@@ -1,7 +1,7 @@
 // Whole trajectories of every sampler against diffusers, with a closed-form model in place of the U-Net. The cases, the model
 // and the reference (diffusers in float64) are made by scripts/golden_samplers.py.
 #include <mindgap/cpu/runtime.hpp>
-#include <mindgap/diffusion/guidance.hpp>
+#include <mindgap/diffusion/image_sampler.hpp>
 #include <mindgap/io/file.hpp>
 #include <mindgap/io/safetensors.hpp>
 
@@ -31,9 +31,9 @@ double relative_error(const std::vector<double>& found, const float* wanted) {
 }
 
 // The state in diffusers' units: Euler's variable is x / alpha.
-std::vector<double> state(const SamplerRun<float, Cpu>& run, const Sampler& sampler, i64 k) {
-  const bool scaled = sampler.config().sampler == SamplerKind::euler && k < sampler.steps();
-  const double scale = scaled ? 1 / sampler.level(k).alpha : 1;
+std::vector<double> state(const SamplerRun<float, Cpu>& run, const SchedulerConfig& config, const Sampler& sampler, i64 k) {
+  const bool scaled = config.sampler == SamplerKind::euler && k < sampler.steps();
+  const double scale = scaled ? std::hypot(1, config.schedule().sigma_ratio(sampler.timestep(k))) : 1;
   std::vector<double> out;
   for (float x : run.state().to_vector()) out.push_back(scale * x);
   return out;
@@ -62,9 +62,9 @@ BOOST_AUTO_TEST_CASE(trajectories_of_diffusers) {
 
     std::vector<Stream> noise;
     for (i64 k = 0; k < steps; ++k) noise.emplace_back(0, "golden:noise", u64(k));
-    SamplerRun<float, Cpu> run(sampler, shape, 1);
+    SamplerRun<float, Cpu> run(sampler, shape);
     run.start({Stream(0, "golden:initial")}, noise);
-    double error = relative_error(state(run, sampler, 0), states.data());
+    double error = relative_error(state(run, config, sampler, 0), states.data());
     for (i64 k = 0; k < steps; ++k) {
       BOOST_TEST(std::abs(sampler.timestep(k) - timesteps.data()[k]) < 1e-3, key << ": timestep " << k);
       const Tensor<float, 4> said(shape);
@@ -72,7 +72,7 @@ BOOST_AUTO_TEST_CASE(trajectories_of_diffusers) {
         said.data()[i] = float(model(config.prediction_type, run.input().data()[i], sampler.timestep(k)));
       run.begin_step();
       run.step(said);
-      error = std::max(error, relative_error(state(run, sampler, k + 1), states.data() + (k + 1) * states.extent(1)));
+      error = std::max(error, relative_error(state(run, config, sampler, k + 1), states.data() + (k + 1) * states.extent(1)));
     }
     const double bound = entry["bound"];
     BOOST_TEST(error <= bound,

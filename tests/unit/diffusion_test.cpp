@@ -1,11 +1,13 @@
 // Diffusion: schedules, conversions, grids, samplers on models whose answer is known, guidance, and where an image's bits
 // come from. tests/golden/samplers_test.cpp compares whole trajectories with diffusers.
 #include <mindgap/cpu/runtime.hpp>
+#include <mindgap/diffusion/image_sampler.hpp>
 #include <mindgap/diffusion/training.hpp>
 
 #include "tests/emulate.hpp"
 #include <boost/test/data/test_case.hpp>
 #include <boost/test/unit_test.hpp>
+#include <cstring>
 #include <set>
 
 using namespace mindgap;
@@ -84,15 +86,20 @@ struct ToyModel {
   }
 };
 
-SampleRequest request(std::vector<i64> labels, std::vector<i64> indices, double guidance = 1, u64 seed = 7) {
-  SampleRequest out;
-  out.labels = std::move(labels);
-  out.indices = std::move(indices);
-  out.seed = seed;
-  out.guidance = guidance;
-  out.image = Shape<3>(5, 3, 2);
-  out.null_class = 10;
+struct Request {
+  std::vector<ImageKey> keys;
+  double guidance;
+  Shape<3> image{5, 3, 2};
+};
+Request request(const std::vector<i64>& labels, const std::vector<i64>& indices, double guidance = 1, u64 seed = 7) {
+  Request out{{}, guidance};
+  for (size_t i = 0; i < labels.size(); ++i) out.keys.push_back({seed, labels[i], indices[i]});
   return out;
+}
+// Of a model that is told the class, 0 to 9 or 10 for none.
+template <Real T, class Model>
+Tensor<float, 4> sample_classes(const Model& model, const Sampler& sampler, const Request& what) {
+  return ClassSampler<T, Cpu, Model>(model, sampler, what.image, 10, {what.guidance})(what.keys);
 }
 
 }  // namespace
@@ -141,6 +148,33 @@ BOOST_AUTO_TEST_CASE(bad_schedules_are_refused) {
   BOOST_CHECK_THROW(NoiseSchedule().alpha_bar(1000), Error);
   BOOST_CHECK_THROW(NoiseSchedule().alpha_bar(-1), Error);
   BOOST_TEST(contains(message([] { NoiseSchedule(BetaSchedule::linear, 1000, 1e-3, 0.5); }), "no signal is left"));
+}
+
+BOOST_AUTO_TEST_CASE(a_table_of_cumulative_alphas) {
+  for (BetaSchedule kind : schedules) {
+    const NoiseSchedule known(kind), table(known.alphas_cumprod());
+    for (SamplerKind sampler : samplers) {
+      const Sampler a(config(sampler, Prediction::v_prediction, kind), 20), b(config(sampler), table, 20);
+      for (i64 k = 0; k < 20; ++k) {
+        BOOST_TEST(a.timestep(k) == b.timestep(k));
+        BOOST_TEST(std::memcmp(&a.coefficients(k), &b.coefficients(k), sizeof(StepCoefficients)) == 0, name(sampler));
+      }
+      BOOST_TEST(b.describe().starts_with(a.describe() + ", noise schedule "));  // a manifest tells them apart
+    }
+  }
+  const NoiseSchedule own({1.f, 0.5f, 0.1f});
+  BOOST_TEST(own.train_steps() == 3);
+  BOOST_TEST(own.level(1).alpha == std::sqrt(0.5));
+  BOOST_TEST(own.sigma_ratio(2) == 3, boost::test_tools::tolerance(1e-6));
+  const auto euler = config(SamplerKind::euler, Prediction::sample);
+  BOOST_TEST(Sampler(euler, own, 2).describe() != Sampler(euler, NoiseSchedule({1.f, 0.5f, 0.2f}), 2).describe());
+  using V = std::vector<float>;
+  for (const V& bad :
+       {V{}, V{1.01f}, V{0.5f, 0.5f}, V{0.5f, 0.6f}, V{0.5f, 0.f}, V{0.5f, -0.1f}, V{NAN}, V{INFINITY}, V{0.9f, NAN}})
+    BOOST_TEST(contains(message([&] { NoiseSchedule{bad}; }), "cumulative alpha"));
+  // Where the schedule has no noise at all there is none to predict.
+  const auto whole = config(SamplerKind::ddim, Prediction::sample, BetaSchedule::linear, TimestepSpacing::leading);
+  BOOST_TEST(contains(message([&] { Sampler(whole, own, 3); }), "of step 2"));
 }
 
 BOOST_AUTO_TEST_SUITE_END()
@@ -275,8 +309,8 @@ BOOST_AUTO_TEST_CASE(exact_model_gives_exact_recovery) {
         for (i64 steps : {1, 2, 10}) {
           const Sampler sampler(config(kind, prediction, schedule), steps);
           if (sampler.amplifies_errors()) continue;
-          const ConstantImages model{prediction, sampler.config().schedule(), 0.6f};
-          const auto images = sample<float, Cpu>(model, sampler, request({0, 3}, {0, 1}));
+          const ConstantImages model{prediction, NoiseSchedule(schedule), 0.6f};
+          const auto images = sample_classes<float>(model, sampler, request({0, 3}, {0, 1}));
           for (float pixel : images.to_vector())
             BOOST_TEST(std::abs(pixel - 0.6f) < 2e-3f, name(kind)
                                                            << " " << name(prediction) << " " << name(schedule) << " " << steps);
@@ -290,10 +324,10 @@ BOOST_AUTO_TEST_CASE(order_of_convergence) {
     double error[2];
     for (int i = 0; i < 2; ++i) {
       const Sampler sampler(config(kind, Prediction::v_prediction, BetaSchedule::linear), i ? 40 : 10);
-      const SampleRequest what = request({1}, {2});
+      const Request what = request({1}, {2});
       const auto image =
-          sample<float, Cpu>(NormalPixels{Prediction::v_prediction, sampler.config().schedule(), s}, sampler, what);
-      const Stream latent(what.seed, "latent", 1, 2);
+          sample_classes<float>(NormalPixels{Prediction::v_prediction, NoiseSchedule(BetaSchedule::linear), s}, sampler, what);
+      const Stream latent(what.keys[0].seed, "latent", 1, 2);
       error[i] = 0;
       for (i64 j = 0; j < image.size(); ++j) error[i] += std::abs(image.data()[j] - s * double(latent.normal(u64(j))));
     }
@@ -304,12 +338,12 @@ BOOST_AUTO_TEST_CASE(order_of_convergence) {
 // The stochastic samplers leave the pixels' deviation right, but for the 2.4 % that "fixed_small" variances lose over 1,000
 // steps.
 BOOST_AUTO_TEST_CASE(stochastic_samplers_keep_the_distribution) {
-  SampleRequest what = request({0}, {0});
+  Request what = request({0}, {0});
   what.image = Shape<3>(100, 100, 1);
   for (auto [kind, eta] : {std::pair{SamplerKind::ddpm, 0.}, {SamplerKind::ddim, 1.}, {SamplerKind::ddim, 0.5}}) {
     const Sampler sampler(config(kind, Prediction::v_prediction, BetaSchedule::linear), 1000, eta);
     const auto image =
-        sample<float, Cpu>(NormalPixels{Prediction::v_prediction, sampler.config().schedule(), 0.5}, sampler, what);
+        sample_classes<float>(NormalPixels{Prediction::v_prediction, NoiseSchedule(BetaSchedule::linear), 0.5}, sampler, what);
     double sum = 0;
     for (float pixel : image.to_vector()) sum += double(pixel) * pixel;
     BOOST_TEST(std::sqrt(sum / 10000) == 0.5, boost::test_tools::tolerance(0.03));
@@ -320,8 +354,8 @@ BOOST_AUTO_TEST_CASE(an_image_is_a_function_of_seed_class_and_index) {
   for (SamplerKind kind : samplers)
     for (double guidance : {0., 1., 2.5}) {
       const Sampler sampler(config(kind), 6);
-      const auto all = sample<float, Cpu>(ToyModel{}, sampler, request({4, 4, 1, 9, 0}, {0, 1, 5, 1000000, 0}, guidance));
-      const auto some = sample<float, Cpu>(ToyModel{}, sampler, request({9, 4}, {1000000, 1}, guidance));
+      const auto all = sample_classes<float>(ToyModel{}, sampler, request({4, 4, 1, 9, 0}, {0, 1, 5, 1000000, 0}, guidance));
+      const auto some = sample_classes<float>(ToyModel{}, sampler, request({9, 4}, {1000000, 1}, guidance));
       BOOST_TEST(same_bits(some.slice(0, 1), all.slice(3, 4)));
       BOOST_TEST(same_bits(some.slice(1, 2), all.slice(1, 2)));
     }
@@ -334,7 +368,7 @@ BOOST_AUTO_TEST_CASE(seeds_classes_and_indices_give_different_images) {
   for (u64 seed : {u64(0), u64(1) << 31, u64(1) << 32, (u64(1) << 53) + 1, u64(1) << 63, ~u64(0)})
     for (i64 label : {0, 1})
       for (i64 index : {0, 1, 2}) {
-        seen.insert(sample<float, Cpu>(ToyModel{}, sampler, request({label}, {index}, 1, seed)).to_vector());
+        seen.insert(sample_classes<float>(ToyModel{}, sampler, request({label}, {index}, 1, seed)).to_vector());
         ++count;
       }
   BOOST_TEST(i64(seen.size()) == count);
@@ -349,16 +383,16 @@ BOOST_AUTO_TEST_CASE(guidance_is_one_batch_of_both_halves) {
     return ToyModel{}(x, timesteps, classes);
   };
   using V = std::vector<i64>;
-  sample<float, Cpu>(spy, sampler, request({3, 5}, {0, 0}, 2));
+  sample_classes<float>(spy, sampler, request({3, 5}, {0, 0}, 2));
   BOOST_TEST((asked.front() == V{10, 10, 3, 5}));
-  sample<float, Cpu>(spy, sampler, request({3, 5}, {0, 0}, 1));
+  sample_classes<float>(spy, sampler, request({3, 5}, {0, 0}, 1));
   BOOST_TEST((asked.back() == V{3, 5}));
-  const auto unconditional = sample<float, Cpu>(spy, sampler, request({3, 5}, {0, 0}, 0));
+  const auto unconditional = sample_classes<float>(spy, sampler, request({3, 5}, {0, 0}, 0));
   BOOST_TEST((asked.back() == V{10, 10}));
   // A guided run with weights on the line through both halves: 1.5 conditional - 0.5 unconditional, by hand for one step.
   const Sampler once(config(SamplerKind::ddim), 1);
   const auto with = [&](double guidance) {
-    return sample<float, Cpu>(ToyModel{}, once, request({7}, {3}, guidance)).to_vector();
+    return sample_classes<float>(ToyModel{}, once, request({7}, {3}, guidance)).to_vector();
   };
   const auto none = with(0), full = with(1), more = with(1.5);
   for (size_t i = 0; i < more.size(); ++i) BOOST_TEST(std::abs(more[i] - (1.5f * full[i] - 0.5f * none[i])) < 1e-5f);
@@ -374,8 +408,8 @@ BOOST_AUTO_TEST_CASE(bf16_models_keep_an_f32_state) {
     for (i64 i = 0; i < x.size(); ++i) out.data()[i] = bf16(wide.data()[i]);
     return out;
   };
-  const auto a = sample<bf16, Cpu>(rounded, sampler, request({2}, {2}, 1.5));
-  const auto b = sample<float, Cpu>(ToyModel{}, sampler, request({2}, {2}, 1.5));
+  const auto a = sample_classes<bf16>(rounded, sampler, request({2}, {2}, 1.5));
+  const auto b = sample_classes<float>(ToyModel{}, sampler, request({2}, {2}, 1.5));
   BOOST_TEST(test::largest_difference(test::outputs(a), test::outputs(b)) < 0.05);
 }
 
@@ -390,20 +424,123 @@ BOOST_AUTO_TEST_CASE(images_that_are_not_finite_never_leave) {
     };
   };
   for (float value : {NAN, INFINITY, -INFINITY}) {
-    const std::string said = message([&] { sample<float, Cpu>(broken(value, 2), sampler, request({4, 8}, {0, 17})); });
+    const std::string said = message([&] { sample_classes<float>(broken(value, 2), sampler, request({4, 8}, {0, 17})); });
     for (const char* part : {"class 8", "index 17", "step 2 of 5"}) BOOST_TEST(contains(said, part), said);
   }
   // Clipping must not turn an infinite prediction into a white pixel.
   SchedulerConfig clipped = config(SamplerKind::ddpm);
   clipped.clip_sample = true;
-  BOOST_CHECK_THROW((sample<float, Cpu>(broken(INFINITY, 0), Sampler(clipped, 5), request({4}, {0}))), Error);
+  BOOST_CHECK_THROW((sample_classes<float>(broken(INFINITY, 0), Sampler(clipped, 5), request({4}, {0}))), Error);
+}
+
+// The coefficients of one step of one's own: x' = x x + m m + noise z.
+StepCoefficients own_step(float x, float m, float noise) { return {0, 0, INFINITY, x, m, 0, 0, noise}; }
+
+// n images of 5 x 3 x 2 with the streams (seed 3, "mine", i) and, for step k, (seed 3, "my noise", i, k).
+std::vector<ImageStreams> own_streams(i64 n, i64 steps) {
+  std::vector<ImageStreams> out;
+  for (i64 i = 0; i < n; ++i) {
+    out.push_back({Stream(3, "mine", u64(i)), {}, text("image ", i)});
+    for (i64 k = 0; k < steps; ++k) out.back().noise.emplace_back(3, "my noise", u64(i), u64(k));
+  }
+  return out;
+}
+const Shape<3> own_shape(5, 3, 2);
+
+// Says 0.25 of everything.
+constexpr auto quarter = [](const Tensor<float, 4>& x, const Tensor<float, 1>& t) {
+  BOOST_TEST(t.size() == x.extent(0));
+  return Tensor<float, 4>::full(x.shape(), 0.25f);
+};
+
+BOOST_AUTO_TEST_CASE(streams_are_the_caller_s) {
+  const Sampler kept("kept", {7}, {own_step(1, 0, 0)}, 2), noise("noise", {7, 3}, {own_step(0, 0, 1), own_step(0, 1, 3)});
+  const auto first = sample<float, Cpu>(quarter, kept, own_shape, own_streams(3, 0)),
+             last = sample<float, Cpu>(quarter, noise, own_shape, own_streams(3, 2));
+  for (i64 i = 0; i < 3; ++i)
+    for (i64 j = 0; j < 30; ++j) {
+      BOOST_TEST(first.data()[30 * i + j] == 2 * Stream(3, "mine", u64(i)).normal(u64(j)));
+      BOOST_TEST(last.data()[30 * i + j] == 0.25f + 3 * Stream(3, "my noise", u64(i), 1).normal(u64(j)));
+    }
+  BOOST_TEST(contains(message([&] { sample<float, Cpu>(quarter, noise, own_shape, own_streams(3, 1)); }), "3 noise streams"));
+  BOOST_TEST(contains(message([&] { sample<float, Cpu>(quarter, kept, own_shape, {}); }), "0 images"));
+}
+
+BOOST_AUTO_TEST_CASE(steps_of_one_s_own) {
+  // The steps of a known sampler, given by hand, are that sampler; two that share a name and differ in a number are told apart.
+  for (SamplerKind kind : samplers) {
+    const Sampler known(config(kind), 6);
+    std::vector<double> timesteps;
+    std::vector<StepCoefficients> coefficients;
+    for (i64 k = 0; k < 6; ++k) timesteps.push_back(known.timestep(k)), coefficients.push_back(known.coefficients(k));
+    const Sampler own("own", timesteps, coefficients, known.initial_scale());
+    const Request what = request({4, 1}, {0, 5}, 2.5);
+    BOOST_TEST(same_bits(sample_classes<float>(ToyModel{}, known, what), sample_classes<float>(ToyModel{}, own, what)));
+    coefficients[5].m += 1e-3f;
+    BOOST_TEST(Sampler("own", timesteps, coefficients, known.initial_scale()).describe() != own.describe());
+    BOOST_TEST(Sampler("own", timesteps, coefficients, 0.5).describe() != own.describe());
+  }
+  // The model is told the timesteps as they are given, the same one twice too.
+  std::vector<float> told;
+  const auto spy = [&](const Tensor<float, 4>& x, const Tensor<float, 1>& t) { return told.push_back(t.data()[0]), x.clone(); };
+  const StepCoefficients keep = own_step(1, 0, 0);
+  sample<float, Cpu>(spy, Sampler("twice", {900, 450.5, 450.5}, {keep, keep, keep}), own_shape, own_streams(1, 0));
+  BOOST_TEST((told == std::vector<float>{900, 450.5f, 450.5f}));
+
+  StepCoefficients clipped = keep, broken = keep;
+  clipped.clip = 0, broken.previous = NAN;
+  BOOST_TEST(contains(message([&] { Sampler("own", {}, {}); }), "0 timesteps"));
+  BOOST_TEST(contains(message([&] { Sampler("own", {1, 2}, {keep}); }), "2 timesteps"));
+  BOOST_TEST(contains(message([&] { Sampler("own", {1, NAN}, {keep, keep}); }), "step 1"));
+  BOOST_TEST(contains(message([&] { Sampler("own", {1}, {clipped}); }), "step 0"));
+  BOOST_TEST(contains(message([&] { Sampler("own", {2, 1}, {keep, broken}); }), "step 1"));
+  for (double scale : {0., -1., double(NAN), double(INFINITY)})
+    BOOST_TEST(contains(message([&] { Sampler("own", {1}, {keep}, scale); }), "standard deviation"));
+}
+
+BOOST_AUTO_TEST_CASE(a_decoder_makes_images_of_the_last_state) {
+  const Sampler kept("kept", {7}, {own_step(1, 0, 0)});
+  const auto decode = [](float first) {
+    return [first](const Tensor<float, 4>& latents) {
+      const auto out = Tensor<float, 4>::full(Shape<4>(latents.extent(0), 8, 8, 3), 0.5f);
+      for (i64 i = 0; i < latents.extent(0); ++i) out.data()[i * 192] = i ? first : latents.data()[i * 30];
+      return out;
+    };
+  };
+  const auto images = sample<float, Cpu>(quarter, kept, own_shape, own_streams(2, 0), decode(0.75f));
+  BOOST_TEST((images.shape() == Shape<4>(2, 8, 8, 3)));
+  BOOST_TEST(images.data()[0] == Stream(3, "mine", 0).normal(0));
+  BOOST_TEST(images.data()[192] == 0.75f);
+  const std::string said = message([&] { sample<float, Cpu>(quarter, kept, own_shape, own_streams(2, 0), decode(INFINITY)); });
+  BOOST_TEST(contains(said, "image 1 is not finite"), said);
+}
+
+// A denoiser that is no class: its condition is what it adds to the first and the second half of what it sees.
+BOOST_AUTO_TEST_CASE(guidance_wraps_any_denoiser) {
+  const Sampler once("once", {7}, {own_step(0, 1, 0)});
+  for (double scale : {0., 1., 3., -0.5}) {
+    const Guidance guidance{scale};
+    const std::vector<float> conditions = guidance.conditions<float>({1, 2}, {10, 20});
+    const auto denoise = [&](const Tensor<float, 4>& x, const Tensor<float, 1>& t) {
+      BOOST_TEST(x.extent(0) == i64(conditions.size()));
+      BOOST_TEST(t.size() == x.extent(0));
+      if (scale != 0 && scale != 1) BOOST_TEST(same_bits(x.slice(0, 2), x.slice(2, 4)));
+      const Tensor<float, 4> out(x.shape());
+      for (i64 i = 0; i < x.size(); ++i) out.data()[i] = conditions[size_t(i / 30)];
+      return out;
+    };
+    const auto images = sample<float, Cpu>(Guided{denoise, guidance}, once, own_shape, own_streams(2, 0));
+    for (i64 i = 0; i < 60; ++i) {
+      const float none = i < 30 ? 1 : 2, with = 10 * none;
+      BOOST_TEST(images.data()[i] == none + float(scale) * (with - none));
+    }
+  }
 }
 
 BOOST_AUTO_TEST_CASE(bad_requests_are_refused) {
   const Sampler sampler(config(SamplerKind::ddim), 2);
-  const auto refused = [&](const SampleRequest& what) { return message([&] { sample<float, Cpu>(ToyModel{}, sampler, what); }); };
-  BOOST_TEST(contains(refused(request({}, {})), "0 labels"));
-  BOOST_TEST(contains(refused(request({1, 2}, {0})), "2 labels and 1 indices"));
+  const auto refused = [&](const Request& what) { return message([&] { sample_classes<float>(ToyModel{}, sampler, what); }); };
+  BOOST_TEST(contains(refused(request({}, {})), "0 images"));
   BOOST_TEST(contains(refused(request({10}, {0})), "class 10"));
   BOOST_TEST(contains(refused(request({-1}, {0})), "class -1"));
   BOOST_TEST(contains(refused(request({1}, {0}, NAN)), "guidance"));
@@ -411,7 +548,7 @@ BOOST_AUTO_TEST_CASE(bad_requests_are_refused) {
   // Noise prediction at the end of the cosine schedule, without clipping: 20,291 times the model's error.
   for (SamplerKind kind : samplers) {
     const Sampler noisy(config(kind, Prediction::epsilon), 10);
-    const std::string said = message([&] { sample<float, Cpu>(ToyModel{}, noisy, request({1}, {0})); });
+    const std::string said = message([&] { sample_classes<float>(ToyModel{}, noisy, request({1}, {0})); });
     BOOST_TEST(contains(said, "20291"), said);
   }
 }

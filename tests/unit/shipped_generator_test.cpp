@@ -64,17 +64,15 @@ struct Images {
 
   Images() {
     const auto generator = load_generator<Cpu, Precision<float>>(MINDGAP_SOURCE_DIR "/data/generator", SamplerKind::dpmpp_2m);
-    BOOST_REQUIRE((generator.image() == Shape<3>(side, side, 1)));
+    BOOST_REQUIRE((generator.info.image() == Shape<3>(side, side, 1)));
     BOOST_REQUIRE((generator.info.class_names == fit.class_names));
-    SampleRequest request;
+    std::vector<ImageKey> keys;
+    std::vector<i64> labels;
     for (i64 label = 0; label < generator.classes(); ++label)
       for (i64 index = 0; index < (std::ranges::count(shoes, label) ? of_a_shoe : of_another); ++index)
-        request.labels.push_back(label), request.indices.push_back(index);
-    request.seed = 42;
-    request.image = generator.image();
-    request.null_class = generator.classes();
-    generated.images = generate(*generator.unet, Sampler(generator.info.scheduler, 10), request, 40);
-    generated.labels = Tensor<i64, 1, Cpu>::from(request.labels, Shape<1>(i64(request.labels.size())));
+        keys.push_back({42, label, index}), labels.push_back(label);
+    generated.images = GeneratedImages(generator, Sampler(generator.info.scheduler, 10), 1, 40)(keys);
+    generated.labels = Tensor<i64, 1, Cpu>::from(labels, Shape<1>(i64(labels.size())));
     generated.class_names = generator.info.class_names;
   }
 };

@@ -39,6 +39,8 @@ struct ShardManifest {
   i64 chunks() const { return (images() + chunk_size - 1) / chunk_size; }
   i64 label(i64 position) const { return position % classes(); }
   i64 index(i64 position) const { return position / classes(); }
+
+  bool operator==(const ShardManifest&) const = default;
 };
 
 // The positions [begin, end) that a chunk lacks; begin is inside the chunk where an earlier, smaller set left some.

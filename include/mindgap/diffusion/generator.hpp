@@ -11,12 +11,10 @@
 // sampled together changes nothing.
 #pragma once
 
-#include <mindgap/diffusion/guidance.hpp>
-#include <mindgap/io/file.hpp>
+#include <mindgap/data/shards.hpp>
+#include <mindgap/diffusion/image_sampler.hpp>
 #include <mindgap/models/unet.hpp>
 #include <mindgap/nn/state_dict.hpp>
-
-#include <map>
 
 namespace mindgap {
 
@@ -50,6 +48,8 @@ struct GeneratorInfo {
   UNetConfig unet;
   SchedulerConfig scheduler;
   std::vector<std::string> class_names;
+
+  Shape<3> image() const { return Shape<3>(unet.sample_size, unet.sample_size, unet.out_channels); }
 };
 
 // sampler: the one that will sample; empty takes the file's.
@@ -63,7 +63,6 @@ struct Generator {
   std::string hash;
 
   i64 classes() const { return i64(info.class_names.size()); }
-  Shape<3> image() const { return Shape<3>(info.unet.sample_size, info.unet.sample_size, info.unet.out_channels); }
 };
 
 template <Device D, class P>
@@ -94,42 +93,58 @@ Tensor<u8, 4, Cpu> to_bytes(const Tensor<float, 4, D>& images) {
   return out;
 }
 
-// Images u8 [n, h, w, c] of the given classes and indices, `batch` at a time (with guidance the network sees twice as many).
-// Keeps a sampler for each number of images that it was asked for: seed, guidance and image size are the same in all requests.
+// What makes the images of a set, as far as writing one, going on with it and dividing it need to know:
+//   device                 where it makes them
+//   manifest()             what a set of its images says of itself: their shape, the classes, the hash of what makes them and the
+//                          settings. Seed and images a class are the set's own
+//   batch()                images at a time that suit it; they change no image
+//   make(keys)             the images u8 [n, h, w, c] of n keys: each a function of the manifest and its key
+template <class M>
+concept ImageMaker = Device<typename M::device> && requires(M& make, const std::vector<ImageKey>& keys) {
+  { make.manifest() } -> std::convertible_to<ShardManifest>;
+  { make.batch() } -> std::convertible_to<i64>;
+  { make(keys) } -> std::same_as<Tensor<u8, 4, Cpu>>;
+};
+
+// Images of a generator's classes, `batch` at a time (with guidance the network sees twice as many).
 template <Device D, class P>
 class GeneratedImages {
  public:
-  GeneratedImages(const UNet2DModel<D, P>& unet, Sampler sampler, i64 batch)
-      : unet_(unet), sampler_(std::move(sampler)), batch_(batch) {}
+  using device = D;
 
-  Tensor<u8, 4, Cpu> operator()(SampleRequest request) {
-    const i64 n = i64(request.labels.size());
-    const Tensor<u8, 4, Cpu> out(Shape<4>(n, request.image[0], request.image[1], request.image[2]));
-    const std::vector<i64> labels = std::move(request.labels), indices = std::move(request.indices);
+  // unet must live as long as this. hash: of the generator's files, for manifests.
+  GeneratedImages(const UNet2DModel<D, P>& unet, const GeneratorInfo& info, const Sampler& sampler, double guidance, i64 batch,
+                  const std::string& hash = "")
+      : sample_(unet, sampler, info.image(), info.unet.null_class(), {guidance}), batch_(batch) {
+    manifest_.class_names = info.class_names;
+    manifest_.height = info.image()[0], manifest_.width = info.image()[1], manifest_.channels = info.image()[2];
+    manifest_.generator = hash;
+    manifest_.sampler = sampler.describe();
+    manifest_.steps = sampler.steps();
+    manifest_.guidance = guidance;
+    manifest_.precision = precision_name<D, P>();
+  }
+  GeneratedImages(const Generator<D, P>& generator, const Sampler& sampler, double guidance, i64 batch)
+      : GeneratedImages(*generator.unet, generator.info, sampler, guidance, batch, generator.hash) {}
+
+  const ShardManifest& manifest() const { return manifest_; }
+  i64 batch() const { return batch_; }
+
+  Tensor<u8, 4, Cpu> operator()(const std::vector<ImageKey>& keys) {
+    const i64 n = i64(keys.size());
+    const Tensor<u8, 4, Cpu> out(Shape<4>(n, manifest_.height, manifest_.width, manifest_.channels));
     for (i64 begin = 0; begin < n; begin += batch_) {
       const i64 end = std::min(begin + batch_, n);
-      request.labels.assign(labels.begin() + begin, labels.begin() + end);
-      request.indices.assign(indices.begin() + begin, indices.begin() + end);
-      auto& images = samplers_[end - begin];
-      if (!images) images = std::make_unique<OneSize>(unet_, sampler_, request);
-      out.slice(begin, end).copy_from(to_bytes((*images)(request)));
+      out.slice(begin, end).copy_from(to_bytes(sample_({keys.begin() + begin, keys.begin() + end})));
     }
     return out;
   }
 
  private:
-  using OneSize = ImageSampler<typename P::compute, D, UNet2DModel<D, P>>;
-
-  const UNet2DModel<D, P>& unet_;
-  Sampler sampler_;
+  ClassSampler<typename P::compute, D, UNet2DModel<D, P>> sample_;
   i64 batch_;
-  std::map<i64, std::unique_ptr<OneSize>> samplers_;  // by the number of images
+  ShardManifest manifest_;
 };
-
-template <Device D, class P>
-Tensor<u8, 4, Cpu> generate(const UNet2DModel<D, P>& unet, const Sampler& sampler, const SampleRequest& request, i64 batch) {
-  return GeneratedImages<D, P>(unet, sampler, batch)(request);
-}
 
 }  // namespace mindgap
 

@@ -1,4 +1,5 @@
-// The two long jobs of a generator, each resumable at any moment: train one into a folder, and write a synthetic set with one.
+// The two long jobs of a generator, each resumable at any moment: train one into a folder, and write a synthetic set with one, or
+// with any other ImageMaker.
 // The apps train_generator and sample are these with flags; the study calls the same functions.
 //
 //   train_generator      checkpoint.safetensors and loss.csv (a row a step) every so many steps; at the end unet/, scheduler/,
@@ -34,14 +35,11 @@ Tensor<u8, 3, Cpu> sample_grid(const UNet2DModel<D, P>& unet, const GeneratorInf
   SchedulerConfig scheduler = info.scheduler;
   // DPM-Solver++ cannot start a model that predicts noise where hardly any image is left; DDIM can.
   scheduler.sampler = scheduler.prediction_type == Prediction::epsilon ? SamplerKind::ddim : SamplerKind::dpmpp_2m;
-  SampleRequest request;
+  std::vector<ImageKey> keys;
   for (i64 label = 0; label < info.unet.null_class(); ++label)
-    for (i64 index = 0; index < columns; ++index) request.labels.push_back(label), request.indices.push_back(index);
-  request.seed = seed;
-  request.guidance = 1.5;
-  request.image = Shape<3>(info.unet.sample_size, info.unet.sample_size, info.unet.out_channels);
-  request.null_class = info.unet.null_class();
-  return make_grid(generate(unet, Sampler(scheduler, std::min<i64>(15, scheduler.num_train_timesteps)), request, 64), columns);
+    for (i64 index = 0; index < columns; ++index) keys.push_back({seed, label, index});
+  const Sampler sampler(scheduler, std::min<i64>(15, scheduler.num_train_timesteps));
+  return make_grid(GeneratedImages<D, P>(unet, info, sampler, 1.5, 64)(keys), columns);
 }
 
 // Trains, or goes on training, and writes the folder. False: stopped; the checkpoint has every step that was made.
@@ -90,48 +88,38 @@ bool train_generator(const GeneratorTraining& options, const Dataset& data, cons
   return true;
 }
 
-// The manifest of a set that `generator` makes with `sampler`.
-template <Device D, class P>
-ShardManifest synthetic_manifest(const Generator<D, P>& generator, const Sampler& sampler, i64 per_class, double guidance,
-                                 u64 seed, const std::string& precision) {
-  ShardManifest out;
-  out.class_names = generator.info.class_names;
+// The manifest of a set that `make` makes.
+template <ImageMaker M>
+ShardManifest synthetic_manifest(const M& make, i64 per_class, u64 seed) {
+  ShardManifest out = make.manifest();
   out.images_per_class = per_class;
-  out.height = generator.image()[0], out.width = generator.image()[1], out.channels = generator.image()[2];
-  out.generator = generator.hash;
-  out.sampler = sampler.describe();
-  out.steps = sampler.steps();
-  out.guidance = guidance;
   out.seed = seed;
-  out.precision = precision;
   return out;
 }
 
-// Makes what the writer's part of the set still lacks, `batch` images at a time (which changes no image). False: stopped; whole
-// chunks are kept.
-template <Device D, class P>
-bool write_synthetic_set(const Generator<D, P>& generator, const Sampler& sampler, const ShardWriter& writer, i64 batch,
-                         const JobHooks& hooks = {}) {
+// Makes what the writer's part of the set still lacks. False: stopped; whole chunks are kept. Throws where the writer's set is
+// not one that `make` makes.
+template <ImageMaker M>
+bool write_synthetic_set(M& make, const ShardWriter& writer, const JobHooks& hooks = {}) {
+  using D = typename M::device;
   const ShardManifest& manifest = writer.manifest();
-  SampleRequest request;
-  request.seed = manifest.seed;
-  request.guidance = manifest.guidance;
-  request.image = generator.image();
-  request.null_class = generator.classes();
+  ShardManifest own = synthetic_manifest(make, manifest.images_per_class, manifest.seed);
+  own.chunk_size = manifest.chunk_size;
+  if (own != manifest)
+    throw Error("synthetic set: the manifest is not that of what makes the images",
+                {{"generator", text(own.generator, ", the manifest has ", manifest.generator)},
+                 {"remedy", "begin the set with synthetic_manifest()"}});
   Library<D>::begin_plan_use();
-  GeneratedImages<D, P> generated(*generator.unet, sampler, batch);
   i64 done = writer.part_images() - writer.pending_images();
   hooks.progress(done, writer.part_images(), "");
   for (const PendingChunk& chunk : writer.pending()) {
     const Tensor<u8, 4, Cpu> images(Shape<4>(chunk.end - chunk.begin, manifest.height, manifest.width, manifest.channels));
-    for (i64 begin = chunk.begin; begin < chunk.end; begin += batch) {
-      const i64 end = std::min(begin + batch, chunk.end);
-      request.labels.clear(), request.indices.clear();
-      for (i64 position = begin; position < end; ++position) {
-        request.labels.push_back(manifest.label(position));
-        request.indices.push_back(manifest.index(position));
-      }
-      images.slice(begin - chunk.begin, end - chunk.begin).copy_from(generated(request));
+    for (i64 begin = chunk.begin; begin < chunk.end; begin += make.batch()) {
+      const i64 end = std::min<i64>(begin + make.batch(), chunk.end);
+      std::vector<ImageKey> keys;
+      for (i64 position = begin; position < end; ++position)
+        keys.push_back({manifest.seed, manifest.label(position), manifest.index(position)});
+      images.slice(begin - chunk.begin, end - chunk.begin).copy_from(make(keys));
       hooks.progress(done += end - begin, writer.part_images(), "");
       if (hooks.stop()) return false;
     }

@@ -8,8 +8,7 @@
   word template Generator<D, Precision<T>> load_generator(const std::filesystem::path&, std::optional<SamplerKind>);    \
   word template bool train_generator<D, Precision<T>>(const GeneratorTraining&, const Dataset&, const GeneratorOutput&, \
                                                       const JobHooks&);                                                 \
-  word template bool write_synthetic_set(const Generator<D, Precision<T>>&, const Sampler&, const ShardWriter&, i64,    \
-                                         const JobHooks&);
+  word template bool write_synthetic_set(GeneratedImages<D, Precision<T>>&, const ShardWriter&, const JobHooks&);
 
 namespace mindgap {
 

@@ -13,6 +13,7 @@
 //
 // A model predicts e ("epsilon"), x0 ("sample") or v = alpha e - sigma x0 ("v_prediction", Salimans and Ho 2022, arXiv
 // 2202.00512); given x_t each is a linear function of any other: see `convert`.
+// Any other schedule is a table of abar.
 // Left out: trained betas, zero-terminal-SNR rescaling, learned variances.
 #pragma once
 
@@ -87,6 +88,15 @@ class NoiseSchedule {
         throw Error(text("noise schedule: no signal is left at timestep ", t, " of ", train_steps),
                     {{"remedy", "use smaller betas"}});
     }
+  }
+  // A schedule of one's own: abar at the timesteps 0, 1, ..., which falls from at most 1.
+  explicit NoiseSchedule(std::vector<float> alphas_cumprod) : alphas_cumprod_(std::move(alphas_cumprod)) {
+    if (alphas_cumprod_.empty()) throw Error("noise schedule: the table of cumulative alphas is empty");
+    for (i64 t = 0; t < train_steps(); ++t)
+      if (const double now = alpha_bar(t); !(now > 1e-12 && (t ? now < alpha_bar(t - 1) : now <= 1)))
+        throw Error(text("noise schedule: the cumulative alpha of timestep ", t, " is ", now),
+                    {{"before", t ? text(alpha_bar(t - 1)) : "none"},
+                     {"remedy", "each is below the one before, the first at most 1, the last above 1e-12: some signal is left"}});
   }
 
   i64 train_steps() const { return i64(alphas_cumprod_.size()); }

@@ -1,12 +1,12 @@
-// Samplers: DDPM, DDIM (eta), DPM-Solver++(2M) and Euler, step for step as in diffusers 0.42.
+// Samplers: DDPM, DDIM (eta), DPM-Solver++(2M) and Euler, step for step as in diffusers 0.42, and steps of one's own.
 //
 // A sampler is a list of timesteps with the coefficients of one linear update each, computed once in double:
 //   x0 = clamp(x0_x x + x0_m m, -clip, clip)
 //   x' = x x + m m + x0 x0 + previous p + noise z
 // m is what the model says (noise, image or v), p the x0 of the step before, z fresh standard normals. The state of every
-// method is held at unit variance, x = alpha x0 + sigma e; Euler's own variable is x / alpha (see `level`), and dividing by
-// it is diffusers' scale_model_input, so here x is the model's input for every method. kernels/diffusion.hpp runs a step
-// as one kernel, guidance included.
+// method is held at unit variance, x = alpha x0 + sigma e; Euler's own variable is x / alpha, and dividing by it is diffusers'
+// scale_model_input, so here x is the model's input for every method. kernels/diffusion.hpp runs a step as one kernel,
+// guidance included.
 //
 //   ddpm      Ho et al. 2020 (arXiv 2006.11239), formula (7), variance fixed_small or fixed_large
 //   ddim      Song et al. 2020 (arXiv 2010.02502), formulas (12) and (16); 0 <= eta <= 1, the noise of DDPM at 1
@@ -20,12 +20,19 @@
 
 namespace mindgap {
 
-class Sampler {
- public:
-  // 1 <= steps <= config.num_train_timesteps. Throws for a grid that leaves the schedule, repeats a timestep or has nothing to
-  // denoise, and for eta where it means nothing.
-  Sampler(const SchedulerConfig& config, i64 steps, double eta = 0) : config_(config), schedule_(config.schedule()), eta_(eta) {
-    const i64 train_steps = schedule_.train_steps();
+namespace detail {
+
+// The steps that diffusers makes of a schedule.
+struct SchedulerSteps {
+  SchedulerConfig config;
+  NoiseSchedule schedule;
+  double eta;
+  std::vector<double> timesteps;
+  std::vector<StepCoefficients> coefficients;
+
+  SchedulerSteps(const SchedulerConfig& config, const NoiseSchedule& schedule, i64 steps, double eta)
+      : config(config), schedule(schedule), eta(eta) {
+    const i64 train_steps = schedule.train_steps();
     if (steps < 1 || steps > train_steps)
       throw Error(text(name(config.sampler), ": ", steps, " steps"),
                   {{"remedy", text("use 1 to ", train_steps, ", the training timesteps")}});
@@ -34,52 +41,37 @@ class Sampler {
     if (!(config.clip_sample_range > 0))
       throw Error(text(name(config.sampler), ": clip_sample_range ", config.clip_sample_range),
                   {{"remedy", "use a positive range"}});
-    timesteps_ = make_grid(steps);
+    timesteps = make_grid(steps);
     check_grid();
-    for (i64 k = 0; k < this->steps(); ++k) coefficients_.push_back(rounded(step(k, steps)));
+    for (i64 k = 0; k < this->steps(); ++k) coefficients.push_back(rounded(step(k, steps)));
   }
 
-  const SchedulerConfig& config() const { return config_; }
-  i64 steps() const { return i64(timesteps_.size()); }
-
-  // What the model is told at step k; Euler with linspace uses fractions.
-  double timestep(i64 k) const { return timesteps_[size_t(k)]; }
-  const StepCoefficients& coefficients(i64 k) const { return coefficients_[size_t(k)]; }
-
-  // Signal and noise of the state before step k, 0 <= k < steps(); Euler's and DPM-Solver's sigma is sigma / alpha.
-  NoiseLevel level(i64 k) const {
-    const double sigma = schedule_.sigma_ratio(timestep(k)), alpha = 1 / std::sqrt(sigma * sigma + 1);
-    return {alpha, sigma * alpha};
-  }
-
-  // The standard deviation of the first state.
   double initial_scale() const {
-    return config_.sampler == SamplerKind::euler && config_.spacing() != TimestepSpacing::leading ? level(0).sigma : 1;
+    return config.sampler == SamplerKind::euler && config.spacing() != TimestepSpacing::leading ? level(0).sigma : 1;
   }
-
-  bool keeps_history() const { return config_.sampler == SamplerKind::dpmpp_2m && steps() > 2; }
-  bool clips() const { return clips_by_kind() && config_.clip_sample; }
-
-  // A model that predicts noise says nothing about the image where almost no signal is left: its error is multiplied by
-  // 1 / alpha (20,291 at the end of the cosine schedule), and only clipping stops it.
-  bool amplifies_errors() const { return config_.prediction_type == Prediction::epsilon && !clips() && level(0).alpha < 1e-3; }
-
-  // Everything but the number of steps, for manifests: "ddim, trailing spacing, eta 0.5, clipped to 1".
   std::string describe() const {
-    std::string out = text(name(config_.sampler), ", ", name(config_.spacing()), " spacing");
-    if (config_.sampler == SamplerKind::ddim) out += text(", eta ", eta_);
-    if (clips()) out += text(", clipped to ", config_.clip_sample_range);
+    std::string out = text(name(config.sampler), ", ", name(config.spacing()), " spacing");
+    if (config.sampler == SamplerKind::ddim) out += text(", eta ", eta);
+    if (clips()) out += text(", clipped to ", config.clip_sample_range);
     return out;
   }
 
- private:
   // One step's coefficients in double.
   struct Step {
     LinearInModel x0;
     double x, m, c_x0, previous, noise;
   };
 
-  bool clips_by_kind() const { return config_.sampler == SamplerKind::ddpm || config_.sampler == SamplerKind::ddim; }
+  i64 steps() const { return i64(timesteps.size()); }
+  bool clips() const {
+    return config.clip_sample && (config.sampler == SamplerKind::ddpm || config.sampler == SamplerKind::ddim);
+  }
+  double timestep(i64 k) const { return timesteps[size_t(k)]; }
+  // Signal and noise of the state before step k; Euler's and DPM-Solver's sigma is sigma / alpha.
+  NoiseLevel level(i64 k) const {
+    const double sigma = schedule.sigma_ratio(timestep(k)), alpha = 1 / std::sqrt(sigma * sigma + 1);
+    return {alpha, sigma * alpha};
+  }
 
   // numpy's arange(start, 0, -interval), round half to even, minus one; exactly `count` values.
   static std::vector<double> trailing(double start, double interval, i64 count) {
@@ -90,18 +82,18 @@ class Sampler {
   }
 
   std::vector<double> make_grid(i64 steps) const {
-    const double train_steps = double(schedule_.train_steps());
-    const TimestepSpacing spacing = config_.spacing();
-    const bool solver = config_.sampler == SamplerKind::dpmpp_2m, whole = config_.sampler != SamplerKind::euler;
+    const double train_steps = double(schedule.train_steps());
+    const TimestepSpacing spacing = config.spacing();
+    const bool solver = config.sampler == SamplerKind::dpmpp_2m, whole = config.sampler != SamplerKind::euler;
     // DPM-Solver++ makes one timestep more, leaves the last out, and may start below the noisiest timestep.
-    const i64 end = solver ? first_timestep_below_clip() : schedule_.train_steps(), points = steps + (solver ? 1 : 0);
+    const i64 end = solver ? first_timestep_below_clip() : schedule.train_steps(), points = steps + (solver ? 1 : 0);
     if (spacing == TimestepSpacing::trailing) {
       const double interval = train_steps / double(steps);
-      return trailing(double(end), interval, end == schedule_.train_steps() ? steps : i64(std::ceil(double(end) / interval)));
+      return trailing(double(end), interval, end == schedule.train_steps() ? steps : i64(std::ceil(double(end) / interval)));
     }
     std::vector<double> grid;
     for (i64 i = points - 1; i >= (solver ? 1 : 0); --i) {
-      if (spacing == TimestepSpacing::leading) grid.push_back(double(i * (end / points) + config_.steps_offset));
+      if (spacing == TimestepSpacing::leading) grid.push_back(double(i * (end / points) + config.steps_offset));
       else {
         const double t = points == 1 ? 0 : i == points - 1 ? double(end - 1) : double(i) * (double(end - 1) / double(points - 1));
         grid.push_back(whole ? std::nearbyint(t) : double(float(t)));
@@ -112,35 +104,34 @@ class Sampler {
 
   // Timesteps with log(alpha / sigma) below lambda_min_clipped are left out of DPM-Solver++'s grid.
   i64 first_timestep_below_clip() const {
-    i64 end = schedule_.train_steps();
-    while (end > 1 && -std::log(schedule_.sigma_ratio(double(end - 1))) < config_.lambda_min_clipped) --end;
+    i64 end = schedule.train_steps();
+    while (end > 1 && -std::log(schedule.sigma_ratio(double(end - 1))) < config.lambda_min_clipped) --end;
     return end;
   }
 
   void check_grid() const {
-    const std::string grid = text(name(config_.sampler), ": ", steps(), steps() == 1 ? " step" : " steps", " with ",
-                                  name(config_.spacing()), " spacing");
-    const double last = double(schedule_.train_steps() - 1);
-    if (timesteps_.front() > last || timesteps_.back() < 0)
-      throw Error(text(grid, " leave the schedule: ", timesteps_.front(), " to ", timesteps_.back()),
-                  {{"remedy", text("use fewer steps or another steps_offset than ", config_.steps_offset)}});
-    if (timesteps_.front() <= 0)
+    const std::string grid = text(name(config.sampler), ": ", steps(), steps() == 1 ? " step" : " steps", " with ",
+                                  name(config.spacing()), " spacing");
+    const double last = double(schedule.train_steps() - 1);
+    if (timesteps.front() > last || timesteps.back() < 0)
+      throw Error(text(grid, " leave the schedule: ", timesteps.front(), " to ", timesteps.back()),
+                  {{"remedy", text("use fewer steps or another steps_offset than ", config.steps_offset)}});
+    if (timesteps.front() <= 0)
       throw Error(grid + ": it would start where there is no noise", {{"remedy", "use trailing spacing or more steps"}});
-    for (size_t k = 1; k < timesteps_.size(); ++k)
-      if (timesteps_[k] >= timesteps_[k - 1])
-        throw Error(text(grid, ": timestep ", timesteps_[k], " comes twice"),
-                    {{"remedy", "use fewer steps or trailing spacing"}});
+    for (size_t k = 1; k < timesteps.size(); ++k)
+      if (timesteps[k] >= timesteps[k - 1])
+        throw Error(text(grid, ": timestep ", timesteps[k], " comes twice"), {{"remedy", "use fewer steps or trailing spacing"}});
   }
 
   Step step(i64 k, i64 requested_steps) const {
-    const Prediction kind = config_.prediction_type;
-    switch (config_.sampler) {
+    const Prediction kind = config.prediction_type;
+    switch (config.sampler) {
       case SamplerKind::ddpm: {
         const i64 t = i64(timestep(k));
-        const double abar = schedule_.alpha_bar(t), next = k + 1 < steps() ? schedule_.alpha_bar(i64(timestep(k + 1))) : 1;
+        const double abar = schedule.alpha_bar(t), next = k + 1 < steps() ? schedule.alpha_bar(i64(timestep(k + 1))) : 1;
         const double alpha = abar / next, beta = 1 - alpha;
-        const double variance = config_.fixed_large ? beta : (1 - next) / (1 - abar) * beta;
-        return {convert(kind, Prediction::sample, schedule_.level(t)),
+        const double variance = config.fixed_large ? beta : (1 - next) / (1 - abar) * beta;
+        return {convert(kind, Prediction::sample, schedule.level(t)),
                 std::sqrt(alpha) * (1 - next) / (1 - abar),
                 0,
                 std::sqrt(next) * beta / (1 - abar),
@@ -148,13 +139,13 @@ class Sampler {
                 t > 0 ? std::sqrt(variance) : 0};
       }
       case SamplerKind::ddim: {
-        const i64 t = i64(timestep(k)), previous = t - schedule_.train_steps() / requested_steps;
-        const double abar = schedule_.alpha_bar(t);
-        const double next = previous >= 0 ? schedule_.alpha_bar(previous) : config_.set_alpha_to_one ? 1 : schedule_.alpha_bar(0);
-        const double noise = eta_ * std::sqrt((1 - next) / (1 - abar) * (1 - abar / next));
+        const i64 t = i64(timestep(k)), previous = t - schedule.train_steps() / requested_steps;
+        const double abar = schedule.alpha_bar(t);
+        const double next = previous >= 0 ? schedule.alpha_bar(previous) : config.set_alpha_to_one ? 1 : schedule.alpha_bar(0);
+        const double noise = eta * std::sqrt((1 - next) / (1 - abar) * (1 - abar / next));
         const double direction = std::sqrt(std::max(0., 1 - next - noise * noise));
-        const LinearInModel epsilon = convert(kind, Prediction::epsilon, schedule_.level(t));
-        return {convert(kind, Prediction::sample, schedule_.level(t)),
+        const LinearInModel epsilon = convert(kind, Prediction::epsilon, schedule.level(t));
+        return {convert(kind, Prediction::sample, schedule.level(t)),
                 direction * epsilon.x,
                 direction * epsilon.m,
                 std::sqrt(next),
@@ -166,7 +157,7 @@ class Sampler {
         const double gain = next.alpha - now.alpha * next.sigma / now.sigma;  // alpha' (1 - exp(-h))
         double half_slope = 0;
         if (k > 0 && k + 1 < steps()) {
-          const auto lambda = [&](i64 step) { return -std::log(schedule_.sigma_ratio(timestep(step))); };
+          const auto lambda = [&](i64 step) { return -std::log(schedule.sigma_ratio(timestep(step))); };
           half_slope = 0.5 * (lambda(k + 1) - lambda(k)) / (lambda(k) - lambda(k - 1));  // 1 / (2 r)
         }
         return {
@@ -188,15 +179,97 @@ class Sampler {
       s.m += s.c_x0 * s.x0.m;
       s.c_x0 = 0;
     }
-    const float clip = clips() ? float(config_.clip_sample_range) : std::numeric_limits<float>::infinity();
+    const float clip = clips() ? float(config.clip_sample_range) : std::numeric_limits<float>::infinity();
     return {float(s.x0.x), float(s.x0.m), clip, float(s.x), float(s.m), float(s.c_x0), float(s.previous), float(s.noise)};
   }
+};
 
-  SchedulerConfig config_;
-  NoiseSchedule schedule_;
-  double eta_;
+// A hash of numbers, for descriptions.
+template <class T>
+u64 hash_of(const std::vector<T>& values) {
+  return hash64({reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T)});
+}
+
+}  // namespace detail
+
+class Sampler {
+ public:
+  // 1 <= steps <= config.num_train_timesteps. Throws for a grid that leaves the schedule, repeats a timestep or has nothing to
+  // denoise, and for eta where it means nothing.
+  Sampler(const SchedulerConfig& config, i64 steps, double eta = 0)
+      : Sampler(detail::SchedulerSteps(config, config.schedule(), steps, eta)) {}
+  // On another schedule than the one of config's betas; its training timesteps count.
+  Sampler(const SchedulerConfig& config, const NoiseSchedule& schedule, i64 steps, double eta = 0)
+      : Sampler(detail::SchedulerSteps(config, schedule, steps, eta)) {
+    description_ += text(", noise schedule ", detail::hash_of(schedule.alphas_cumprod()));
+  }
+  // Steps of one's own: what the model is told at each, and what each does with its answer. A method that asks the model twice a
+  // step is twice as many steps. initial_scale: the standard deviation of the first state.
+  Sampler(const std::string& name, std::vector<double> timesteps, std::vector<StepCoefficients> coefficients,
+          double initial_scale = 1)
+      : name_(name),
+        timesteps_(std::move(timesteps)),
+        coefficients_(std::move(coefficients)),
+        initial_scale_(initial_scale),
+        description_(text(name, ", own steps ", detail::hash_of(timesteps_), " ", detail::hash_of(coefficients_), " from ",
+                          initial_scale)) {
+    check();
+  }
+
+  const std::string& name() const { return name_; }
+  i64 steps() const { return i64(timesteps_.size()); }
+
+  // What the model is told at step k; Euler with linspace uses fractions.
+  double timestep(i64 k) const { return timesteps_[size_t(k)]; }
+  const StepCoefficients& coefficients(i64 k) const { return coefficients_[size_t(k)]; }
+  // The standard deviation of the first state.
+  double initial_scale() const { return initial_scale_; }
+
+  // Whether any step draws noise, and whether any reads the x0 of the step before.
+  bool draws() const {
+    return std::ranges::any_of(coefficients_, [](const auto& c) { return c.noise != 0; });
+  }
+  bool keeps_history() const {
+    return std::ranges::any_of(coefficients_, [](const auto& c) { return c.previous != 0; });
+  }
+
+  // What the first x0 does with an error of the model. One that predicts noise says nothing about the image where almost no
+  // signal is left: its error is multiplied by sigma / alpha (20,291 at the end of the cosine schedule), and only clipping stops
+  // it.
+  double error_gain() const { return std::isinf(coefficients_[0].clip) ? std::abs(double(coefficients_[0].x0_m)) : 0; }
+  bool amplifies_errors() const { return error_gain() > 1e3; }
+
+  // Everything but the number of steps, for manifests: "ddim, trailing spacing, eta 0.5, clipped to 1".
+  const std::string& describe() const { return description_; }
+
+ private:
+  explicit Sampler(const detail::SchedulerSteps& made)
+      : Sampler(mindgap::name(made.config.sampler), made.timesteps, made.coefficients, made.initial_scale()) {
+    description_ = made.describe();
+  }
+
+  void check() const {
+    if (timesteps_.empty() || timesteps_.size() != coefficients_.size())
+      throw Error(text(name_, ": ", timesteps_.size(), " timesteps and the coefficients of ", coefficients_.size(), " steps"),
+                  {{"remedy", "give one of each for every step"}});
+    bool good = initial_scale_ > 0 && std::isfinite(initial_scale_);
+    if (!good) throw Error(text(name_, ": the first state has standard deviation ", initial_scale_));
+    for (i64 k = 0; k < steps(); ++k) {
+      const StepCoefficients& c = coefficients(k);
+      for (double number : {timestep(k), double(c.x0_x), double(c.x0_m), double(c.x), double(c.m), double(c.x0),
+                            double(c.previous), double(c.noise)})
+        good = good && std::isfinite(number);
+      if (!good || !(c.clip > 0))
+        throw Error(text(name_, ": the timestep or a coefficient of step ", k, " is not finite, or its clip is not positive"),
+                    {{"timestep", text(timestep(k))}, {"clip", text(c.clip, " (infinite: no clipping)")}});
+    }
+  }
+
+  std::string name_;
   std::vector<double> timesteps_;
   std::vector<StepCoefficients> coefficients_;
+  double initial_scale_;
+  std::string description_;
 };
 
 }  // namespace mindgap

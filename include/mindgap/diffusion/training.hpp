@@ -9,7 +9,8 @@
 #include <mindgap/core/host_input.hpp>
 #include <mindgap/core/profile.hpp>
 #include <mindgap/core/tensor.hpp>
-#include <mindgap/diffusion/guidance.hpp>
+#include <mindgap/diffusion/noise_schedule.hpp>
+#include <mindgap/kernels/diffusion.hpp>
 
 namespace mindgap {
 

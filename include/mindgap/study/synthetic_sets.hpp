@@ -60,13 +60,8 @@ class SyntheticSets {
   // `hooks`: the hooks of each job, which begins with its name.
   using Hooks = std::function<JobHooks(const std::string& name)>;
 
-  SyntheticSets(const Generator<D, P>& generator, std::filesystem::path generator_folder, std::filesystem::path out,
-                std::string precision, Hooks hooks)
-      : generator_(generator),
-        files_{std::move(generator_folder)},
-        out_(std::move(out)),
-        precision_(std::move(precision)),
-        hooks_(std::move(hooks)) {}
+  SyntheticSets(const Generator<D, P>& generator, std::filesystem::path generator_folder, std::filesystem::path out, Hooks hooks)
+      : generator_(generator), files_{std::move(generator_folder)}, out_(std::move(out)), hooks_(std::move(hooks)) {}
 
   // Throws for settings that make no sense, before anything is made.
   void check(const std::vector<SyntheticSetting>& settings) const {
@@ -93,10 +88,6 @@ class SyntheticSets {
     return true;
   }
 
-  ShardManifest manifest(const SyntheticSetting& s) const {
-    return synthetic_manifest(generator_, sampler(s), s.per_class, s.guidance, s.seed, precision_);
-  }
-
  private:
   static std::string folder_of(const SyntheticSetting& s) { return text("settings/", s.sampler, "-", s.steps, "-", s.guidance); }
 
@@ -104,16 +95,14 @@ class SyntheticSets {
     return Sampler(read_scheduler_config(files_.scheduler(), sampler_by_name(s.sampler)), s.steps);
   }
   bool make(const SyntheticSetting& setting, const std::string& folder) const {
-    make_folder(out_ / folder);
-    const ShardWriter writer(out_ / folder, manifest(setting));
-    if (writer.pending().empty()) return true;
-    return write_synthetic_set(generator_, sampler(setting), writer, 64, hooks_("study: " + folder));
+    GeneratedImages<D, P> images(generator_, sampler(setting), setting.guidance, 64);
+    const ShardWriter writer(out_ / folder, synthetic_manifest(images, setting.per_class, setting.seed));
+    return writer.pending().empty() || write_synthetic_set(images, writer, hooks_("study: " + folder));
   }
 
   const Generator<D, P>& generator_;
   GeneratorFiles files_;
   std::filesystem::path out_;
-  std::string precision_;
   Hooks hooks_;
 };
 

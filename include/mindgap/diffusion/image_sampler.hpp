@@ -1,0 +1,251 @@
+// Sampling a batch of images with any denoiser (diffusion/denoiser.hpp).
+//
+// An image is a function of the denoiser, the sampler and its own streams: one for its latent, one for the noise of each step.
+// The caller chooses them; those of an ImageKey are (seed, "latent", label, index) and (seed, "noise", label, index, step).
+// Batches, their order and the number of images asked for do not matter, provided that the denoiser treats the images of a batch
+// alike. After the last step a decoder may make images of latents.
+// Left out: splitting a data set into batches (diffusion/generator.hpp).
+#pragma once
+
+#include <mindgap/core/replay.hpp>
+#include <mindgap/core/tensor.hpp>
+#include <mindgap/diffusion/denoiser.hpp>
+#include <mindgap/diffusion/samplers.hpp>
+
+#include <functional>
+#include <map>
+
+namespace mindgap {
+
+// The state of a batch between the steps of a sampler. T is the model's element type; the state itself is f32.
+//
+//   run.start(latent, noise);
+//   for each step: run.begin_step(); run.step(denoise(run.input(), run.timesteps()));
+//
+// Which step it is the device counts itself: both calls of a step are the same each time and can be replayed.
+template <Real T, Device D>
+class SamplerRun {
+ public:
+  // shape: [images, h, w, c].
+  SamplerRun(const Sampler& sampler, Shape<4> shape, Guidance guidance = {})
+      : sampler_(sampler),
+        images_(shape[0]),
+        copies_(guidance.copies()),
+        scale_(guidance.scale),
+        state_(shape),
+        input_(Shape<4>(copies_ * shape[0], shape[1], shape[2], shape[3])),
+        timesteps_(Shape<1>(copies_ * shape[0])),
+        bad_step_(Shape<1>(shape[0])),
+        step_(Shape<1>(2)) {
+    if (!(std::abs(scale_) <= 1e6))
+      throw Error(text("sample: guidance ", scale_), {{"remedy", "1.5 to 7.5 is usual; 1 is without guidance"}});
+    std::vector<float> grid, coefficients;
+    for (i64 k = 0; k < sampler_.steps(); ++k) {
+      grid.push_back(float(sampler_.timestep(k)));
+      const StepCoefficients& c = sampler_.coefficients(k);
+      for (float number : {c.x0_x, c.x0_m, c.clip, c.x, c.m, c.x0, c.previous, c.noise}) coefficients.push_back(number);
+    }
+    grid_ = Tensor<float, 1, D>::from(grid, Shape<1>(sampler_.steps()));
+    coefficients_ = Tensor<float, 2, D>::from(coefficients, Shape<2>(sampler_.steps(), 8));
+    latent_ = Tensor<i32, 2, D>(Shape<2>(images_, 4));
+    if (sampler_.draws()) noise_ = Tensor<i32, 2, D>(Shape<2>(sampler_.steps() * images_, 4));
+    if (sampler_.keeps_history()) previous_ = Tensor<float, 4, D>(shape);
+  }
+
+  // latent: one stream an image. noise: where steps draw any, one stream an image for every step, steps * images in all.
+  void start(const std::vector<Stream>& latent, const std::vector<Stream>& noise = {}) {
+    if (i64(latent.size()) != images_ || (noise_.defined() && i64(noise.size()) != images_ * sampler_.steps()))
+      throw Error(text(sampler_.name(), ": ", latent.size(), " latent and ", noise.size(), " noise streams for ", images_,
+                       " images and ", sampler_.steps(), " steps"));
+    upload(latent_, latent);
+    if (noise_.defined()) upload(noise_, noise);
+    if (previous_.defined()) Runtime<D>::zero(previous_.data(), previous_.bytes());
+    Runtime<D>::zero(bad_step_.data(), bad_step_.bytes());
+    Runtime<D>::zero(step_.data(), step_.bytes());
+    Runtime<D>::launch(Grid{images_}, LatentStart<T>{state_.data(), input_.data(), streams(latent_), images_, image_size(),
+                                                     copies_, float(sampler_.initial_scale())});
+  }
+
+  // What the model is asked next: the state in each copy, and the timestep of each image of it.
+  const Tensor<T, 4, D>& input() const { return input_; }
+  const Tensor<float, 1, D>& timesteps() const { return timesteps_; }
+  const Tensor<float, 4, D>& state() const { return state_; }
+
+  // The first and every further step, at most sampler.steps() after a start.
+  void begin_step() {
+    Runtime<D>::launch(Grid{1}, BeginSamplerStep{step_.data(), timesteps_.data(), grid_.data(), timesteps_.size()});
+  }
+  // The step that was begun, from what the model said about input().
+  void step(const Tensor<T, 4, D>& output) {
+    const Op<D> op("sampler step");
+    op.moves(state_, state_, output, input_);
+    if (output.shape() != input_.shape())
+      throw Error("sampler: the model's output has another shape than its input",
+                  {{"input", input_.str()}, {"output", output.str()}});
+    Runtime<D>::launch(Grid{images_},
+                       SamplerStep<T>{state_.data(), previous_.data(), input_.data(), output.data(), streams(noise_),
+                                      bad_step_.data(), reinterpret_cast<const StepCoefficients*>(coefficients_.data()),
+                                      step_.data(), images_, image_size(), copies_, float(scale_)});
+  }
+
+  // For each image 1 + the first step at which the model's output was NaN or infinite, or 0. Waits for the device.
+  std::vector<i32> bad_steps() const { return bad_step_.to_vector(); }
+
+ private:
+  // A stream is four 32-bit words.
+  static void upload(const Tensor<i32, 2, D>& to, const std::vector<Stream>& streams) {
+    static_assert(sizeof(Stream) == 16 && std::is_trivially_copyable_v<Stream>);
+    Runtime<D>::from_host(to.data(), streams.data(), to.bytes());
+  }
+  static const Stream* streams(const Tensor<i32, 2, D>& words) { return reinterpret_cast<const Stream*>(words.data()); }
+
+  i64 image_size() const { return images_ ? state_.size() / images_ : 0; }
+
+  Sampler sampler_;
+  i64 images_, copies_;
+  double scale_;  // of guidance, used with two copies
+  Tensor<float, 4, D> state_, previous_;
+  Tensor<T, 4, D> input_;
+  Tensor<float, 1, D> timesteps_, grid_;
+  Tensor<float, 2, D> coefficients_;  // [steps, 8], of StepCoefficients
+  Tensor<i32, 2, D> latent_, noise_;  // streams
+  Tensor<i32, 1, D> bad_step_, step_;
+};
+
+// What an image of a labelled set is keyed by.
+struct ImageKey {
+  u64 seed = 0;
+  i64 label = 0, index = 0;  // the image's number within its class
+};
+
+struct ImageStreams {
+  Stream latent;
+  std::vector<Stream> noise;                   // of each step; may be empty where no step draws any
+  std::string name = "an image of the batch";  // for errors
+};
+
+inline ImageStreams streams_of(const ImageKey& key, const Sampler& sampler) {
+  const auto stream = [&](const char* use, auto... step) {
+    return Stream(key.seed, use, u64(key.label), u64(key.index), step...);
+  };
+  ImageStreams out{stream("latent"), {}, text("the image of class ", key.label, " with index ", key.index)};
+  for (i64 k = 0; sampler.draws() && k < sampler.steps(); ++k) out.noise.push_back(stream("noise", u64(k)));
+  return out;
+}
+
+// Samples batches of one size, one after the other: the steps of all of them are one replay.
+// Denoise: a Denoiser, or a Guided one. Decode: what makes f32 images [n, ...] of the last state [n, h, w, c] f32.
+template <Real T, Device D, class Denoise, class Decode = std::identity>
+class ImageSampler {
+  static_assert(Denoiser<Denoise, T, D>,
+                "denoise(Tensor<T, 4, D> x, Tensor<float, 1, D> t) of a sampler returns a Tensor<T, 4, D>");
+
+ public:
+  // shape: [n, h, w, c] of the state.
+  ImageSampler(Denoise denoise, const Sampler& sampler, Shape<4> shape, Decode decode = {})
+      : denoise_(std::move(denoise)), decode_(std::move(decode)), sampler_(sampler), run_(sampler, shape, guidance_of(denoise_)) {
+    if (shape[0] < 1) throw Error(text("sample: a batch of ", shape[0], " images"));
+    if (sampler.amplifies_errors())
+      throw Error(text(sampler.name(), ": a model that predicts noise cannot start at timestep ", sampler.timestep(0),
+                       ", where 1 / ", i64(std::hypot(1, sampler.error_gain())), " of the image is left"),
+                  {{"remedy", "use leading spacing, ddim or ddpm with clip_sample, or a model that predicts v"}});
+  }
+
+  // n images, nominally in [-1, 1]; the next call overwrites them. Throws when an image is not finite at the end; never returns
+  // one.
+  Tensor<float, 4, D> operator()(const std::vector<ImageStreams>& images) {
+    std::vector<Stream> latent, noise;
+    for (const ImageStreams& image : images) latent.push_back(image.latent);
+    for (i64 k = 0; sampler_.draws() && k < sampler_.steps(); ++k)
+      for (const ImageStreams& image : images)
+        if (k < i64(image.noise.size())) noise.push_back(image.noise[size_t(k)]);
+    run_.start(latent, noise);
+    for (i64 k = 0; k < sampler_.steps(); ++k)
+      replay_.run([this] {
+        run_.begin_step();
+        run_.step(denoise_(run_.input(), run_.timesteps()));
+      });
+    const Tensor<float, 4, D> out = decode_(run_.state());
+    check_finite(out, images);
+    return out;
+  }
+
+ private:
+  void check_finite(const Tensor<float, 4, D>& out, const std::vector<ImageStreams>& images) const {
+    const std::vector<i32> bad = run_.bad_steps();
+    const std::vector<float> values = out.to_vector();
+    const size_t size = values.size() / images.size();
+    for (size_t i = 0; i < images.size(); ++i) {
+      bool finite = bad[i] == 0;
+      for (size_t j = i * size; j < (i + 1) * size; ++j) finite = finite && std::isfinite(values[j]);
+      if (!finite)
+        throw Error(
+            text("sample: ", images[i].name, " is not finite"),
+            {{"step", bad[i] ? text("the model's output was NaN or infinite at step ", bad[i] - 1, " of ", sampler_.steps())
+                             : "the last"},
+             {"remedy",
+              text("check the weights, lower the guidance (", guidance_of(denoise_).scale, ") or use --precision f32")}});
+    }
+  }
+
+  Denoise denoise_;
+  Decode decode_;
+  Sampler sampler_;
+  SamplerRun<T, D> run_;
+  Replay<D> replay_{"sampling step"};
+};
+
+// One batch. image: h, w, c of the state.
+template <Real T, Device D, class Denoise, class Decode = std::identity>
+Tensor<float, 4, D> sample(Denoise denoise, const Sampler& sampler, Shape<3> image, const std::vector<ImageStreams>& images,
+                           Decode decode = {}) {
+  const Shape<4> shape(i64(images.size()), image[0], image[1], image[2]);
+  return ImageSampler<T, D, Denoise, Decode>(std::move(denoise), sampler, shape, std::move(decode))(images);
+}
+
+// Samples images of classes, with guidance: of any number at once, and a replay for each number that it was asked for.
+template <Real T, Device D, class Model>
+class ClassSampler {
+ public:
+  // model: of a ClassDenoiser; it must live as long as this. image: h, w, c. null_class: the number of classes, and what the
+  // model is told for "no class".
+  ClassSampler(const Model& model, const Sampler& sampler, Shape<3> image, i64 null_class, Guidance guidance = {})
+      : model_(model), sampler_(sampler), image_(image), null_class_(null_class), guidance_(guidance) {}
+
+  // Images [n, h, w, c], which the next call for as many overwrites.
+  Tensor<float, 4, D> operator()(const std::vector<ImageKey>& keys) {
+    std::vector<i64> labels;
+    std::vector<ImageStreams> streams;
+    for (const ImageKey& key : keys) {
+      if (key.label < 0 || key.label >= null_class_)
+        throw Error(text("sample: class ", key.label, " is outside 0 to ", null_class_ - 1));
+      labels.push_back(key.label);
+      streams.push_back(streams_of(key, sampler_));
+    }
+    const i64 n = i64(keys.size());
+    auto& one = sizes_[n];
+    if (!one) one = std::make_unique<OneSize>(*this, n);
+    one->classes.set(guidance_.conditions(std::vector<i64>(size_t(n), null_class_), labels));
+    return one->sample(streams);
+  }
+
+ private:
+  using Classes = ClassDenoiser<D, Model>;
+  struct OneSize {
+    Classes classes;
+    ImageSampler<T, D, Guided<Classes>> sample;
+
+    OneSize(const ClassSampler& all, i64 n)
+        : classes(all.model_, all.guidance_.copies() * n),
+          sample({classes, all.guidance_}, all.sampler_, Shape<4>(n, all.image_[0], all.image_[1], all.image_[2])) {}
+  };
+
+  const Model& model_;
+  Sampler sampler_;
+  Shape<3> image_;
+  i64 null_class_;
+  Guidance guidance_;
+  std::map<i64, std::unique_ptr<OneSize>> sizes_;
+};
+
+}  // namespace mindgap
