@@ -11,7 +11,14 @@
 #include <mindgap/kernels/vectorised.hpp>
 
 namespace mindgap {
-namespace detail {
+
+// The coefficients of one step; see diffusion/samplers.hpp.
+struct StepCoefficients {
+  float x0_x, x0_m, clip;           // x0 = clamp(x0_x x + x0_m m, -clip, clip)
+  float x, m, x0, previous, noise;  // x' = x x + m m + x0 x0 + previous p + noise z
+};
+
+namespace kernel {
 
 // f(width, i, z) for the elements i .. i + width - 1 of quad `quad` of an image of `size` elements: all four at once where images
 // begin at multiples of four, else one by one; z are the quad's normals from element i on.
@@ -21,8 +28,6 @@ MG_HD void each_of_quad(i64 quad, i64 size, const float* z, F&& f) {
   else
     for (i64 i = 4 * quad; i < size && i < 4 * quad + 4; ++i) f(std::integral_constant<int, 1>{}, i, z + (i - 4 * quad));
 }
-
-}  // namespace detail
 
 // x = scale z, and the same as the model's first input, in `copies` copies.
 template <class T>
@@ -40,18 +45,12 @@ struct LatentStart {
       float z[4];
       latent[image].normals(u64(quad), z);
       for (float& value : z) value *= scale;
-      detail::each_of_quad(quad, size, z, [&](auto width, i64 i, const float* values) {
+      each_of_quad(quad, size, z, [&](auto width, i64 i, const float* values) {
         store<width>(x + image * size + i, values);
         for (i64 copy = 0; copy < copies; ++copy) store<width>(input + (copy * images + image) * size + i, values);
       });
     }
   }
-};
-
-// The coefficients of one step; see diffusion/samplers.hpp.
-struct StepCoefficients {
-  float x0_x, x0_m, clip;           // x0 = clamp(x0_x x + x0_m m, -clip, clip)
-  float x, m, x0, previous, noise;  // x' = x x + m m + x0 x0 + previous p + noise z
 };
 
 // The start of a step, one block: counts, and tells the model the time.
@@ -95,7 +94,7 @@ struct SamplerStep {
     for (i64 quad = block.rank(); quad < quads; quad += block.size()) {
       float normals[4] = {0, 0, 0, 0};
       if (c.noise != 0.f) noise[now * images + image].normals(u64(quad), normals);
-      detail::each_of_quad(quad, size, normals, [&](auto width, i64 i, const float* z) {
+      each_of_quad(quad, size, normals, [&](auto width, i64 i, const float* z) {
         const i64 at = image * size + i;
         float m[width], conditional[width], before[width], p[width] = {}, next[width], x0[width];
         load<width>(m, output + at);
@@ -138,7 +137,7 @@ struct NoisyImages {
     for (i64 quad = block.rank(); quad < quads; quad += block.size()) {
       float normals[4];
       noise[image].normals(u64(quad), normals);
-      detail::each_of_quad(quad, size, normals, [&](auto width, i64 i, const float* z) {
+      each_of_quad(quad, size, normals, [&](auto width, i64 i, const float* z) {
         const i64 at = image * size + i;
         float clean[width], mixed[width], goal[width];
         load<width>(clean, x0 + at);
@@ -153,4 +152,5 @@ struct NoisyImages {
   }
 };
 
+}  // namespace kernel
 }  // namespace mindgap

@@ -48,7 +48,7 @@ struct ConstantImages {
 
   Tensor<float, 4> operator()(const Tensor<float, 4>& x, const Tensor<float, 1>& timesteps, const Tensor<i64, 1>&) const {
     const double sigma = schedule.sigma_ratio(timesteps.data()[0]), alpha = 1 / std::sqrt(sigma * sigma + 1);
-    const LinearInModel c = convert(Prediction::sample, prediction, {alpha, sigma * alpha});
+    const LinearCoefficients c = convert(Prediction::sample, prediction, {alpha, sigma * alpha});
     const Tensor<float, 4> out(x.shape());
     for (i64 i = 0; i < x.size(); ++i) out.data()[i] = float(c.x * x.data()[i] + c.m * double(pixel));
     return out;
@@ -64,7 +64,7 @@ struct NormalPixels {
   Tensor<float, 4> operator()(const Tensor<float, 4>& x, const Tensor<float, 1>& timesteps, const Tensor<i64, 1>&) const {
     const double ratio = schedule.sigma_ratio(timesteps.data()[0]), alpha = 1 / std::sqrt(ratio * ratio + 1),
                  sigma = ratio * alpha;
-    const LinearInModel c = convert(Prediction::sample, prediction, {alpha, sigma});
+    const LinearCoefficients c = convert(Prediction::sample, prediction, {alpha, sigma});
     const double x0 = alpha * s * s / (alpha * alpha * s * s + sigma * sigma);
     const Tensor<float, 4> out(x.shape());
     for (i64 i = 0; i < x.size(); ++i) out.data()[i] = float((c.x + c.m * x0) * x.data()[i]);
@@ -134,7 +134,7 @@ BOOST_AUTO_TEST_CASE(conversions_are_inverse_and_agree_with_the_definitions) {
     const double value[] = {e, x0, v};
     for (Prediction from : predictions)
       for (Prediction to : predictions) {
-        const LinearInModel c = convert(from, to, level);
+        const LinearCoefficients c = convert(from, to, level);
         BOOST_TEST(c.x * x + c.m * value[int(from)] == value[int(to)], boost::test_tools::tolerance(1e-10));
       }
   }
@@ -566,7 +566,7 @@ BOOST_AUTO_TEST_CASE(pairs_satisfy_their_definition) {
     for (i64 n = 0; n < 6; ++n) {
       const i64 t = i64(batch.timesteps.data()[n]);
       const NoiseLevel level = schedule.level(t);
-      const LinearInModel c = convert(prediction, Prediction::sample, level);
+      const LinearCoefficients c = convert(prediction, Prediction::sample, level);
       if (level.alpha < 0.05 || level.sigma < 0.05) continue;
       for (i64 i = 15 * n; i < 15 * n + 15; ++i)
         BOOST_TEST(std::abs(c.x * batch.input.data()[i] + c.m * batch.target.data()[i] - x0.data()[i]) < 2e-5);
@@ -616,21 +616,22 @@ BOOST_AUTO_TEST_CASE(kernels_on_fibers) {
     const auto x = random(one, 0), previous = random(one, 1), input = random(two, 2), output = random(two, 3);
     output.data()[size + 5] = NAN;
     const auto bad = Tensor<i32, 1>::zeros(Shape<1>(images));
-    emulate({images}, LatentStart<float>{x.data(), input.data(), noise, images, size, 2, 1.5f}, 0, x, input);
+    emulate({images}, kernel::LatentStart<float>{x.data(), input.data(), noise, images, size, 2, 1.5f}, 0, x, input);
     const StepCoefficients c[] = {{}, {0.4f, -0.7f, 1.f, 0.3f, 0.2f, 0.9f, -0.1f, 0.5f}};
     const Tensor<i32, 1> step = Tensor<i32, 1>::from({0, 1}, Shape<1>(2));
     const Tensor<float, 1> times(Shape<1>(300)), grid = Tensor<float, 1>::from({9.f, 4.f}, Shape<1>(2));
-    emulate({1}, BeginSamplerStep{step.data(), times.data(), grid.data(), times.size()}, 0, step, times);
-    run_serial({1}, BeginSamplerStep{step.data(), times.data(), grid.data(), times.size()});
+    emulate({1}, kernel::BeginSamplerStep{step.data(), times.data(), grid.data(), times.size()}, 0, step, times);
+    run_serial({1}, kernel::BeginSamplerStep{step.data(), times.data(), grid.data(), times.size()});
     BOOST_TEST((step.to_vector() == std::vector<i32>{1, 2}));
     BOOST_TEST(times.to_vector() == std::vector<float>(300, 4.f));
     emulate({images},
-            SamplerStep<float>{x.data(), previous.data(), input.data(), output.data(), noise, bad.data(), c, step.data(), images,
-                               size, 2, 1.5f},
+            kernel::SamplerStep<float>{x.data(), previous.data(), input.data(), output.data(), noise, bad.data(), c, step.data(),
+                                       images, size, 2, 1.5f},
             0, x, previous, input, bad);
     const auto noisy = random(one, 4), target = random(one, 5);
     const auto levels = random(Shape<2>(images, 4), 6);
-    emulate({images}, NoisyImages<float>{noisy.data(), target.data(), x.data(), levels.data(), noise, size}, 0, noisy, target);
+    emulate({images}, kernel::NoisyImages<float>{noisy.data(), target.data(), x.data(), levels.data(), noise, size}, 0, noisy,
+            target);
   }
 }
 

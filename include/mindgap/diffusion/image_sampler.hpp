@@ -62,8 +62,8 @@ class SamplerRun {
     if (previous_.defined()) Runtime<D>::zero(previous_.data(), previous_.bytes());
     Runtime<D>::zero(bad_step_.data(), bad_step_.bytes());
     Runtime<D>::zero(step_.data(), step_.bytes());
-    Runtime<D>::launch(Grid{images_}, LatentStart<T>{state_.data(), input_.data(), streams(latent_), images_, image_size(),
-                                                     copies_, float(sampler_.initial_scale())});
+    Runtime<D>::launch(Grid{images_}, kernel::LatentStart<T>{state_.data(), input_.data(), streams(latent_), images_,
+                                                             image_size(), copies_, float(sampler_.initial_scale())});
   }
 
   // What the model is asked next: the state in each copy, and the timestep of each image of it.
@@ -73,7 +73,7 @@ class SamplerRun {
 
   // The first and every further step, at most sampler.steps() after a start.
   void begin_step() {
-    Runtime<D>::launch(Grid{1}, BeginSamplerStep{step_.data(), timesteps_.data(), grid_.data(), timesteps_.size()});
+    Runtime<D>::launch(Grid{1}, kernel::BeginSamplerStep{step_.data(), timesteps_.data(), grid_.data(), timesteps_.size()});
   }
   // The step that was begun, from what the model said about input().
   void step(const Tensor<T, 4, D>& output) {
@@ -83,9 +83,9 @@ class SamplerRun {
       throw Error("sampler: the model's output has another shape than its input",
                   {{"input", input_.str()}, {"output", output.str()}});
     Runtime<D>::launch(Grid{images_},
-                       SamplerStep<T>{state_.data(), previous_.data(), input_.data(), output.data(), streams(noise_),
-                                      bad_step_.data(), reinterpret_cast<const StepCoefficients*>(coefficients_.data()),
-                                      step_.data(), images_, image_size(), copies_, float(scale_)});
+                       kernel::SamplerStep<T>{state_.data(), previous_.data(), input_.data(), output.data(), streams(noise_),
+                                              bad_step_.data(), reinterpret_cast<const StepCoefficients*>(coefficients_.data()),
+                                              step_.data(), images_, image_size(), copies_, float(scale_)});
   }
 
   // For each image 1 + the first step at which the model's output was NaN or infinite, or 0. Waits for the device.

@@ -50,22 +50,23 @@ struct NoiseLevel {
 };
 
 // c_x * x + c_m * m, where x is the noisy image and m is what the model says about it.
-struct LinearInModel {
+struct LinearCoefficients {
   double x;
   double m;
 };
 
 // The coefficients that turn a prediction of kind `from` into one of kind `to` at a noise level.
-inline LinearInModel convert(Prediction from, Prediction to, NoiseLevel level) {
+inline LinearCoefficients convert(Prediction from, Prediction to, NoiseLevel level) {
   const auto [alpha, sigma] = level;
   if (from == to) return {0, 1};
   switch (to) {
     case Prediction::sample:
-      return from == Prediction::epsilon ? LinearInModel{1 / alpha, -sigma / alpha} : LinearInModel{alpha, -sigma};
+      return from == Prediction::epsilon ? LinearCoefficients{1 / alpha, -sigma / alpha} : LinearCoefficients{alpha, -sigma};
     case Prediction::epsilon:
-      return from == Prediction::sample ? LinearInModel{1 / sigma, -alpha / sigma} : LinearInModel{sigma, alpha};
+      return from == Prediction::sample ? LinearCoefficients{1 / sigma, -alpha / sigma} : LinearCoefficients{sigma, alpha};
     default:  // v
-      return from == Prediction::epsilon ? LinearInModel{-sigma / alpha, 1 / alpha} : LinearInModel{alpha / sigma, -1 / sigma};
+      return from == Prediction::epsilon ? LinearCoefficients{-sigma / alpha, 1 / alpha}
+                                         : LinearCoefficients{alpha / sigma, -1 / sigma};
   }
 }
 

@@ -58,7 +58,7 @@ struct SchedulerSteps {
 
   // One step's coefficients in double.
   struct Step {
-    LinearInModel x0;
+    LinearCoefficients x0;
     double x, m, c_x0, previous, noise;
   };
 
@@ -144,7 +144,7 @@ struct SchedulerSteps {
         const double next = previous >= 0 ? schedule.alpha_bar(previous) : config.set_alpha_to_one ? 1 : schedule.alpha_bar(0);
         const double noise = eta * std::sqrt((1 - next) / (1 - abar) * (1 - abar / next));
         const double direction = std::sqrt(std::max(0., 1 - next - noise * noise));
-        const LinearInModel epsilon = convert(kind, Prediction::epsilon, schedule.level(t));
+        const LinearCoefficients epsilon = convert(kind, Prediction::epsilon, schedule.level(t));
         return {convert(kind, Prediction::sample, schedule.level(t)),
                 direction * epsilon.x,
                 direction * epsilon.m,
@@ -165,7 +165,7 @@ struct SchedulerSteps {
       }
       default: {  // Euler: x / alpha moves by (sigma' / alpha' - sigma / alpha) e
         const NoiseLevel now = level(k), next = k + 1 < steps() ? level(k + 1) : NoiseLevel{1, 0};
-        const LinearInModel epsilon = convert(kind, Prediction::epsilon, now);
+        const LinearCoefficients epsilon = convert(kind, Prediction::epsilon, now);
         const double move = next.sigma - next.alpha * now.sigma / now.alpha;
         return {convert(kind, Prediction::sample, now), next.alpha / now.alpha + move * epsilon.x, move * epsilon.m, 0, 0, 0};
       }

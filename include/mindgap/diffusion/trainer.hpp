@@ -18,7 +18,7 @@ namespace mindgap {
 
 struct GeneratorTraining {
   i64 steps = 4250, batch = 64;
-  double rate = 1e-3;  // peak
+  double rate = 1e-3;   // peak
   double warmup = 200;  // steps, or below 1 a share of them
   double weight_decay = 0, gradient_clip = 1, ema_decay = 0.999;
   double label_dropout = 0.1;  // trains the half without class

@@ -36,9 +36,9 @@ class NoisyBatches {
       const u64 number = u64(first + i);
       const i64 t = Stream(seed_, "timestep", number).below(0, u32(schedule_.train_steps()));
       const NoiseLevel level = schedule_.level(t);
-      const LinearInModel target = prediction_ == Prediction::epsilon  ? LinearInModel{0, 1}
-                                   : prediction_ == Prediction::sample ? LinearInModel{1, 0}
-                                                                       : LinearInModel{-level.sigma, level.alpha};
+      const LinearCoefficients target = prediction_ == Prediction::epsilon  ? LinearCoefficients{0, 1}
+                                        : prediction_ == Prediction::sample ? LinearCoefficients{1, 0}
+                                                                            : LinearCoefficients{-level.sigma, level.alpha};
       timesteps.push_back(float(t));
       for (double c : {level.alpha, level.sigma, target.x, target.m}) levels.push_back(float(c));
       noise.emplace_back(seed_, "training noise", number);
@@ -61,8 +61,8 @@ class NoisyBatches {
     const Op<D> op("noisy images");
     op.moves(x0, out.input, out.target);
     if (n_)
-      Runtime<D>::launch(Grid{n_}, NoisyImages<T>{out.input.data(), out.target.data(), x0.data(), levels_.data(), noise_.data(),
-                                                  x0.size() / n_});
+      Runtime<D>::launch(Grid{n_}, kernel::NoisyImages<T>{out.input.data(), out.target.data(), x0.data(), levels_.data(),
+                                                          noise_.data(), x0.size() / n_});
     return out;
   }
 
