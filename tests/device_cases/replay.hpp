@@ -7,6 +7,7 @@
 #include <mindgap/study/training.hpp>
 
 #include "tests/device_cases/case.hpp"
+#include "tests/streamed.hpp"
 
 namespace mindgap::test {
 
@@ -36,8 +37,7 @@ TrainingOptions small_training(TrainingOptions options = {}) {
 }
 
 template <Device D, class T>
-Trained train_student(TrainingOptions options = {}, const std::string& freeze_pattern = "") {
-  const Dataset data = small_set(26);
+Trained train_student(TrainingOptions options = {}, const std::string& freeze_pattern = "", const Dataset& data = small_set(26)) {
   options = small_training(options);
   ResNet<D, Precision<T>> net(small_student(), 3);
   if (!freeze_pattern.empty()) freeze(net, {freeze_pattern});
