@@ -46,7 +46,13 @@ std::vector<std::vector<double>> as_double(const std::vector<std::vector<T>>& ro
   return out;
 }
 
-ImageSet sample_of(const Dataset& set) { return {set.images, set.labels.to_vector()}; }
+ImageSet sample_of(const Dataset& set) {
+  std::vector<i64> members, left(size_t(set.classes()), ImageSet::shown);
+  for (i64 i = 0; i < set.size(); ++i)
+    if (left[size_t(set.label(i))]-- > 0) members.push_back(i);
+  const Dataset first = select(set, members);
+  return {all_images(first), all_labels(first)};
+}
 
 // Hooks with a progress line that begins where the job does.
 JobHooks hooks(const std::string& name, const std::string& unit) {

@@ -48,7 +48,7 @@ template <Device D, class P>
 void train(const Options& o, const CommonOptions& common) {
   const std::string precision = precision_name<D, P>();
   const Dataset data = load_dataset(o.data, o.split);
-  const bool square = data.images.extent(1) == data.images.extent(2);  // if not, the data are at fault, not the flags
+  const bool square = data.shape()[0] == data.shape()[1];  // if not, the data are at fault, not the flags
   if (square) check_flags([&] { return o.training.info(data); });
   std::cerr << "train_generator: " << data.size() << " images of " << data.classes() << " classes, " << precision << std::endl;
   std::optional<Progress> progress;

@@ -60,8 +60,7 @@ void train(Options o, const CommonOptions& common) {
   Library<D>::begin_plan_use();
   const Dataset data = load(o, common.seed);
   const Stem stem = o.stem == "large" ? Stem::large : Stem::small;
-  const auto config =
-      check_flags([&] { return ResNetConfig::make(o.model, o.width, data.images.extent(3), data.classes(), stem); });
+  const auto config = check_flags([&] { return ResNetConfig::make(o.model, o.width, data.shape()[2], data.classes(), stem); });
   ResNet<D, P> net(config, common.seed);
   if (!o.init.empty()) load(net, o.init);
   if (!o.reinitialise.empty())

@@ -17,6 +17,8 @@ struct PlannedImage {
   i32 flip;       // 1: left and right exchanged
 };
 
+namespace kernel {
+
 // One block an image.
 template <class T>
 struct PlaceImages {
@@ -29,25 +31,31 @@ struct PlaceImages {
   i32 height, width, channels, out_height, out_width;
 
   template <Block B>
-  MG_HD void operator()(B& block) const {
+  MG_HD void serial(B& block) const {
     const PlannedImage at = plan[block.id()];
-    const u8* in = pixels + i64(at.image) * height * width * channels;
-    T* out = images + block.id() * out_height * out_width * channels;
+    labels[block.id()] = all_labels[at.image];
+    for (i32 y = 0; y < out_height; ++y) place_row(target(block.id()) + y * out_width * channels, source(at), at.top + y, at);
+  }
+
+  template <Block B>
+  MG_HD void team(B& block) const {
+    const PlannedImage at = plan[block.id()];
+    const u8* in = source(at);
+    T* out = target(block.id());
     if (block.rank() == 0) labels[block.id()] = all_labels[at.image];
-    if constexpr (B::is_team) {
-      const i32 row_size = out_width * channels;
-      for (i32 i = block.rank(); i < out_height * row_size; i += block.size()) {
-        const i32 y = i / row_size, x = i % row_size / channels, c = i % channels;
-        const i32 row = at.top + y, column = at.left + (at.flip ? out_width - 1 - x : x);
-        const bool inside = row >= 0 && row < height && column >= 0 && column < width;
-        out[i] = table[256 * c + (inside ? in[(row * width + column) * channels + c] : 0)];
-      }
-    } else {
-      for (i32 y = 0; y < out_height; ++y) place_row(out + y * out_width * channels, in, at.top + y, at);
+    const i32 row_size = out_width * channels;
+    for (i32 i = block.rank(); i < out_height * row_size; i += block.size()) {
+      const i32 y = i / row_size, x = i % row_size / channels, c = i % channels;
+      const i32 row = at.top + y, column = at.left + (at.flip ? out_width - 1 - x : x);
+      const bool inside = row >= 0 && row < height && column >= 0 && column < width;
+      out[i] = table[256 * c + (inside ? in[(row * width + column) * channels + c] : 0)];
     }
   }
 
  private:
+  MG_HD const u8* source(PlannedImage at) const { return pixels + i64(at.image) * height * width * channels; }
+  MG_HD T* target(i64 id) const { return images + id * out_height * out_width * channels; }
+
   // The row `row` of the image, without a test in the loop over pixels: columns [first, last) of the window lie inside.
   MG_HD void place_row(T* out, const u8* in, i32 row, PlannedImage at) const {
     const bool inside = row >= 0 && row < height;
@@ -84,9 +92,10 @@ struct GatherRows {
   template <Block B>
   MG_HD void operator()(B& block) const {
     const i64 image = plan[block.id()].image;
-    kernel::copy_row(block, rows + block.id() * size, all_rows + image * size, size);
+    copy_row(block, rows + block.id() * size, all_rows + image * size, size);
     if (block.rank() == 0) labels[block.id()] = all_labels[image];
   }
 };
 
+}  // namespace kernel
 }  // namespace mindgap

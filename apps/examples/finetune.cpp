@@ -21,8 +21,10 @@ void train(Net& net, i64 first, const Dataset& set, const TrainingOptions& optio
 
 int main() {
   const Dataset all = load_dataset("fashion-mnist", "train"), test = subset(load_dataset("fashion-mnist", "test"), 500, 0);
-  const Dataset few = subset(all, 200, /*seed*/ 1), wrong = subset(all, 1500, /*seed*/ 0);
-  for (i64 i = 0; i < wrong.images.size(); ++i) wrong.images.data()[i] = u8(255 - wrong.images.data()[i]);
+  const Dataset few = subset(all, 200, /*seed*/ 1), right = subset(all, 1500, /*seed*/ 0);
+  const auto negatives = all_images(right);
+  for (i64 i = 0; i < negatives.size(); ++i) negatives.data()[i] = u8(255 - negatives.data()[i]);
+  const Dataset wrong(negatives, Tensor<i64, 1>::from(all_labels(right), Shape<1>(right.size())), right.class_names);
 
   Net net(ResNetConfig::make("resnet18", /*width*/ 8, /*channels*/ 1, all.classes(), Stem::small), /*seed*/ 0);
   TrainingOptions options;

@@ -32,8 +32,7 @@ int main() {
   initialise(net, /*seed*/ 0);
   auto plan = loader.make_plan();  // which images a batch has, where a step reads it
   const auto prepare = [&](i64 batch) {
-    const Position at = loader.position(batch);
-    plan.set(loader.plan(at.epoch, at.step));
+    loader.prepare(plan, batch);
     return plan.size();
   };
   const auto loss = [&](Tape& tape) {

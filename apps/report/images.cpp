@@ -30,7 +30,7 @@ std::string strip(const ImageSet& set, const std::string& class_name, i64 class_
   const i64 h = set.images.extent(1), w = set.images.extent(2), c = set.images.extent(3);
   std::string out;
   i64 shown = 0;
-  for (size_t i = 0; i < set.labels.size() && shown < 8; ++i)
+  for (size_t i = 0; i < set.labels.size() && shown < ImageSet::shown; ++i)
     if (set.labels[i] == class_index) {
       out += "<img alt=\"\" width=\"" + std::to_string(w) + "\" height=\"" + std::to_string(h) +
              "\" src=\"data:image/png;base64," + base64(encode_png(set.images.data() + i64(i) * h * w * c, h, w, c)) + "\">";

@@ -13,8 +13,9 @@
 namespace mindgap::report {
 
 struct ImageSet {
-  Tensor<u8, 4, Cpu> images;  // [n, h, w, c], c = 1 or 3; the first 8 of each class are shown
-  std::vector<i64> labels;    // [n]
+  static constexpr i64 shown = 8;  // the first so many of each class
+  Tensor<u8, 4, Cpu> images;       // [n, h, w, c], c = 1 or 3
+  std::vector<i64> labels;         // [n]
 };
 
 using ConfusionMatrix = std::vector<std::vector<double>>;  // counts of test images

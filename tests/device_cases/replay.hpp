@@ -7,20 +7,19 @@
 #include <mindgap/study/training.hpp>
 
 #include "tests/device_cases/case.hpp"
+#include "tests/streamed.hpp"
 
 namespace mindgap::test {
 
 // Grey images of 8 x 8, ten classes.
 Dataset small_set(i64 images) {
-  Dataset out;
-  out.images = Tensor<u8, 4>(Shape<4>(images, 8, 8, 1));
-  for (i64 i = 0; i < out.images.size(); ++i) out.images.data()[i] = u8(Stream(1, "pixels").below(u64(i), 256));
+  const Tensor<u8, 4> pixels(Shape<4>(images, 8, 8, 1));
+  for (i64 i = 0; i < pixels.size(); ++i) pixels.data()[i] = u8(Stream(1, "pixels").below(u64(i), 256));
   std::vector<i64> labels;
   for (i64 i = 0; i < images; ++i) labels.push_back(i % 10);
-  out.labels = Tensor<i64, 1>::from(labels, Shape<1>(images));
-  for (int k = 0; k < 10; ++k) out.class_names.push_back(std::to_string(k));
-  out.name = "small";
-  return out;
+  std::vector<std::string> names;
+  for (int k = 0; k < 10; ++k) names.push_back(std::to_string(k));
+  return Dataset(pixels, Tensor<i64, 1>::from(labels, Shape<1>(images)), names, "small");
 }
 
 struct Trained {
@@ -38,8 +37,7 @@ TrainingOptions small_training(TrainingOptions options = {}) {
 }
 
 template <Device D, class T>
-Trained train_student(TrainingOptions options = {}, const std::string& freeze_pattern = "") {
-  const Dataset data = small_set(26);
+Trained train_student(TrainingOptions options = {}, const std::string& freeze_pattern = "", const Dataset& data = small_set(26)) {
   options = small_training(options);
   ResNet<D, Precision<T>> net(small_student(), 3);
   if (!freeze_pattern.empty()) freeze(net, {freeze_pattern});

@@ -175,6 +175,16 @@ BOOST_AUTO_TEST_CASE(generators) {
   BOOST_TEST(largest_difference(replayed, {train_generator<Cpu>()}) < 1e-3);
 }
 
+// The pixels of a streamed set come with the plan: a replayed step reads what was sent before it, as with resident ones.
+BOOST_AUTO_TEST_CASE(students_of_a_streamed_set) {
+  const SerialKernels serial;
+  const Trained resident = train_student<Emulated, float>();
+  BOOST_TEST(Runtime<Emulated>::launches > 0);
+  const Trained streams = train_student<Emulated, float>({}, "", streamed(small_set(26)));
+  BOOST_TEST(streams.losses == resident.losses);
+  BOOST_TEST(largest_difference(streams.state, resident.state) == 0);
+}
+
 // What the host tells a step goes to the device in one copy, whether the step is replayed or not.
 BOOST_AUTO_TEST_CASE(one_copy_a_step) {
   const SerialKernels serial;
@@ -185,11 +195,15 @@ BOOST_AUTO_TEST_CASE(one_copy_a_step) {
   };
   const TrainingOptions options = small_training();
   ResNet<Emulated, Precision<float>> net(small_student(), 3);
-  const StudentData<Emulated, Precision<float>> batches(small_set(26), options.loader());
+  const StudentData<Emulated, Precision<float>> batches(small_set(26), options.loader()),
+      streams(streamed(small_set(26)), options.loader());
   auto run = student_trainer(net, batches, options);
+  ResNet<Emulated, Precision<float>> other(small_student(), 3);
+  auto streamed_run = student_trainer(other, streams, options);
   GeneratorTrainer<Emulated, Precision<float>> trainer(small_generator(), small_set(12));
   for (int k = 0; k < 6; ++k) {
     BOOST_TEST(copies([&] { run.step(); }) == 1);
+    BOOST_TEST(copies([&] { streamed_run.step(); }) == 1);
     BOOST_TEST(copies([&] { trainer.run.step(); }) == 1);
   }
 }

@@ -29,8 +29,8 @@ BOOST_AUTO_TEST_CASE(place_images) {
     const PlannedImage plan[] = {{2, -3, 1, 1}, {0, 0, 3, 0}, {3, 2, -2, 1}, {1, 20, 0, 0}, {2, -1, -20, 1}};
     const auto table = random_tensor<bf16>(Shape<1>(256 * channels), 1);
     const Tensor<bf16, 4> out(Shape<4>(5, out_height, out_width, channels));
-    const PlaceImages<bf16> kernel{out.data(), labels.data(), set.data(), all_labels.data(), plan,     table.data(),
-                                   height,     width,         channels,   out_height,        out_width};
+    const kernel::PlaceImages<bf16> kernel{out.data(), labels.data(), set.data(), all_labels.data(), plan,     table.data(),
+                                           height,     width,         channels,   out_height,        out_width};
     emulate({5}, kernel, 0, out, labels);
     run_serial({5}, kernel);
     BOOST_TEST((labels.to_vector() == std::vector<i64>{4, 3, 1, 1, 4}));
@@ -43,7 +43,7 @@ BOOST_AUTO_TEST_CASE(gather_rows) {
     const auto rows = random_tensor(Shape(3, size), 1);
     const Tensor<i64, 1> all_labels = Tensor<i64, 1>::from({7, 8, 9}, Shape<1>(3)), labels{Shape<1>(3)};
     const Tensor<float, 2> out(Shape(3, size));
-    const GatherRows<float> kernel{out.data(), labels.data(), rows.data(), all_labels.data(), plan, size};
+    const kernel::GatherRows<float> kernel{out.data(), labels.data(), rows.data(), all_labels.data(), plan, size};
     emulate({3}, kernel, 0, out, labels);
     run_serial({3}, kernel);
     BOOST_TEST((labels.to_vector() == std::vector<i64>{9, 7, 9}));

@@ -91,11 +91,11 @@ BOOST_AUTO_TEST_SUITE(datasets)
 
 BOOST_AUTO_TEST_CASE(fashion_mnist) {
   const Dataset train = load_dataset("fashion-mnist", "train"), test = load_dataset("fashion-mnist", "test");
-  BOOST_TEST((train.images.shape() == Shape(60000, 28, 28, 1)));
-  BOOST_TEST((test.images.shape() == Shape(10000, 28, 28, 1)));
+  BOOST_TEST((train.size() == 60000 && train.shape() == Shape(28, 28, 1)));
+  BOOST_TEST((test.size() == 10000 && test.shape() == Shape(28, 28, 1)));
   BOOST_TEST(train.classes() == 10);
   BOOST_TEST(train.class_names[9] == "Ankle boot");
-  BOOST_TEST(train.labels.to_vector()[0] == 9);
+  BOOST_TEST(train.label(0) == 9);
   for (i64 count : class_counts(train)) BOOST_TEST(count == 6000);
   const Normalisation statistics = channel_statistics(train);
   BOOST_TEST(std::abs(statistics.mean[0] - 0.28604f) < 1e-5f);  // the published values

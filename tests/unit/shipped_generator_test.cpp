@@ -36,25 +36,24 @@ constexpr i64 side = 28, pixels = side * side;
 constexpr i64 shoes[] = {5, 7, 9};               // Sandal, Sneaker, Ankle boot
 constexpr i64 of_a_shoe = 100, of_another = 20;  // generated images a class
 
-const u8* image(const Dataset& set, i64 i) { return set.images.data() + i * pixels; }
+const u8* image(const Dataset& set, i64 i) { return set.image(i).pixels; }
 
 Dataset of_class(const Dataset& set, i64 label) {
   std::vector<i64> members;
   for (i64 i = 0; i < set.size(); ++i)
-    if (set.labels.data()[i] == label) members.push_back(i);
+    if (set.label(i) == label) members.push_back(i);
   return select(set, members);
 }
 
 // A copy whose pixels are change(image number, row, column, the image).
 template <class Change>
 Dataset changed(const Dataset& set, Change&& change) {
-  Dataset out = set;
-  out.images = set.images.clone();
+  const Tensor<u8, 4> out(Shape(set.size(), side, side, 1));
   for (i64 i = 0; i < set.size(); ++i)
     for (i64 row = 0; row < side; ++row)
       for (i64 column = 0; column < side; ++column)
-        out.images.data()[i * pixels + row * side + column] = change(i, row, column, image(set, i));
-  return out;
+        out.data()[i * pixels + row * side + column] = change(i, row, column, image(set, i));
+  return Dataset(out, Tensor<i64, 1>::from(all_labels(set), Shape<1>(set.size())), set.class_names);
 }
 
 // Real images, and those that the generator makes; read and sampled once.
@@ -71,9 +70,8 @@ struct Images {
     for (i64 label = 0; label < generator.classes(); ++label)
       for (i64 index = 0; index < (std::ranges::count(shoes, label) ? of_a_shoe : of_another); ++index)
         keys.push_back({42, label, index}), labels.push_back(label);
-    generated.images = GeneratedImages(generator, Sampler(generator.info.scheduler, 10), 1, 40)(keys);
-    generated.labels = Tensor<i64, 1, Cpu>::from(labels, Shape<1>(i64(labels.size())));
-    generated.class_names = generator.info.class_names;
+    generated = Dataset(GeneratedImages(generator, Sampler(generator.info.scheduler, 10), 1, 40)(keys),
+                        Tensor<i64, 1>::from(labels, Shape<1>(i64(labels.size()))), generator.info.class_names);
   }
 };
 
@@ -134,7 +132,7 @@ struct Neighbour {
 std::vector<std::vector<Neighbour>> nearest_neighbours(const Dataset& set) {
   const auto floats = [](const Dataset& from, float factor) {
     Tensor<float, 2, Cpu> out(Shape<2>(from.size(), pixels));
-    for (i64 k = 0; k < out.size(); ++k) out.data()[k] = factor * float(from.images.data()[k]);
+    for (i64 k = 0; k < out.size(); ++k) out.data()[k] = factor * float(image(from, k / pixels)[k % pixels]);
     return out;
   };
   const Tensor<float, 2, Cpu> asking = floats(set, -2);

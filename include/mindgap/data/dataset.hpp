@@ -1,6 +1,9 @@
-// Dataset: labelled images in memory, and where they come from.
+// Data sets: labelled images, wherever they lie.
 //
-//   images u8 [N, H, W, C]    labels i64 [N], label k is class_names[k]
+//   Source    labels and images by number: memory (below), IDX files (read into memory), shards (mapped; shards.hpp), one's own
+//   Dataset   a source, or a view of some, with class names: label k is class_names[k]
+//
+// A view (select() and subset.hpp) is a list of images and copies no pixel; a view of views is one list, too.
 //
 //   fashion-mnist   /usr/share/datasets/fashion-mnist (Debian's dataset-fashion-mnist), or $MINDGAP_DATASETS/fashion-mnist
 //   IDX folder      train-images-idx3-ubyte, train-labels-idx1-ubyte and the same with t10k (the test split), plain or .gz;
@@ -10,8 +13,7 @@
 // Splits: train, test, and the two parts of train: fit (nine tenths, to train on) and held-out (a fixed stratified tenth,
 // for choices; subset.hpp).
 //
-// Every source is checked: equal counts, labels inside the class list, at least one image.
-// Left out: sets that do not fit in memory.
+// Every set that is loaded is checked: equal counts, labels inside the class list, at least one image.
 #pragma once
 
 #include <mindgap/core/tensor.hpp>
@@ -19,6 +21,8 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <limits>
+#include <memory>
 #include <set>
 #include <string>
 #include <string_view>
@@ -26,15 +30,106 @@
 
 namespace mindgap {
 
-struct Dataset {
+// Its pixels live as long as it and the source that it comes from.
+struct Image {
+  const u8* pixels = nullptr;  // [h, w, c]
+  Shape<3> shape;
+  std::shared_ptr<const void> owner = nullptr;  // of pixels that were made for this image alone
+};
+
+// Images by number; several threads may ask at once.
+class Source {
+ public:
+  virtual ~Source() = default;
+  virtual i64 size() const = 0;
+  virtual i64 label(i64 i) const = 0;
+  // May throw: what is wrong with a file is found when it is read.
+  virtual Image image(i64 i) const = 0;
+  // [h, w, c] of every image; h and w are 0 where the images differ in size.
+  virtual Shape<3> shape() const = 0;
+  // Whether the pixels lie in memory or in mapped files.
+  virtual bool resident() const { return false; }
+  // The hash of the files that a large set lies in; empty: content_hash() reads its pixels.
+  virtual std::string files_hash() const { return {}; }
+};
+
+namespace detail {
+
+struct MemorySource final : Source {
   Tensor<u8, 4, Cpu> images;
   Tensor<i64, 1, Cpu> labels;
+
+  MemorySource(Tensor<u8, 4, Cpu> images_, Tensor<i64, 1, Cpu> labels_) : images(std::move(images_)), labels(std::move(labels_)) {
+    if (labels.size() != size())
+      throw Error(text("data set: ", size(), " images but ", labels.size(), " labels: the files do not belong together"));
+  }
+  i64 size() const override { return images.extent(0); }
+  i64 label(i64 i) const override { return labels.data()[i]; }
+  Image image(i64 i) const override { return {images.data() + i * shape().size(), shape()}; }
+  Shape<3> shape() const override { return Shape(images.extent(1), images.extent(2), images.extent(3)); }
+  bool resident() const override { return true; }
+};
+
+}  // namespace detail
+
+// A handle, as a tensor is: copies share the images.
+class Dataset {
+ public:
   std::vector<std::string> class_names;
   std::string name;        // "fashion-mnist", or the folder's
   std::string provenance;  // one line for reports: "real images, training split of ..."
 
-  i64 size() const { return images.defined() ? images.extent(0) : 0; }
+  Dataset() = default;
+  // All images of the source, in order.
+  Dataset(std::shared_ptr<const Source> source, std::vector<std::string> class_names_, std::string name_ = {},
+          std::string provenance_ = {})
+      : class_names(std::move(class_names_)), name(std::move(name_)), provenance(std::move(provenance_)) {
+    if (source->size() > std::numeric_limits<i32>::max()) throw Error(text("data set: ", source->size(), " images are too many"));
+    std::vector<Member> all(size_t(source->size()));
+    for (size_t i = 0; i < all.size(); ++i) all[i] = {0, i32(i)};
+    view_of({std::move(source)}, std::move(all));
+  }
+  // In memory: images u8 [N, H, W, C], labels [N].
+  Dataset(Tensor<u8, 4, Cpu> images, Tensor<i64, 1, Cpu> labels, std::vector<std::string> class_names_, std::string name_ = {},
+          std::string provenance_ = {})
+      : Dataset(std::make_shared<detail::MemorySource>(std::move(images), std::move(labels)), std::move(class_names_),
+                std::move(name_), std::move(provenance_)) {}
+
+  i64 size() const { return members_ ? i64(members_->size()) : 0; }
   i64 classes() const { return i64(class_names.size()); }
+  i64 label(i64 i) const { return at(i, &Source::label); }
+  Image image(i64 i) const { return at(i, &Source::image); }
+  // [h, w, c] of every image; h and w are 0 where the images differ in size.
+  Shape<3> shape() const { return sources_.empty() ? Shape<3>() : sources_[0]->shape(); }
+
+  // Whether a loader may put all images on the device at once: they have one size, lie in memory or in mapped files, and are 4
+  // GiB at most.
+  bool resident() const {
+    const i64 bytes = size() * shape().size();
+    return bytes > 0 && bytes <= i64(4) << 30 && std::ranges::all_of(sources_, [](const auto& s) { return s->resident(); });
+  }
+
+  friend Dataset select(const Dataset& dataset, const std::vector<i64>& members);
+  friend Dataset concat(const std::vector<Dataset>& sets);
+  friend std::string content_hash(const Dataset& dataset);
+
+ private:
+  struct Member {
+    i32 source, image;
+  };
+
+  void view_of(std::vector<std::shared_ptr<const Source>> sources, std::vector<Member> members) {
+    sources_ = std::move(sources);
+    members_ = std::make_shared<const std::vector<Member>>(std::move(members));
+  }
+  template <class T>
+  T at(i64 i, T (Source::*get)(i64) const) const {
+    const Member member = (*members_)[size_t(i)];
+    return (*sources_[size_t(member.source)].*get)(member.image);
+  }
+
+  std::vector<std::shared_ptr<const Source>> sources_;  // all of one shape
+  std::shared_ptr<const std::vector<Member>> members_;
 };
 
 // spec: "fashion-mnist", an IDX folder or a shard folder. split: "train", "fit", "held-out" or "test".
@@ -50,7 +145,8 @@ inline HeldOutSplit held_out_split(const Dataset& dataset);  // body in subset.h
 Dataset read_idx_folder(const std::filesystem::path& folder, std::string_view split);
 Dataset read_shard_folder(const std::filesystem::path& folder);  // body in shards.ipp
 
-// SHA-256 over images, labels and class names: two sets with the same hash train the same student.
+// SHA-256 over images, labels and class names in the order of the set: two sets with the same hash train the same student. Where
+// a source has a hash of its files, that and the numbers of the images stand for the pixels.
 std::string content_hash(const Dataset& dataset);
 
 namespace detail {
@@ -76,13 +172,11 @@ inline bool valid_utf8(std::string_view text) {
 
 }  // namespace detail
 
-// Throws unless every image has a label inside the class list and class names are non-empty and distinct.
+// Throws unless there are images, every one has a label inside the class list and class names are non-empty and distinct.
 // source: the file or folder, for the message.
 inline void check_dataset(const Dataset& dataset, const std::filesystem::path& source) {
   const auto fail = [&](const std::string& what) { throw Error("data set: " + what, {{"source", source.string()}}); };
   if (dataset.size() == 0) fail("there are no images");
-  if (dataset.labels.size() != dataset.size())
-    fail(text(dataset.size(), " images but ", dataset.labels.size(), " labels: the files do not belong together"));
   std::set<std::string> names;
   for (const std::string& name : dataset.class_names) {
     if (name.empty()) fail("a class name is empty");
@@ -90,7 +184,7 @@ inline void check_dataset(const Dataset& dataset, const std::filesystem::path& s
     if (!names.insert(name).second) fail("the class name '" + name + "' is there twice");
   }
   for (i64 i = 0; i < dataset.size(); ++i)
-    if (const i64 label = dataset.labels.data()[i]; label < 0 || label >= dataset.classes())
+    if (const i64 label = dataset.label(i); label < 0 || label >= dataset.classes())
       fail(text("image ", i, " has label ", label, ", the class list has ", dataset.classes(), " names (labels from 0 to ",
                 dataset.classes() - 1, ")"));
 }
@@ -98,24 +192,41 @@ inline void check_dataset(const Dataset& dataset, const std::filesystem::path& s
 // Images a class.
 inline std::vector<i64> class_counts(const Dataset& dataset) {
   std::vector<i64> counts(size_t(dataset.classes()), 0);
-  for (i64 i = 0; i < dataset.size(); ++i) ++counts[size_t(dataset.labels.data()[i])];
+  for (i64 i = 0; i < dataset.size(); ++i) ++counts[size_t(dataset.label(i))];
   return counts;
 }
 
 // The images at `members`, in that order; a member may come more than once.
 inline Dataset select(const Dataset& dataset, const std::vector<i64>& members) {
-  Shape<4> shape = dataset.images.shape();
-  shape[0] = i64(members.size());
-  Dataset out{Tensor<u8, 4, Cpu>(shape), Tensor<i64, 1, Cpu>(Shape(shape[0])), dataset.class_names, dataset.name,
-              dataset.provenance};
-  const i64 bytes = shape[1] * shape[2] * shape[3];
-  for (i64 i = 0; i < shape[0]; ++i) {
-    const i64 member = members[size_t(i)];
+  Dataset out = dataset;
+  std::vector<Dataset::Member> chosen;
+  for (i64 member : members) {
     if (member < 0 || member >= dataset.size())
       throw Error(text("select: member ", member, " of a set of ", dataset.size(), " images"));
-    Runtime<Cpu>::copy(out.images.data() + i * bytes, dataset.images.data() + member * bytes, bytes);
-    out.labels.data()[i] = dataset.labels.data()[member];
+    chosen.push_back((*dataset.members_)[size_t(member)]);
   }
+  out.view_of(dataset.sources_, std::move(chosen));
+  return out;
+}
+
+// Copies the pixels of one image, which must have the shape [h, w, c].
+inline void copy_image(const Dataset& dataset, i64 i, const Shape<3>& shape, u8* out) {
+  const Image image = dataset.image(i);
+  if (image.shape != shape)
+    throw Error(text("data set: image ", i, " is ", image.shape.str(), ", wanted ", shape.str()), {{"set", dataset.name}});
+  std::copy_n(image.pixels, shape.size(), out);
+}
+
+// A copy of all pixels, [N, h, w, c], of images of one size.
+inline Tensor<u8, 4, Cpu> all_images(const Dataset& dataset) {
+  const Shape<3> shape = dataset.shape();
+  Tensor<u8, 4, Cpu> out(Shape(dataset.size(), shape[0], shape[1], shape[2]));
+  for (i64 i = 0; i < dataset.size(); ++i) copy_image(dataset, i, shape, out.data() + i * shape.size());
+  return out;
+}
+inline std::vector<i64> all_labels(const Dataset& dataset) {
+  std::vector<i64> out;
+  for (i64 i = 0; i < dataset.size(); ++i) out.push_back(dataset.label(i));
   return out;
 }
 

@@ -55,10 +55,13 @@ inline std::vector<std::string> idx_class_names(const std::filesystem::path& fol
 
 inline Dataset read_idx_split(const std::filesystem::path& folder, std::string_view split, std::vector<std::string> class_names) {
   const std::string prefix = split == "train" ? "train" : "t10k";
-  Dataset out{read_idx_images(need_idx_path(folder, prefix + "-images-idx3-ubyte")),
-              read_idx_labels(need_idx_path(folder, prefix + "-labels-idx1-ubyte")), std::move(class_names),
-              std::filesystem::absolute(folder).lexically_normal().filename().string(),
-              text("real images, ", split == "train" ? "training" : "test", " split of ", folder.string())};
+  const auto images = read_idx_images(need_idx_path(folder, prefix + "-images-idx3-ubyte"));
+  const auto labels = read_idx_labels(need_idx_path(folder, prefix + "-labels-idx1-ubyte"));
+  Dataset out = naming_file(folder.string(), [&] {
+    return Dataset(images, labels, std::move(class_names),
+                   std::filesystem::absolute(folder).lexically_normal().filename().string(),
+                   text("real images, ", split == "train" ? "training" : "test", " split of ", folder.string()));
+  });
   if (out.name.empty()) out.name = folder.string();
   check_dataset(out, folder);
   return out;
@@ -81,11 +84,27 @@ inline Dataset read_fashion_mnist(std::string_view split) {
 }  // namespace detail
 
 MINDGAP_INLINE std::string content_hash(const Dataset& dataset) {
-  const auto bytes = [](const auto& tensor) {
-    return std::string_view(reinterpret_cast<const char*>(tensor.data()), size_t(tensor.bytes()));
-  };
   Sha256 hash;
-  hash.update(dataset.images.shape().str()).update(bytes(dataset.images)).update(bytes(dataset.labels));
+  const auto add = [&](const auto* values, i64 count) {
+    hash.update({reinterpret_cast<const char*>(values), size_t(count) * sizeof *values});
+  };
+  const Shape<3> shape = dataset.shape();
+  if (std::ranges::all_of(dataset.sources_, [](const auto& source) { return source->files_hash().empty(); })) {
+    hash.update(Shape(dataset.size(), shape[0], shape[1], shape[2]).str());
+    for (i64 i = 0; i < dataset.size(); ++i) {
+      const Image image = dataset.image(i);
+      if (image.shape != shape) hash.update(image.shape.str());
+      add(image.pixels, image.shape.size());
+    }
+  } else {
+    for (const auto& source : dataset.sources_) {
+      const std::string files = source->files_hash();
+      hash.update(files.empty() ? content_hash(Dataset(source, {})) : files);
+    }
+    add(dataset.members_->data(), dataset.size());
+  }
+  const std::vector<i64> labels = all_labels(dataset);
+  add(labels.data(), dataset.size());
   for (const std::string& name : dataset.class_names) hash.update(name).update(std::string_view("\0", 1));
   return hash.hex();
 }

@@ -1,22 +1,32 @@
-// Batches of a data set that lies on the device, normalised and augmented there, each a pure function of (seed, epoch, step).
+// Batches of a data set, normalised and augmented on the device, each a pure function of (seed, epoch, step).
 //
 //   images T [B, h, w, C], labels i64 [B]
 //
 // The order of an epoch is permutation(n, Stream(seed, "order", epoch)); image i of the set is augmented by
 // Stream(seed, "augment", epoch, i). Nothing depends on batch position, threads or what was asked for before, so training
 // resumes at any step by asking for that step.
-// The host says which images and where their windows lie (plan, 16 bytes an image), a kernel makes the batch (read). A captured
-// step reads whatever plan was sent before it. The plan belongs to whoever runs the step, so that runs may share a loader.
+//
+//   auto plan = loader.make_plan();
+//   loader.prepare(plan, epoch, step);                 by the host: which images, and where their windows lie in them
+//   const Batch<T, D> batch = loader.read(plan);       by the device: a kernel makes the batch
+//
+// A captured step reads whatever was prepared before it. The plan belongs to whoever runs the step, so that runs may share a
+// loader. There are two roads, and both make the same bits of the same images:
+//
+//   resident   all images lie on the device, a plan is 16 bytes an image: sets that are resident() and need no transform
+//   streamed   a plan brings the pixels, which worker threads read, and transform, some batches ahead (prefetch.hpp); a worker
+//   and
+//              what it holds belong to the plan
+//
 // Speed on a CPU: 128 flipped and shifted images of 28x28 take about 0.15 ms on one core, an order of 60,000 images 2 ms an
-// epoch; all cores fill a batch. Left out: prefetching by a thread of its own, which such times do not need; sets larger than the
-// device's memory.
+// epoch; all cores fill a batch.
 #pragma once
 
 #include <mindgap/core/host_input.hpp>
 #include <mindgap/core/profile.hpp>
 #include <mindgap/data/augment.hpp>
 #include <mindgap/data/dataset.hpp>
-#include <mindgap/kernels/augment.hpp>
+#include <mindgap/data/prefetch.hpp>
 
 namespace mindgap {
 
@@ -27,6 +37,13 @@ enum class LastBatch {
   keep_unless_one  // training: kept, but a single image is dropped, whose batch statistics would be those of one image
 };
 
+// What a worker makes of an image of any size before it joins its batch; augmentation and normalisation come after it.
+struct Transform {
+  i64 height = 0, width = 0;  // of what it makes
+  // Fills out, u8 [height, width, channels]; called by any thread. The stream is keyed by seed, epoch and image.
+  std::function<void(const Image& image, const Stream& random, u8* out)> apply;
+};
+
 struct LoaderOptions {
   i64 batch = 128;
   u64 seed = 0;
@@ -35,17 +52,19 @@ struct LoaderOptions {
   Augmentation augmentation;
   Normalisation normalisation;
   bool augment = false;  // false: the central window
+  Transform transform;   // none: images of one size as they are
+  i64 workers = 1;       // threads of the streamed road; 0: images are made by whoever prepares
 };
 
 // For training: shuffled and augmented.
 inline LoaderOptions training_options(i64 batch, u64 seed, const Augmentation& augmentation = {},
                                       const Normalisation& normalisation = {}) {
-  return {batch, seed, true, LastBatch::keep_unless_one, augmentation, normalisation, true};
+  return {batch, seed, true, LastBatch::keep_unless_one, augmentation, normalisation, true, {}};
 }
 // For evaluation: in order, every image once, only cropped as in training.
 inline LoaderOptions evaluation_options(i64 batch, const Augmentation& augmentation = {},
                                         const Normalisation& normalisation = {}) {
-  return {batch, 0, false, LastBatch::keep, augmentation, normalisation, false};
+  return {batch, 0, false, LastBatch::keep, augmentation, normalisation, false, {}};
 }
 
 template <Real T, Device D = Cpu>
@@ -54,9 +73,33 @@ struct Batch {
   Tensor<i64, 1, D> labels;  // [B]
 };
 
-// The plan of a batch, where a step reads it.
+template <Real T, Device D>
+class Loader;
+
+// The plan of a batch, where a step reads it. A handle, as a HostInput is.
 template <Device D>
-using BatchPlan = HostInput<PlannedImage, D>;
+class BatchPlan {
+ public:
+  i64 size() const { return images_.size(); }
+
+  // For PackedInputs.
+  template <class F>
+  void each_input(F&& f) {
+    f(images_), f(labels_), f(pixels_);
+  }
+
+ private:
+  template <Real T, Device E>
+  friend class Loader;
+  // room: images, labels, bytes.
+  BatchPlan(i64 images, i64 labels, i64 pixels) : images_(images), labels_(labels), pixels_(pixels) {}
+
+  HostInput<PlannedImage, D> images_;
+  // Of the streamed road, where image k of the plan is the k-th of these:
+  HostInput<i64, D> labels_;
+  HostInput<u8, D> pixels_;
+  std::shared_ptr<Prefetcher> prefetcher_;
+};
 
 // A place in training: `step` of `epoch`, both from 0.
 struct Position {
@@ -67,8 +110,17 @@ struct Position {
 template <Real T, Device D = Cpu>
 class Loader {
  public:
-  Loader(Dataset dataset, LoaderOptions options) : dataset_(std::move(dataset)), options_(std::move(options)) {
+  Loader(Dataset dataset, LoaderOptions options)
+      : dataset_(std::move(dataset)),
+        options_(std::move(options)),
+        shape_(dataset_.shape()),
+        streamed_(options_.transform.apply || !dataset_.resident()) {
     const LoaderOptions& o = options_;
+    if (o.transform.apply) shape_[0] = o.transform.height, shape_[1] = o.transform.width;
+    if (shape_.size() < 1 && dataset_.size() > 0)
+      throw Error("loader: the images differ in size",
+                  {{"set", dataset_.name}, {"remedy", "a transform that makes one of them"}});
+    if (o.workers < 0 || o.workers > 1024) throw Error(text("loader: ", o.workers, " workers"), {{"remedy", "0 to 1024"}});
     if (o.batch < 1) throw Error(text("loader: a batch of ", o.batch, " images"), {{"remedy", "1 or more"}});
     if (o.augmentation.shift < 0 || o.augmentation.shift > 4096)
       throw Error(text("loader: a shift of ", o.augmentation.shift, " pixels"), {{"remedy", "0 to 4096"}});
@@ -76,15 +128,16 @@ class Loader {
         out_width() > width() + 2 * shift())
       throw Error(text("loader: a crop of ", out_height(), " x ", out_width(), " from images of ", height(), " x ", width()),
                   {{"remedy", "a smaller crop"}});
-    const std::vector<T> table = normalisation_table<T>(o.normalisation, dataset_.images.extent(3));
+    const std::vector<T> table = normalisation_table<T>(o.normalisation, shape_[2]);
     table_ = Tensor<T, 1, D>::from(table, Shape<1>(i64(table.size())));
-    images_ = dataset_.images.template to<D>();
-    labels_ = dataset_.labels.template to<D>();
     if (steps_per_epoch() == 0)
       throw Error(
           text("loader: ", dataset_.size(), dataset_.size() == 1 ? " image makes" : " images make", " no batch of ", o.batch),
           {{"set", dataset_.name},
            {"remedy", o.last == LastBatch::drop ? "use a smaller batch" : "batch norm needs 2 images or more to train"}});
+    if (streamed_) return;
+    images_ = all_images(dataset_).template to<D>();
+    labels_ = Tensor<i64, 1, D>::from(all_labels(dataset_), Shape<1>(dataset_.size()));
   }
 
   const Dataset& dataset() const { return dataset_; }
@@ -100,8 +153,7 @@ class Loader {
 
   // Which images the batch has, in order.
   std::vector<i64> batch_indices(i64 epoch, i64 step) const {
-    if (epoch < 0 || step < 0 || step >= steps_per_epoch())
-      throw Error(text("loader: step ", step, " of epoch ", epoch, ", an epoch has ", steps_per_epoch(), " steps"));
+    check(epoch, step);
     const i64 begin = step * options_.batch, end = std::min(begin + options_.batch, dataset_.size());
     std::vector<i64> indices(size_t(end - begin));
     if (!options_.shuffle) std::iota(indices.begin(), indices.end(), begin);
@@ -109,8 +161,95 @@ class Loader {
     return indices;
   }
 
-  // Which images the batch has, in order, and where the windows lie in them.
-  std::vector<PlannedImage> plan(i64 epoch, i64 step) const {
+  // Room for any batch.
+  BatchPlan<D> make_plan() const {
+    const i64 most = std::min(options_.batch, dataset_.size()), bytes = shape_.size();
+    if (!streamed_) return BatchPlan<D>(most, 0, 0);
+    BatchPlan<D> out(most, most, most * bytes);
+    const auto make = [set = dataset_, shape = shape_, transform = options_.transform.apply, seed = options_.seed,
+                       steps = steps_per_epoch()](i64 number, const PlannedImage& planned, u8* pixels) {
+      if (!transform) return copy_image(set, planned.image, shape, pixels);
+      transform(set.image(planned.image), Stream(seed, "transform", u64(number / steps), u64(planned.image)), pixels);
+    };
+    out.prefetcher_ = std::make_shared<Prefetcher>(make, bytes, options_.workers);
+    return out;
+  }
+
+  // Which batch comes. Returns the labels of its images.
+  std::vector<i64> prepare(BatchPlan<D>& plan, i64 epoch, i64 step) const {
+    check(epoch, step);
+    std::vector<i64> labels;
+    const auto set_images = [&](std::vector<PlannedImage> images) {
+      for (PlannedImage& image : images) {
+        labels.push_back(dataset_.label(image.image));
+        if (streamed_) image.image = i32(labels.size() - 1);
+      }
+      plan.images_.set(images);
+    };
+    if (!streamed_) {
+      set_images(planned(epoch, step));
+      return labels;
+    }
+    const i64 steps = steps_per_epoch();
+    const auto& made =
+        plan.prefetcher_->take(epoch * steps + step, [&](i64 number) { return planned(number / steps, number % steps); });
+    set_images(made.images);
+    plan.labels_.set(labels);
+    plan.pixels_.set(made.pixels);
+    return labels;
+  }
+  std::vector<i64> prepare(BatchPlan<D>& plan, i64 global_step) const {
+    const Position at = position(global_step);
+    return prepare(plan, at.epoch, at.step);
+  }
+
+  // The batch that was prepared; nothing but the number of its images is the host's.
+  Batch<T, D> read(const BatchPlan<D>& plan) const {
+    const i64 count = plan.size(), channels = shape_[2], h = out_height(), w = out_width();
+    const Batch<T, D> out{Tensor<T, 4, D>(Shape(count, h, w, channels)), Tensor<i64, 1, D>(Shape{count})};
+    const Op<D> op("place images");
+    op.moves(out.images);
+    Runtime<D>::launch(Grid{count}, kernel::PlaceImages<T>{
+                                        out.images.data(), out.labels.data(), streamed_ ? plan.pixels_.data() : images_.data(),
+                                        streamed_ ? plan.labels_.data() : labels_.data(), plan.images_.data(), table_.data(),
+                                        i32(height()), i32(width()), i32(channels), i32(h), i32(w)});
+    return out;
+  }
+  // The same images' rows of a tensor that has one for each image of the set, instead of pixels.
+  Batch<T, D> read(const BatchPlan<D>& plan, const Tensor<T, 4, D>& features) const {
+    if (streamed_) throw Error("loader: only a resident set has rows instead of pixels", {{"set", dataset_.name}});
+    Shape<4> shape = features.shape();
+    const i64 size = features.size() / std::max<i64>(shape[0], 1);
+    shape[0] = plan.size();
+    const Batch<T, D> out{Tensor<T, 4, D>(shape), Tensor<i64, 1, D>(Shape{plan.size()})};
+    const Op<D> op("gather rows");
+    op.moves(out.images, out.images);
+    Runtime<D>::launch(Grid{plan.size()}, kernel::GatherRows<T>{out.images.data(), out.labels.data(), features.data(),
+                                                                labels_.data(), plan.images_.data(), size});
+    return out;
+  }
+
+  // For whoever replays no steps: by a plan of the loader's own.
+  Batch<T, D> batch(i64 epoch, i64 step) const {
+    if (!own_plan_) own_plan_ = make_plan();
+    prepare(*own_plan_, epoch, step);
+    return read(*own_plan_);
+  }
+  Batch<T, D> batch(i64 global_step) const {
+    const Position at = position(global_step);
+    return batch(at.epoch, at.step);
+  }
+
+ private:
+  i64 height() const { return shape_[0]; }
+  i64 width() const { return shape_[1]; }
+  i64 shift() const { return options_.augmentation.shift; }
+
+  void check(i64 epoch, i64 step) const {
+    if (epoch < 0 || step < 0 || step >= steps_per_epoch())
+      throw Error(text("loader: step ", step, " of epoch ", epoch, ", an epoch has ", steps_per_epoch(), " steps"));
+  }
+  std::vector<PlannedImage> planned(i64 epoch, i64 step) const {
     std::vector<PlannedImage> out;
     const Augmentation& a = options_.augmentation;
     for (i64 image : batch_indices(epoch, step)) {
@@ -121,44 +260,6 @@ class Loader {
     }
     return out;
   }
-  // Room for the plan of any batch.
-  BatchPlan<D> make_plan() const { return BatchPlan<D>(std::min(options_.batch, dataset_.size())); }
-
-  // The batch that was planned; nothing but the number of its images is the host's.
-  Batch<T, D> read(const BatchPlan<D>& plan) const {
-    const i64 count = plan.size(), channels = dataset_.images.extent(3), h = out_height(), w = out_width();
-    const Batch<T, D> out{Tensor<T, 4, D>(Shape(count, h, w, channels)), Tensor<i64, 1, D>(Shape{count})};
-    const Op<D> op("place images");
-    op.moves(out.images);
-    Runtime<D>::launch(Grid{count},
-                       PlaceImages<T>{out.images.data(), out.labels.data(), images_.data(), labels_.data(), plan.data(),
-                                      table_.data(), i32(height()), i32(width()), i32(channels), i32(h), i32(w)});
-    return out;
-  }
-  // The same images' rows of a tensor that has one for each image of the set, instead of pixels.
-  Batch<T, D> read(const BatchPlan<D>& plan, const Tensor<T, 4, D>& features) const {
-    Shape<4> shape = features.shape();
-    const i64 size = features.size() / std::max<i64>(shape[0], 1);
-    shape[0] = plan.size();
-    const Batch<T, D> out{Tensor<T, 4, D>(shape), Tensor<i64, 1, D>(Shape{plan.size()})};
-    const Op<D> op("gather rows");
-    op.moves(out.images, out.images);
-    Runtime<D>::launch(Grid{plan.size()},
-                       GatherRows<T>{out.images.data(), out.labels.data(), features.data(), labels_.data(), plan.data(), size});
-    return out;
-  }
-
-  Batch<T, D> batch(i64 epoch, i64 step) const { return read(BatchPlan<D>(plan(epoch, step))); }
-  Batch<T, D> batch(i64 global_step) const {
-    const Position at = position(global_step);
-    return batch(at.epoch, at.step);
-  }
-
- private:
-  i64 height() const { return dataset_.images.extent(1); }
-  i64 width() const { return dataset_.images.extent(2); }
-  i64 shift() const { return options_.augmentation.shift; }
-
   const std::vector<i64>& order(i64 epoch) const {
     if (epoch != order_epoch_) {
       order_ = permutation(dataset_.size(), Stream(options_.seed, "order", u64(epoch)));
@@ -169,11 +270,14 @@ class Loader {
 
   Dataset dataset_;
   LoaderOptions options_;
-  Tensor<u8, 4, D> images_;
-  Tensor<i64, 1, D> labels_;
+  Shape<3> shape_;  // of the images that are augmented
+  bool streamed_;
+  Tensor<u8, 4, D> images_;   // of the resident road
+  Tensor<i64, 1, D> labels_;  // of the resident road
   Tensor<T, 1, D> table_;
   mutable std::vector<i64> order_;  // of order_epoch_, a cache
   mutable i64 order_epoch_ = -1;
+  mutable std::optional<BatchPlan<D>> own_plan_;
 };
 
 }  // namespace mindgap

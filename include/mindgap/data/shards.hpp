@@ -75,8 +75,10 @@ class ShardWriter {
 // Reads and checks dataset.json.
 ShardManifest read_shard_manifest(const std::filesystem::path& folder);
 
-// read_shard_folder (dataset.hpp) reads the whole set in the order of positions and verifies every hash, label and count;
-// an incomplete set is an Error that says how many chunks are missing and how to go on.
+// read_shard_folder (dataset.hpp) maps the whole set, in the order of positions, and checks every label and count; an incomplete
+// set is an Error that says how many chunks are missing and how to go on. The hash of a chunk is verified when the first of
+// its images is read: whoever asks for a pixel of a damaged one gets an Error that names its file.
+// The system maps some 65,000 files a process (vm.max_map_count): larger sets want larger chunks.
 
 }  // namespace mindgap
 

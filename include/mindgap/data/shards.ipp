@@ -7,10 +7,12 @@
 #include <mindgap/io/json.hpp>
 #include <mindgap/io/safetensors.hpp>
 
+#include <atomic>
 #include <charconv>
 #include <cmath>
 #include <cstdio>
-#include <exception>
+#include <deque>
+#include <mutex>
 
 namespace mindgap {
 
@@ -109,31 +111,76 @@ inline i64 chunk_images(const std::filesystem::path& folder, i64 chunk) {
   return shape.empty() ? 0 : shape[0];
 }
 
-// The images of a chunk from its file, with everything that the file says about them checked.
-inline Tensor<u8, 4, Cpu> read_chunk(const std::filesystem::path& folder, const ShardManifest& m, const std::string& settings,
-                                     i64 chunk) {
+[[noreturn]] inline void bad_chunk(const std::filesystem::path& path, const std::string& what) {
+  throw Error(
+      "shard folder: " + what,
+      {{"file", path.string()}, {"remedy", "delete this file and run the same sample command again: it writes what is missing"}});
+}
+
+// A chunk's file, with everything checked that it says about its images.
+inline Safetensors open_chunk(const std::filesystem::path& folder, const ShardManifest& m, const std::string& settings,
+                              i64 chunk) {
   const std::filesystem::path path = chunk_path(folder, chunk);
-  const Safetensors file(path);
-  const auto fail = [&](const std::string& what) {
-    throw Error("shard folder: " + what,
-                {{"file", path.string()},
-                 {"remedy", "delete this file and run the same sample command again: it writes what is missing"}});
-  };
-  const auto images = file.tensor<u8, 4>("images");
+  Safetensors file(path);
+  const SafetensorsEntry& images = file.at("images");
   const auto labels = file.tensor<i64, 1>("labels"), indices = file.tensor<i64, 1>("indices");
-  const i64 count = images.extent(0), begin = chunk * m.chunk_size;
-  if (images.shape() != Shape(count, m.height, m.width, m.channels) || count < 1 || count > m.chunk_size ||
-      labels.size() != count || indices.size() != count)
-    fail(text("the chunk has images ", images.shape().str(), ", ", labels.size(), " labels and ", indices.size(), " indices"));
-  if (file.metadata_at("settings") != settings) fail("the chunk was made with other settings than dataset.json says");
-  if (Sha256().update(bytes_of(images)).update(bytes_of(labels)).update(bytes_of(indices)).hex() != file.metadata_at("sha256"))
-    fail("the chunk is damaged: its contents do not have its hash");
+  const i64 count = labels.size(), begin = chunk * m.chunk_size;
+  if (images.type != "U8" || images.shape != std::vector<i64>{count, m.height, m.width, m.channels} || count < 1 ||
+      count > m.chunk_size || indices.size() != count)
+    bad_chunk(path, text("the chunk has images ", images.type, " ", images.shape_str(), ", ", count, " labels and ",
+                         indices.size(), " indices"));
+  if (file.metadata_at("settings") != settings) bad_chunk(path, "the chunk was made with other settings than dataset.json says");
   for (i64 i = 0; i < count; ++i)
     if (labels.data()[i] != m.label(begin + i) || indices.data()[i] != m.index(begin + i))
-      fail(text("place ", i, " holds image ", indices.data()[i], " of class ", labels.data()[i], ", wanted image ",
-                m.index(begin + i), " of class ", m.label(begin + i)));
-  return images;
+      bad_chunk(path, text("place ", i, " holds image ", indices.data()[i], " of class ", labels.data()[i], ", wanted image ",
+                           m.index(begin + i), " of class ", m.label(begin + i)));
+  return file;
 }
+
+inline void verify_chunk(const Safetensors& file) {
+  Sha256 hash;
+  for (const char* name : {"images", "labels", "indices"}) {
+    const auto bytes = file.at(name).bytes;
+    hash.update({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  }
+  if (hash.hex() != file.metadata_at("sha256")) bad_chunk(file.path(), "the chunk is damaged: its contents do not have its hash");
+}
+
+// All chunks mapped; none hands out a pixel before it is verified.
+class ShardSource final : public Source {
+ public:
+  ShardSource(const std::filesystem::path& folder, ShardManifest m) : m_(std::move(m)) {
+    const std::string settings = shard_settings_hash(m_);
+    for (i64 chunk = 0; chunk < m_.chunks(); ++chunk) chunks_.emplace_back(open_chunk(folder, m_, settings, chunk));
+  }
+  i64 size() const override { return m_.images(); }
+  i64 label(i64 i) const override { return m_.label(i); }
+  Shape<3> shape() const override { return Shape(m_.height, m_.width, m_.channels); }
+  bool resident() const override { return true; }
+  Image image(i64 i) const override {
+    const Chunk& chunk = chunks_[size_t(i / m_.chunk_size)];
+    if (!chunk.verified.load(std::memory_order_acquire)) {
+      const std::lock_guard one_at_a_time(chunk.mutex);
+      if (!chunk.verified) verify_chunk(chunk.file);
+      chunk.verified.store(true, std::memory_order_release);
+    }
+    return {chunk.pixels + i % m_.chunk_size * shape().size(), shape()};
+  }
+
+ private:
+  struct Chunk {
+    Safetensors file;
+    const u8* pixels;
+    mutable std::mutex mutex;
+    mutable std::atomic<bool> verified = false;
+
+    explicit Chunk(Safetensors opened)
+        : file(std::move(opened)), pixels(reinterpret_cast<const u8*>(file.at("images").bytes.data())) {}
+  };
+
+  ShardManifest m_;
+  std::deque<Chunk> chunks_;
+};
 
 // Throws where the folder was begun otherwise; the number of images may only grow.
 inline void check_same_set(const ShardManifest& there, const ShardManifest& wanted, const std::filesystem::path& folder) {
@@ -208,8 +255,11 @@ MINDGAP_INLINE ShardWriter::ShardWriter(const std::filesystem::path& folder, con
     const i64 begin = chunk * manifest.chunk_size, end = std::min(begin + manifest.chunk_size, manifest.images());
     part_images_ += end - begin;
     i64 have = 0;
-    if (std::filesystem::exists(detail::chunk_path(folder, chunk)))
-      have = detail::read_chunk(folder, manifest, settings_, chunk).extent(0);
+    if (std::filesystem::exists(detail::chunk_path(folder, chunk))) {
+      const Safetensors file = detail::open_chunk(folder, manifest, settings_, chunk);
+      detail::verify_chunk(file);
+      have = file.at("images").shape[0];
+    }
     if (begin + have < end) pending_.push_back({chunk, begin + have, end});
   }
 }
@@ -228,7 +278,11 @@ MINDGAP_INLINE void ShardWriter::write(const PendingChunk& chunk, const Tensor<u
                 {{"images", images.str()}});
   const i64 first = chunk.chunk * m.chunk_size, old = chunk.begin - first, count = chunk.end - first;
   Tensor<u8, 4, Cpu> all(Shape(count, m.height, m.width, m.channels));
-  if (old > 0) all.slice(0, old).copy_from(detail::read_chunk(folder_, m, settings_, chunk.chunk).slice(0, old));
+  if (old > 0) {
+    const Safetensors file = detail::open_chunk(folder_, m, settings_, chunk.chunk);
+    detail::verify_chunk(file);
+    std::memcpy(all.data(), file.at("images").bytes.data(), size_t(all.slice(0, old).bytes()));
+  }
   all.slice(old, count).copy_from(images);
   Tensor<i64, 1, Cpu> labels(Shape{count}), indices(Shape{count});
   for (i64 i = 0; i < count; ++i) labels.data()[i] = m.label(first + i), indices.data()[i] = m.index(first + i);
@@ -244,7 +298,6 @@ MINDGAP_INLINE void ShardWriter::write(const PendingChunk& chunk, const Tensor<u
 
 MINDGAP_INLINE Dataset read_shard_folder(const std::filesystem::path& folder) {
   const ShardManifest m = read_shard_manifest(folder);
-  const std::string settings = detail::shard_settings_hash(m);
   const auto end_of = [&](i64 chunk) { return std::min((chunk + 1) * m.chunk_size, m.images()); };
   // Only files that are there are opened: a manifest may promise millions.
   i64 missing = m.chunks();
@@ -256,27 +309,10 @@ MINDGAP_INLINE Dataset read_shard_folder(const std::filesystem::path& folder) {
                  {"wanted", text(m.images_per_class, " images of each of ", m.classes(), " classes")},
                  {"remedy", "run the sample command again with the same --out: it continues where it stopped"}});
 
-  Dataset out{Tensor<u8, 4, Cpu>(Shape(m.images(), m.height, m.width, m.channels)),
-              Tensor<i64, 1, Cpu>(Shape(m.images())),
-              m.class_names,
-              {},
-              {}};
-  std::exception_ptr problem;
-#pragma omp parallel for schedule(dynamic)
-  for (i64 chunk = 0; chunk < m.chunks(); ++chunk) {
-    try {
-      const i64 begin = chunk * m.chunk_size, count = end_of(chunk) - begin;
-      out.images.slice(begin, begin + count).copy_from(detail::read_chunk(folder, m, settings, chunk).slice(0, count));
-    } catch (...) {
-#pragma omp critical(mindgap_shards)
-      problem = std::current_exception();
-    }
-  }
-  if (problem) std::rethrow_exception(problem);
-  for (i64 p = 0; p < m.images(); ++p) out.labels.data()[p] = m.label(p);
-  out.name = std::filesystem::absolute(folder / "").parent_path().filename().string();
-  out.provenance = text("synthetic images, generator ", m.generator.substr(0, 12), ", ", m.sampler, ", ", m.steps,
-                        " steps, guidance ", m.guidance, ", seed ", m.seed, ", ", m.precision, ", mindgap ", m.program_version);
+  const Dataset out(std::make_shared<detail::ShardSource>(folder, m), m.class_names,
+                    std::filesystem::absolute(folder / "").parent_path().filename().string(),
+                    text("synthetic images, generator ", m.generator.substr(0, 12), ", ", m.sampler, ", ", m.steps,
+                         " steps, guidance ", m.guidance, ", seed ", m.seed, ", ", m.precision, ", mindgap ", m.program_version));
   check_dataset(out, folder);
   return out;
 }

@@ -7,18 +7,17 @@
 namespace mindgap {
 
 MINDGAP_INLINE Normalisation channel_statistics(const Dataset& dataset) {
-  const i64 channels = dataset.images.extent(3), pixels = dataset.images.size() / channels;
-  if (pixels == 0) throw Error("statistics: the data set has no pixels", {{"set", dataset.name}});
+  const i64 channels = dataset.shape()[2];
   std::vector<i64> counts(size_t(256 * channels), 0);
-#pragma omp parallel
-  {
-    std::vector<i64> own(counts.size(), 0);
-#pragma omp for nowait
-    for (i64 pixel = 0; pixel < pixels; ++pixel)
-      for (i64 c = 0; c < channels; ++c) ++own[size_t(256 * c + dataset.images.data()[pixel * channels + c])];
-#pragma omp critical(mindgap_statistics)
-    for (size_t i = 0; i < counts.size(); ++i) counts[i] += own[i];
+  i64 pixels = 0;
+  for (i64 i = 0; i < dataset.size(); ++i) {
+    const Image image = dataset.image(i);
+    const i64 more = image.shape[0] * image.shape[1];
+    for (i64 pixel = 0; pixel < more; ++pixel)
+      for (i64 c = 0; c < channels; ++c) ++counts[size_t(256 * c + image.pixels[pixel * channels + c])];
+    pixels += more;
   }
+  if (pixels == 0) throw Error("statistics: the data set has no pixels", {{"set", dataset.name}});
   const xt::xtensor<double, 1> value = xt::arange<double>(256) / 255.0;
   Normalisation out{{}, {}};
   for (i64 c = 0; c < channels; ++c) {

@@ -1,4 +1,4 @@
-// Subsets and mixtures of data sets, fixed by a seed.
+// Subsets and mixtures of data sets, fixed by a seed: views, which copy no pixel.
 //
 //   stratified order: round r takes the r-th image of each class, in a fresh order of the classes; within a class the images
 //   come in an order drawn once. A subset of N images is the first N of that order, so subset N lies inside subset M > N, and
@@ -17,7 +17,7 @@ namespace mindgap {
 // All images in stratified order, as members for select().
 inline std::vector<i64> stratified_order(const Dataset& dataset, u64 seed) {
   std::vector<std::vector<i64>> members(size_t(dataset.classes()));
-  for (i64 i = 0; i < dataset.size(); ++i) members[size_t(dataset.labels.data()[i])].push_back(i);
+  for (i64 i = 0; i < dataset.size(); ++i) members[size_t(dataset.label(i))].push_back(i);
   for (size_t c = 0; c < members.size(); ++c) {
     std::vector<i64> shuffled;
     for (i64 at : permutation(i64(members[c].size()), Stream(seed, "subset", c))) shuffled.push_back(members[c][size_t(at)]);
@@ -35,7 +35,7 @@ inline HeldOutSplit held_out_split(const Dataset& dataset) {
   std::vector<i64> left = class_counts(dataset);
   for (i64& count : left) count /= 10;
   std::vector<char> held_out(size_t(dataset.size()), 0);
-  for (i64 i : stratified_order(dataset, seed)) held_out[size_t(i)] = left[size_t(dataset.labels.data()[i])]-- > 0;
+  for (i64 i : stratified_order(dataset, seed)) held_out[size_t(i)] = left[size_t(dataset.label(i))]-- > 0;
   HeldOutSplit out;
   for (i64 i = 0; i < dataset.size(); ++i) (held_out[size_t(i)] ? out.held_out : out.fit).push_back(i);
   return out;
@@ -75,14 +75,13 @@ inline Dataset repeat(const Dataset& dataset, i64 count, u64 seed) { return sele
 // All sets one after another; sizes and class names must agree.
 inline Dataset concat(const std::vector<Dataset>& sets) {
   if (sets.empty()) throw Error("concat: there are no data sets");
-  Shape<4> shape = sets[0].images.shape();
-  shape[0] = 0;
+  Dataset out;
+  std::vector<std::shared_ptr<const Source>> sources;
+  std::vector<Dataset::Member> members;
   for (const Dataset& set : sets) {
-    const Shape<4>& one = set.images.shape();
-    if (one[1] != shape[1] || one[2] != shape[2] || one[3] != shape[3])
+    if (set.shape() != sets[0].shape())
       throw Error("data sets have images of different size",
-                  {{sets[0].name, sets[0].images.str()}, {set.name, set.images.str()}});
-    shape[0] += set.size();
+                  {{sets[0].name, sets[0].shape().str()}, {set.name, set.shape().str()}});
     if (set.class_names != sets[0].class_names) {
       size_t c = 0;
       while (c < set.class_names.size() && c < sets[0].class_names.size() && set.class_names[c] == sets[0].class_names[c]) ++c;
@@ -94,16 +93,16 @@ inline Dataset concat(const std::vector<Dataset>& sets) {
                    {set.name, described(set)},
                    {"remedy", "labels count in the order of the class list: make the lists equal"}});
     }
-  }
-  Dataset out{Tensor<u8, 4, Cpu>(shape), Tensor<i64, 1, Cpu>(Shape(shape[0])), sets[0].class_names, {}, {}};
-  i64 at = 0;
-  for (const Dataset& set : sets) {
-    out.images.slice(at, at + set.size()).copy_from(set.images);
-    out.labels.slice(at, at + set.size()).copy_from(set.labels);
-    at += set.size();
+    for (i64 i = 0; i < set.size(); ++i) {
+      members.push_back((*set.members_)[size_t(i)]);
+      members.back().source += i32(sources.size());
+    }
+    sources.insert(sources.end(), set.sources_.begin(), set.sources_.end());
     out.name += (out.name.empty() ? "" : " + ") + set.name;
     out.provenance += (out.provenance.empty() ? "" : "; ") + set.provenance;
   }
+  out.class_names = sets[0].class_names;
+  out.view_of(std::move(sources), std::move(members));
   return out;
 }
 

@@ -67,12 +67,8 @@ class GeneratorTrainer {
  private:
   // Which images, under which noise, and their labels, of which some are dropped.
   i64 prepare(i64 batch) {
-    const Position at = loader_.position(batch);
-    const std::vector<PlannedImage> plan = loader_.plan(at.epoch, at.step);
     const i64 first = batch * options_.batch;
-    std::vector<i64> labels;
-    for (const PlannedImage& planned : plan) labels.push_back(loader_.dataset().labels.data()[planned.image]);
-    plan_.set(plan);
+    std::vector<i64> labels = loader_.prepare(plan_, batch);
     noise_.prepare(first);
     labels_.set(drop_labels(std::move(labels), info_.unet.null_class(), options_.label_dropout, options_.seed, first));
     return options_.batch;
@@ -132,15 +128,15 @@ inline void GeneratorTraining::check() const {
 
 inline GeneratorInfo GeneratorTraining::info(const Dataset& data) const {
   check();
-  const Shape<4>& shape = data.images.shape();
-  if (shape[1] != shape[2])
-    throw Error(text("generator training: images of ", shape[1], " x ", shape[2], " pixels"),
+  const Shape<3> shape = data.shape();
+  if (shape[0] != shape[1])
+    throw Error(text("generator training: images of ", shape[0], " x ", shape[1], " pixels"),
                 {{"set", data.name}, {"remedy", "use square images"}});
   GeneratorInfo out;
   out.class_names = data.class_names;
   UNetConfig& c = out.unet;
-  c.sample_size = shape[1];
-  c.in_channels = c.out_channels = shape[3];
+  c.sample_size = shape[0];
+  c.in_channels = c.out_channels = shape[2];
   c.block_out_channels = channels;
   c.down_attention.assign(channels.size(), false);
   c.up_attention.assign(channels.size(), false);

@@ -87,7 +87,7 @@ class Study {
 
   NetPointer make_student(u64 seed) const {
     return std::make_unique<Net>(
-        ResNetConfig::make(config_.model, config_.width, data_.test.images.extent(3), data_.test.classes(), Stem::small), seed);
+        ResNetConfig::make(config_.model, config_.width, data_.test.shape()[2], data_.test.classes(), Stem::small), seed);
   }
   StatisticsPolicy policy() const { return statistics_policy(config_.statistics); }
 
@@ -257,7 +257,7 @@ class Study {
       return evaluate(net, measured(data_.test));
     }
     // A prefix with frozen statistics does the same to an image in every run that it is part of.
-    const bool random = o.augmentation.random(set.images.extent(1), set.images.extent(2));
+    const bool random = o.augmentation.random(set.shape()[0], set.shape()[1]);
     if (random) train(what, net, k, Data(set, o.loader()), o);
     else train(what, net, k, prefix_output(net, k, to, set, o.loader()), o);
     return evaluate(net, prefix_output(net, k, 'T', data_.test, evaluation_options(250)));
@@ -338,7 +338,7 @@ class Study {
     // A grey image has the mean of the three channels.
     const Normalisation imagenet_grey{{0.449f}, {0.226f}};
     const Normalisation of_real = channel_statistics(data_.real), of_synthetic = channel_statistics(synthetic(seed).images);
-    const bool colour = data_.real.images.extent(3) == 3;
+    const bool colour = data_.real.shape()[2] == 3;
     const Normalisation& published = colour ? imagenet : imagenet_grey;
     struct Case {
       std::string name;

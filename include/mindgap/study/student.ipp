@@ -38,8 +38,8 @@ MINDGAP_INLINE void write_student_info(const std::filesystem::path& folder, cons
 }
 
 MINDGAP_INLINE void check_student_data(const StudentInfo& info, const Dataset& data) {
-  if (data.images.extent(3) != info.config.channels)
-    throw Error(text("the images have ", data.images.extent(3), " channels, the student wants ", info.config.channels),
+  if (data.shape()[2] != info.config.channels)
+    throw Error(text("the images have ", data.shape()[2], " channels, the student wants ", info.config.channels),
                 {{"set", data.name}});
   if (data.class_names != info.class_names)
     throw Error("the set has other classes than the student, or the same in another order",

@@ -2,7 +2,7 @@
 //
 // A student is trained from unit `first` on; what comes before is frozen. Where the prefix is the same for every step (no
 // random augmentation, statistics not live) it is run once over the data set and its output kept, so that the frozen part costs
-// one forward pass in all. The numbers are the same either way.
+// one forward pass in all. The numbers are the same either way. A set that is not resident keeps no such output.
 #pragma once
 
 #include <mindgap/autograd/loss.hpp>
@@ -51,16 +51,12 @@ class StudentData {
   i64 steps_per_epoch() const { return loader_.steps_per_epoch(); }
   i64 size() const { return loader_.dataset().size(); }
 
-  // The batch of a step: planned by the host, read by the device.
+  // The batch of a step: prepared by the host, read by the device.
   BatchPlan<D> make_plan() const { return loader_.make_plan(); }
-  std::vector<PlannedImage> plan(i64 step) const {
-    const Position at = loader_.position(step);
-    return loader_.plan(at.epoch, at.step);
-  }
+  void prepare(BatchPlan<D>& plan, i64 step) const { loader_.prepare(plan, step); }
   Batch<T, D> read(const BatchPlan<D>& plan) const {
     return features_.defined() ? loader_.read(plan, features_) : loader_.read(plan);
   }
-  Batch<T, D> batch(i64 step) const { return read(BatchPlan<D>(plan(step))); }
 
  private:
   Loader<T, D> loader_;
@@ -76,8 +72,10 @@ StudentData<D, P>::StudentData(ResNet<D, P>& net, i64 first, const Dataset& data
   in_order.shuffle = in_order.augment = false;
   in_order.last = LastBatch::keep;
   const StudentData plain = shallower ? StudentData(*shallower, in_order) : StudentData(data, in_order);
+  auto plan = plain.make_plan();
   for (i64 step = 0; step < plain.steps_per_epoch(); ++step) {
-    const Tensor<T, 4, D> part = net.run(plain.batch(step).images, plain.first(), first);
+    plain.prepare(plan, step);
+    const Tensor<T, 4, D> part = net.run(plain.read(plan).images, plain.first(), first);
     if (!features_.defined()) {
       Shape<4> all = part.shape();
       all[0] = data.size();
@@ -153,8 +151,8 @@ i64 freeze_units(ResNet<D, P>& net, const std::vector<std::string>& given, Stati
 template <Device D, class P>
 StudentData<D, P> student_data(ResNet<D, P>& net, i64 first, const Dataset& set, const LoaderOptions& options,
                                StatisticsPolicy policy) {
-  const bool random = options.augmentation.random(set.images.extent(1), set.images.extent(2));
-  if (first == 0 || random || policy == StatisticsPolicy::live) return StudentData<D, P>(set, options);
+  const bool random = options.augmentation.random(set.shape()[0], set.shape()[1]);
+  if (first == 0 || random || !set.resident() || policy == StatisticsPolicy::live) return StudentData<D, P>(set, options);
   set_training(net, false);
   return StudentData<D, P>(net, std::min(first, net.unit_count() - 1), set, options);
 }
@@ -172,7 +170,7 @@ Trainer<D> student_trainer(ResNet<D, P>& net, const StudentData<D, P>& data, con
   o.loss_scale = std::is_same_v<typename P::compute, f16>;
   auto plan = data.make_plan();
   const auto prepare = [&data, plan](i64 batch) mutable {
-    plan.set(data.plan(batch));
+    data.prepare(plan, batch);
     return plan.size();
   };
   const auto loss = [&net, &data, plan, smoothing = float(options.label_smoothing)](Tape& tape) {
@@ -187,8 +185,10 @@ Trainer<D> student_trainer(ResNet<D, P>& net, const StudentData<D, P>& data, con
 template <Device D, class P>
 Evaluation evaluate(ResNet<D, P>& net, const StudentData<D, P>& data) {
   set_training(net, false);
+  auto plan = data.make_plan();
   return evaluate_classifier(net.config.classes, data.steps_per_epoch(), [&](i64 step) {
-    const auto batch = data.batch(step);
+    data.prepare(plan, step);
+    const auto batch = data.read(plan);
     return std::pair(net.classify(net.run(batch.images, data.first(), net.unit_count() - 1)), batch.labels);
   });
 }

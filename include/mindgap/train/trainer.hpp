@@ -2,7 +2,7 @@
 //
 //   auto plan = loader.make_plan();                                  what the host tells a step (core/host_input.hpp)
 //   Trainer<Cpu> trainer(net,
-//                        {[&](i64 batch) { return plan.set(loader.plan(batch)), plan.size(); },
+//                        {[&](i64 batch) { return loader.prepare(plan, batch), plan.size(); },
 //                         [&](Tape& tape) { return loss_of(net, tape, loader.read(plan)); }},
 //                        {.schedule = {.steps = 1000}, .optimizer = SgdOptions{}, .learning_rate = 0.1}, plan);
 //   while (!trainer.finished())
