@@ -69,7 +69,7 @@ JobHooks hooks(const std::string& name, const std::string& unit) {
 GeneratorTraining generator_training(const StudyConfig& c) {
   const GeneratorConfig& g = c.train_generator;
   GeneratorTraining out;
-  out.steps = g.steps, out.batch = g.batch, out.warmup = g.warmup, out.rate = g.rate, out.seed = g.seed;
+  out.steps = g.steps, out.batch = g.batch, out.warmup = g.warmup, out.learning_rate = g.learning_rate, out.seed = g.seed;
   out.channels = g.channels, out.layers_per_block = g.layers, out.groups = g.groups, out.head = g.head;
   out.flip = c.flip;  // what mirrors its images makes a set of mirrored images: the students' augmentation is the generator's
   return out;
@@ -102,7 +102,8 @@ void run(StudyConfig c, const CommonOptions& common) {
   // What two configurations made must never meet in one folder.
   const std::filesystem::path as_run = common.out / "configuration.json";
   if (std::filesystem::exists(as_run))
-    check_same_settings(read_file(as_run), study_config_json(c), as_run, "this folder holds a study of another configuration");
+    check_same_settings(study_config_json(read_study_config(as_run)), study_config_json(c), as_run,
+                        "this folder holds a study of another configuration");
   const auto start = std::chrono::steady_clock::now();
 
   // Kept as soon as something is made of it, and not before its values are known to be good.

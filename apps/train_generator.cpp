@@ -78,7 +78,7 @@ int main(int argc, char** argv) {
         flags.add("split", &o.split, "train, or fit: without the tenth that is held out for choices");
         flags.add("steps", &t.steps, "training steps", {1, 1'000'000'000});
         flags.add("batch", &t.batch, "images a step", {1, 1 << 16});
-        flags.add("lr", &t.rate, "peak learning rate of AdamW", {1e-9, 1});
+        flags.add("lr", &t.learning_rate, "peak learning rate of AdamW", {1e-9, 1});
         flags.add("warmup", &t.warmup, "steps until the peak, or below 1 their share", {0, 1e9});
         flags.add("weight-decay", &t.weight_decay, "of matrices", {0, 10});
         flags.add("ema", &t.ema_decay, "decay of the weights' average", {0, 0.999999});

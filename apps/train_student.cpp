@@ -49,7 +49,7 @@ std::string settings(const Options& o, const CommonOptions& common, const std::s
   return text("data ", joined(o.data), "\nimages ", content_hash(data), "\nfreeze ", joined(o.freeze), "\nreinitialise ",
               joined(o.reinitialise), "\nmix ", o.mix, "\nsubset ", o.subset, "\nmodel ", o.model, "\nwidth ", o.width, "\nstem ",
               o.stem, "\nstatistics ", o.statistics, "\ninit ", o.init, o.init.empty() ? "" : " " + sha256(read_file(o.init)),
-              "\nepochs ", t.epochs, "\nbatch ", t.batch, "\nrate ", t.rate, "\nweight-decay ", t.weight_decay,
+              "\nepochs ", t.epochs, "\nbatch ", t.batch, "\nrate ", t.learning_rate, "\nweight-decay ", t.weight_decay,
               "\nlabel-smoothing ", t.label_smoothing, "\nclip ", t.gradient_clip, "\nwarmup ", t.warmup, "\nschedule ",
               o.schedule, "\nflip ", !o.no_flip, "\nshift ", o.shift, "\nseed ", common.seed, "\nprecision ", precision);
 }
@@ -86,7 +86,7 @@ void train(Options o, const CommonOptions& common) {
   };
   const auto save_all = [&] {
     keep(trainer.wait());
-    check_finite(net, text("lower --lr (", t.rate, ")"));
+    check_finite(net, text("lower --lr (", t.learning_rate, ")"));
     write_file_atomic(losses, rows);
     trainer.save(checkpoint, state);
   };
@@ -123,7 +123,7 @@ int main(int argc, char** argv) {
         flags.add("reinitialise", &o.reinitialise, "pattern of layers that start afresh; may be given several times");
         flags.add("epochs", &t.epochs, "passes over the data", {1, 1'000'000});
         flags.add("batch", &t.batch, "images a step", {2, 1 << 16});
-        flags.add("lr", &t.rate, "peak learning rate", {1e-9, 100});
+        flags.add("lr", &t.learning_rate, "peak learning rate", {1e-9, 100});
         flags.add("lr-schedule", &o.schedule, "cosine, constant, step or one_cycle");
         flags.add("warmup", &t.warmup, "steps until the peak, or below 1 their share", {0, 1e9});
         flags.add("weight-decay", &t.weight_decay, "of matrices", {0, 10});

@@ -163,21 +163,22 @@ def steps_of(recipe, images):
 def train(student, frozen, images, labels, config, random, progress):
     """Trains all units but the first `frozen`, whose batch norms keep their statistics."""
     recipe = config["student"]
+    peak = recipe["learning_rate"] if "learning_rate" in recipe else recipe["rate"]  # its older name
     student.train()
     for module in (module for unit in student.units()[:frozen] for module in unit):
         module.eval().requires_grad_(False)
     trained = [p for p in student.parameters() if p.requires_grad]
     groups = [{"params": [p for p in trained if p.dim() > 1], "weight_decay": config["weight_decay"]}, {"params": [p for p in trained if p.dim() < 2]}]
-    optimizer = torch.optim.SGD(groups, lr=recipe["rate"], momentum=0.9, nesterov=True)
+    optimizer = torch.optim.SGD(groups, lr=peak, momentum=0.9, nesterov=True)
     loss_of = nn.CrossEntropyLoss(label_smoothing=config["label_smoothing"])
     steps, step = steps_of(recipe, len(labels)), 0
-    warmup = int(config["warmup"] * steps)
+    warmup = int(config["warmup"] * (steps if config["warmup"] < 1 else 1))
     while step < steps:
         for part in torch.randperm(len(labels), generator=random).split(recipe["batch"]):
             if len(part) == 1 or step == steps:  # one image has no statistics
                 break
             for group in optimizer.param_groups:
-                group["lr"] = recipe["rate"] * min(1, (step + 1) / (warmup + 1)) * (1 + math.cos(math.pi * step / steps)) / 2
+                group["lr"] = peak * min(1, (step + 1) / (warmup + 1)) * (1 + math.cos(math.pi * step / steps)) / 2
             loss = loss_of(student(augmented(images[part], config["flip"], config["shift"], random)), labels[part])
             optimizer.zero_grad()
             loss.backward()

@@ -31,7 +31,7 @@ int main() {
   options.epochs = 3, options.batch = 50;
   train(net, 0, wrong, options);
   const double before = accuracy(net, test);
-  options.epochs = 10, options.rate = 0.02;
+  options.epochs = 10, options.learning_rate = 0.02;
   const i64 first = freeze_units(net, {"stem", "layer1", "layer2", "layer3"}, StatisticsPolicy::frozen, few, options.loader());
   train(net, first, few, options);
   const double after = accuracy(net, test);

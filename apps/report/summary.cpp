@@ -12,7 +12,8 @@ using namespace words;
 Facts study_facts(const StudyConfig& c) {
   const auto recipe = [](const RecipeConfig& r) {
     return text(r.epochs, " epochs of batches of ", r.batch,
-                r.minimum_steps ? text(", at least ", r.minimum_steps, " steps") : std::string(), ", peak rate ", r.rate);
+                r.minimum_steps ? text(", at least ", r.minimum_steps, " steps") : std::string(), ", peak learning rate ",
+                r.rate);
   };
   std::string seeds;
   for (u64 seed : c.seeds) seeds += text(seeds.empty() ? "" : ", ", seed);

@@ -12,7 +12,7 @@ namespace {
 
 // A study of seconds: 12 images a class, students of width 4, every experiment.
 nlohmann::json tiny(const Folder& folder) {
-  const nlohmann::json recipe{{"epochs", 1}, {"batch", 8}, {"minimum_steps", 3}, {"rate", 0.05}};
+  const nlohmann::json recipe{{"epochs", 1}, {"batch", 8}, {"minimum_steps", 3}, {"learning_rate", 0.05}};
   return {{"data", (folder / "data").string()},
           {"generator", (folder / "generator").string()},
           {"per_class", 8},
@@ -113,11 +113,16 @@ BOOST_AUTO_TEST_CASE(continued_with_another_configuration) {
   auto config = tiny(folder);
   config["experiments"] = {"E0"};
   run_well("study", configured(folder, config, "out"));
-  config["student"]["rate"] = 0.01;
+  // A folder of before, which calls it "rate", is the same study.
+  auto as_run = nlohmann::ordered_json::parse(read_file(folder / "out" / "configuration.json"));
+  as_run["student"]["rate"] = as_run["student"]["learning_rate"], as_run["student"].erase("learning_rate");
+  write_file_atomic(folder / "out" / "configuration.json", as_run.dump());
+  run_well("study", configured(folder, config, "out"));
+  config["student"]["learning_rate"] = 0.01;
   const Result r = run("study", configured(folder, config, "out"));
   BOOST_TEST(r.code == 1, r);
   BOOST_TEST(r.says("another configuration"), r);
-  BOOST_TEST(r.says("\"rate\": 0.01"), r);
+  BOOST_TEST(r.says("\"learning_rate\": 0.01"), r);
 }
 
 // A student whose weights are NaN is no result.
@@ -125,7 +130,7 @@ BOOST_AUTO_TEST_CASE(a_student_that_diverges) {
   const Folder folder;
   make_generator(folder);
   auto config = tiny(folder);
-  config["student"] = {{"epochs", 30}, {"batch", 8}, {"rate", 100}};
+  config["student"] = {{"epochs", 30}, {"batch", 8}, {"learning_rate", 100}};
   config["schedule"] = "constant";
   config["warmup"] = 0;
   config["experiments"] = {"E0"};
@@ -234,7 +239,7 @@ BOOST_AUTO_TEST_CASE(matched_steps) {
                                                                          : 3 + further),
                row.split);
   }
-  config["scratch"] = {{"epochs", 5}, {"batch", 8}, {"rate", 0.05}};  // as the reference has it
+  config["scratch"] = {{"epochs", 5}, {"batch", 8}, {"learning_rate", 0.05}};  // as the reference has it
   run_well("study", configured(folder, config, "own steps"));
   for (const Row& row : rows_of(folder, "own steps"))
     if (row.split == "scratch") BOOST_TEST(row.steps == (row.real_count == 6 ? 5 : 10));
@@ -316,7 +321,7 @@ BOOST_AUTO_TEST_CASE(bad_configurations) {
   refused("/test_images", 1000, "1000");
   refused("/student", 8, "student");
   refused("/student/batch", 1, "batch");
-  refused("/student/rate", 0, "rate");
+  refused("/student/learning_rate", 0, "rate");
   refused("/generator", (folder / "nowhere").string(), "nowhere");
   refused("/train_generator", {{"steps", 4}}, "the generator is given");
   refused("/train_generator", {{"images", "some"}}, "train_generator.images");

@@ -99,7 +99,7 @@ BOOST_AUTO_TEST_CASE(fashion_mnist) {
   for (i64 count : class_counts(train)) BOOST_TEST(count == 6000);
   const Normalisation statistics = channel_statistics(train);
   BOOST_TEST(std::abs(statistics.mean[0] - 0.28604f) < 1e-5f);  // the published values
-  BOOST_TEST(std::abs(statistics.deviation[0] - 0.35302f) < 1e-5f);
+  BOOST_TEST(std::abs(statistics.std[0] - 0.35302f) < 1e-5f);
 }
 
 // What is held out is fixed: a generator that ships was trained on the rest.
@@ -170,7 +170,7 @@ BOOST_AUTO_TEST_CASE(statistics_of_channels) {
   const Normalisation statistics = channel_statistics(set);
   BOOST_TEST(statistics.mean[0] == 0.5f);
   BOOST_TEST(statistics.mean[1] == 0.5f);
-  BOOST_TEST(statistics.deviation[1] == 0.5f);
+  BOOST_TEST(statistics.std[1] == 0.5f);
 }
 
 BOOST_AUTO_TEST_CASE(xtensor_views) {

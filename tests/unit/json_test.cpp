@@ -35,12 +35,12 @@ const std::vector<ConfigurationFile>& configuration_files() {
   static const std::vector<ConfigurationFile> all{
       {"study.json",
        R"({"name": "a", "data": "fashion-mnist", "held_out": true, "per_class": 10, "test_images": 0, "generator": "",
-           "train_generator": {"steps": 3, "rate": 0.5, "channels": [32, 64], "images": "pool"}, "sampler": "ddim",
+           "train_generator": {"steps": 3, "learning_rate": 0.5, "channels": [32, 64], "images": "pool"}, "sampler": "ddim",
            "sampling_steps": 3, "guidance": 1, "sampling_seed": 18446744073709551615, "synthetic_sets": 1,
            "settings": [{"sampler": ["ddim"], "guidance": [1, 2.5]}], "model": "resnet18", "width": 8, "flip": false, "shift": 0,
            "weight_decay": 0.1, "label_smoothing": 0, "warmup": 0.5, "schedule": "step", "seeds": [1, 2],
            "experiments": ["E0", "E1", "E10"], "seeds_of": {"E1": 1}, "by_unit": false, "splits": [], "suffix_start": "continue",
-           "statistics": "live", "counts": [2], "recipes": ["fc"], "mixed_real": 0, "student": {"epochs": 3, "rate": 0.1},
+           "statistics": "live", "counts": [2], "recipes": ["fc"], "mixed_real": 0, "student": {"epochs": 3, "learning_rate": 0.1},
            "finetune": {"batch": 8}, "scratch": {"minimum_steps": 3}})",
        [](const fs::path& folder) { read_study_config(folder / "study.json"); },
        {"per_class", "test_images", "sampling_steps", "sampling_seed", "synthetic_sets", "width", "shift", "mixed_real"},
@@ -72,12 +72,12 @@ const std::vector<ConfigurationFile>& configuration_files() {
        {},
        {"thresholding", "trained_betas"}},
       {"student.json",
-       R"({"model": "resnet18", "width": 8, "channels": 1, "stem": "small", "classes": ["a", "b"], "mean": [0.5], "deviation": [1],
+       R"({"model": "resnet18", "width": 8, "channels": 1, "stem": "small", "classes": ["a", "b"], "mean": [0.5], "std": [1],
            "plans": "0123"})",
        [](const fs::path& folder) { read_student_info(folder); },
        {"width", "channels"},
        {},
-       {"model", "width", "channels", "stem", "classes", "mean", "deviation"},
+       {"model", "width", "channels", "stem", "classes", "mean", "std"},
        {}},
       {"dataset.json",
        R"({"chunk_rule": "position p is image p / classes of class p % classes; chunk k holds positions k * chunk_size to (k + 1) * chunk_size - 1",
@@ -219,7 +219,8 @@ BOOST_AUTO_TEST_CASE(paths_and_ranges) {
   study(R"({"student": {"epochs": 28.9}})", "student.epochs is 28.9, wanted a whole number from 1 to 1000000");
   study(R"({"student": {"epoch": 1}})", "there is no key 'student.epoch'; the nearest is 'epochs'");
   study(R"({"student": {"epochs": 1, "epochs": 2}})", "student: the key 'epochs' is there twice");
-  study(R"({"student": {"rate": NaN}})", "student.rate: NaN");
+  study(R"({"student": {"learning_rate": 0.1, "rate": 0.1}})", "student.learning_rate is there as 'rate' too");
+  study(R"({"student": {"learning_rate": NaN}})", "student.learning_rate: NaN");
   study(R"({"counts": [2, 1]})", "counts[1] is 1, wanted a whole number of at least 2");
   study(R"({"counts": [2, Infinity]})", "counts[1]: NaN and Infinity");
   study(R"({"settings": [{}, {"guidance": [1, -1]}]})", "settings[1].guidance[1] is -1, wanted a number from 0 to 1000000");

@@ -194,7 +194,7 @@ BOOST_AUTO_TEST_CASE(normalisation_values) {
   BOOST_TEST(normalisation_table<float>({}, 1)[255] == 1.f);
   BOOST_TEST(normalisation_table<float>({{0.f, 1.f}, {1.f}}, 2)[511] == 0.f);
   REFUSED(normalisation_table<float>({{0.f, 1.f}, {1.f}}, 3), "2 values for 3 channels");
-  REFUSED(normalisation_table<float>({{0.f}, {0.f}}, 1), "deviation of channel 0 is 0");
+  REFUSED(normalisation_table<float>({{0.f}, {0.f}}, 1), "std of channel 0 is 0");
 }
 
 BOOST_AUTO_TEST_SUITE_END()

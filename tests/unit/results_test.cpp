@@ -233,7 +233,7 @@ BOOST_AUTO_TEST_CASE(study_json_holds_all) {
   for (const std::string part : {"\"epochs\": 8", "dé\\\"mo", "\"cpu\": \"A \\\"fast\\\" one\"", "18446744073709551615",
                                  "\"recovered\"", "\"mean\": 0.905", "\"runs\": 6", "\"gap\": 1"})
     BOOST_TEST(json.find(part) != json.npos, part);
-  BOOST_TEST(study_json("{}", {}, {rows[0]}).find("\"deviation\": null") != json.npos);
+  BOOST_TEST(study_json("{}", {}, {rows[0]}).find("\"std\": null") != json.npos);
   BOOST_CHECK_EXCEPTION(study_json("{epochs", {}, rows), Error, [](auto& e) { return says(e, "configuration is not JSON"); });
   BOOST_CHECK_EXCEPTION(study_json("{}", {}, rows, "{gap"), Error, [](auto& e) { return says(e, "comparisons is not JSON"); });
 }

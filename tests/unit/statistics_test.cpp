@@ -52,7 +52,7 @@ BOOST_AUTO_TEST_CASE(paired_differences) {
   const Stats gap = describe(minus(real, synthetic));
   BOOST_TEST(gap.n == 5);
   CLOSE(gap.mean, 5.8);
-  CLOSE(gap.deviation, 0.4636809247747887);
+  CLOSE(gap.std, 0.4636809247747887);
   CLOSE(gap.low, 5.224264089053314);
   CLOSE(gap.high, 6.3757359109466805);
   CLOSE(gap.half_width(), 0.5757359109466805);
@@ -82,7 +82,7 @@ BOOST_AUTO_TEST_CASE(one_value_says_nothing) {
   const Stats one = describe({0.7});
   BOOST_TEST(one.n == 1);
   BOOST_TEST(one.mean == 0.7);
-  BOOST_TEST(std::isnan(one.deviation));
+  BOOST_TEST(std::isnan(one.std));
   BOOST_TEST(one.low == -infinity);
   BOOST_TEST(one.high == infinity);
   BOOST_TEST(!one.resolved());
@@ -94,7 +94,7 @@ BOOST_AUTO_TEST_CASE(equal_values_are_a_point) {
   for (double value : {0.1, -0.7, 0.0, 1e-300, 81.74}) {  // (0.1 + 0.1 + 0.1) / 3 is not 0.1
     const Stats equal = describe({value, value, value});
     BOOST_TEST(equal.mean == value);
-    BOOST_TEST(equal.deviation == 0);
+    BOOST_TEST(equal.std == 0);
     BOOST_TEST(equal.low == value);
     BOOST_TEST(equal.high == value);
     BOOST_TEST(equal.resolved() == (value != 0));
@@ -105,7 +105,7 @@ BOOST_AUTO_TEST_CASE(equal_values_are_a_point) {
 
 BOOST_AUTO_TEST_CASE(a_large_common_part_costs_no_digits) {
   const Stats plain = describe({0.25, -0.5, 0.75, 1.5}), shifted = describe({0.25 + 1e9, -0.5 + 1e9, 0.75 + 1e9, 1.5 + 1e9});
-  CLOSE(shifted.deviation, plain.deviation);
+  CLOSE(shifted.std, plain.std);
   BOOST_TEST(student_p(describe({1, 1 + 1e-15, 1 - 1e-15})) < 1e-20);
 }
 

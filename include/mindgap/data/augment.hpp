@@ -1,6 +1,6 @@
 // Random flips, shifts and crops, fused with normalisation: u8 [H, W, C] of one image -> T [h, w, C] (kernels/augment.hpp).
 //
-//   out[y, x, c] = (in[top + y, left + x', c] / 255 - mean[c]) / deviation[c],   x' = x or, flipped, w - 1 - x
+//   out[y, x, c] = (in[top + y, left + x', c] / 255 - mean[c]) / std[c],   x' = x or, flipped, w - 1 - x
 //
 // Pixels outside the image are black (0 before normalisation). With shift p and crop (h, w) the window's corner is uniform
 // over [-p, H - h + p] x [-p, W - w + p]; without augmentation it is central.
@@ -47,23 +47,21 @@ inline Placement random_placement(const Augmentation& a, i64 height, i64 width, 
 
 // Input normalisation in units of [0, 1], one value for all channels or one each.
 struct Normalisation {
-  std::vector<float> mean{0.5f}, deviation{0.5f};
+  std::vector<float> mean{0.5f}, std{0.5f};
 };
 
 // table[256 c + value] is the normalised value of channel c.
 template <Real T>
 std::vector<T> normalisation_table(const Normalisation& n, i64 channels) {
-  for (const std::vector<float>* values : {&n.mean, &n.deviation})
+  for (const std::vector<float>* values : {&n.mean, &n.std})
     if (i64(values->size()) != 1 && i64(values->size()) != channels)
       throw Error(text("normalisation: ", values->size(), " values for ", channels, " channels"),
                   {{"remedy", "give one value, or one a channel"}});
   std::vector<T> table;
   for (i64 c = 0; c < channels; ++c) {
-    const float mean = n.mean[n.mean.size() == 1 ? 0 : size_t(c)],
-                deviation = n.deviation[n.deviation.size() == 1 ? 0 : size_t(c)];
-    if (!(deviation > 0))
-      throw Error(text("normalisation: the deviation of channel ", c, " is ", deviation, ", wanted more than 0"));
-    for (int value = 0; value < 256; ++value) table.push_back(T((float(value) / 255.f - mean) / deviation));
+    const float mean = n.mean[n.mean.size() == 1 ? 0 : size_t(c)], std = n.std[n.std.size() == 1 ? 0 : size_t(c)];
+    if (!(std > 0)) throw Error(text("normalisation: the std of channel ", c, " is ", std, ", wanted more than 0"));
+    for (int value = 0; value < 256; ++value) table.push_back(T((float(value) / 255.f - mean) / std));
   }
   return table;
 }

@@ -1,6 +1,6 @@
-// Mean and deviation of each channel of a data set, in units of [0, 1]: what a student's input normalisation needs.
+// Mean and std of each channel of a data set, in units of [0, 1]: what a student's input normalisation needs.
 //
-//   mean[c] = sum_v v h_c(v) / n,   deviation[c] = sqrt(sum_v (v - mean)^2 h_c(v) / n),   v = value / 255
+//   mean[c] = sum_v v h_c(v) / n,   std[c] = sqrt(sum_v (v - mean)^2 h_c(v) / n),   v = value / 255
 //
 // h_c counts the pixels of value v in channel c, so the result does not depend on threads or order; one read of the images.
 #pragma once

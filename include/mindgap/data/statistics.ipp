@@ -25,7 +25,7 @@ MINDGAP_INLINE Normalisation channel_statistics(const Dataset& dataset) {
     const double mean = xt::sum(value * histogram)() / double(pixels);
     const double variance = xt::sum((value - mean) * (value - mean) * histogram)() / double(pixels);
     out.mean.push_back(float(mean));
-    out.deviation.push_back(float(std::sqrt(variance)));
+    out.std.push_back(float(std::sqrt(variance)));
   }
   return out;
 }

@@ -75,7 +75,7 @@ bool train_generator(const GeneratorTraining& options, const Dataset& data, cons
   }
   run.with_average([&] {
     auto& unet = trainer.unet();
-    check_finite(unet, text("use a lower learning rate than ", options.rate));
+    check_finite(unet, text("use a lower learning rate than ", options.learning_rate));
     save_generator(out.folder, unet, trainer.info());
     if (out.preview)
       write_file_atomic(out.folder / "samples.png", encode_png(sample_grid(unet, trainer.info(), options.seed, out.preview)));

@@ -18,8 +18,8 @@ namespace mindgap {
 
 struct GeneratorTraining {
   i64 steps = 4250, batch = 64;
-  double rate = 1e-3;   // peak
-  double warmup = 200;  // steps, or below 1 a share of them
+  double learning_rate = 1e-3;  // peak
+  double warmup = 200;          // steps, or below 1 a share of them
   double weight_decay = 0, gradient_clip = 1, ema_decay = 0.999;
   double label_dropout = 0.1;  // trains the half without class
   bool flip = true;
@@ -89,7 +89,7 @@ class GeneratorTrainer {
     TrainerOptions out;
     out.schedule = {Schedule::Kind::cosine, options.steps, warmup_steps(options.warmup, options.steps)};
     out.optimizer = AdamWOptions{};
-    out.learning_rate = options.rate;
+    out.learning_rate = options.learning_rate;
     out.weight_decay = options.weight_decay;
     out.gradient_clip = options.gradient_clip;
     out.ema_decay = options.ema_decay;
@@ -117,7 +117,8 @@ inline void GeneratorTraining::check() const {
     if (!good) throw Error("generator training: " + what, {{"remedy", remedy}});
   };
   wanted(steps >= 1 && batch >= 1, text(steps, " steps of ", batch, " images"), "use at least one of each");
-  wanted(rate > 0 && rate <= 1, text("a rate of ", rate), "use a positive rate, 0.001 is usual");
+  wanted(learning_rate > 0 && learning_rate <= 1, text("a learning rate of ", learning_rate),
+         "use a positive one, 0.001 is usual");
   warmup_steps(warmup, steps);
   wanted(weight_decay >= 0 && gradient_clip > 0, text("weight decay ", weight_decay, ", gradient clip ", gradient_clip),
          "0 or more, and more than 0");
@@ -155,7 +156,7 @@ inline GeneratorInfo GeneratorTraining::info(const Dataset& data) const {
 inline std::string GeneratorTraining::settings() const {
   std::string widths;
   for (i64 width : channels) widths += text(widths.empty() ? "" : ",", width);
-  return text("steps ", steps, "\nbatch ", batch, "\nrate ", rate, "\nwarmup ", warmup, "\nweight_decay ", weight_decay,
+  return text("steps ", steps, "\nbatch ", batch, "\nrate ", learning_rate, "\nwarmup ", warmup, "\nweight_decay ", weight_decay,
               "\ngradient_clip ", gradient_clip, "\nema_decay ", ema_decay, "\nlabel_dropout ", label_dropout, "\nflip ", flip,
               "\nseed ", seed, "\nchannels ", widths, "\nlayers_per_block ", layers_per_block, "\ngroups ", groups, "\nhead ",
               head, "\nattention ", attention, "\nschedule ", name(schedule), "\nprediction ", name(prediction));

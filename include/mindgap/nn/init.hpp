@@ -48,16 +48,16 @@ void uniform(Parameter<N, D, P>& parameter, float bound, u64 seed, const std::st
 }
 
 template <int N, Device D, class P>
-void normal(Parameter<N, D, P>& parameter, float deviation, u64 seed, const std::string& name) {
+void normal(Parameter<N, D, P>& parameter, float std, u64 seed, const std::string& name) {
   const Stream stream(seed, "init:" + name);
-  fill(parameter, [&](i64 i) { return deviation * stream.normal(u64(i)); });
+  fill(parameter, [&](i64 i) { return std * stream.normal(u64(i)); });
 }
 
 // The default of torch.nn.Conv2d and torch.nn.Linear, kaiming_uniform with a = sqrt(5): bound 1 / sqrt(fan_in).
 inline float default_bound(i64 fan_in) { return fan_in > 0 ? 1.f / std::sqrt(float(fan_in)) : 0.f; }
 
-// kaiming_normal with mode fan_out for ReLU (He et al., "Delving deep into rectifiers", 2015): deviation sqrt(2 / fan_out).
-inline float kaiming_deviation(i64 fan_out) { return std::sqrt(2.f / float(fan_out)); }
+// kaiming_normal with mode fan_out for ReLU (He et al., "Delving deep into rectifiers", 2015): std sqrt(2 / fan_out).
+inline float kaiming_std(i64 fan_out) { return std::sqrt(2.f / float(fan_out)); }
 
 }  // namespace init
 }  // namespace mindgap

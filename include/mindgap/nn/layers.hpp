@@ -47,7 +47,7 @@ struct Conv2d {
   void reset(u64 seed, const std::string& name) {
     const Shape<4>& s = weight.shape();
     if (initial == Init::kaiming_normal_fan_out)
-      init::normal(weight, init::kaiming_deviation(s[0] * s[1] * s[2]), seed, name + ".weight");
+      init::normal(weight, init::kaiming_std(s[0] * s[1] * s[2]), seed, name + ".weight");
     else init::uniform(weight, init::default_bound(s[1] * s[2] * s[3]), seed, name + ".weight");
     if (bias.defined()) init::uniform(bias, init::default_bound(s[1] * s[2] * s[3]), seed, name + ".bias");
   }

@@ -17,7 +17,7 @@ namespace mindgap {
 // How a student is trained in one role.
 struct RecipeConfig {
   i64 epochs = 8, batch = 128, minimum_steps = 0;
-  double rate = 0.1;
+  double learning_rate = 0.1;
 
   // Of the optimizer, on so many images (a last batch of a single image is left out, as the loader does).
   i64 steps(i64 images) const { return std::max(epochs * (images / batch + (images % batch > 1)), minimum_steps); }
@@ -27,7 +27,7 @@ struct RecipeConfig {
 struct GeneratorConfig {
   i64 steps = 4250, batch = 64;
   double warmup = 200;
-  double rate = 1e-3;
+  double learning_rate = 1e-3;
   std::vector<i64> channels{32, 64, 64};
   i64 layers = 1, groups = 8, head = 8;
   u64 seed = 0;
@@ -82,7 +82,7 @@ struct StudyConfig {
   RecipeConfig student{8, 128, 0, 0.1};       // E0 to E3, E6, E10
   RecipeConfig finetune{10, 128, 200, 0.02};  // E5 "fc", "last group", "last two", "all"
   // E5 "scratch". Where it is absent, "scratch" and "mixed" have the steps that S and its fine-tuning have together, at the
-  // rate of `student`; where it is given, "scratch" has these and "mixed" the epochs of `student`.
+  // learning rate of `student`; where it is given, "scratch" has these and "mixed" the epochs of `student`.
   std::optional<RecipeConfig> scratch;
 };
 

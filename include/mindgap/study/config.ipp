@@ -13,7 +13,7 @@ void visit_fields(V& visit, RecipeConfig& r) {
   visit("epochs", r.epochs, {1, 1e6});
   visit("batch", r.batch, {2, 1 << 16});
   visit("minimum_steps", r.minimum_steps, {0, 1e9});
-  visit("rate", r.rate, {1e-9, 100});
+  visit("learning_rate", r.learning_rate, {.least = 1e-9, .most = 100, .alias = "rate"});
 }
 
 template <class V>
@@ -21,7 +21,7 @@ void visit_fields(V& visit, GeneratorConfig& g) {
   visit("steps", g.steps, {1, 1e9});
   visit("batch", g.batch, {1, 1 << 16});
   visit("warmup", g.warmup, {0, 1e9});
-  visit("rate", g.rate, {1e-9, 1});
+  visit("learning_rate", g.learning_rate, {.least = 1e-9, .most = 1, .alias = "rate"});
   visit("channels", g.channels, {1, 1 << 16});
   visit("layers", g.layers, {1, 16});
   visit("groups", g.groups, {1, 1024});

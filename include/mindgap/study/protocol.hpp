@@ -107,7 +107,7 @@ class Study {
     o.epochs = 0;
     o.minimum_steps = steps;
     o.batch = recipe.batch;
-    o.rate = recipe.rate;
+    o.learning_rate = recipe.learning_rate;
     o.weight_decay = config_.weight_decay;
     o.label_smoothing = config_.label_smoothing;
     o.warmup = config_.warmup;
@@ -134,7 +134,7 @@ class Study {
       work_ = before + whole * double(trainer.done());
       progress_(what, work_);
     }
-    check_finite(net, text("lower the rate (", o.rate, ") in the study's configuration"));
+    check_finite(net, text("lower the learning rate (", o.learning_rate, ") in the study's configuration"));
   }
   Evaluation train_and_test(const std::string& what, Net& net, const Dataset& set, const TrainingOptions& o) {
     train(what, net, 0, Data(set, o.loader()), o);
@@ -305,7 +305,7 @@ class Study {
         RecipeConfig how = config_.finetune;
         r.steps = how.steps(count);
         if (scratch || mixed) {
-          if (mixed || !config_.scratch) how.rate = config_.student.rate;
+          if (mixed || !config_.scratch) how.learning_rate = config_.student.learning_rate;
           if (mixed) how.batch = config_.student.batch;
           if (!config_.scratch) r.steps += student_steps();  // as many as S and its fine-tuning together
           else if (mixed) r.steps = config_.student.steps(synthetic(seed).images.size() + repeated_real(count));

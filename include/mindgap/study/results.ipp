@@ -149,7 +149,7 @@ inline double rounded(double value) { return std::round(value * 1e6) / 1e6; }
 inline nlohmann::ordered_json to_json(const Stats& stats) {
   return {{"n", stats.n},
           {"mean", rounded(stats.mean)},
-          {"deviation", rounded(stats.deviation)},
+          {"std", rounded(stats.std)},
           {"low", rounded(stats.low)},
           {"high", rounded(stats.high)}};
 }

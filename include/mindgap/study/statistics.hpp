@@ -21,8 +21,8 @@ namespace mindgap {
 struct Stats {
   i64 n = 0;
   double mean = 0;
-  double deviation = 0;  // sample standard deviation; NaN for a single value
-  double low = 0;        // the mean's 95 % interval by Student's t; from -infinity to infinity for a single value
+  double std = 0;  // sample standard deviation; NaN for a single value
+  double low = 0;  // the mean's 95 % interval by Student's t; from -infinity to infinity for a single value
   double high = 0;
 
   // True when the interval lies above (below) `value`.

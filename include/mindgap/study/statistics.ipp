@@ -53,13 +53,13 @@ MINDGAP_INLINE Stats describe(const std::vector<double>& values) {
   out.n = i64(values.size());
   out.mean = detail::centred_mean(values);
   if (out.n == 1) {
-    out.deviation = std::nan("");
+    out.std = std::nan("");
     out.low = -std::numeric_limits<double>::infinity();
     out.high = std::numeric_limits<double>::infinity();
     return out;
   }
-  out.deviation = std::sqrt(xt::sum(xt::square(detail::residuals(values)))() / double(out.n - 1));
-  const double half = detail::student_quantile(out.n) * out.deviation / std::sqrt(double(out.n));
+  out.std = std::sqrt(xt::sum(xt::square(detail::residuals(values)))() / double(out.n - 1));
+  const double half = detail::student_quantile(out.n) * out.std / std::sqrt(double(out.n));
   out.low = out.mean - half;
   out.high = out.mean + half;
   return out;
@@ -70,8 +70,8 @@ MINDGAP_INLINE double student_p(const Stats& stats, double value) {
     throw Error(text("student_p: asks for ", value, " in a sample of ", stats.n),
                 {{"remedy", "give what describe() returned, and a finite number"}});
   if (stats.n == 1) return 1;
-  if (stats.deviation == 0) return stats.mean == value ? 1 : 0;
-  const double t = (stats.mean - value) / (stats.deviation / std::sqrt(double(stats.n)));
+  if (stats.std == 0) return stats.mean == value ? 1 : 0;
+  const double t = (stats.mean - value) / (stats.std / std::sqrt(double(stats.n)));
   return 2 * boost::math::cdf(boost::math::students_t(double(stats.n - 1)), -std::abs(t));
 }
 

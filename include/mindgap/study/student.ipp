@@ -15,7 +15,7 @@ void visit_fields(V& visit, StudentInfo& info) {
   visit.need("stem", info.config.stem, {.one_of = {"large", "small"}});
   visit.need("classes", info.class_names);
   visit.need("mean", info.normalisation.mean);
-  visit.need("deviation", info.normalisation.deviation);
+  visit.need("std", info.normalisation.std, {.alias = "deviation"});
   auto plans = info.plans.empty() ? std::nullopt : std::optional(info.plans);
   visit("plans", plans);
   info.plans = plans.value_or("");

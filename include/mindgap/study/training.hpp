@@ -15,8 +15,8 @@ namespace mindgap {
 
 struct TrainingOptions {
   i64 epochs = 8, batch = 128;
-  i64 minimum_steps = 0;  // small sets: at least so many steps, by more epochs
-  double rate = 0.1;      // peak
+  i64 minimum_steps = 0;       // small sets: at least so many steps, by more epochs
+  double learning_rate = 0.1;  // peak
   double momentum = 0.9;
   double weight_decay = 5e-4;  // of matrices
   double label_smoothing = 0.1;
@@ -164,7 +164,7 @@ Trainer<D> student_trainer(ResNet<D, P>& net, const StudentData<D, P>& data, con
   TrainerOptions o;
   o.schedule = {options.schedule, steps, warmup_steps(options.warmup, steps)};
   o.optimizer = SgdOptions{float(options.momentum), true};
-  o.learning_rate = options.rate;
+  o.learning_rate = options.learning_rate;
   o.weight_decay = options.weight_decay;
   o.gradient_clip = options.gradient_clip;
   o.loss_scale = std::is_same_v<typename P::compute, f16>;
