@@ -21,27 +21,60 @@ if(MINDGAP_CUDA)
   target_link_libraries(mindgap INTERFACE CUDA::cudart)
 endif()
 
-# One source for each X.ipp, written into the build folder, so that a new glue header needs no edit here;
-# cmake/glue/ holds explicit instances (nn/instances.hpp).
+# The glue's sources are written into the build folder, so that a new header needs no edit here.
+#
+# Bodies: each of the libraries of convolutions and products (cpu, cuda) has a source of its own. The others read files and write
+# text, most of them with the JSON library, whose templates take longer than all else: they share two sources, at -O1, which
+# compile in a quarter of the time.
 file(GLOB_RECURSE bodies CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/include/mindgap/*.ipp)
-if(NOT MINDGAP_SANITIZE)
-  file(GLOB glue_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/cmake/glue/*.cpp)
-endif()
 if(NOT MINDGAP_CUDA)
   list(FILTER bodies EXCLUDE REGEX "^mindgap/cuda/")
 endif()
 foreach(body IN LISTS bodies)
+  if(body MATCHES "^mindgap/(cpu|cuda)/(.*)\\.ipp$")
+    set(source ${CMAKE_MATCH_1}_${CMAKE_MATCH_2})
+  elseif(body MATCHES "^mindgap/study/")
+    set(source study)
+  else()
+    set(source files)
+  endif()
   string(REGEX REPLACE "\\.ipp$" ".hpp" header ${body})
-  string(REGEX REPLACE "\\.ipp$" ".cpp" source ${body})
-  string(REGEX REPLACE "^mindgap/" "" source ${source})
-  string(REPLACE "/" "_" source ${source})
-  configure_file(${PROJECT_SOURCE_DIR}/cmake/glue.cpp.in ${PROJECT_BINARY_DIR}/glue/${source} @ONLY)
-  list(APPEND glue_sources ${PROJECT_BINARY_DIR}/glue/${source})
-  # All but the library of convolutions and products reads files and writes text: built in half the time like this.
-  if(NOT source STREQUAL cpu_onednn.cpp)
-    set_source_files_properties(${PROJECT_BINARY_DIR}/glue/${source} PROPERTIES COMPILE_OPTIONS -O1)
+  list(APPEND sources ${source})
+  string(APPEND includes_${source} "#include <${header}>\n#include <${body}>\n")
+endforeach()
+list(REMOVE_DUPLICATES sources)
+foreach(source IN LISTS sources)
+  set(file ${PROJECT_BINARY_DIR}/glue/${source}.cpp)
+  file(CONFIGURE OUTPUT ${file} CONTENT "#define MINDGAP_GLUE_BUILD\n${includes_${source}}")
+  list(APPEND glue_sources ${file})
+  if(NOT source STREQUAL cpu_onednn)
+    set_source_files_properties(${file} PROPERTIES COMPILE_OPTIONS -O1)
   endif()
 endforeach()
+
+# Explicit instances (nn/instances.hpp): mindgap_instances(sources DEVICE extension) adds to `sources`, for each X_instances.hpp,
+# one that defines its list for the device.
+function(mindgap_instances sources device extension)
+  file(GLOB_RECURSE headers CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}/include
+       ${PROJECT_SOURCE_DIR}/include/mindgap/*_instances.hpp)
+  foreach(header IN LISTS headers)
+    string(REGEX REPLACE ".*/(.*)_instances.hpp" "\\1" name ${header})
+    string(TOUPPER ${name} list)
+    set(file ${PROJECT_BINARY_DIR}/glue/${name}_instances.${extension})
+    file(CONFIGURE OUTPUT ${file} CONTENT "#define MINDGAP_GLUE
+#include <${header}>
+
+namespace mindgap {
+MINDGAP_${device}_TYPES(MINDGAP_${list}, )
+}
+")
+    list(APPEND ${sources} ${file})
+  endforeach()
+  set(${sources} ${${sources}} PARENT_SCOPE)
+endfunction()
+if(NOT MINDGAP_SANITIZE)
+  mindgap_instances(glue_sources CPU cpp)
+endif()
 
 add_library(mindgap_glue STATIC ${glue_sources})
 add_library(mindgap::glue ALIAS mindgap_glue)

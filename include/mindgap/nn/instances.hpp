@@ -1,7 +1,8 @@
 // Explicit instances: what every program would compile again, compiled once into mindgap::glue at the types that programs use.
 //
-// A list of them is a macro of a word, a device and an element type. Its header declares it to everybody who links the glue; in
-// cmake/glue/ a .cpp defines it for the CPU and a .cu, built by nvcc, for CUDA:
+// A list of them is a macro of a word, a device and an element type. Its header, X_instances.hpp for MINDGAP_X, declares it to
+// everybody who links the glue; of each such header cmake/Library.cmake makes a source that defines it for the CPU and one, built
+// by nvcc, for CUDA:
 //
 //   #define MINDGAP_RESNET(word, D, T) word template ResNet<D, Precision<T>>::ResNet(const ResNetConfig&, u64);
 //
