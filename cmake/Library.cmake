@@ -23,7 +23,7 @@ endif()
 
 # The glue's sources are written into the build folder, so that a new header needs no edit here.
 #
-# Bodies: each of the libraries of convolutions and products (cpu, cuda) has a source of its own. The others read files and write
+# Bodies: each of the libraries of convolutions and products (cpu, cuda) has a source of its own, and so have conversions. The others read files and write
 # text, most of them with the JSON library, whose templates take longer than all else: they share two sources, at -O1, which
 # compile in a quarter of the time.
 file(GLOB_RECURSE bodies CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/include/mindgap/*.ipp)
@@ -33,6 +33,8 @@ endif()
 foreach(body IN LISTS bodies)
   if(body MATCHES "^mindgap/(cpu|cuda)/(.*)\\.ipp$")
     set(source ${CMAKE_MATCH_1}_${CMAKE_MATCH_2})
+  elseif(body MATCHES "^mindgap/io/elements")  # converts the elements of weights
+    set(source elements)
   elseif(body MATCHES "^mindgap/study/")
     set(source study)
   else()
@@ -47,7 +49,7 @@ foreach(source IN LISTS sources)
   set(file ${PROJECT_BINARY_DIR}/glue/${source}.cpp)
   file(CONFIGURE OUTPUT ${file} CONTENT "#define MINDGAP_GLUE_BUILD\n${includes_${source}}")
   list(APPEND glue_sources ${file})
-  if(NOT source STREQUAL cpu_onednn)
+  if(NOT source MATCHES "^(cpu_onednn|elements)$")
     set_source_files_properties(${file} PROPERTIES COMPILE_OPTIONS -O1)
   endif()
 endforeach()

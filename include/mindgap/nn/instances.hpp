@@ -4,7 +4,7 @@
 // everybody who links the glue; of each such header cmake/Library.cmake makes a source that defines it for the CPU and one, built
 // by nvcc, for CUDA:
 //
-//   #define MINDGAP_RESNET(word, D, T) word template ResNet<D, Precision<T>>::ResNet(const ResNetConfig&, u64);
+//   #define MINDGAP_RESNET(word, D, T) word template ResNet<D, Precision<T>>::ResNet(const ResNetConfig&);
 //
 //   MINDGAP_CPU_TYPES(MINDGAP_RESNET, extern)    MINDGAP_CUDA_TYPES(MINDGAP_RESNET, extern)    declares
 //   MINDGAP_CPU_TYPES(MINDGAP_RESNET, )          MINDGAP_CUDA_TYPES(MINDGAP_RESNET, )          defines
