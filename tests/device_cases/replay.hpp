@@ -67,8 +67,8 @@ GeneratorTraining small_generator() {
 
 // The generator's step: noise, timesteps and labels of the step, clipping, AdamW, the average.
 template <Device D>
-std::vector<double> train_generator() {
-  GeneratorTrainer<D, Precision<float>> trainer(small_generator(), small_set(12));
+std::vector<double> train_generator(const Dataset& data = small_set(12)) {
+  GeneratorTrainer<D, Precision<float>> trainer(small_generator(), data);
   std::vector<double> out;
   while (!trainer.run.finished())
     for (const TrainingRecord& r : trainer.run.step())

@@ -112,6 +112,21 @@ BOOST_AUTO_TEST_CASE(views_copy_no_pixel) {
   REFUSED(select(view, {-1}), "member -1 of a set of 4");
 }
 
+// Of one size, in memory or mapped, and 4 GiB at most; a view has a size of its own.
+BOOST_AUTO_TEST_CASE(what_is_resident) {
+  struct Large final : StreamedSource {
+    using StreamedSource::StreamedSource;
+    Shape<3> shape() const override { return Shape(1 << 16, 1 << 15, 1); }  // 2 GiB
+    bool resident() const override { return true; }
+  };
+  const Dataset small = make_set({3}), large(std::make_shared<Large>(small), small.class_names);
+  BOOST_TEST(small.resident());
+  BOOST_TEST(!streamed(small).resident());
+  BOOST_TEST(!concat({small, streamed(small)}).resident());
+  BOOST_TEST(!large.resident());
+  BOOST_TEST(select(large, {2, 0}).resident());
+}
+
 // Checkpoints and generators keep these: SHA-256 by Python's hashlib over "[3, 2, 2, 1]", pixels, labels and names with a zero
 // each.
 BOOST_AUTO_TEST_CASE(hashes_stay) {
