@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <sys/mman.h>
 
 namespace mindgap {
 namespace detail {
@@ -31,13 +32,13 @@ void transpose_elements(To* to, const std::byte* from, i64 outer, i64 rows, i64 
   const i64 size = outer * rows * cols, alone = 1 << 15;  // so few elements are not worth waking other cores
   if (rows == 1 || cols == 1) {
     const i64 block = 1 << 14;
-#pragma omp parallel for if (size > alone)
+#pragma omp parallel for schedule(dynamic) if (size > alone)
     for (i64 begin = 0; begin < size; begin += block)
       convert_run<To, From>(to + begin, from + begin * i64(sizeof(From)), std::min(size - begin, block), 1);
     return;
   }
   const i64 tile = 64;  // of both axes: what it reads and writes stays in the first cache
-#pragma omp parallel for collapse(2) if (size > alone)
+#pragma omp parallel for collapse(2) schedule(dynamic, 16) if (size > alone)
   for (i64 o = 0; o < outer; ++o)
     for (i64 row = 0; row < rows; row += tile)
       for (i64 col = 0; col < cols; col += tile)
@@ -63,7 +64,7 @@ NonFinite count_above(std::span<const std::byte> elements, Bits infinity) {
   const i64 size = i64(elements.size() / sizeof(Bits));
   const auto magnitude = [from = elements.data()](i64 i) { return Bits(load_element<Bits>(from, i) & Bits(Bits(-1) >> 1)); };
   i64 nan = 0, infinite = 0;
-#pragma omp parallel for reduction(+ : nan, infinite) if (size > 4 * block)
+#pragma omp parallel for schedule(dynamic) reduction(+ : nan, infinite) if (size > 4 * block)
   for (i64 begin = 0; begin < size; begin += block) {
     const i64 end = std::min(size, begin + block);
     Bits largest = 0;
@@ -74,10 +75,21 @@ NonFinite count_above(std::span<const std::byte> elements, Bits infinity) {
   return {nan, infinite};
 }
 
+// Asks the system for huge pages where memory is written for the first time: a fault for each 4 KiB takes longer than a copy.
+// Whole huge pages of the array alone, so that no memory beside it is taken.
+inline void prefer_huge_pages(void* array, i64 bytes) {
+  constexpr u64 page = 2 << 20;
+  const u64 begin = (reinterpret_cast<u64>(array) + page - 1) / page * page,
+            end = (reinterpret_cast<u64>(array) + u64(bytes)) / page * page;
+  if (end > begin)
+    ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);  // where there are none it changes nothing
+}
+
 }  // namespace detail
 
 MINDGAP_INLINE void transpose_elements(void* to, DType to_type, const void* from, DType from_type, i64 outer, i64 rows,
                                        i64 cols) {
+  detail::prefer_huge_pages(to, outer * rows * cols * bytes(to_type));
   detail::with_real(to_type, [&]<class To>(To) {
     detail::with_real(from_type, [&]<class From>(From) {
       detail::transpose_elements<To, From>(static_cast<To*>(to), static_cast<const std::byte*>(from), outer, rows, cols);
