@@ -13,7 +13,7 @@ Facts study_facts(const StudyConfig& c) {
   const auto recipe = [](const RecipeConfig& r) {
     return text(r.epochs, " epochs of batches of ", r.batch,
                 r.minimum_steps ? text(", at least ", r.minimum_steps, " steps") : std::string(), ", peak learning rate ",
-                r.rate);
+                r.learning_rate);
   };
   std::string seeds;
   for (u64 seed : c.seeds) seeds += text(seeds.empty() ? "" : ", ", seed);
