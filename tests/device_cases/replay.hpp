@@ -32,7 +32,7 @@ ResNetConfig small_student() { return ResNetConfig::make("resnet18", 4, 1, 10, S
 
 // Five epochs, 8 images a batch: of 26 images the last batch of each has 2, so two replays live side by side.
 TrainingOptions small_training(TrainingOptions options = {}) {
-  options.epochs = 5, options.batch = 8, options.rate = 0.02, options.augmentation = {true, 1, 0, 0};
+  options.epochs = 5, options.batch = 8, options.learning_rate = 0.02, options.augmentation = {true, 1, 0, 0};
   return options;
 }
 
