@@ -332,9 +332,15 @@ MINDGAP_INLINE void conv2d_forward(const ConvGeometry& g, float* y, const float*
 MINDGAP_INLINE void conv2d_forward(const ConvGeometry& g, bf16* y, const bf16* x, const bf16* w, const float* bias) {
   if (g.y_size() == 0) return;
   if (has_bf16()) return onednn::conv2d_forward(g, y, x, w, bias);
-  const Widened wide_x(x, g.x_size()), wide_w(w, g.weight_size()), wide_y(g.y_size());
-  conv2d_forward(g, wide_y.data(), wide_x.data(), wide_w.data(), bias);
-  wide_y.round(y);
+  const Widened wide_x(x, g.x_size());
+  const i64 inputs = g.kh * g.kw * g.c_in;
+  in_parts(g.c_out, inputs, [&](i64 first, i64 count) {
+    ConvGeometry part = g;
+    part.c_out = count;
+    const Widened wide_w(w + first * inputs, count * inputs), wide_y(part.y_size());
+    conv2d_forward(part, wide_y.data(), wide_x.data(), wide_w.data(), bias ? bias + first : nullptr);
+    wide_y.round(y + first, count, g.c_out);
+  });
 }
 
 MINDGAP_INLINE void conv2d_backward_data(const ConvGeometry& g, float* grad_x, const float* grad_y, const float* w) {
@@ -381,8 +387,15 @@ MINDGAP_INLINE void matmul(const MatmulGeometry& g, float* c, const bf16* a, con
                            const float* bias) {
   if (g.batch() * g.m * g.n == 0) return;
   if (amx::runs_here()) return amx::matmul(g, c, a, b, alpha, accumulate, bias);
-  const Widened wide_a(a, span_a(g)), wide_b(b, span_b(g));
-  matmul(g, c, wide_a.data(), wide_b.data(), alpha, accumulate, bias);
+  const Widened wide_a(a, span_a(g));
+  // Rows of a layer's weights are outputs.
+  const bool weights = g.trans_b && g.batch() == 1;
+  in_parts(g.n, weights ? g.k : 0, [&](i64 first, i64 count) {
+    MatmulGeometry part = g;
+    part.n = count;
+    const Widened wide_b(b + first * g.b.row, span_b(part));
+    matmul(part, c + first, wide_a.data(), wide_b.data(), alpha, accumulate, bias ? bias + first : nullptr);
+  });
 }
 
 MINDGAP_INLINE void matmul(const MatmulGeometry& g, bf16* c, const bf16* a, const bf16* b, float alpha, bool accumulate,

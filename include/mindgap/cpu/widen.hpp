@@ -1,11 +1,12 @@
 // bf16 computed in f32: widen the inputs, compute there, round the result. For CPUs without bf16 instructions, and for products.
-// Bytes: 6 an element each way.
+// Bytes: 6 an element each way. Large weights of a forward pass are widened a part of their outputs at a time.
 #pragma once
 
 #include <mindgap/core/conv_geometry.hpp>
 #include <mindgap/core/memory.hpp>
 #include <mindgap/cpu/runtime.hpp>
 
+#include <algorithm>
 #include <memory>
 
 namespace mindgap::cpu {
@@ -19,6 +20,13 @@ class Widened {
 #pragma omp parallel for
     for (i64 i = 0; i < size; ++i) to[i] = float(source[i]);
   }
+  // Rows of `cols` elements, into rows that are `stride` apart.
+  void round(bf16* to, i64 cols, i64 stride) const {
+    const float* from = data();
+#pragma omp parallel for
+    for (i64 row = 0; row < size_ / cols; ++row)
+      for (i64 i = 0; i < cols; ++i) to[row * stride + i] = bf16(from[row * cols + i]);
+  }
   void round(bf16* to) const {
     const float* from = data();
 #pragma omp parallel for
@@ -30,6 +38,18 @@ class Widened {
   std::shared_ptr<void> memory_;
   i64 size_;
 };
+
+// f(first, count) for parts of the outputs whose weights, `inputs` of each, have 2 MiB in f32, or a panel for each thread: a
+// network's memory is its weights then, not the scratch of its widest layers. Parts are whole panels, which changes no bit of the
+// result. 0 inputs: one part.
+template <class F>
+void in_parts(i64 outputs, i64 inputs, F&& f) {
+  constexpr i64 panel = 16, budget = i64(2) << 20;
+  i64 part = outputs;
+  if (inputs && outputs % panel == 0)
+    part = std::max(panel * omp_get_max_threads(), budget / i64(sizeof(float)) / inputs / panel * panel);
+  for (i64 first = 0; first < outputs; first += part) f(first, std::min(part, outputs - first));
+}
 
 // Elements from the first to the last of all matrices A, or B, gaps included.
 constexpr i64 span(const MatmulGeometry& g, i64 rows, i64 columns, const MatrixStrides& s) {
