@@ -62,8 +62,9 @@ void train(Options o, const CommonOptions& common) {
   const Stem stem = o.stem == "large" ? Stem::large : Stem::small;
   const auto config =
       check_flags([&] { return ResNetConfig::make(o.model, o.width, data.images.extent(3), data.classes(), stem); });
-  ResNet<D, P> net(config, common.seed);
-  if (!o.init.empty()) load(net, o.init);
+  ResNet<D, P> net(config);
+  if (o.init.empty()) initialise(net, common.seed);
+  else make_masters(net), load(net, o.init);
   if (!o.reinitialise.empty())
     check_flags([&] { return reinitialise(net, mix64(common.seed), patterns_of(net, o.reinitialise)); });
   TrainingOptions& t = o.training;

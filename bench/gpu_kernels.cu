@@ -220,6 +220,7 @@ void losses(Bench& bench, Shape<2> shape) {
 void optimizers(Bench& bench) {
   if (!bench.wanted("step of")) return;
   Linear<Cuda, Precision<float>> layer(4096, 6250, false);
+  init::constant(layer.weight, 0.f);
   FlatParameters<Cuda> parameters(layer, 1e-4f);
   const auto written = [&] { layer.weight.slot->write([](const auto&) {}); };
   Sgd<Cuda> sgd(parameters, {0.9f, false});

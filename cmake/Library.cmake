@@ -37,8 +37,8 @@ foreach(body IN LISTS bodies)
   string(REPLACE "/" "_" source ${source})
   configure_file(${PROJECT_SOURCE_DIR}/cmake/glue.cpp.in ${PROJECT_BINARY_DIR}/glue/${source} @ONLY)
   list(APPEND glue_sources ${PROJECT_BINARY_DIR}/glue/${source})
-  # All but the library of convolutions and products reads files and writes text: built in half the time like this.
-  if(NOT source STREQUAL cpu_onednn.cpp)
+  # All but convolutions, products and the conversion of weights reads files and writes text: built in half the time like this.
+  if(NOT source MATCHES "^(cpu_onednn|io_elements).cpp$")
     set_source_files_properties(${PROJECT_BINARY_DIR}/glue/${source} PROPERTIES COMPILE_OPTIONS -O1)
   endif()
 endforeach()

@@ -52,7 +52,7 @@ inline void fill_golden(const std::vector<StateItem>& items, bool resnet) {
 inline Tensor<float, 4> golden_images(const std::string& purpose, Shape<4> nhwc) {
   const auto published = centred(purpose, nhwc.size(), std::sqrt(3.));
   const Tensor<float, 4> out(nhwc);
-  for (i64 i = 0; i < nhwc.size(); ++i) out.data()[i] = published[size_t(published_index(nhwc, Layout::conv, i))];
+  from_published(out, published.data(), DType::f32);
   return out;
 }
 inline std::vector<i64> golden_integers(const std::string& purpose, i64 count, u32 bound) {
@@ -66,8 +66,7 @@ inline std::vector<i64> golden_integers(const std::string& purpose, i64 count, u
 template <Module M>
 std::map<std::string, std::vector<float>> gradients(M& net) {
   std::map<std::string, std::vector<float>> out;
-  for_each_parameter(net,
-                     [&](const std::string& name, auto& p) { out[name] = state_item(name, p.slot->gradient(), p.layout).get(); });
+  for_each_parameter(net, [&](const std::string& name, auto& p) { out[name] = to_published(p.slot->gradient()); });
   return out;
 }
 

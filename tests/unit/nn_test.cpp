@@ -8,6 +8,7 @@
 #include "tests/values.hpp"
 #include <boost/test/unit_test.hpp>
 #include <filesystem>
+#include <malloc.h>
 #include <unistd.h>
 
 using namespace mindgap;
@@ -61,7 +62,37 @@ struct Small {
   std::vector<BatchNorm2d<Cpu, P>> norms{BatchNorm2d<Cpu, P>(2), BatchNorm2d<Cpu, P>(2)};
   std::optional<Conv2d<Cpu, P>> absent, present = Conv2d<Cpu, P>(2, 3, 1);
   MINDGAP_MODULE(fc, bare, norms, absent, present)
+
+  Small() { initialise(*this, 1); }
 };
+
+using Half = Precision<bf16>;
+using HalfNet = ResNet<Cpu, Half>;
+
+struct Wide {
+  Conv2d<Cpu, Half> conv{640, 1280, 3, {1, 1}};
+  Linear<Cpu, Half> first{1280, 5120}, second{5120, 1280};
+  MINDGAP_MODULE(conv, first, second)
+};
+
+// Bytes of f32 masters beside values of another type.
+template <Module M>
+i64 master_bytes(M& net) {
+  i64 bytes = 0;
+  for_each_parameter(net, [&](const std::string&, auto& p) {
+    if (static_cast<const void*>(p.master.data()) != p.value.data() && p.master.defined()) bytes += p.master.bytes();
+  });
+  return bytes;
+}
+
+// Memory of this process that no file and no other process shares, in bytes.
+double private_bytes() {
+  std::ifstream lines("/proc/self/smaps_rollup");
+  double kilobytes = 0;
+  for (std::string line; std::getline(lines, line);)
+    if (line.starts_with("Private_")) kilobytes += std::stod(line.substr(line.find(':') + 1));
+  return 1024 * kilobytes;
+}
 
 }  // namespace
 
@@ -267,8 +298,112 @@ BOOST_AUTO_TEST_CASE(the_working_copy_follows) {
   a.reset(1, "a");
   save(a, folder.path / "a.safetensors");
   load(b, folder.path / "a.safetensors");
+  BOOST_TEST(!b.weight.master.defined());
+  BOOST_TEST(same_bits(b.weight.value, cast<bf16>(a.weight.master)));
+  make_masters(b);
+  load(b, folder.path / "a.safetensors");
   BOOST_TEST(same_bits(a.weight.master, b.weight.master));
   BOOST_TEST(same_bits(b.weight.value, cast<bf16>(a.weight.master)));
+}
+
+// Every type of a file into every type of a network, in both layouts, of sizes that one core and that all cores read.
+BOOST_AUTO_TEST_CASE(every_type_is_read_in_one_pass) {
+  const Folder folder;
+  const auto check = [&]<class From, class To>(From, To, i64 in, i64 out) {
+    Conv2d<Cpu, Precision<To>> conv(in, out, 3);
+    const auto weight = random_tensor<From>(Shape(out, in, 3, 3), 1);
+    const auto bias = random_tensor<From>(Shape<1>(out), 2);
+    write_safetensors(folder.path / "x", {safetensors_source("weight", weight), safetensors_source("bias", bias)});
+    load(conv, folder.path / "x");
+    bool same = same_bits(conv.bias.value, cast<float>(bias));
+    for (i64 o = 0; o < out; ++o)
+      for (i64 i = 0; i < in; ++i)
+        for (i64 k = 0; k < 9; ++k) {
+          const To got = conv.weight.value.data()[(o * 9 + k) * in + i];
+          same &= float(got) == float(To(float(weight.data()[(o * in + i) * 9 + k])));
+        }
+    BOOST_TEST(same, name(dtype_of<From>) << " to " << name(dtype_of<To>) << ", " << in << " to " << out);
+    save(conv, folder.path / "y");
+    const auto saved = Safetensors(folder.path / "y").tensor<float, 4>("weight");
+    BOOST_TEST(same_bits(saved, cast<float>(cast<To>(cast<float>(weight)))));
+  };
+  const auto from_all = [&](auto to) {
+    for (auto [in, out] : {std::pair<i64, i64>(3, 2), {129, 65}}) {
+      check(float(), to, in, out);
+      check(bf16(), to, in, out);
+      check(f16(), to, in, out);
+    }
+  };
+  from_all(float());
+  from_all(bf16());
+}
+
+// A network that is only loaded has no masters; one that is trained afterwards starts from its values, or from the file's f32
+// where masters were asked for; a seed makes them at once.
+BOOST_AUTO_TEST_CASE(masters_come_with_training) {
+  const Folder folder;
+  const auto path = folder.path / "x.safetensors";
+  HalfNet source(config, 1);
+  BOOST_TEST(master_bytes(source) > 0);
+  save(source, path);
+  const State saved = state_of(source);
+
+  HalfNet loaded(config), exact(config);
+  BOOST_TEST(master_bytes(loaded) == 0);
+  load(loaded, path);
+  BOOST_TEST(master_bytes(loaded) == 0);
+  set_training(loaded, false), set_training(source, false);
+  const auto images = random_tensor<bf16>(Shape(3, 8, 8, 1), 3);
+  BOOST_TEST(same_bits(loaded(images), source(images)));
+  BOOST_TEST(master_bytes(loaded) == 0);
+
+  make_masters(exact);
+  load(exact, path);
+  BOOST_TEST(changed(saved, state_of(exact)).empty());
+
+  // What a first step starts from.
+  const State rounded = state_of(loaded);
+  BOOST_TEST(rounded.at("fc.weight") != saved.at("fc.weight"));
+  BOOST_TEST(rounded.at("fc.bias") == saved.at("fc.bias"));
+  freeze(loaded, {"layer1"});
+  const FlatParameters<Cpu> from_values(loaded), from_masters(exact);
+  BOOST_TEST(changed(rounded, state_of(loaded)).empty());
+  BOOST_TEST(changed(saved, state_of(exact)).empty());
+  BOOST_TEST(loaded.fc.weight.master.defined());
+  BOOST_TEST(!loaded.layer1[0].conv1.weight.master.defined());  // frozen: not trained
+}
+
+// 20 million parameters of layers as large as Stable Diffusion's: their bytes, and little more, are in use after loading and a
+// forward pass. Masters would be twice as much again, so would the widened weights of one layer be too much.
+BOOST_AUTO_TEST_CASE(memory_of_a_loaded_network) {
+#if defined(__SANITIZE_ADDRESS__)
+  return;  // the sanitizer's own memory is private too
+#endif
+  const Folder folder;
+  const auto path = folder.path / "x.safetensors";
+  const auto image = random_tensor<bf16>(Shape(1, 4, 4, 640), 1);
+  const auto forward = [&](Wide& net) { return net.second(net.first(net.conv(image))); };
+  Tensor<bf16, 4> wanted;
+  {
+    Wide net;
+    initialise(net, 1);
+    save(net, path);
+    wanted = forward(net);
+  }
+  Pool<Cpu>::common().trim();
+  malloc_trim(0);
+  const double before = private_bytes();
+  Wide net;
+  double bytes = 0;
+  for_each_parameter(net, [&](const std::string&, auto& p) { bytes += double(p.value.bytes()); });
+  BOOST_TEST(private_bytes() - before < 0.1 * bytes);  // nothing has been written yet
+  load(net, path);
+  BOOST_TEST(private_bytes() - before < 1.05 * bytes);
+  const auto got = forward(net);
+  BOOST_TEST(same_bits(got, wanted));
+  const double scratch = 20 << 20;  // a part of the widest layer, widened and packed, whatever the size of the network
+  BOOST_TEST(private_bytes() - before < 1.05 * bytes + scratch);
+  BOOST_TEST_MESSAGE("private memory: " << (private_bytes() - before) / bytes << " times the bytes of the parameters");
 }
 
 // Everything that does not fit is said at once, and nothing is changed.

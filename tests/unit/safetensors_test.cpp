@@ -1,6 +1,7 @@
 // io/safetensors.hpp: every malformed file is refused with a message that names the reason; valid ones, zero-size and
 // scalar tensors included, come back bit for bit; writing is deterministic and survives a failed write.
 #include <mindgap/cpu/runtime.hpp>
+#include <mindgap/io/elements.hpp>
 #include <mindgap/io/file.hpp>
 #include <mindgap/io/safetensors.hpp>
 
@@ -218,6 +219,13 @@ BOOST_AUTO_TEST_CASE(nan_and_infinity_are_found) {
   BOOST_TEST(said.find("'layer.weight': 1 NaN, 2 infinite of 4") != said.npos, said);
   BOOST_TEST(said.find("'h': 0 NaN, 1 infinite of 2") != said.npos, said);
   BOOST_TEST(said.find("'b': 1 NaN, 0 infinite of 1") != said.npos, said);
+
+  // So many elements that all cores count.
+  const auto many = Tensor<bf16, 1>::full({100'001}, bf16(-1.f));
+  many.data()[40'000] = bf16(-infinity), many.data()[100'000] = bf16(nan);
+  const NonFinite count = count_non_finite(std::as_bytes(std::span(many.data(), 100'001)), "BF16");
+  BOOST_TEST(count.nan == 1);
+  BOOST_TEST(count.infinite == 1);
 }
 
 BOOST_AUTO_TEST_CASE(wrong_sources_are_refused_and_the_old_file_stays) {

@@ -71,7 +71,7 @@ Generator<D, P> load_generator(const std::filesystem::path& folder, std::optiona
   const GeneratorFiles files{folder};
   files.check();
   Generator<D, P> out{read_generator_info(files, sampler), nullptr, files.hash()};
-  out.unet = std::make_unique<UNet2DModel<D, P>>(out.info.unet, 0);
+  out.unet = std::make_unique<UNet2DModel<D, P>>(out.info.unet);
   load(*out.unet, files.weights());
   return out;
 }

@@ -85,12 +85,6 @@ class Safetensors {
 // Widens the elements of an F32, BF16 or F16 entry to f32; out has entry.size() elements. Throws for other types.
 void read_f32(const SafetensorsEntry& entry, float* out);
 
-// How many elements are NaN or infinite; always none for integers.
-struct NonFinite {
-  i64 nan = 0, infinite = 0;
-};
-NonFinite count_non_finite(const SafetensorsEntry& entry);
-
 // Throws one Error that lists the tensors with NaN or infinite elements.
 void check_finite(const Safetensors& file);
 

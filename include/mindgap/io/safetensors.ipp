@@ -1,6 +1,7 @@
 // Bodies of safetensors.hpp: the mapping, the JSON header and its checks.
 #pragma once
 
+#include <mindgap/io/elements.hpp>
 #include <mindgap/io/file.hpp>
 #include <mindgap/io/json.hpp>
 #include <mindgap/io/safetensors.hpp>
@@ -199,45 +200,17 @@ MINDGAP_INLINE const std::string& Safetensors::metadata_at(const std::string& ke
 
 MINDGAP_INLINE void read_f32(const SafetensorsEntry& entry, float* out) {
   const DType type = entry.dtype();
-  const i64 size = entry.size();
-  const std::byte* in = entry.bytes.data();
-  const auto widen = [&]<class T>(T value) {
-    for (i64 i = 0; i < size; ++i, in += sizeof(T)) {
-      std::memcpy(&value, in, sizeof(T));
-      out[i] = float(value);
-    }
-  };
-  if (type == DType::f32) std::copy_n(in, 4 * size, reinterpret_cast<std::byte*>(out));
-  else if (type == DType::bf16) widen(bf16());
-  else if (type == DType::f16) widen(f16());
-  else
+  if (type != DType::f32 && type != DType::bf16 && type != DType::f16)
     throw Error(text("safetensors: tensor ", detail::shown(entry.name), " is ", entry.type, ", wanted floating-point elements"),
                 {{"file", entry.file}, {"remedy", "convert it to F32, BF16 or F16"}});
-}
-
-MINDGAP_INLINE NonFinite count_non_finite(const SafetensorsEntry& entry) {
-  NonFinite count;
-  // An element is infinite where its exponent bits are all ones and the fraction is zero, NaN where it is not.
-  const auto scan = [&]<class Bits>(Bits bits, Bits exponent, Bits fraction) {
-    for (size_t at = 0; at < entry.bytes.size(); at += sizeof(Bits)) {
-      std::memcpy(&bits, entry.bytes.data() + at, sizeof(Bits));
-      const bool special = (bits & exponent) == exponent, nan = (bits & fraction) != 0;
-      count.nan += special && nan;
-      count.infinite += special && !nan;
-    }
-  };
-  if (entry.type == "F32") scan(u32(), 0x7f800000u, 0x007fffffu);
-  if (entry.type == "F64") scan(u64(), u64(0x7ff0000000000000u), u64(0x000fffffffffffffu));
-  if (entry.type == "BF16") scan(std::uint16_t(), std::uint16_t(0x7f80), std::uint16_t(0x007f));
-  if (entry.type == "F16") scan(std::uint16_t(), std::uint16_t(0x7c00), std::uint16_t(0x03ff));
-  return count;
+  transpose_elements(out, DType::f32, entry.bytes.data(), type, 1, 1, entry.size());
 }
 
 MINDGAP_INLINE void check_finite(const Safetensors& file) {
   std::vector<ErrorLine> lines{{"file", file.path().string()}};
   i64 bad = 0;
   for (const SafetensorsEntry& entry : file.entries()) {
-    const NonFinite count = count_non_finite(entry);
+    const NonFinite count = count_non_finite(entry.bytes, entry.type);
     if (count.nan + count.infinite == 0) continue;
     if (++bad <= 8)
       lines.push_back(

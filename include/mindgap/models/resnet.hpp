@@ -99,8 +99,10 @@ struct ResNet {
   ResNetConfig config;
   MINDGAP_MODULE(conv1, bn1, layer1, layer2, layer3, layer4, fc)
 
-  // Initialised from `seed` as torchvision does: normal convolutions by fan-out, norms 1 and 0.
-  ResNet(const ResNetConfig& c, u64 seed);
+  // Without weights, to be loaded.
+  explicit ResNet(const ResNetConfig& c);
+  // Initialised from `seed` as torchvision does, to be trained: normal convolutions by fan-out, norms 1 and 0.
+  ResNet(const ResNetConfig& c, u64 seed) : ResNet(c) { initialise(*this, seed); }
   // Layers hold handles: a copy would share weights unseen.
   ResNet(const ResNet&) = delete;
   ResNet& operator=(const ResNet&) = delete;
@@ -143,7 +145,7 @@ struct ResNet {
 
 // Defined outside the class so that explicit instances are possible: g++ instantiates what is inline in any case.
 template <Device D, class P>
-ResNet<D, P>::ResNet(const ResNetConfig& c, u64 seed) : config(c) {
+ResNet<D, P>::ResNet(const ResNetConfig& c) : config(c) {
   const bool large = c.stem == Stem::large;
   conv1 = Conv2d<D, P>(c.channels, c.width, large ? 7 : 3, {large ? 2 : 1, large ? 3 : 1}, false);
   bn1 = BatchNorm2d<D, P>(c.width);
@@ -159,7 +161,6 @@ ResNet<D, P>::ResNet(const ResNetConfig& c, u64 seed) : config(c) {
   for_each_module(*this, [](const std::string&, auto& module) {
     if constexpr (requires { module.initial; }) module.initial = Conv2d<D, P>::Init::kaiming_normal_fan_out;
   });
-  initialise(*this, seed);
 }
 
 template <Device D, class P>

@@ -3,8 +3,8 @@
 //   s = gamma rstd                      norm(conv(x, w)) = conv(x, s w) + (beta - s mean)
 //
 // so that a block is three convolutions, each with bias, residual and ReLU as its tail (Jacob et al., "Quantization and training
-// of neural networks", 2018, section 3.2). Weights are rounded once, after folding: answers differ from those of the network in
-// evaluation mode by roundings. The network is not changed and may go away.
+// of neural networks", 2018, section 3.2). Weights with masters are rounded once, after folding, others a second time: answers
+// differ from those of the network in evaluation mode by roundings. The network is not changed and may go away.
 #pragma once
 
 #include <mindgap/models/resnet.hpp>
@@ -40,10 +40,10 @@ class FoldedResNet {
 
     Conv(Conv2d<D, P>& conv, BatchNorm2d<D, P>& norm) : options(conv.options) {
       const auto& statistics = norm.sets[norm.active];
-      const std::vector<float> gamma = norm.weight.master.to_vector(), beta = norm.bias.master.to_vector(),
+      const std::vector<float> gamma = norm.weight.value.to_vector(), beta = norm.bias.value.to_vector(),
                                mean = statistics.running_mean.value.to_vector(),
                                variance = statistics.running_var.value.to_vector();
-      std::vector<float> weights = conv.weight.master.to_vector();
+      const std::vector<float> weights = wide(conv.weight).to_vector();
       std::vector<T> folded, shift;
       const size_t per_output = weights.size() / gamma.size();
       for (size_t o = 0; o < gamma.size(); ++o) {
@@ -56,6 +56,9 @@ class FoldedResNet {
       wide_bias = cast<float>(bias);
     }
 
+    static Tensor<float, 4, D> wide(const Parameter<4, D, P>& weight) {
+      return weight.master.defined() ? weight.master : cast<float>(weight.value);
+    }
     Tensor<T, 4, D> relu(const Tensor<T, 4, D>& x, const Tensor<T, 4, D>& residual = {}) const {
       return conv2d_bias_relu(x, weight, bias, options, residual);
     }

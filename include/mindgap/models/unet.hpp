@@ -116,8 +116,10 @@ struct UNet2DModel {
   UNetConfig config;
   MINDGAP_MODULE(conv_in, time_embedding, class_embedding, down_blocks, mid_block, up_blocks, conv_norm_out, conv_out)
 
-  // Initialised from `seed` by torch's defaults.
-  UNet2DModel(const UNetConfig& c, u64 seed);
+  // Without weights, to be loaded.
+  explicit UNet2DModel(const UNetConfig& c);
+  // Initialised from `seed` by torch's defaults, to be trained.
+  UNet2DModel(const UNetConfig& c, u64 seed) : UNet2DModel(c) { initialise(*this, seed); }
   UNet2DModel(const UNet2DModel&) = delete;
   UNet2DModel& operator=(const UNet2DModel&) = delete;
 
@@ -149,7 +151,7 @@ struct UNet2DModel {
 };
 
 template <Device D, class P>
-UNet2DModel<D, P>::UNet2DModel(const UNetConfig& c, u64 seed) : config(c) {
+UNet2DModel<D, P>::UNet2DModel(const UNetConfig& c) : config(c) {
   c.check();
   const auto& channels = c.block_out_channels;
   const size_t levels = channels.size();
@@ -187,7 +189,6 @@ UNet2DModel<D, P>::UNet2DModel(const UNetConfig& c, u64 seed) : config(c) {
   conv_norm_out = GroupNorm2d<D, P>(c.norm_num_groups, now, c.norm_eps);
   conv_out = Conv2d<D, P>(now, c.out_channels, 3, {1, 1});
   assign_paths(*this);
-  initialise(*this, seed);
 }
 
 template <Device D, class P>

@@ -8,30 +8,15 @@
 
 #include <cmath>
 
-namespace mindgap {
+namespace mindgap::init {
 
-// The offset in the published layout of element i of ours, and the other way round: both permute [O, H, W, I] and [O, I, H, W].
-template <int N>
-i64 published_index(const Shape<N>& shape, Layout layout, i64 i) {
-  if constexpr (N == 4) {
-    if (layout == Layout::conv) {
-      const i64 c = i % shape[3], w = i / shape[3] % shape[2], h = i / (shape[3] * shape[2]) % shape[1],
-                o = i / (shape[3] * shape[2] * shape[1]);
-      return ((o * shape[3] + c) * shape[1] + h) * shape[2] + w;
-    }
-  }
-  return i;
-}
-
-namespace init {
-
-// Fills a parameter with f(i), i being the index in the published layout.
+// Fills a parameter with f(i), i being the index in the published layout, and its master, which is made if need be.
 template <int N, Device D, class P, class F>
 void fill(Parameter<N, D, P>& parameter, F&& f) {
   std::vector<float> values(static_cast<size_t>(parameter.shape().size()));
-  for (i64 i = 0; i < parameter.shape().size(); ++i)
-    values[size_t(i)] = f(published_index(parameter.shape(), parameter.layout, i));
-  Runtime<D>::from_host(parameter.master.data(), values.data(), parameter.master.bytes());
+  for (i64 i = 0; i < parameter.shape().size(); ++i) values[size_t(i)] = f(i);
+  if (!parameter.master.defined()) parameter.master = Tensor<float, N, D>(parameter.shape());
+  from_published(parameter.master, values.data(), DType::f32);
   parameter.refresh();
 }
 
@@ -59,5 +44,4 @@ inline float default_bound(i64 fan_in) { return fan_in > 0 ? 1.f / std::sqrt(flo
 // kaiming_normal with mode fan_out for ReLU (He et al., "Delving deep into rectifiers", 2015): deviation sqrt(2 / fan_out).
 inline float kaiming_deviation(i64 fan_out) { return std::sqrt(2.f / float(fan_out)); }
 
-}  // namespace init
-}  // namespace mindgap
+}  // namespace mindgap::init

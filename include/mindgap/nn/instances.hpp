@@ -3,7 +3,7 @@
 // A list of them is a macro of a word, a device and an element type. Its header declares it to everybody who links the glue; in
 // cmake/glue/ a .cpp defines it for the CPU and a .cu, built by nvcc, for CUDA:
 //
-//   #define MINDGAP_RESNET(word, D, T) word template ResNet<D, Precision<T>>::ResNet(const ResNetConfig&, u64);
+//   #define MINDGAP_RESNET(word, D, T) word template ResNet<D, Precision<T>>::ResNet(const ResNetConfig&);
 //
 //   MINDGAP_CPU_TYPES(MINDGAP_RESNET, extern)    MINDGAP_CUDA_TYPES(MINDGAP_RESNET, extern)    declares
 //   MINDGAP_CPU_TYPES(MINDGAP_RESNET, )          MINDGAP_CUDA_TYPES(MINDGAP_RESNET, )          defines

@@ -1,7 +1,8 @@
 // The layers, with torch.nn's names, members and default initialisation.
 //
 // A layer is called with a Tensor or a Var: one body serves the sampler and the student. Each knows its dotted name
-// (`path`) so that errors say where they come from, and how to initialise itself from (seed, name).
+// (`path`) so that errors say where they come from, and how to initialise itself from (seed, name). Before that, or before it is
+// loaded, only a norm has values.
 #pragma once
 
 #include <mindgap/autograd/embedding.hpp>
@@ -119,6 +120,7 @@ struct BatchNorm2d {
   BatchNorm2d() = default;
   explicit BatchNorm2d(i64 channels) : weight(Shape<1>(channels)), bias(Shape<1>(channels)), sets{Statistics(channels)} {
     init::constant(weight, 1.f);
+    init::constant(bias, 0.f);
   }
 
   // Chooses set k and makes it, from the first set's values, if it does not exist yet.
@@ -184,7 +186,7 @@ struct GroupNorm2d {
 
   GroupNorm2d() = default;
   GroupNorm2d(i64 n, i64 channels, float e) : weight(Shape<1>(channels)), bias(Shape<1>(channels)), groups(n), eps(e) {
-    init::constant(weight, 1.f);
+    reset(0, "");
   }
 
   // skip and row may be default-made: absent.

@@ -110,6 +110,13 @@ void for_each_module(M& net, F&& f) {
   });
 }
 
+// Gives every parameter an f32 master: before weights are loaded that will be trained in a 16-bit type. load() then keeps what
+// the file says in f32; without masters it rounds, and an optimizer starts from the rounded values.
+template <Module M>
+void make_masters(M& net) {
+  for_each_parameter(net, [](const std::string&, auto& parameter) { parameter.make_master(); });
+}
+
 template <Module M>
 i64 count_parameters(M& net) {
   i64 count = 0;

@@ -1,13 +1,18 @@
 // What a layer owns: trained parameters, running statistics, counters.
 //
-//   Precision<Compute>      the type of activations and of the working copies of matrices; masters are f32
-//   Parameter<N, D, P>      a working copy, its f32 master (the same storage where both types agree) and a gradient slot
+//   Precision<Compute>      the type of activations and of the values of matrices; masters are f32
+//   Parameter<N, D, P>      its value, where it is trained an f32 master, and a gradient slot
 //   Buffer<N, D>            f32 statistics: saved, never optimised
+//
+// A layer is made without weights: its parameters have memory, and no values before they are initialised or loaded. In a 16-bit
+// type the value is all that a network needs to be run. Training wants an f32 master beside it, of which the value is a rounding:
+// initialising a parameter makes one, and so does an optimizer; make_masters(net) before loading keeps the f32 of the file.
 //
 // A parameter without elements (a bias that a layer does not have) is skipped by everything that walks a network.
 #pragma once
 
 #include <mindgap/autograd/var.hpp>
+#include <mindgap/io/elements.hpp>
 
 #include <string>
 
@@ -27,11 +32,28 @@ std::string precision_name() {
   else return name(dtype_of<T>);
 }
 
-// How the published layout of a parameter differs from ours.
-enum class Layout {
-  plain,  // the same
-  conv    // published [O, I, kh, kw], ours [O, kh, kw, I]
-};
+// Weights of a convolution, which is what has four axes, are published as [O, I, kh, kw]; ours are [O, kh, kw, I]. Reads a tensor
+// from a host array in the published order, which may be unaligned, in one pass.
+template <Real T, int N, Device D>
+void from_published(const Tensor<T, N, D>& tensor, const void* published, DType type) {
+  const Shape<N>& s = tensor.shape();
+  const auto host = [&] {
+    if constexpr (std::same_as<D, Cpu>) return tensor;
+    else return Tensor<T, N, Cpu>(s);
+  }();
+  if constexpr (N == 4) transpose_elements(host.data(), dtype_of<T>, published, type, s[0], s[3], s[1] * s[2]);
+  else transpose_elements(host.data(), dtype_of<T>, published, type, 1, 1, s.size());
+  if constexpr (!std::same_as<D, Cpu>) Runtime<D>::from_host(tensor.data(), host.data(), tensor.bytes());
+}
+template <Real T, int N, Device D>
+std::vector<float> to_published(const Tensor<T, N, D>& tensor) {
+  const Shape<N>& s = tensor.shape();
+  const std::vector<T> ours = tensor.to_vector();
+  std::vector<float> out(ours.size());
+  if constexpr (N == 4) transpose_elements(out.data(), DType::f32, ours.data(), dtype_of<T>, s[0], s[1] * s[2], s[3]);
+  else transpose_elements(out.data(), DType::f32, ours.data(), dtype_of<T>, 1, 1, s.size());
+  return out;
+}
 
 template <int N, Device D, class P>
 struct Parameter {
@@ -41,38 +63,37 @@ struct Parameter {
   using element = std::conditional_t<N == 1, float, typename P::compute>;
   using Slot = GradientSlot<float, N, D>;
 
-  Tensor<element, N, D> value;
-  Tensor<float, N, D> master;
+  Tensor<element, N, D> value;         // what is computed with
+  Tensor<float, N, D> master;          // what is trained: the value itself where that is f32, else undefined until it is made
   mutable std::shared_ptr<Slot> slot;  // made when a variable first needs it, or by an optimizer in its flat buffer
   bool requires_grad = true;
-  Layout layout = N == 4 ? Layout::conv : Layout::plain;
-
-  Parameter() = default;
-  explicit Parameter(Shape<N> shape) { bind(Tensor<float, N, D>::zeros(shape)); }
-
-  bool defined() const { return master.defined(); }
-  const Shape<N>& shape() const { return master.shape(); }
 
   static constexpr bool has_working_copy = !std::is_same_v<element, float>;
 
-  // Takes `storage` as the master, elements included; and, where it is given, `working` for the working copy.
-  void bind(Tensor<float, N, D> storage, Tensor<element, N, D> working = {}) {
-    master = std::move(storage);
-    if (working.defined()) value = std::move(working);
-    refresh();
-  }
-  // Brings the working copy up to date after the master changed.
-  void refresh() {
-    if constexpr (!has_working_copy) {
-      value = master;
-    } else {
-      if (!value.defined()) value = Tensor<element, N, D>(master.shape());
-      pointwise_into(
-          value, [](auto a) { return a; }, master);
-    }
+  Parameter() = default;
+  explicit Parameter(Shape<N> shape) : value(shape) {
+    if constexpr (!has_working_copy) master = value;
   }
 
-  // As an operand for an op on x: the working copy for a tensor, a variable on x's tape for a variable.
+  bool defined() const { return value.defined(); }
+  const Shape<N>& shape() const { return value.shape(); }
+
+  // Makes the master of the value, where there is none.
+  void make_master() {
+    if (!master.defined()) master = cast<float>(value);
+  }
+  // Takes tensors of an optimizer, in which the master's elements lie, for the master and the value.
+  void bind(Tensor<float, N, D> trained, Tensor<element, N, D> working) {
+    master = std::move(trained);
+    value = std::move(working);
+    refresh();
+  }
+  // Brings the value up to date after the master changed.
+  void refresh() {
+    if constexpr (has_working_copy) cast_into(value, master);
+  }
+
+  // As an operand for an op on x: the value for a tensor, a variable on x's tape for a variable.
   template <class X>
   auto as(const X& x) const {
     if constexpr (is_tensor<X>) {

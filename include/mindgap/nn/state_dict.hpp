@@ -2,7 +2,8 @@
 //
 // Values are stored in f32 (counters in i64) in the published layout: [O, I, kh, kw] for convolutions. Loading is strict:
 // missing, unexpected and wrong-shape entries are reported together, nothing is changed unless all fit, and NaN or
-// infinite values are refused. bf16 and f16 files are widened. Published ranks may differ from ours by extents of one.
+// infinite values are refused. Files of f32, bf16 and f16 are read straight into what a parameter has, its master or else its
+// value, in one pass by all cores after that check. Published ranks may differ from ours by extents of one.
 // An optimizer saves its own state the same way, as more items in one file.
 #pragma once
 
@@ -15,48 +16,41 @@
 
 namespace mindgap {
 
-// One entry of a state dict: how to read it from and write it to the network, as f32 in the published layout; or a counter.
+// One entry of a state dict: how to read it from and write it to the network in the published layout; or a counter.
 struct StateItem {
   std::string name;
   std::vector<i64> shape;  // published
   std::function<std::vector<float>()> get;
-  std::function<void(const std::vector<float>&)> set;
-  i64* counter = nullptr;  // where given, the entry is this number, stored as i64, and get and set are empty; a file may lack it
+  std::function<void(const void* published, DType type)> read;  // f32, bf16 or f16
+  i64* counter = nullptr;  // where given, the entry is this number, stored as i64, and get and read are empty; a file may lack it
+
+  void set(const std::vector<float>& published) const { read(published.data(), DType::f32); }
 };
 
 inline StateItem state_item(std::string name, Counter& counter) { return {std::move(name), {}, {}, {}, &counter.value}; }
 
-// An item over an f32 tensor; the layout only matters at rank 4.
-template <int N, Device D>
-StateItem state_item(std::string name, Tensor<float, N, D> tensor, Layout layout = Layout::plain,
-                     std::function<void()> changed = {}) {
-  const Shape<N> ours = tensor.shape();
-  std::vector<i64> shape(ours.extents.begin(), ours.extents.end());
-  if constexpr (N == 4)
-    if (layout == Layout::conv) shape = {ours[0], ours[3], ours[1], ours[2]};
-  return {std::move(name), shape,
-          [=] {
-            const std::vector<float> values = tensor.to_vector();
-            std::vector<float> published(values.size());
-            for (size_t i = 0; i < values.size(); ++i) published[size_t(published_index(ours, layout, i64(i)))] = values[i];
-            return published;
-          },
-          [=](const std::vector<float>& published) {
-            std::vector<float> values(published.size());
-            for (size_t i = 0; i < values.size(); ++i) values[i] = published[size_t(published_index(ours, layout, i64(i)))];
-            Runtime<D>::from_host(tensor.data(), values.data(), tensor.bytes());
+// An item over a tensor. changed: called after it was read.
+template <Real T, int N, Device D>
+StateItem state_item(std::string name, Tensor<T, N, D> tensor, std::function<void()> changed = {}) {
+  const Shape<N>& s = tensor.shape();
+  std::vector<i64> shape(s.extents.begin(), s.extents.end());
+  if constexpr (N == 4) shape = {s[0], s[3], s[1], s[2]};
+  return {std::move(name), shape, [=] { return to_published(tensor); },
+          [=](const void* published, DType type) {
+            from_published(tensor, published, type);
             if (changed) changed();
           },
           nullptr};
 }
 
-// The items of a network, names prefixed by `prefix` (ending in a dot, or empty).
+// The items of a network, names prefixed by `prefix` (ending in a dot, or empty): the master of a parameter that has one.
 template <Module M>
 std::vector<StateItem> state_items(M& net, const std::string& prefix = "") {
   std::vector<StateItem> items;
   walk(net, "", [&]<class X>(const std::string& name, X& item) {
     if constexpr (is_parameter<X>)
-      items.push_back(state_item(prefix + name, item.master, item.layout, [&item] { item.refresh(); }));
+      items.push_back(item.master.defined() ? state_item(prefix + name, item.master, [&item] { item.refresh(); })
+                                            : state_item(prefix + name, item.value));
     else if constexpr (is_buffer<X>) items.push_back(state_item(prefix + name, item.value));
     else if constexpr (std::is_same_v<X, Counter>) items.push_back(state_item(prefix + name, item));
   });

@@ -92,14 +92,15 @@ MINDGAP_INLINE Metadata read_state(const std::filesystem::path& path, const std:
   for (const StateItem& item : items) {
     const SafetensorsEntry* entry = file.find(item.name);
     if (!entry) continue;
-    if (item.counter && entry->type == "I64") {
+    if (!item.counter) {
+      item.read(entry->bytes.data(), entry->dtype());
+    } else if (entry->type == "I64") {
       std::memcpy(item.counter, entry->bytes.data(), sizeof *item.counter);
-      continue;
+    } else {
+      float value = 0;
+      read_f32(*entry, &value);
+      *item.counter = i64(value);
     }
-    std::vector<float> values(static_cast<size_t>(entry->size()));
-    read_f32(*entry, values.data());
-    if (item.counter) *item.counter = i64(values[0]);
-    else item.set(values);
   }
   return file.metadata();
 }

@@ -56,7 +56,6 @@ class FlatParameters {
     bool matrix;
     StateItem (*item)(const Segment&, const std::string& name, const Tensor<float, 1, D>& flat);
     std::vector<i64> extents;  // ours
-    Layout layout;
     std::function<bool()> written;
     std::function<void()> forget;
     std::function<void(detail::NarrowGradients<D>&)> take_narrow;
@@ -73,7 +72,6 @@ class FlatParameters {
                              N > 1,
                              &item_of<N>,
                              {p.shape().extents.begin(), p.shape().extents.end()},
-                             p.layout,
                              [&p] { return p.slot->written(); },
                              [&p] { p.slot->forget(); },
                              [&p](detail::NarrowGradients<D>& all) {
@@ -94,9 +92,10 @@ class FlatParameters {
       const Segment& s = segments_[next++];
       const auto view = [&](const auto& flat) { return flat.slice(s.offset, s.offset + s.size).reshape(p.shape()); };
       const auto place = view(values_);
+      p.make_master();
       place.copy_from(p.master);
       if constexpr (Parameter<N, D, P>::has_working_copy) p.bind(place, view(working_.template as<typename P::compute>()));
-      else p.bind(place);
+      else p.bind(place, place);
       p.slot = std::make_shared<typename Parameter<N, D, P>::Slot>(view(gradients_));
     });
     std::vector<float> rate(size_t(size_ / optimizer_group), 1.f), decay(rate.size(), 0.f);
@@ -181,7 +180,7 @@ class FlatParameters {
   static StateItem item_of(const Segment& s, const std::string& name, const Tensor<float, 1, D>& flat) {
     Shape<N> shape;
     for (int i = 0; i < N; ++i) shape[i] = s.extents[size_t(i)];
-    return state_item(name, flat.slice(s.offset, s.offset + s.size).reshape(shape), s.layout);
+    return state_item(name, flat.slice(s.offset, s.offset + s.size).reshape(shape));
   }
 
   std::vector<Segment> segments_;

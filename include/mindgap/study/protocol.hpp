@@ -85,10 +85,10 @@ class Study {
   using NetPointer = std::unique_ptr<Net>;
   using Data = StudentData<D, P>;
 
-  NetPointer make_student(u64 seed) const {
-    return std::make_unique<Net>(
-        ResNetConfig::make(config_.model, config_.width, data_.test.images.extent(3), data_.test.classes(), Stem::small), seed);
+  ResNetConfig student_config() const {
+    return ResNetConfig::make(config_.model, config_.width, data_.test.images.extent(3), data_.test.classes(), Stem::small);
   }
+  NetPointer make_student(u64 seed) const { return std::make_unique<Net>(student_config(), seed); }
   StatisticsPolicy policy() const { return statistics_policy(config_.statistics); }
 
   // Whether the experiment is run with this seed.
@@ -208,7 +208,8 @@ class Study {
     if (!std::filesystem::exists(file))
       throw Error(text("study: the student ", source, " of seed ", seed, " is missing"),
                   {{"file", file.string()}, {"remedy", "put E0 first in experiments, or remove results.csv to run it again"}});
-    auto net = make_student(seed);
+    auto net = std::make_unique<Net>(student_config());
+    make_masters(*net);  // it will be trained
     load(*net, file);
     return net;
   }

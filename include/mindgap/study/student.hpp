@@ -38,7 +38,7 @@ void save_student(const std::filesystem::path& folder, ResNet<D, P>& net, const 
 template <Device D, class P>
 Student<D, P> load_student(const std::filesystem::path& folder) {
   Student<D, P> out{read_student_info(folder), nullptr};
-  out.net = std::make_unique<ResNet<D, P>>(out.info.config, 0);
+  out.net = std::make_unique<ResNet<D, P>>(out.info.config);
   load(*out.net, folder / "model.safetensors");
   return out;
 }
