@@ -89,7 +89,7 @@ void measure(const std::filesystem::path& file) {
     after_load = system_bytes("smaps_rollup", "Private_");
     const double peak = system_bytes("status", "VmHWM");
     const double forward = seconds_of<Cpu>([&] {
-      (*net)(normals<bf16, Cpu>(Shape<4>(1, 16, 16, 4)), Tensor<float, 1>::full(Shape(1), 500.f),
+      (*net)(normals<bf16, Cpu>(Shape<4>(1, 32, 32, 4)), Tensor<float, 1>::full(Shape(1), 500.f),
              Tensor<i64, 1>::full(Shape(1), 7));
     });
     after_forward = system_bytes("smaps_rollup", "Private_");
