@@ -71,7 +71,7 @@ concept Block = requires(B& block, float value) {
 template <class Kernel, Block B>
 MG_HD void run_block(const Kernel& kernel, B& block) {
   if constexpr (requires { kernel(block); }) {
-    kernel(block);
+    run_block(kernel, block);
   } else if constexpr (!B::is_team) {
     kernel.serial(block);
   } else if constexpr (requires { kernel.vectorised(); }) {
@@ -118,24 +118,28 @@ class SerialBlock {
   std::byte* shared_;
 };
 
+// Runs blocks `begin` to `end`, one after the other. Not inlined: run_serial(), which calls it in two places, would hold every
+// kernel twice.
+template <class Kernel>
+[[gnu::noinline]] void run_range(const Kernel& kernel, i64 begin, i64 end) {
+  const i64 bytes = shared_bytes(kernel);
+  std::unique_ptr<std::byte[], void (*)(std::byte*)> shared(
+      bytes ? static_cast<std::byte*>(::operator new[](size_t(bytes), std::align_val_t(shared_alignment))) : nullptr,
+      [](std::byte* p) { ::operator delete[](p, std::align_val_t(shared_alignment)); });
+  for (i64 id = begin; id < end; ++id) {
+    SerialBlock block(id, shared.get());
+    run_block(kernel, block);
+  }
+}
+
 // Runs every block of the grid on the cores. Blocks are dealt out in fixed contiguous ranges; no result may depend on it.
 template <class Kernel>
 void run_serial(Grid grid, const Kernel& kernel) {
-  const i64 bytes = shared_bytes(kernel);
-  const auto range = [&](i64 begin, i64 end) {
-    std::unique_ptr<std::byte[], void (*)(std::byte*)> shared(
-        bytes ? static_cast<std::byte*>(::operator new[](size_t(bytes), std::align_val_t(shared_alignment))) : nullptr,
-        [](std::byte* p) { ::operator delete[](p, std::align_val_t(shared_alignment)); });
-    for (i64 id = begin; id < end; ++id) {
-      SerialBlock block(id, shared.get());
-      run_block(kernel, block);
-    }
-  };
-  if (grid.blocks <= 1 || omp_in_parallel()) return range(0, grid.blocks);
+  if (grid.blocks <= 1 || omp_in_parallel()) return run_range(kernel, 0, grid.blocks);
 #pragma omp parallel num_threads(int(std::min <i64>(omp_get_max_threads(), grid.blocks)))
   {
     const i64 threads = omp_get_num_threads(), thread = omp_get_thread_num();
-    range(grid.blocks * thread / threads, grid.blocks * (thread + 1) / threads);
+    run_range(kernel, grid.blocks * thread / threads, grid.blocks * (thread + 1) / threads);
   }
 }
 

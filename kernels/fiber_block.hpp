@@ -29,6 +29,7 @@
 #include <boost/context/preallocated.hpp>
 #include <cstring>
 #include <exception>
+#include <functional>
 #include <optional>
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -47,9 +48,8 @@ class FiberTeam {
     stacks_ = std::make_unique_for_overwrite<std::byte[]>(size_t(grid.threads * stack_bytes));
   }
 
-  // Runs body(rank) in every thread of block `id`.
-  template <class Body>
-  void run(i64 id, const Body& body) {
+  // Runs body(rank) in every thread of block `id`. No template: kernels are many, and each would compile the fibers again.
+  void run(i64 id, const std::function<void(int)>& body) {
     id_ = id;
     pieces_.clear();
     failure_ = nullptr;
@@ -103,8 +103,7 @@ class FiberTeam {
 
   static constexpr i64 stack_bytes = 128 << 10, sentinel_lines = 4;
 
-  template <class Body>
-  Thread start(int rank, const Body& body) {
+  Thread start(int rank, const std::function<void(int)>& body) {
     struct Owned {
       void deallocate(boost::context::stack_context&) noexcept {}  // the team keeps the stacks
     };

@@ -29,7 +29,12 @@ struct Runtime<Emulated> {
   static constexpr bool asynchronous = true, captures = true;
   static inline int threads = 0;  // of every block; 0: what the op asks for
   static inline u64 seed = 0;
-  static inline bool serial = false;   // run kernels as the CPU does, for tests of what is queued when, not of kernels
+  // Run kernels as the CPU does, for tests of what is queued when, not of kernels: a source defines it before its includes.
+#if defined(MINDGAP_EMULATE_SERIALLY)
+  static constexpr bool serial = true;
+#else
+  static constexpr bool serial = false;
+#endif
   static inline i64 launches = 0;      // of graphs
   static inline i64 host_copies = 0;   // from the host
   static inline int blocks_left = -1;  // of memory that the system has; -1: as many as are wanted
@@ -74,7 +79,7 @@ struct Runtime<Emulated> {
     } else {
       if (threads) grid.threads = threads;
       queue([=, order = seed] {
-        if (serial) run_serial(grid, kernel);
+        if constexpr (serial) run_serial(grid, kernel);
         else run_fibers(grid, kernel, order);
       });
     }

@@ -3,6 +3,8 @@
 //
 // The device Emulated keeps kernels with the arguments they were captured with, as a CUDA graph does: a number of the host that
 // slipped into a step, a temporary that moved, or a copy that happens once shows as a wrong result here, without a GPU.
+// Kernels run serially: these tests are about what is queued when.
+#define MINDGAP_EMULATE_SERIALLY
 #include "tests/device_cases/replay.hpp"
 
 #include "tests/emulated_library.hpp"
@@ -13,15 +15,10 @@ using namespace mindgap::test;
 
 namespace {
 
-// Kernels run serially: these tests are about what is queued when.
-struct SerialKernels {
-  SerialKernels() { Runtime<Emulated>::serial = true, Runtime<Emulated>::launches = 0; }
-  ~SerialKernels() { Runtime<Emulated>::serial = false; }
-};
-
 // job() with every step run op by op: a profile is taken meanwhile.
 template <class Job>
 auto eagerly(const Job& job) {
+  Runtime<Emulated>::launches = 0;
   Profile<Emulated>::start();
   auto result = job();
   Profile<Emulated>::stop();
@@ -31,7 +28,6 @@ auto eagerly(const Job& job) {
 
 template <class T>
 void compare(const TrainingOptions& options = {}, const std::string& freeze_pattern = "") {
-  const SerialKernels serial;
   const auto job = [&] { return train_student<Emulated, T>(options, freeze_pattern); };
   const Trained eager = eagerly(job), replayed = job();
   // Two batch sizes: 15 and 5 steps, of which the first two of each are eager.
@@ -158,7 +154,6 @@ BOOST_AUTO_TEST_CASE(students_with_a_frozen_prefix) { compare<float>({}, "layer1
 // f16 starts from the same weights, and its loss scale settles.
 BOOST_AUTO_TEST_CASE(students_in_f16) {
   compare<f16>();
-  const SerialKernels serial;
   const Trained trained = train_student<Emulated, f16>();
   BOOST_TEST(std::abs(trained.losses[0] - train_student<Cpu, float>().losses[0]) < 0.02);
   const std::vector<double>& scale = trained.loss_scale;
@@ -168,7 +163,6 @@ BOOST_AUTO_TEST_CASE(students_in_f16) {
 }
 
 BOOST_AUTO_TEST_CASE(generators) {
-  const SerialKernels serial;
   const Outputs eager{eagerly([] { return train_generator<Emulated>(); })}, replayed{train_generator<Emulated>()};
   BOOST_TEST(Runtime<Emulated>::launches == 2 * 4);  // of the gradient and the update
   BOOST_TEST(largest_difference(replayed, eager) == 0);
@@ -177,7 +171,6 @@ BOOST_AUTO_TEST_CASE(generators) {
 
 // The pixels of a streamed set come with the plan: a replayed step reads what was sent before it, as with resident ones.
 BOOST_AUTO_TEST_CASE(streamed_sets) {
-  const SerialKernels serial;
   const Trained resident = train_student<Emulated, float>();
   BOOST_TEST(Runtime<Emulated>::launches > 0);
   const Trained streams = train_student<Emulated, float>({}, "", streamed(small_set(26)));
@@ -188,7 +181,6 @@ BOOST_AUTO_TEST_CASE(streamed_sets) {
 
 // What the host tells a step goes to the device in one copy, whether the step is replayed or not.
 BOOST_AUTO_TEST_CASE(one_copy_a_step) {
-  const SerialKernels serial;
   const auto copies = [](auto&& step) {
     const i64 before = Runtime<Emulated>::host_copies;
     step();
@@ -211,7 +203,6 @@ BOOST_AUTO_TEST_CASE(one_copy_a_step) {
 
 // Two runs on one set of batches, in turn and at different steps, train as each does alone.
 BOOST_AUTO_TEST_CASE(runs_that_share_their_batches) {
-  const SerialKernels serial;
   using P = Precision<float>;
   const TrainingOptions options = small_training();
   const StudentData<Emulated, P> batches(small_set(26), options.loader());
@@ -247,7 +238,6 @@ BOOST_AUTO_TEST_CASE(runs_that_share_their_batches) {
 BOOST_AUTO_TEST_CASE(samplers) {
   for (SamplerKind kind : {SamplerKind::ddpm, SamplerKind::ddim, SamplerKind::dpmpp_2m, SamplerKind::euler})
     for (double guidance : {1., 2.}) BOOST_TEST_CONTEXT(name(kind) << ", guidance " << guidance) {
-        const SerialKernels serial;
         const auto job = [&] { return sample_images<Emulated>(kind, guidance); };
         const Outputs eager = eagerly(job), replayed = job();
         BOOST_TEST(Runtime<Emulated>::launches == 2 * (2 + 4));
@@ -258,7 +248,6 @@ BOOST_AUTO_TEST_CASE(samplers) {
 
 // What a profile says: each op, shape and plan once, with its bytes and arithmetic; nothing is left of it afterwards.
 BOOST_AUTO_TEST_CASE(profiles) {
-  const SerialKernels serial;
   const Tensor<float, 4, Emulated> x = Tensor<float, 4, Emulated>::zeros(Shape<4>(2, 8, 8, 4)),
                                    w = Tensor<float, 4, Emulated>::zeros(Shape<4>(6, 3, 3, 4));
   Profile<Emulated>::start();

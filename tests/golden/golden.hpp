@@ -7,6 +7,7 @@
 #include <mindgap/io/safetensors.hpp>
 #include <mindgap/nn/state_dict.hpp>
 
+#include <array>
 #include <boost/test/unit_test.hpp>
 #include <map>
 #include <set>
@@ -165,13 +166,17 @@ class Golden {
     const Stream stream(0, "golden:signs");
     while (signs_.size() < v.size())
       for (u32 word : stream.block(signs_.size() / 4).words) signs_.push_back(word);
-    std::vector<double> out(1 + projections);
     double square = 0;
+    std::array<double, projections> sums{};
     for (size_t i = 0; i < v.size(); ++i) {
-      square += double(v[i]) * double(v[i]);
-      for (size_t k = 0; k < projections; ++k) out[1 + k] += signs_[i] >> k & 1 ? double(v[i]) : -double(v[i]);
+      const double x = double(v[i]);
+      const u32 signs = signs_[i];
+      square += x * x;
+#pragma omp simd
+      for (u32 k = 0; k < projections; ++k) sums[k] += signs >> k & 1 ? x : -x;
     }
-    out[0] = std::sqrt(square);
+    std::vector<double> out{std::sqrt(square)};
+    out.insert(out.end(), sums.begin(), sums.end());
     for (size_t j = 0; j < slice; ++j) out.push_back(v[j * v.size() / slice]);
     return out;
   }

@@ -79,7 +79,8 @@ void check_resnet(const Case& c) {
       } else if (name.find("running_") != std::string::npos) {
         golden.check("train/running" + number + "/" + name, values);
       } else {
-        for (size_t i = 0; i < values.size(); ++i) values[i] -= start.at(name)[i];
+        const std::vector<float>& before = start.at(name);
+        for (size_t i = 0; i < values.size(); ++i) values[i] -= before[i];
         golden.check("train/step" + number + "/" + name, values);
       }
     }

@@ -56,8 +56,8 @@ BOOST_AUTO_TEST_CASE(images_are_those_of_their_keys) {
   const Dataset set = read_shard_folder(folder / "set");
   BOOST_TEST(set.size() == 300);
   for (i64 p = 0; p < 300; ++p) {
-    BOOST_TEST(set.labels.data()[p] == p % 3);
-    for (i64 j = 0; j < 6; ++j) BOOST_TEST(set.images.data()[6 * p + j] == RandomPixels::pixel({11, p % 3, p / 3}, u64(j)));
+    BOOST_TEST(set.label(p) == p % 3);
+    for (i64 j = 0; j < 6; ++j) BOOST_TEST(set.image(p).pixels[j] == RandomPixels::pixel({11, p % 3, p / 3}, u64(j)));
   }
 }
 
