@@ -71,7 +71,7 @@ concept Block = requires(B& block, float value) {
 template <class Kernel, Block B>
 MG_HD void run_block(const Kernel& kernel, B& block) {
   if constexpr (requires { kernel(block); }) {
-    run_block(kernel, block);
+    kernel(block);
   } else if constexpr (!B::is_team) {
     kernel.serial(block);
   } else if constexpr (requires { kernel.vectorised(); }) {
