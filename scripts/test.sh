@@ -53,7 +53,7 @@ if $all; then
 
   step "CUDA: build with nvcc"
   if command -v nvcc >/dev/null; then
-    # For sm_90 alone, in two thirds of the time; cuda.registers compiles the kernels of the models for sm_80 as well.
+    # For sm_90 alone; cuda.registers compiles the kernels of the models for sm_80 as well.
     cmake --preset cuda -DCMAKE_CUDA_ARCHITECTURES=90
     cmake --build --preset cuda -j "$jobs" --target cuda_tests
     step "CUDA: tests"
