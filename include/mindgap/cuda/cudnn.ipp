@@ -166,7 +166,7 @@ enum class EpilogueWay { plan, pass, product };
 // As the cache says, else by timing. product: empty where there is none.
 inline EpilogueWay autotune_epilogue(Stream stream, const ConvKey& key, std::span<const Pointer> pointers,
                                      const std::function<bool()>& product) {
-  return EpilogueWay(chosen_way(stream, "tail_of_" + key.str(), [&](TimingMemory& memory) {
+  return EpilogueWay(chosen_way(stream, "epilogue_of_" + key.str(), [&](TimingMemory& memory) {
     std::lock_guard lock(cudnn_mutex());
     const cudnnHandle_t handle = cudnn(stream);
     ConvKey plain = key;
