@@ -39,12 +39,12 @@ class Widened {
   i64 size_;
 };
 
-// f(first, count) for parts of the outputs whose weights, `inputs` of each, have 2 MiB in f32, or a panel for each thread: a
+// f(first, count) for parts of the outputs whose weights, `inputs` of each, have 1 MiB in f32, or a panel for each thread: a
 // network's memory is its weights then, not the scratch of its widest layers. Parts are whole panels, which changes no bit of the
 // result. 0 inputs: one part.
 template <class F>
 void in_parts(i64 outputs, i64 inputs, F&& f) {
-  constexpr i64 panel = 16, budget = i64(2) << 20;
+  constexpr i64 panel = 16, budget = i64(1) << 20;
   i64 part = outputs;
   if (inputs && outputs % panel == 0)
     part = std::max(panel * omp_get_max_threads(), budget / i64(sizeof(float)) / inputs / panel * panel);
