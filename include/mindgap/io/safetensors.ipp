@@ -92,7 +92,7 @@ class SafetensorsParser {
     if (start.starts_with("\xef\xbb\xbf")) start.erase(0, 3);
     if (start.starts_with("version https://git-lfs"))
       fail("this is a git-lfs pointer, not the file it stands for",
-           "run `git lfs vjp` where it was cloned, or download the file itself");
+           "run `git lfs pull` where it was cloned, or download the file itself");
     if (start.starts_with("pk\x03\x04") || start.starts_with("\x80\x02"))
       fail("this is a PyTorch checkpoint (zip or pickle), not safetensors",
            "convert it in Python: safetensors.torch.save_file(torch.load(PATH), NEW_PATH)");
