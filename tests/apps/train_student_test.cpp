@@ -87,6 +87,16 @@ BOOST_AUTO_TEST_CASE(other_data_under_the_same_name) {
   BOOST_TEST(r.says("images "), r);
 }
 
+// A warm-up of 1 was all steps in older settings, and would be one step now.
+BOOST_AUTO_TEST_CASE(ambiguous_warmup) {
+  const Folder folder;
+  write_idx(folder / "data", 36, 12);
+  const Result r = run("train_student", training(folder, "out", {"--epochs", "1", "--warmup", "1"}));
+  BOOST_TEST(r.code == 2, r);
+  BOOST_TEST(r.says("once was all steps"), r);
+  BOOST_TEST(!fs::exists(folder / "out"));
+}
+
 // A rate at which the weights become NaN ends with an error and leaves no student.
 BOOST_AUTO_TEST_CASE(divergence) {
   const Folder folder;

@@ -99,6 +99,7 @@ inline void check_study_config(const StudyConfig& c, const std::string& file) {
     return std::find(c.experiments.begin(), c.experiments.end(), experiment) != c.experiments.end();
   };
   require(!c.seeds.empty(), "seeds is empty");
+  require(c.warmup != 1, "warmup is 1, which once was all steps: give a share below 1, or 2 steps or more");
   for (const auto& [experiment, count] : c.seeds_of) {
     require(has(experiment), "seeds_of has '" + experiment + "', which is not among the experiments");
     require(count <= i64(c.seeds.size()),

@@ -163,6 +163,8 @@ Trainer<D> student_trainer(ResNet<D, P>& net, const StudentData<D, P>& data, con
   const i64 steps = std::max(options.epochs * data.steps_per_epoch(), options.minimum_steps);
   TrainerOptions o;
   o.schedule = {options.schedule, steps, warmup_steps(options.warmup, steps)};
+  if (options.warmup == 1)
+    throw Error("student: a warm-up of 1, which once was all steps", {{"remedy", "a share below 1, or 2 steps or more"}});
   o.optimizer = SgdOptions{float(options.momentum), true};
   o.learning_rate = options.learning_rate;
   o.weight_decay = options.weight_decay;
