@@ -10,8 +10,8 @@
 //
 //   x         comes in windows of 10 columns by tile_h + 2 rows, the next one by asynchronous copies while one is multiplied
 //   products  eight warps have 8 x 8 pixels by 32 channels each, in registers as f32. An operand holds two rows of pixels, r and
-//             r + 4 of the window, so that six of them serve all vertical taps: shared memory is read less than twice for three
-//             products
+//             r + 4 of the window, so that six of them serve all vertical taps: shared memory is read less than twice for
+//             three products
 //   y         takes the place of the window that is no longer needed, is written in vectors, and added to the moments
 //
 // What lies between images is computed in vain: a row of zeros, or, where that wastes less, all up to the next tile.

@@ -40,7 +40,9 @@ fi
 
 step "build"
 cmake --preset cpu
-cmake --build --preset cpu -j "$jobs"
+target=tests
+if $all; then target=all; fi  # the benchmarks too, which nothing here runs
+cmake --build --preset cpu -j "$jobs" --target $target
 step "tests"
 ctest --preset cpu -j "$jobs" --no-tests=error
 

@@ -42,6 +42,8 @@ struct ConvCase {
   float deviation() const { return 1.f / std::sqrt(float(kernel * kernel * x[3])); }
 };
 
+// The statistics by the moments that one of our kernels gathered must also be those by a pass over what it wrote, far more
+// exactly than rounding lets them be compared with the CPU's.
 template <Device D, class T>
 Outputs conv_with_moments(const ConvCase& c) {
   const auto x = rounded_on<D, T>(c.x, 1, 0.5f), w = rounded_on<D, T>(c.w(), 2, 0.f, c.deviation());
@@ -49,6 +51,11 @@ Outputs conv_with_moments(const ConvCase& c) {
   const Shape<1> channels(c.c_out);
   const RunningAverages<D> running{random_on<D>(channels, 3), random_on<D>(channels, 4, 2.f, 0.1f)};
   const auto s = batch_statistics(y, 1e-5f, running, moments);
+  if (has_teams<D> && moments.defined() && c.way != Way::fastest && c.way != Way::library) {
+    const auto passed = batch_statistics(y, 1e-5f);
+    if (const double off = largest_difference(outputs(s.mean, s.rstd), outputs(passed.mean, passed.rstd)); !(off <= 2e-6))
+      throw Error(text("statistics by gathered moments are ", off, " from those by a pass"));
+  }
   return outputs(y, s.mean, s.rstd, running.mean, running.variance);
 }
 
@@ -69,22 +76,6 @@ Outputs gradient_by_window(const ConvCase& c, i64 images) {
     conv2d_backward_data(sum, grad_y, w, c.options(), before);
   }
   return outputs(alone, sum);
-}
-
-// The statistics by the moments that the kernel gathered less those by a pass over what it wrote.
-template <Device D, class T>
-Outputs gathered_less_passed(const ConvCase& c) {
-  const Shape<1> channels(c.c_out);
-  if constexpr (std::same_as<D, Cpu>) {
-    return Outputs(2, std::vector<double>(size_t(c.c_out)));
-  } else {
-    const auto x = random_on<D, T>(c.x, 1, 0.5f), w = random_on<D, T>(c.w(), 2, 0.f, c.deviation());
-    const auto [y, moments] = convolved(x, w, c.options(), c.way);
-    const auto gathered = batch_statistics(y, 1e-5f, {random_on<D>(channels, 3), random_on<D>(channels, 4)}, moments);
-    const auto passed = batch_statistics(y, 1e-5f);
-    constexpr auto less = [](auto a, auto b) { return a - b; };
-    return outputs(pointwise(less, gathered.mean, passed.mean), pointwise(less, gathered.rstd, passed.rstd));
-  }
 }
 
 template <Device D, class P>
@@ -116,10 +107,8 @@ std::vector<DeviceCase> conv_moments_cases() {
   std::vector<DeviceCase> cases;
   const auto add = [&]<class T>(T, double tolerance) {
     const auto one = [&](const std::string& what, const ConvCase& c) {
-      const std::string title = text("conv with moments ", what, " ", name(dtype_of<T>));
-      cases.push_back({title, tolerance, [=] { return conv_with_moments<D, T>(c); }});
-      if (c.way != Way::fastest && c.way != Way::library)
-        cases.push_back({title + ", against a pass", 2e-6, [=] { return gathered_less_passed<D, T>(c); }});
+      cases.push_back(
+          {text("conv with moments ", what, " ", name(dtype_of<T>)), tolerance, [=] { return conv_with_moments<D, T>(c); }});
     };
     const auto gradient = [&](Shape<4> x, i64 images) {
       cases.push_back({text("gradient by a window of ", x[3], ", ", x[0], " images ", name(dtype_of<T>)), tolerance, [=] {

@@ -6,8 +6,7 @@
 //   linear             beta_start to beta_end in equal steps                           (Ho et al. 2020, arXiv 2006.11239)
 //   scaled_linear      the same of square roots                                        (Rombach et al. 2022, arXiv 2112.10752)
 //   squaredcos_cap_v2  1 - f((t+1)/T) / f(t/T), at most 0.999, f(u) = cos^2((u + 0.008) / 1.008 pi/2)
-//                                                                                      (Nichol and Dhariwal 2021, arXiv
-//                                                                                      2102.09672)
+//                      (Nichol and Dhariwal 2021, arXiv 2102.09672)
 // The rounding is part of the definition: diffusers holds beta, 1 - beta and abar in f32 (the running product in f64), and
 // near t = T the cosine schedule's abar moves by 1e-5 if they are not rounded alike. So abar here is bit-equal to diffusers'.
 //

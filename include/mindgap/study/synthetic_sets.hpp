@@ -1,8 +1,7 @@
 // The synthetic sets of a study: which there are, where they lie, and how they are made.
 //
-//   draws     of the study's own settings, one a seed of sampling: <out>/synthetic, or <out>/synthetic-<seed> where there are
-//   several settings  of E10: <out>/settings/<sampler>-<steps>-<guidance>, as many images a class as the largest setting asks
-//   for;
+//   draws     of the study's own settings, one a seed of sampling: <out>/synthetic, or <out>/synthetic-<seed> of several
+//   settings  of E10: <out>/settings/<sampler>-<steps>-<guidance>, as many images a class as the largest setting asks for;
 //             smaller ones are stratified subsets of it
 #pragma once
 
