@@ -1,8 +1,8 @@
-# mindgap_flags: how this project compiles its own code. Users of the library get none of it.
-# No fast-math: results must not depend on it. errno and floating-point traps, which only block vectorisation, are off.
+# mindgap_flags: how this project compiles its own code. Users of the library get none of it; what they need comes with mindgap
+# itself (Library.cmake). No fast-math: results must not depend on it.
 add_library(mindgap_flags INTERFACE)
 
-set(flags -Wall -Wextra -fno-math-errno -fno-trapping-math)
+set(flags -Wall -Wextra)
 if(MINDGAP_NATIVE)
   list(APPEND flags -march=native)
 endif()

@@ -1,6 +1,7 @@
 // The tape and gradient slots: what is recorded and kept alive, accumulation, sharing, and errors.
 #include <mindgap/autograd/concat.hpp>
 #include <mindgap/autograd/gradcheck.hpp>
+#include <mindgap/autograd/layer_norm.hpp>
 #include <mindgap/autograd/linear.hpp>
 #include <mindgap/autograd/loss.hpp>
 #include <mindgap/models/resnet.hpp>
@@ -164,6 +165,67 @@ BOOST_AUTO_TEST_CASE(misuse_is_said) {
   BOOST_CHECK_EXCEPTION(backward(c), Error, says("needs a gradient"));
   BOOST_CHECK_EXCEPTION(x.gradient(), Error, says("nothing has been written"));
   BOOST_CHECK_EXCEPTION(c.gradient(), Error, says("needs none"));
+}
+
+// Each was a wrong gradient without a word: half of it, all but what came after backward, none.
+BOOST_AUTO_TEST_CASE(one_backward_for_each_computation) {
+  const auto says = [](const char* words) {
+    return [=](const Error& e) { return std::string(e.what()).find(words) != std::string::npos; };
+  };
+  constexpr auto square = [](auto a) { return a * a; };
+  const auto one = [](float value) { return Tensor<float, 1>::full(Shape<1>(1), value); };
+  Tape tape;
+  {  // two losses of one computation
+    const auto x = variable(tape, one(3));
+    const auto y = pointwise(square, x), first = pointwise(square, y), second = add(y, y);
+    backward(first);
+    BOOST_CHECK_EXCEPTION(backward(second), Error, says("emptied since this loss"));
+    BOOST_CHECK_EXCEPTION(backward(first), Error, says("emptied since this loss"));
+    BOOST_TEST(x.gradient().item() == 4 * 27.f);
+  }
+  {  // their sum
+    const auto x = variable(tape, one(3));
+    const auto y = pointwise(square, x);
+    backward(add(pointwise(square, y), add(y, y)));
+    BOOST_TEST(x.gradient().item() == 4 * 27.f + 4 * 3.f);
+  }
+  {  // a leaf may be used again, and its gradient accumulates; a result may not
+    const auto x = variable(tape, one(3));
+    const auto y = pointwise(square, x);
+    backward(y);
+    backward(pointwise(square, x));
+    BOOST_TEST(x.gradient().item() == 12.f);
+    BOOST_CHECK_EXCEPTION(pointwise(square, y), Error, says("before the last backward()"));
+    BOOST_CHECK_EXCEPTION(pointwise([](auto a, auto b) { return a * b; }, x, scalar(y)), Error,
+                          says("before the last backward()"));
+    BOOST_CHECK_EXCEPTION(add(x, y), Error, says("before the last backward()"));
+    BOOST_CHECK_EXCEPTION(reshape(y, Shape(1, 1)), Error, says("before the last backward()"));
+    BOOST_TEST(tape.size() == 0u);
+  }
+  {  // cleared without running
+    const auto x = variable(tape, one(3));
+    const auto y = pointwise(square, x);
+    tape.clear();
+    BOOST_CHECK_EXCEPTION(backward(y), Error, says("emptied since this loss"));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(variables_of_two_tapes_do_not_meet) {
+  const auto refused = [](auto op) {
+    BOOST_CHECK_EXCEPTION(op(), Error,
+                          [](const Error& e) { return std::string(e.what()).find("two tapes") != std::string::npos; });
+  };
+  Tape one, other;
+  const auto a = variable(one, random_tensor(Shape(2, 2), 1)), b = variable(other, random_tensor(Shape(2, 2), 2)),
+             fixed = constant(other, random_tensor(Shape(2, 2), 3));
+  const auto v = variable(other, random_tensor(Shape<1>(2), 4));
+  refused([&] { return add(a, b); });
+  refused([&] { return add(a, fixed); });
+  refused([&] { return concat_channels(a, b); });
+  refused([&] { return linear(a, b); });
+  refused([&] { return linear(a, variable(one, random_tensor(Shape(2, 2), 5)), v); });
+  refused([&] { return pointwise([](auto x, auto y) { return x * y; }, a, row(v)); });
+  refused([&] { return layer_norm(a, v, v, 1e-5f); });
 }
 
 BOOST_AUTO_TEST_SUITE_END()

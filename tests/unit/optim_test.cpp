@@ -13,6 +13,7 @@
 #include "tests/values.hpp"
 #include <boost/test/unit_test.hpp>
 #include <filesystem>
+#include <memory>
 #include <unistd.h>
 
 using namespace mindgap;
@@ -208,6 +209,35 @@ BOOST_AUTO_TEST_CASE(frozen_parameters_are_left_out) {
   FlatParameters<Cpu> parameters(net, 0.1f);
   BOOST_TEST(parameters.segments().size() == 1u);
   BOOST_TEST(parameters.segments()[0].name == "b");
+}
+
+// Its buffers hold all that it needs: the network may move, or end first.
+BOOST_AUTO_TEST_CASE(the_network_may_move_or_end) {
+  const auto trained = [](bool move) {
+    auto net = std::make_unique<Net>();
+    FlatParameters<Cpu> parameters(*net, 0.1f);
+    Sgd<Cpu> sgd(parameters, {});
+    net->backward(0);
+    if (move) net = std::make_unique<Net>(std::move(*net));
+    sgd.step(0.1f);
+    if (move) net->backward(1);
+    const auto values = net->values();
+    net.reset();
+    sgd.step(0.1f);
+    parameters.forget_gradients();
+    return values;
+  };
+  BOOST_TEST(trained(true) == trained(false));
+}
+
+BOOST_AUTO_TEST_CASE(parameters_have_one_owner) {
+  Net net;
+  {
+    const FlatParameters<Cpu> first(net, 0.1f);
+    BOOST_CHECK_EXCEPTION(FlatParameters<Cpu>{net}, Error,
+                          [](const Error& e) { return std::string(e.what()).find("two FlatParameters") != std::string::npos; });
+  }
+  BOOST_TEST(FlatParameters<Cpu>(net).segments().size() == 2u);
 }
 
 // Three steps, a file, three more: the same bits as six steps, for both optimizers and the average.

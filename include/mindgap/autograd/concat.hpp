@@ -8,9 +8,9 @@ namespace mindgap {
 
 template <Real T, int N, Device D>
 Var<T, N, D> concat_channels(const Var<T, N, D>& a, const Var<T, N, D>& b) {
-  Var<T, N, D> y(concat_channels(a.value(), b.value()), a.tape(), a.needs_gradient() || b.needs_gradient());
+  Var<T, N, D> y(concat_channels(a.value(), b.value()), detail::tape_of(a, b), a.needs_gradient() || b.needs_gradient());
   if (y.needs_gradient())
-    a.tape().record([first = a.value().cols(), as = a.slot(), bs = b.slot(), ys = y.slot()] {
+    y.tape().record([first = a.value().cols(), as = a.slot(), bs = b.slot(), ys = y.slot()] {
       if (!ys->written()) return;
       Tensor<T, N, D> grad_a, grad_b;
       if (as) grad_a = as->destination();

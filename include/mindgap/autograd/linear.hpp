@@ -18,9 +18,9 @@ template <Real T, Device D, Real GW>
 Var<T, 4, D> convolved(const Tensor<T, 4, D>& value, const Var<T, 4, D>& x, const Var<T, 4, D, GW>& w,
                        const Var<float, 1, D>& bias, ConvOptions options) {
   const bool needed = x.needs_gradient() || w.needs_gradient() || bias.needs_gradient();
-  Var<T, 4, D> y(value, x.tape(), needed);
+  Var<T, 4, D> y(value, detail::tape_of(x, w, bias), needed);
   if (needed)
-    x.tape().record([=, xs = x.slot(), ws = w.slot(), bs = bias.slot(), ys = y.slot(),
+    y.tape().record([=, xs = x.slot(), ws = w.slot(), bs = bias.slot(), ys = y.slot(),
                      x = w.needs_gradient() ? x.value() : Tensor<T, 4, D>(),
                      w = x.needs_gradient() ? w.value() : Tensor<T, 4, D>()] {
       if (!ys->written()) return;
@@ -55,9 +55,9 @@ WithMoments<Var<T, 4, D>, D> conv2d_with_moments(const Var<T, 4, D>& x, const Va
 template <Real T, int N, Device D, Real GW>
 Var<T, N, D> linear(const Var<T, N, D>& x, const Var<T, 2, D, GW>& w, const Var<float, 1, D>& bias = {}) {
   const bool needed = x.needs_gradient() || w.needs_gradient() || bias.needs_gradient();
-  Var<T, N, D> y(linear(x.value(), w.value(), bias.value()), x.tape(), needed);
+  Var<T, N, D> y(linear(x.value(), w.value(), bias.value()), detail::tape_of(x, w, bias), needed);
   if (needed)
-    x.tape().record([xs = x.slot(), ws = w.slot(), bs = bias.slot(), ys = y.slot(),
+    y.tape().record([xs = x.slot(), ws = w.slot(), bs = bias.slot(), ys = y.slot(),
                      x = w.needs_gradient() ? x.value() : Tensor<T, N, D>(),
                      w = x.needs_gradient() ? w.value() : Tensor<T, 2, D>()] {
       if (!ys->written()) return;
@@ -73,9 +73,9 @@ template <Real T, int N, Device D, Real GW>
 Var<T, N, D> linear_pair(const Var<T, N, D>& x, const Var<T, N, D>& skip, const Var<T, 2, D, GW>& w,
                          const Var<float, 1, D>& bias) {
   const bool needed = x.needs_gradient() || skip.needs_gradient() || w.needs_gradient() || bias.needs_gradient();
-  Var<T, N, D> y(linear_pair(x.value(), skip.value(), w.value(), bias.value()), x.tape(), needed);
+  Var<T, N, D> y(linear_pair(x.value(), skip.value(), w.value(), bias.value()), detail::tape_of(x, skip, w, bias), needed);
   if (needed)
-    x.tape().record([xs = x.slot(), ss = skip.slot(), ws = w.slot(), bs = bias.slot(), ys = y.slot(), x = x.value(),
+    y.tape().record([xs = x.slot(), ss = skip.slot(), ws = w.slot(), bs = bias.slot(), ys = y.slot(), x = x.value(),
                      skip = skip.value(), w = w.value()] {
       if (!ys->written()) return;
       const auto& grad_y = ys->gradient();
@@ -92,9 +92,9 @@ Var<T, N, D> linear_pair(const Var<T, N, D>& x, const Var<T, N, D>& skip, const 
 template <Real T, Device D>
 Var<T, 3, D> matmul(const Var<T, 3, D>& a, const Var<T, 3, D>& b) {
   const bool needed = a.needs_gradient() || b.needs_gradient();
-  Var<T, 3, D> c(matmul(a.value(), b.value()), a.tape(), needed);
+  Var<T, 3, D> c(matmul(a.value(), b.value()), detail::tape_of(a, b), needed);
   if (needed)
-    a.tape().record([as = a.slot(), bs = b.slot(), cs = c.slot(), a = b.needs_gradient() ? a.value() : Tensor<T, 3, D>(),
+    c.tape().record([as = a.slot(), bs = b.slot(), cs = c.slot(), a = b.needs_gradient() ? a.value() : Tensor<T, 3, D>(),
                      b = a.needs_gradient() ? b.value() : Tensor<T, 3, D>()] {
       if (!cs->written()) return;
       if (as) as->pass(matmul(cs->gradient(), b, false, true));
@@ -112,9 +112,9 @@ template <Real T, Device D>
 Var<T, 3, D> attend(const Var<T, 3, D>& q, const Var<T, 3, D>& k, const Var<T, 3, D>& v, i64 heads) {
   const bool needed = q.needs_gradient() || k.needs_gradient() || v.needs_gradient();
   const Attention<T, D> attended = attention(q.value(), k.value(), v.value(), heads);
-  Var<T, 3, D> y(attended.y, q.tape(), needed);
+  Var<T, 3, D> y(attended.y, detail::tape_of(q, k, v), needed);
   if (needed)
-    q.tape().record([saved = attended.saved(), qs = q.slot(), ks = k.slot(), vs = v.slot(), ys = y.slot(), q = q.value(),
+    y.tape().record([saved = attended.saved(), qs = q.slot(), ks = k.slot(), vs = v.slot(), ys = y.slot(), q = q.value(),
                      k = k.value(), v = v.value()] {
       if (!ys->written()) return;
       const auto destination = [](const auto& slot) { return slot ? slot->destination() : Tensor<T, 3, D>(); };

@@ -9,9 +9,9 @@ namespace mindgap {
 template <Real T, Device D, class Targets>
 Var<float, 1, D> cross_entropy(const Var<T, 2, D>& logits, const Targets& targets, float smoothing = 0.f) {
   const CrossEntropyResult<D> result = cross_entropy_rows(logits.value(), targets, smoothing);
-  Var<float, 1, D> loss(result.loss, logits.tape(), logits.needs_gradient());
+  Var<float, 1, D> loss(result.loss, detail::tape_of(logits), logits.needs_gradient());
   if (loss.needs_gradient())
-    logits.tape().record([=, normaliser = result.normaliser, x = logits.value(), xs = logits.slot(), ys = loss.slot()] {
+    loss.tape().record([=, normaliser = result.normaliser, x = logits.value(), xs = logits.slot(), ys = loss.slot()] {
       if (ys->written())
         xs->write([&](const auto& out) { cross_entropy_backward(out, ys->gradient(), x, targets, normaliser, smoothing); });
     });
@@ -20,9 +20,9 @@ Var<float, 1, D> cross_entropy(const Var<T, 2, D>& logits, const Targets& target
 
 template <Real T, int N, Device D>
 Var<float, 1, D> mse_loss(const Var<T, N, D>& x, const Tensor<T, N, D>& y) {
-  Var<float, 1, D> loss(mse_loss(x.value(), y), x.tape(), x.needs_gradient());
+  Var<float, 1, D> loss(mse_loss(x.value(), y), detail::tape_of(x), x.needs_gradient());
   if (loss.needs_gradient())
-    x.tape().record([y, x = x.value(), xs = x.slot(), ys = loss.slot()] {
+    loss.tape().record([y, x = x.value(), xs = x.slot(), ys = loss.slot()] {
       if (ys->written()) xs->write([&](const auto& out) { mse_loss_backward(out, ys->gradient(), x, y); });
     });
   return loss;

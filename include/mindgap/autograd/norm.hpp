@@ -16,10 +16,10 @@ Var<T, N, D> batch_norm(F epilogue, const Var<T, N, D>& x, const Tensor<float, 1
   using Rule = Epilogue<F, K>;
   const bool needed =
       x.needs_gradient() || gamma.needs_gradient() || beta.needs_gradient() || (extras.needs_gradient() || ... || false);
-  if (!needed)
-    return {batch_norm(epilogue, x.value(), mean, rstd, gamma.value(), beta.value(), extras.value()...), x.tape(), false};
+  Tape& tape = detail::tape_of(x, gamma, beta, extras...);
+  if (!needed) return {batch_norm(epilogue, x.value(), mean, rstd, gamma.value(), beta.value(), extras.value()...), tape, false};
   const auto out = batch_norm_with_signs(epilogue, x.value(), mean, rstd, gamma.value(), beta.value(), extras.value()...);
-  const Var<T, N, D> y(out.y, x.tape(), true);
+  const Var<T, N, D> y(out.y, tape, true);
 
   BatchNormInputs<T, N, D, K> in{x.value(), {}, {}, mean, rstd, gamma.value(), beta.value(), from_batch, out.signs};
   if constexpr (Rule::reads_y) in.y = y.value();
@@ -29,7 +29,7 @@ Var<T, N, D> batch_norm(F epilogue, const Var<T, N, D>& x, const Tensor<float, 1
   (std::make_index_sequence<K>{});
 
   using Slot = std::shared_ptr<typename Var<T, N, D>::Slot>;
-  x.tape().record([epilogue, in, xs = x.slot(), gs = gamma.slot(), bs = beta.slot(), es = std::array<Slot, K>{extras.slot()...},
+  y.tape().record([epilogue, in, xs = x.slot(), gs = gamma.slot(), bs = beta.slot(), es = std::array<Slot, K>{extras.slot()...},
                    ys = y.slot()] {
     if (!ys->written()) return;
     BatchNormGradients<T, N, D, K> grads;
@@ -57,9 +57,9 @@ Var<T, N, D> group_norm(F epilogue, const Var<T, N, D>& x, const Var<T, N, D>& s
   const bool needed =
       x.needs_gradient() || skip.needs_gradient() || row.needs_gradient() || gamma.needs_gradient() || beta.needs_gradient();
   const auto [y_value, mean, rstd] = group_norm(epilogue, in, groups, eps, gamma.value(), beta.value());
-  Var<T, N, D> y(y_value, x.tape(), needed);
+  Var<T, N, D> y(y_value, detail::tape_of(x, skip, row, gamma, beta), needed);
   if (needed)
-    x.tape().record([epilogue, in, mean = mean, rstd = rstd, gamma = gamma.value(), beta = beta.value(), xs = x.slot(),
+    y.tape().record([epilogue, in, mean = mean, rstd = rstd, gamma = gamma.value(), beta = beta.value(), xs = x.slot(),
                      ss = skip.slot(), rs = row.slot(), gs = gamma.slot(), bs = beta.slot(), ys = y.slot()] {
       if (!ys->written()) return;
       GroupNormGradients<T, N, D> grads;

@@ -47,23 +47,6 @@ auto operand_slot(const ScalarMark<X>& mark) {
   return operand_slot(mark.x);
 }
 
-template <class X>
-Tape* operand_tape(const X&) {
-  return nullptr;
-}
-template <Real T, int N, Device D, Real G>
-Tape* operand_tape(const Var<T, N, D, G>& x) {
-  return &x.tape();
-}
-template <class X>
-Tape* operand_tape(const RowMark<X>& mark) {
-  return operand_tape(mark.x);
-}
-template <class X>
-Tape* operand_tape(const ScalarMark<X>& mark) {
-  return operand_tape(mark.x);
-}
-
 // Destinations of a backward kernel: undefined where there is no slot.
 inline NoSlot destination(NoSlot) { return {}; }
 template <Real G, int N, Device D>
@@ -107,10 +90,8 @@ requires(detail::mentions_var<Xs> || ...) auto pointwise(F f, const Xs&... xs) {
   using T = typename Y::element;
   using D = typename Y::device;
 
-  Tape* tape = nullptr;
-  ((tape = tape ? tape : detail::operand_tape(xs)), ...);
   const bool needed = (bool(detail::operand_slot(xs)) || ...);
-  Var<T, Y::rank, D> y(std::move(y_value), *tape, needed);
+  Var<T, Y::rank, D> y(std::move(y_value), detail::tape_of(xs...), needed);
   if (!needed) return y;
 
   constexpr int K = sizeof...(Xs);
@@ -122,7 +103,7 @@ requires(detail::mentions_var<Xs> || ...) auto pointwise(F f, const Xs&... xs) {
   }
   (std::make_index_sequence<K>{});
 
-  tape->record([f, outer, operands, kept, slots = std::tuple(detail::operand_slot(xs)...), ys = y.slot()] {
+  y.tape().record([f, outer, operands, kept, slots = std::tuple(detail::operand_slot(xs)...), ys = y.slot()] {
     if (!ys->written()) return;
     std::apply(
         [&](const auto&... slot) {
@@ -143,9 +124,9 @@ Tensor<T, N, D> add(const Tensor<T, N, D>& a, const Tensor<T, N, D>& b) {
 }
 template <Real T, int N, Device D>
 Var<T, N, D> add(const Var<T, N, D>& a, const Var<T, N, D>& b) {
-  Var<T, N, D> y(add(a.value(), b.value()), a.tape(), a.needs_gradient() || b.needs_gradient());
+  Var<T, N, D> y(add(a.value(), b.value()), detail::tape_of(a, b), a.needs_gradient() || b.needs_gradient());
   if (y.needs_gradient())
-    a.tape().record([as = a.slot(), bs = b.slot(), ys = y.slot()] {
+    y.tape().record([as = a.slot(), bs = b.slot(), ys = y.slot()] {
       if (!ys->written()) return;
       if (as) as->pass(ys->gradient());
       if (bs) bs->pass(ys->gradient());

@@ -8,10 +8,10 @@ namespace mindgap {
 
 template <Real T, Device D>
 Var<T, 4, D> max_pool2d(const Var<T, 4, D>& x, i64 kernel, i64 stride, i64 padding) {
-  if (!x.needs_gradient()) return Var<T, 4, D>(max_pool2d(x.value(), kernel, stride, padding), x.tape(), false);
+  if (!x.needs_gradient()) return Var<T, 4, D>(max_pool2d(x.value(), kernel, stride, padding), detail::tape_of(x), false);
   const auto [value, index] = max_pool2d_with_index(x.value(), kernel, stride, padding);
-  Var<T, 4, D> y(value, x.tape(), true);
-  x.tape().record([=, index = index, xs = x.slot(), ys = y.slot()] {
+  Var<T, 4, D> y(value, detail::tape_of(x), true);
+  y.tape().record([=, index = index, xs = x.slot(), ys = y.slot()] {
     if (ys->written())
       xs->write([&](const auto& out) { max_pool2d_backward(out, ys->gradient(), index, kernel, stride, padding); });
   });
@@ -20,9 +20,9 @@ Var<T, 4, D> max_pool2d(const Var<T, 4, D>& x, i64 kernel, i64 stride, i64 paddi
 
 template <Real T, Device D>
 Var<T, 4, D> avg_pool2d(const Var<T, 4, D>& x, i64 kernel, i64 stride, i64 padding) {
-  Var<T, 4, D> y(avg_pool2d(x.value(), kernel, stride, padding), x.tape(), x.needs_gradient());
+  Var<T, 4, D> y(avg_pool2d(x.value(), kernel, stride, padding), detail::tape_of(x), x.needs_gradient());
   if (y.needs_gradient())
-    x.tape().record([=, xs = x.slot(), ys = y.slot()] {
+    y.tape().record([=, xs = x.slot(), ys = y.slot()] {
       if (ys->written()) xs->write([&](const auto& out) { avg_pool2d_backward(out, ys->gradient(), kernel, stride, padding); });
     });
   return y;
@@ -30,9 +30,9 @@ Var<T, 4, D> avg_pool2d(const Var<T, 4, D>& x, i64 kernel, i64 stride, i64 paddi
 
 template <Real T, Device D>
 Var<T, 2, D> global_avg_pool(const Var<T, 4, D>& x) {
-  Var<T, 2, D> y(global_avg_pool(x.value()), x.tape(), x.needs_gradient());
+  Var<T, 2, D> y(global_avg_pool(x.value()), detail::tape_of(x), x.needs_gradient());
   if (y.needs_gradient())
-    x.tape().record([xs = x.slot(), ys = y.slot()] {
+    y.tape().record([xs = x.slot(), ys = y.slot()] {
       if (ys->written()) xs->write([&](const auto& out) { global_avg_pool_backward(out, ys->gradient()); });
     });
   return y;

@@ -8,9 +8,9 @@ namespace mindgap {
 
 template <Real T, Device D>
 Var<T, 4, D> upsample_nearest(const Var<T, 4, D>& x, i64 height, i64 width) {
-  Var<T, 4, D> y(upsample_nearest(x.value(), height, width), x.tape(), x.needs_gradient());
+  Var<T, 4, D> y(upsample_nearest(x.value(), height, width), detail::tape_of(x), x.needs_gradient());
   if (y.needs_gradient())
-    x.tape().record([xs = x.slot(), ys = y.slot()] {
+    y.tape().record([xs = x.slot(), ys = y.slot()] {
       if (ys->written()) xs->write([&](const auto& out) { upsample_nearest_backward(out, ys->gradient()); });
     });
   return y;

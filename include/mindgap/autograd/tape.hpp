@@ -45,8 +45,7 @@ class Tape {
       }
       last.destroy(last.body);
     }
-    used_ = 0;
-    chunk_ = 0;
+    clear();
   }
 
   // Forgets all records without running them.
@@ -55,10 +54,14 @@ class Tape {
     records_.clear();
     used_ = 0;
     chunk_ = 0;
+    ++emptied_;
   }
 
   // Number of records: 0 after a forward pass in which nothing needed a gradient.
   size_t size() const { return records_.size(); }
+
+  // How often the tape has been emptied. What was computed before that can have no gradient any more: its record is gone.
+  i64 emptied() const { return emptied_; }
 
  private:
   struct Record {
@@ -86,6 +89,7 @@ class Tape {
   std::vector<Record> records_;
   std::vector<std::unique_ptr<Chunk>> chunks_;
   size_t chunk_ = 0, used_ = 0;
+  i64 emptied_ = 0;
 };
 
 }  // namespace mindgap

@@ -22,11 +22,14 @@ template <Real G, int N, Device D>
 class GradientSlot {
  public:
   explicit GradientSlot(Shape<N> shape) : shape_(shape) {}
-  // A slot whose gradient lies in storage of its own (a slice of an optimizer's flat buffer).
-  explicit GradientSlot(Tensor<G, N, D> storage) : shape_(storage.shape()), gradient_(std::move(storage)), fixed_(true) {}
+  // A slot whose gradient lies in storage of its own (a slice of an optimizer's flat buffer); it is taken as long as the owner of
+  // the storage lives.
+  explicit GradientSlot(Tensor<G, N, D> storage, std::weak_ptr<const void> owner = {})
+      : shape_(storage.shape()), gradient_(std::move(storage)), fixed_(true), owner_(std::move(owner)) {}
 
   const Shape<N>& shape() const { return shape_; }
   bool written() const { return written_; }
+  bool taken() const { return !owner_.expired(); }
   const Tensor<G, N, D>& gradient() const {
     if (!written_)
       throw Error("gradient: nothing has been written to it",
@@ -117,6 +120,7 @@ class GradientSlot {
   Shape<N> shape_;
   Tensor<G, N, D> gradient_;
   bool written_ = false, borrowed_ = false, fixed_ = false;
+  std::weak_ptr<const void> owner_;
   // What gradient_ does not have yet, where a device had it sooner in a 16-bit type.
   mutable std::variant<std::monostate, Tensor<bf16, N, D>, Tensor<f16, N, D>> narrow_;
 };
@@ -133,9 +137,9 @@ class Var {
   Var() = default;
   Var(Tensor<T, N, D> value, Tape& tape, std::shared_ptr<Slot> slot)
       : value_(std::move(value)), tape_(&tape), slot_(std::move(slot)) {}
-  // The result of an op: has a slot if `needs_gradient`.
+  // The result of an op: has a slot if `needs_gradient`, and its record is on the tape until that is emptied.
   Var(Tensor<T, N, D> value, Tape& tape, bool needs_gradient) : value_(std::move(value)), tape_(&tape) {
-    if (needs_gradient) slot_ = std::make_shared<Slot>(value_.shape());
+    if (needs_gradient) slot_ = std::make_shared<Slot>(value_.shape()), recorded_at_ = tape.emptied();
   }
 
   const Tensor<T, N, D>& value() const { return value_; }
@@ -143,17 +147,23 @@ class Var {
   i64 extent(int axis) const { return value_.extent(axis); }
   i64 size() const { return value_.size(); }
   Tape& tape() const { return *tape_; }
+  bool has_tape() const { return tape_ != nullptr; }  // false: an operand that is left out
   const std::shared_ptr<Slot>& slot() const { return slot_; }
   bool needs_gradient() const { return slot_ != nullptr; }
+  // Whether its record is gone: backward() has run since it was computed. Leaves have no record and are never stale.
+  bool stale() const { return slot_ && recorded_at_ != leaf && recorded_at_ != tape_->emptied(); }
   const Tensor<G, N, D>& gradient() const {
     if (!slot_) throw Error("gradient: this variable needs none", {{"remedy", "make it with variable(tape, value)"}});
     return slot_->gradient();
   }
 
  private:
+  static constexpr i64 leaf = -1;
+
   Tensor<T, N, D> value_;
   Tape* tape_ = nullptr;
   std::shared_ptr<Slot> slot_;
+  i64 recorded_at_ = leaf;  // Tape::emptied() when the op recorded
 };
 
 template <Real T, int N, Device D, Real G>
@@ -172,17 +182,60 @@ const Tensor<T, N, D>& value_of(const Var<T, N, D, G>& x) {
 // A leaf whose gradient is wanted, and one whose gradient is not.
 template <Real T, int N, Device D>
 Var<T, N, D> variable(Tape& tape, Tensor<T, N, D> value) {
-  return Var<T, N, D>(std::move(value), tape, true);
+  auto slot = std::make_shared<typename Var<T, N, D>::Slot>(value.shape());
+  return Var<T, N, D>(std::move(value), tape, std::move(slot));
 }
 template <Real T, int N, Device D>
 Var<T, N, D> constant(Tape& tape, Tensor<T, N, D> value) {
   return Var<T, N, D>(std::move(value), tape, false);
 }
 
-// Fills the gradients of everything that `loss` (one element) was computed from, and empties the tape. seed: d loss / d loss,
-// one element; 1 unless it is given.
+namespace detail {
+
+// The tape of an operand; null: it is a tensor, or left out.
+template <class X>
+Tape* operand_tape(const X&) {
+  return nullptr;
+}
+template <Real T, int N, Device D, Real G>
+Tape* operand_tape(const Var<T, N, D, G>& x) {
+  if (!x.has_tape()) return nullptr;
+  if (x.stale())
+    throw Error("a value is used that was computed before the last backward(): its gradient would be lost",
+                {{"value", x.value().str()}, {"remedy", "compute it again; or use it in the loss before backward()"}});
+  return &x.tape();
+}
+template <class X>
+Tape* operand_tape(const RowMark<X>& mark) {
+  return operand_tape(mark.x);
+}
+template <class X>
+Tape* operand_tape(const ScalarMark<X>& mark) {
+  return operand_tape(mark.x);
+}
+
+// The tape that an op on these operands records on. Throws where they are on two, and where one is stale.
+template <class... Xs>
+Tape& tape_of(const Xs&... xs) {
+  Tape* out = nullptr;
+  for (Tape* tape : {operand_tape(xs)...}) {
+    if (out && tape && tape != out)
+      throw Error("an op has variables of two tapes", {{"remedy", "make all variables of a computation on one tape"}});
+    if (tape) out = tape;
+  }
+  return *out;
+}
+
+}  // namespace detail
+
+// Adds the gradients of `loss` (one element) to those of all variables and parameters that it was computed from, and empties the
+// tape: one backward for each computation. The sum of several losses is a loss. seed: d loss / d loss, one element; 1 unless it
+// is given.
 template <int N, Device D>
 void backward(const Var<float, N, D>& loss, const Tensor<float, 1, D>& seed = {}) {
+  if (loss.stale())
+    throw Error("backward: the tape has been emptied since this loss was computed",
+                {{"remedy", "add losses of one computation and call backward() once; or compute this one again"}});
   if (loss.size() != 1) throw Error("backward: the loss must have exactly one element", {{"loss", loss.value().str()}});
   if (!loss.needs_gradient())
     throw Error("backward: nothing that the loss was computed from needs a gradient",
@@ -197,9 +250,9 @@ void backward(const Var<float, N, D>& loss, const Tensor<float, 1, D>& seed = {}
 // Reshape shares the value, and its gradient is a reshape too.
 template <int M, Real T, int N, Device D, Real G>
 Var<T, M, D, G> reshape(const Var<T, N, D, G>& x, Shape<M> shape) {
-  Var<T, M, D, G> y(x.value().reshape(shape), x.tape(), x.needs_gradient());
+  Var<T, M, D, G> y(x.value().reshape(shape), detail::tape_of(x), x.needs_gradient());
   if (y.needs_gradient())
-    x.tape().record([xs = x.slot(), ys = y.slot()] {
+    y.tape().record([xs = x.slot(), ys = y.slot()] {
       if (ys->written()) xs->pass(ys->gradient().reshape(xs->shape()));
     });
   return y;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <mindgap/core/dtype.hpp>
+#include <mindgap/core/error.hpp>
 
 #include <array>
 #include <concepts>
@@ -22,10 +23,12 @@ struct Shape {
   constexpr i64 operator[](int i) const { return extents[i]; }
   constexpr bool operator==(const Shape&) const = default;
 
-  // Number of elements; 1 for rank 0.
+  // Number of elements; 1 for rank 0. Throws where it does not fit i64.
   constexpr i64 size() const {
     i64 product = 1;
-    for (i64 extent : extents) product *= extent;
+    for (i64 extent : extents)
+      if (__builtin_mul_overflow(product, extent, &product))
+        throw Error("a shape has more than 2^63 elements", {{"shape", str()}});
     return product;
   }
 

@@ -9,6 +9,7 @@
 #include <mindgap/core/shape.hpp>
 
 #include <cstring>
+#include <limits>
 #include <vector>
 
 namespace mindgap {
@@ -24,7 +25,9 @@ class Tensor {
   explicit Tensor(Shape<N> shape) : shape_(shape) {
     for (i64 extent : shape.extents)
       if (extent < 0) throw Error("tensor: negative extent", {{"shape", shape.str()}});
-    storage_ = Pool<D>::current().allocate(shape.size() * i64(sizeof(T)));
+    if (shape.size() > std::numeric_limits<i64>::max() / 2 / i64(sizeof(T)))
+      throw Error("tensor: more bytes than any memory has", {{"shape", shape.str()}});
+    storage_ = Pool<D>::current().allocate(bytes());
     data_ = static_cast<T*>(storage_.get());
   }
 
@@ -85,6 +88,8 @@ class Tensor {
   // Copies the elements of another tensor of the same shape into this one.
   void copy_from(const Tensor& other) const {
     if (other.shape() != shape_) throw Error("copy: shapes differ", {{"from", other.shape().str()}, {"to", shape_.str()}});
+    if (other.data() == data_) return;
+    if (overlaps(other)) throw Error("copy: source and target overlap", {{"remedy", "copy from a clone() of the source"}});
     Runtime<D>::copy(data_, other.data(), bytes());
   }
   template <Device E>
@@ -102,6 +107,13 @@ class Tensor {
   T item() const {
     if (size() != 1) throw Error("item: the tensor has not exactly one element", {{"shape", shape_.str()}});
     return to_vector()[0];
+  }
+
+  // Whether the two have a byte in common.
+  template <Element U, int M>
+  bool overlaps(const Tensor<U, M, D>& other) const {
+    const auto *begin = reinterpret_cast<const char*>(data_), *others = reinterpret_cast<const char*>(other.data());
+    return storage_ && storage_ == other.storage_ && begin < others + other.bytes() && others < begin + bytes();
   }
 
   // "f32 [8, 28, 28, 16] cpu"

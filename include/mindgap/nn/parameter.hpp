@@ -74,6 +74,11 @@ struct Parameter {
   explicit Parameter(Shape<N> shape) : value(shape) {
     if constexpr (!has_working_copy) master = value;
   }
+  // A copy of a layer would share its weights until one of the two is trained: write out which is meant.
+  Parameter(const Parameter&) = delete;
+  Parameter(Parameter&&) = default;
+  Parameter& operator=(const Parameter&) = delete;
+  Parameter& operator=(Parameter&&) = default;
 
   bool defined() const { return value.defined(); }
   const Shape<N>& shape() const { return value.shape(); }

@@ -105,14 +105,36 @@ kernel::ValueOperand lower(const Shape<N>&, const ValueMark& mark) {
   return {mark.number};
 }
 
+// Whether writing y would change an operand that is still to be read: one that overlaps y, unless it is dense and y itself.
+template <class T, int N, Device D, class U>
+bool clobbers(const Tensor<T, N, D>& y, const Tensor<U, N, D>& x) {
+  return y.overlaps(x) && !(sizeof(T) == sizeof(U) && static_cast<const void*>(y.data()) == x.data());
+}
+template <class T, int N, Device D, class X>
+bool clobbers(const Tensor<T, N, D>& y, const RowMark<X>& mark) {
+  return y.overlaps(mark.x);
+}
+template <class T, int N, Device D, class X>
+bool clobbers(const Tensor<T, N, D>& y, const ScalarMark<X>& mark) {
+  return y.overlaps(mark.x);
+}
+template <class T, int N, Device D>
+bool clobbers(const Tensor<T, N, D>&, const ValueMark&) {
+  return false;
+}
+
 }  // namespace detail
 
-// Writes f(x, marks...) to `y`, which may be one of the dense operands: every element is read before it is written.
+// Writes f(x, marks...) to `y`, which may be one of the dense operands: every element is read before it is written. Throws where
+// it overlaps an operand in another way.
 template <class F, class T, int N, Device D, class TX, class... Marks>
 void pointwise_into(const Tensor<T, N, D>& y, F, const Tensor<TX, N, D>& x, const Marks&... marks) {
   const Op<D> op("pointwise");
   op.moves(y, x, marks...);
   if (y.shape() != x.shape()) detail::operand_mismatch("the destination", x.shape(), y.str());
+  if (detail::clobbers(y, x) || (detail::clobbers(y, marks) || ...))
+    throw Error("pointwise: the destination overlaps an operand that is read after it is written",
+                {{"destination", y.str()}, {"remedy", "write to a tensor of its own"}});
   const kernel::RowGrid grid = detail::grid_of<false>(x.shape(), marks...);
   const auto operands = pack(detail::lower(x.shape(), x), detail::lower(x.shape(), marks)...);
   [&]<class... Operands>(const Pack<Operands...>& o) {

@@ -2,7 +2,8 @@
 // matrices in a third: one fused update, one norm, one average; and one all-reduce when there are several devices.
 //
 // Making a FlatParameters moves the parameters that require a gradient into the buffers (their tensors become views of
-// them), so freeze first. Weight decay applies to matrices (rank 2 and above) only, as is usual for norms and biases.
+// them), so freeze first. It may outlive the network. Weight decay applies to matrices (rank 2 and above) only, as is usual for
+// norms and biases.
 #pragma once
 
 #include <mindgap/core/profile.hpp>
@@ -61,8 +62,14 @@ class FlatParameters {
     std::function<void(detail::NarrowGradients<D>&)> take_narrow;
   };
 
+  // Throws where nothing is to be trained, and where a parameter is in another FlatParameters.
   template <Module M>
   explicit FlatParameters(M& net, float weight_decay = 0.f) {
+    for_each_parameter(net, [](const std::string& name, auto& p) {
+      if (p.slot && p.slot->taken())
+        throw Error("a parameter is in two FlatParameters: the first would train what nothing reads any more",
+                    {{"parameter", name}, {"remedy", "end the trainer or optimizer of before first"}});
+    });
     for_each_parameter(net, [&]<int N, class P>(const std::string& name, Parameter<N, D, P>& p) {
       p.slot = nullptr;
       if (p.requires_grad) {
@@ -72,11 +79,9 @@ class FlatParameters {
                              N > 1,
                              &item_of<N>,
                              {p.shape().extents.begin(), p.shape().extents.end()},
-                             [&p] { return p.slot->written(); },
-                             [&p] { p.slot->forget(); },
-                             [&p](detail::NarrowGradients<D>& all) {
-                               p.slot->take_narrow([&](const auto& to, const auto& from) { all.add(to, from); });
-                             }});
+                             {},
+                             {},
+                             {}});
         if constexpr (Parameter<N, D, P>::has_working_copy) working_type_ = dtype_of<typename P::compute>;
         size_ += (p.shape().size() + kernel::optimizer_group - 1) / kernel::optimizer_group * kernel::optimizer_group;
       }
@@ -89,14 +94,19 @@ class FlatParameters {
     size_t next = 0;
     for_each_parameter(net, [&]<int N, class P>(const std::string&, Parameter<N, D, P>& p) {
       if (!p.requires_grad) return;
-      const Segment& s = segments_[next++];
+      Segment& s = segments_[next++];
       const auto view = [&](const auto& flat) { return flat.slice(s.offset, s.offset + s.size).reshape(p.shape()); };
       const auto place = view(values_);
       p.make_master();
       place.copy_from(p.master);
       if constexpr (Parameter<N, D, P>::has_working_copy) p.bind(place, view(working_.template as<typename P::compute>()));
       else p.bind(place, place);
-      p.slot = std::make_shared<typename Parameter<N, D, P>::Slot>(view(gradients_));
+      const auto slot = p.slot = std::make_shared<typename Parameter<N, D, P>::Slot>(view(gradients_), alive_);
+      s.written = [slot] { return slot->written(); };
+      s.forget = [slot] { slot->forget(); };
+      s.take_narrow = [slot](detail::NarrowGradients<D>& all) {
+        slot->take_narrow([&](const auto& to, const auto& from) { all.add(to, from); });
+      };
     });
     std::vector<float> rate(size_t(size_ / kernel::optimizer_group), 1.f), decay(rate.size(), 0.f);
     for (const Segment& s : segments_)
@@ -185,6 +195,7 @@ class FlatParameters {
     return state_item(name, flat.slice(s.offset, s.offset + s.size).reshape(shape));
   }
 
+  std::shared_ptr<const char> alive_ = std::make_shared<const char>();
   std::vector<Segment> segments_;
   i64 size_ = 0;
   DType working_type_ = DType::f32;

@@ -1,0 +1,54 @@
+// Shapes and tensors: extents that overflow, and memory that is read and written in one call.
+#include <mindgap/ops/pointwise.hpp>
+
+#include "tests/values.hpp"
+#include <boost/test/unit_test.hpp>
+
+using namespace mindgap;
+using namespace mindgap::test;
+
+namespace {
+
+auto says(const char* words) {
+  return [=](const Error& e) { return std::string(e.what()).find(words) != std::string::npos; };
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(tensor)
+
+// 2^33 x 2^33 had no elements, and 2^61 floats a negative number of bytes.
+BOOST_AUTO_TEST_CASE(extents_that_overflow) {
+  const i64 large = i64(1) << 33;
+  BOOST_CHECK_EXCEPTION(Shape(large, large).size(), Error, says("more than 2^63 elements"));
+  BOOST_CHECK_EXCEPTION((Tensor<u8, 2>(Shape(large, large))), Error, says("more than 2^63 elements"));
+  BOOST_CHECK_EXCEPTION((Tensor<float, 2>(Shape(i64(1) << 31, i64(1) << 30))), Error, says("more bytes"));
+  BOOST_CHECK_EXCEPTION((Tensor<float, 1>(Shape<1>(0)).reshape(Shape(large, large))), Error, says("more than 2^63 elements"));
+  BOOST_TEST(Shape(large, i64(0)).size() == 0);
+  BOOST_TEST(Shape(i64(1) << 31, i64(1) << 31).size() == i64(1) << 62);
+}
+
+BOOST_AUTO_TEST_CASE(copies_within_a_tensor) {
+  const auto x = Tensor<float, 1>::from({0, 1, 2, 3, 4, 5}, Shape<1>(6));
+  BOOST_CHECK_EXCEPTION(x.slice(1, 5).copy_from(x.slice(0, 4)), Error, says("overlap"));
+  x.copy_from(x);
+  x.slice(3, 6).copy_from(x.slice(0, 3));
+  BOOST_TEST(x.to_vector() == std::vector<float>({0, 1, 2, 0, 1, 2}), boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(a_destination_among_the_operands) {
+  constexpr auto sum = [](auto a, auto b) { return a + b; };
+  const auto x = Tensor<float, 2>::from({0, 1, 2, 3, 4, 5}, Shape(3, 2));
+  const auto top = x.slice(0, 2), bottom = x.slice(1, 3);
+  BOOST_CHECK_EXCEPTION(pointwise_into(bottom, sum, top, top), Error, says("overlaps an operand"));
+  BOOST_CHECK_EXCEPTION(pointwise_into(top, sum, top, bottom), Error, says("overlaps an operand"));
+  BOOST_CHECK_EXCEPTION(pointwise_into(x, sum, x, row(x.slice(1, 2).reshape(Shape<1>(2)))), Error, says("overlaps an operand"));
+  BOOST_CHECK_EXCEPTION(pointwise_into(x, sum, x, scalar(x.reshape(Shape<1>(6)).slice(3, 4))), Error,
+                        says("overlaps an operand"));
+  BOOST_TEST(x.to_vector() == std::vector<float>({0, 1, 2, 3, 4, 5}), boost::test_tools::per_element());
+  pointwise_into(top, sum, top, top);                                // itself
+  pointwise_into(x.slice(2, 3), sum, x.slice(0, 1), x.slice(1, 2));  // beside it
+  BOOST_TEST(x.to_vector() == std::vector<float>({0, 2, 4, 6, 4, 8}), boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_SUITE_END()
