@@ -4,6 +4,7 @@
 #include <mindgap/autograd/layer_norm.hpp>
 #include <mindgap/autograd/linear.hpp>
 #include <mindgap/autograd/loss.hpp>
+#include <mindgap/autograd/softmax.hpp>
 #include <mindgap/models/resnet.hpp>
 
 #include "tests/values.hpp"
@@ -208,6 +209,40 @@ BOOST_AUTO_TEST_CASE(one_backward_for_each_computation) {
     tape.clear();
     BOOST_CHECK_EXCEPTION(backward(y), Error, says("emptied since this loss"));
   }
+}
+
+// The gradient of a mean square after its input was multiplied by 100 was 66.7 for 0.667.
+BOOST_AUTO_TEST_CASE(values_that_a_gradient_reads_must_stay) {
+  constexpr auto times = [](auto a, auto b) { return a * b; };
+  const auto refused = [](auto op, auto write) {
+    Tape tape;
+    const auto x = random_tensor(Shape(2, 3), 1), other = random_tensor(Shape(2, 3), 2);
+    const auto loss = mse_loss(op(variable(tape, x), other), Tensor<float, 2>::zeros(Shape(2, 3)));
+    write(x, other);
+    BOOST_CHECK_EXCEPTION(backward(loss), Error,
+                          [](const Error& e) { return std::string(e.what()).find("overwritten after") != std::string::npos; });
+    BOOST_TEST(tape.size() == 0u);
+  };
+  const auto square = [=](auto x, auto) { return pointwise(times, x, x); };
+  const auto product = [=](auto x, auto other) { return pointwise(times, x, other); };
+  const auto rows = [=](auto x, auto other) { return pointwise(times, x, row(other)); };
+  refused([](auto x, auto) { return x; }, [=](auto x, auto) { pointwise_into(x, times, x, value(100)); });
+  refused(square, [](auto x, auto) { x.copy_from(Tensor<float, 2>::zeros(x.shape())); });
+  refused(square, [](auto x, auto) { x.slice(1, 2).copy_from(Tensor<float, 2>::zeros(Shape(1, 3))); });  // by a view
+  refused(square, [](auto x, auto) { cast_into(x, cast<bf16>(x)); });
+  refused(product, [](auto, auto other) { softmax_into(other, other.clone()); });
+  refused(rows, [=](auto, auto other) { pointwise_into(other, times, other, other); });
+}
+
+// What no gradient reads may be overwritten.
+BOOST_AUTO_TEST_CASE(values_that_no_gradient_reads_may_change) {
+  Tape tape;
+  const auto x = random_tensor(Shape(2, 3), 1), other = random_tensor(Shape(2, 3), 2);
+  const auto v = variable(tape, x);
+  const auto sum = pointwise([](auto a, auto b) { return a + b; }, v, other);
+  other.copy_from(x);
+  backward(mse_loss(sum, x));
+  BOOST_TEST(v.gradient().size() == 6);
 }
 
 BOOST_AUTO_TEST_CASE(variables_of_two_tapes_do_not_meet) {

@@ -3,6 +3,9 @@
 
 #include "tests/values.hpp"
 #include <boost/test/unit_test.hpp>
+#include <memory>
+#include <span>
+#include <vector>
 
 using namespace mindgap;
 using namespace mindgap::test;
@@ -49,6 +52,37 @@ BOOST_AUTO_TEST_CASE(a_destination_among_the_operands) {
   pointwise_into(top, sum, top, top);                                // itself
   pointwise_into(x.slice(2, 3), sum, x.slice(0, 1), x.slice(1, 2));  // beside it
   BOOST_TEST(x.to_vector() == std::vector<float>({0, 2, 4, 6, 4, 8}), boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(borrowed_memory) {
+  const auto owner = std::make_shared<std::vector<float>>(std::vector<float>{1, 2, 3, 4});
+  auto x = Tensor<float, 2>::borrow(owner->data(), Shape(2, 2), owner);
+  const auto view = x.slice(1, 2);
+  BOOST_TEST(owner.use_count() == 2);
+  pointwise_into(
+      x, [](auto a) { return a + a; }, x);
+  BOOST_TEST((*owner == std::vector<float>{2, 4, 6, 8}));
+  x = {};
+  BOOST_TEST(view.to_vector() == std::vector<float>({6, 8}), boost::test_tools::per_element());
+  BOOST_TEST(owner.use_count() == 2);
+  BOOST_CHECK_EXCEPTION(
+      (Tensor<float, 1>::borrow(reinterpret_cast<float*>(reinterpret_cast<char*>(owner->data()) + 1), Shape<1>(1), owner)), Error,
+      says("not aligned"));
+  const float values[] = {1, 2};
+  BOOST_TEST((Tensor<float, 1>::from(std::span(values), Shape<1>(2)).to_vector()[1]) == 2.f);
+}
+
+// Views share the version of their memory; every function of the library that writes raises it.
+BOOST_AUTO_TEST_CASE(versions) {
+  const Tensor<float, 2> x(Shape(4, 2)), other = Tensor<float, 2>::zeros(Shape(4, 2));
+  const auto version = [&] { return x.storage()->version(); };
+  const u64 before = version();
+  x.copy_from(other);
+  BOOST_TEST(version() == before + 1);
+  x.reshape(Shape(2, 4)).copy_from(Tensor<float, 2>::zeros(Shape(2, 4)));
+  BOOST_TEST(version() == before + 2);
+  BOOST_TEST(x.slice(1, 3).storage() == x.storage());
+  BOOST_TEST(other.clone().storage() != other.storage());
 }
 
 BOOST_AUTO_TEST_SUITE_END()

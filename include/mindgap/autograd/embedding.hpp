@@ -9,10 +9,12 @@ namespace mindgap {
 template <Real T, Device D, Real G>
 Var<T, 2, D> embedding(const Tensor<i64, 1, D>& ids, const Var<T, 2, D, G>& table) {
   Var<T, 2, D> y(embedding(ids, table.value()), detail::tape_of(table), table.needs_gradient());
-  if (y.needs_gradient())
+  if (y.needs_gradient()) {
+    y.tape().reads(ids);
     y.tape().record([ids, ts = table.slot(), ys = y.slot()] {
       if (ys->written()) ts->write([&](const auto& out) { embedding_backward(out, ids, ys->gradient()); });
     });
+  }
   return y;
 }
 

@@ -10,7 +10,8 @@ template <Real T, int N, Device D>
 Var<T, N, D> layer_norm(const Var<T, N, D>& x, const Var<float, 1, D>& gamma, const Var<float, 1, D>& beta, float eps) {
   const auto [value, mean, rstd] = layer_norm(x.value(), gamma.value(), beta.value(), eps);
   Var<T, N, D> y(value, detail::tape_of(x, gamma, beta), x.needs_gradient() || gamma.needs_gradient() || beta.needs_gradient());
-  if (y.needs_gradient())
+  if (y.needs_gradient()) {
+    y.tape().reads(x.value(), gamma.value(), mean, rstd);
     y.tape().record([mean = mean, rstd = rstd, x = x.value(), gamma = gamma.value(), xs = x.slot(), gs = gamma.slot(),
                      bs = beta.slot(), ys = y.slot()] {
       if (!ys->written()) return;
@@ -23,6 +24,7 @@ Var<T, N, D> layer_norm(const Var<T, N, D>& x, const Var<float, 1, D>& gamma, co
       if (gs) gs->commit(grads.gamma);
       if (bs) bs->commit(grads.beta);
     });
+  }
   return y;
 }
 

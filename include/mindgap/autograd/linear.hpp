@@ -19,7 +19,8 @@ Var<T, 4, D> convolved(const Tensor<T, 4, D>& value, const Var<T, 4, D>& x, cons
                        const Var<float, 1, D>& bias, ConvOptions options) {
   const bool needed = x.needs_gradient() || w.needs_gradient() || bias.needs_gradient();
   Var<T, 4, D> y(value, detail::tape_of(x, w, bias), needed);
-  if (needed)
+  if (needed) {
+    y.tape().reads(w.needs_gradient() ? x.value() : Tensor<T, 4, D>(), x.needs_gradient() ? w.value() : Tensor<T, 4, D>());
     y.tape().record([=, xs = x.slot(), ws = w.slot(), bs = bias.slot(), ys = y.slot(),
                      x = w.needs_gradient() ? x.value() : Tensor<T, 4, D>(),
                      w = x.needs_gradient() ? w.value() : Tensor<T, 4, D>()] {
@@ -35,6 +36,7 @@ Var<T, 4, D> convolved(const Tensor<T, 4, D>& value, const Var<T, 4, D>& x, cons
       }
       if (xs) xs->write_sum([&](const auto& out, const auto& before) { conv2d_backward_data(out, grad_y, w, options, before); });
     });
+  }
   return y;
 }
 
@@ -56,7 +58,8 @@ template <Real T, int N, Device D, Real GW>
 Var<T, N, D> linear(const Var<T, N, D>& x, const Var<T, 2, D, GW>& w, const Var<float, 1, D>& bias = {}) {
   const bool needed = x.needs_gradient() || w.needs_gradient() || bias.needs_gradient();
   Var<T, N, D> y(linear(x.value(), w.value(), bias.value()), detail::tape_of(x, w, bias), needed);
-  if (needed)
+  if (needed) {
+    y.tape().reads(w.needs_gradient() ? x.value() : Tensor<T, N, D>(), x.needs_gradient() ? w.value() : Tensor<T, 2, D>());
     y.tape().record([xs = x.slot(), ws = w.slot(), bs = bias.slot(), ys = y.slot(),
                      x = w.needs_gradient() ? x.value() : Tensor<T, N, D>(),
                      w = x.needs_gradient() ? w.value() : Tensor<T, 2, D>()] {
@@ -66,6 +69,7 @@ Var<T, N, D> linear(const Var<T, N, D>& x, const Var<T, 2, D, GW>& w, const Var<
       if (bs) bs->write([&](const auto& out) { bias_backward(out, grad_y); });
       if (xs) xs->write([&](const auto& out) { linear_backward_data(out, grad_y, w); });
     });
+  }
   return y;
 }
 
@@ -74,7 +78,8 @@ Var<T, N, D> linear_pair(const Var<T, N, D>& x, const Var<T, N, D>& skip, const 
                          const Var<float, 1, D>& bias) {
   const bool needed = x.needs_gradient() || skip.needs_gradient() || w.needs_gradient() || bias.needs_gradient();
   Var<T, N, D> y(linear_pair(x.value(), skip.value(), w.value(), bias.value()), detail::tape_of(x, skip, w, bias), needed);
-  if (needed)
+  if (needed) {
+    y.tape().reads(x.value(), skip.value(), w.value());
     y.tape().record([xs = x.slot(), ss = skip.slot(), ws = w.slot(), bs = bias.slot(), ys = y.slot(), x = x.value(),
                      skip = skip.value(), w = w.value()] {
       if (!ys->written()) return;
@@ -86,6 +91,7 @@ Var<T, N, D> linear_pair(const Var<T, N, D>& x, const Var<T, N, D>& skip, const 
       if (xs) xs->commit(grad_x);
       if (ss) ss->commit(grad_skip);
     });
+  }
   return y;
 }
 
@@ -93,13 +99,15 @@ template <Real T, Device D>
 Var<T, 3, D> matmul(const Var<T, 3, D>& a, const Var<T, 3, D>& b) {
   const bool needed = a.needs_gradient() || b.needs_gradient();
   Var<T, 3, D> c(matmul(a.value(), b.value()), detail::tape_of(a, b), needed);
-  if (needed)
+  if (needed) {
+    c.tape().reads(b.needs_gradient() ? a.value() : Tensor<T, 3, D>(), a.needs_gradient() ? b.value() : Tensor<T, 3, D>());
     c.tape().record([as = a.slot(), bs = b.slot(), cs = c.slot(), a = b.needs_gradient() ? a.value() : Tensor<T, 3, D>(),
                      b = a.needs_gradient() ? b.value() : Tensor<T, 3, D>()] {
       if (!cs->written()) return;
       if (as) as->pass(matmul(cs->gradient(), b, false, true));
       if (bs) bs->pass(matmul(a, cs->gradient(), true, false));
     });
+  }
   return c;
 }
 
@@ -113,7 +121,8 @@ Var<T, 3, D> attend(const Var<T, 3, D>& q, const Var<T, 3, D>& k, const Var<T, 3
   const bool needed = q.needs_gradient() || k.needs_gradient() || v.needs_gradient();
   const Attention<T, D> attended = attention(q.value(), k.value(), v.value(), heads);
   Var<T, 3, D> y(attended.y, detail::tape_of(q, k, v), needed);
-  if (needed)
+  if (needed) {
+    y.tape().reads(q.value(), k.value(), v.value(), y.value());
     y.tape().record([saved = attended.saved(), qs = q.slot(), ks = k.slot(), vs = v.slot(), ys = y.slot(), q = q.value(),
                      k = k.value(), v = v.value()] {
       if (!ys->written()) return;
@@ -124,6 +133,7 @@ Var<T, 3, D> attend(const Var<T, 3, D>& q, const Var<T, 3, D>& k, const Var<T, 3
       if (ks) ks->commit(grad_k);
       if (vs) vs->commit(grad_v);
     });
+  }
   return y;
 }
 

@@ -10,21 +10,25 @@ template <Real T, Device D, class Targets>
 Var<float, 1, D> cross_entropy(const Var<T, 2, D>& logits, const Targets& targets, float smoothing = 0.f) {
   const CrossEntropyResult<D> result = cross_entropy_rows(logits.value(), targets, smoothing);
   Var<float, 1, D> loss(result.loss, detail::tape_of(logits), logits.needs_gradient());
-  if (loss.needs_gradient())
+  if (loss.needs_gradient()) {
+    loss.tape().reads(logits.value(), targets);
     loss.tape().record([=, normaliser = result.normaliser, x = logits.value(), xs = logits.slot(), ys = loss.slot()] {
       if (ys->written())
         xs->write([&](const auto& out) { cross_entropy_backward(out, ys->gradient(), x, targets, normaliser, smoothing); });
     });
+  }
   return loss;
 }
 
 template <Real T, int N, Device D>
 Var<float, 1, D> mse_loss(const Var<T, N, D>& x, const Tensor<T, N, D>& y) {
   Var<float, 1, D> loss(mse_loss(x.value(), y), detail::tape_of(x), x.needs_gradient());
-  if (loss.needs_gradient())
+  if (loss.needs_gradient()) {
+    loss.tape().reads(x.value(), y);
     loss.tape().record([y, x = x.value(), xs = x.slot(), ys = loss.slot()] {
       if (ys->written()) xs->write([&](const auto& out) { mse_loss_backward(out, ys->gradient(), x, y); });
     });
+  }
   return loss;
 }
 

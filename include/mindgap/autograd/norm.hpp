@@ -28,7 +28,9 @@ Var<T, N, D> batch_norm(F epilogue, const Var<T, N, D>& x, const Tensor<float, 1
   }
   (std::make_index_sequence<K>{});
 
+  for (const auto& extra : in.extras) y.tape().reads(extra);
   using Slot = std::shared_ptr<typename Var<T, N, D>::Slot>;
+  y.tape().reads(in.x, in.y, in.mean, in.rstd, in.gamma, in.beta);
   y.tape().record([epilogue, in, xs = x.slot(), gs = gamma.slot(), bs = beta.slot(), es = std::array<Slot, K>{extras.slot()...},
                    ys = y.slot()] {
     if (!ys->written()) return;
@@ -58,7 +60,8 @@ Var<T, N, D> group_norm(F epilogue, const Var<T, N, D>& x, const Var<T, N, D>& s
       x.needs_gradient() || skip.needs_gradient() || row.needs_gradient() || gamma.needs_gradient() || beta.needs_gradient();
   const auto [y_value, mean, rstd] = group_norm(epilogue, in, groups, eps, gamma.value(), beta.value());
   Var<T, N, D> y(y_value, detail::tape_of(x, skip, row, gamma, beta), needed);
-  if (needed)
+  if (needed) {
+    y.tape().reads(x.value(), skip.value(), row.value(), gamma.value(), beta.value());
     y.tape().record([epilogue, in, mean = mean, rstd = rstd, gamma = gamma.value(), beta = beta.value(), xs = x.slot(),
                      ss = skip.slot(), rs = row.slot(), gs = gamma.slot(), bs = beta.slot(), ys = y.slot()] {
       if (!ys->written()) return;
@@ -75,6 +78,7 @@ Var<T, N, D> group_norm(F epilogue, const Var<T, N, D>& x, const Var<T, N, D>& s
       if (gs) gs->commit(grads.gamma);
       if (bs) bs->commit(grads.beta);
     });
+  }
   return y;
 }
 template <class F, Real T, int N, Device D>

@@ -79,6 +79,20 @@ std::shared_ptr<const void> keep(const ScalarMark<X>& mark) {
 }
 inline std::shared_ptr<const void> keep(const ValueMark&) { return {}; }
 
+template <class T, int N, Device D>
+void note_read(Tape& tape, const Tensor<T, N, D>& x) {
+  tape.reads(x);
+}
+template <class X>
+void note_read(Tape& tape, const RowMark<X>& mark) {
+  tape.reads(mark.x);
+}
+template <class X>
+void note_read(Tape& tape, const ScalarMark<X>& mark) {
+  tape.reads(mark.x);
+}
+inline void note_read(Tape&, const ValueMark&) {}
+
 }  // namespace detail
 
 template <class F, class... Xs>
@@ -98,8 +112,12 @@ requires(detail::mentions_var<Xs> || ...) auto pointwise(F f, const Xs&... xs) {
   const i64 outer = std::max<i64>({0, detail::outer_slices(shape, detail::operand_value(xs))...});
   auto operands = std::tuple(detail::lower(shape, detail::operand_value(xs))...);
   std::array<std::shared_ptr<const void>, K> kept;
+  const auto keep = [&](std::shared_ptr<const void>& place, const auto& operand) {
+    place = detail::keep(operand);
+    detail::note_read(y.tape(), operand);
+  };
   [&]<size_t... I>(std::index_sequence<I...>) {
-    ((((Traced<F, K>::reads >> I) & 1) ? void(kept[I] = detail::keep(detail::operand_value(xs))) : void()), ...);
+    ((((Traced<F, K>::reads >> I) & 1) ? keep(kept[I], detail::operand_value(xs)) : void()), ...);
   }
   (std::make_index_sequence<K>{});
 

@@ -9,10 +9,12 @@ namespace mindgap {
 template <Real T, int N, Device D>
 Var<T, N, D> softmax(const Var<T, N, D>& x) {
   Var<T, N, D> y(softmax(x.value()), detail::tape_of(x), x.needs_gradient());
-  if (y.needs_gradient())
+  if (y.needs_gradient()) {
+    y.tape().reads(y.value());
     y.tape().record([value = y.value(), xs = x.slot(), ys = y.slot()] {
       if (ys->written()) xs->write([&](const auto& out) { softmax_backward(out, value, ys->gradient()); });
     });
+  }
   return y;
 }
 

@@ -5,7 +5,7 @@
 // it kept alive.
 #pragma once
 
-#include <mindgap/core/dtype.hpp>
+#include <mindgap/core/tensor.hpp>
 
 #include <cstddef>
 #include <memory>
@@ -22,12 +22,22 @@ class Tape {
   Tape& operator=(const Tape&) = delete;
   ~Tape() { clear(); }
 
+  // What the next record reads as it is now: run() throws where one of these tensors has been written to since.
+  template <class... Tensors>
+  Tape& reads(const Tensors&... tensors) {
+    const auto add = [this](const auto& tensor) {
+      if (tensor.defined()) reads_.push_back({tensor.storage(), tensor.storage()->version()});
+    };
+    (add(tensors), ...);
+    return *this;
+  }
   // Keeps `backward`, a callable without arguments, until run() or clear().
   template <class F>
   void record(F backward) {
     void* place = allocate(sizeof(F), alignof(F));
     new (place) F(std::move(backward));
-    records_.push_back({place, [](void* f) { (*static_cast<F*>(f))(); }, [](void* f) { static_cast<F*>(f)->~F(); }});
+    records_.push_back(
+        {place, [](void* f) { (*static_cast<F*>(f))(); }, [](void* f) { static_cast<F*>(f)->~F(); }, reads_.size()});
   }
 
   // Runs all records, the latest first, and leaves the tape empty, also if one throws. The gradient of the result must have
@@ -37,6 +47,7 @@ class Tape {
       const Record last = records_.back();
       records_.pop_back();
       try {
+        take_reads(records_.empty() ? 0 : records_.back().reads);
         last.run(last.body);
       } catch (...) {
         last.destroy(last.body);
@@ -52,6 +63,7 @@ class Tape {
   void clear() {
     for (auto record = records_.rbegin(); record != records_.rend(); ++record) record->destroy(record->body);
     records_.clear();
+    reads_.clear();
     used_ = 0;
     chunk_ = 0;
     ++emptied_;
@@ -68,11 +80,24 @@ class Tape {
     void* body;
     void (*run)(void*);
     void (*destroy)(void*);
+    size_t reads;  // end of its own in reads_
+  };
+  struct Read {
+    std::shared_ptr<const Storage> storage;
+    u64 version;
   };
   static constexpr size_t chunk_bytes = 64 * 1024;
   struct Chunk {
     alignas(std::max_align_t) std::byte bytes[chunk_bytes];
   };
+
+  // Checks and forgets the reads from `begin` on: those of the last record.
+  void take_reads(size_t begin) {
+    for (; reads_.size() > begin; reads_.pop_back())
+      if (reads_.back().storage->version() != reads_.back().version)
+        throw Error("backward: a value that a gradient reads was overwritten after an op had used it",
+                    {{"remedy", "write to a clone() of it, or after backward()"}});
+  }
 
   void* allocate(size_t bytes, size_t alignment) {
     used_ = (used_ + alignment - 1) / alignment * alignment;
@@ -87,6 +112,7 @@ class Tape {
   }
 
   std::vector<Record> records_;
+  std::vector<Read> reads_;
   std::vector<std::unique_ptr<Chunk>> chunks_;
   size_t chunk_ = 0, used_ = 0;
   i64 emptied_ = 0;

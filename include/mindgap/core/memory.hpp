@@ -16,6 +16,7 @@
 #include <mindgap/core/error.hpp>
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <map>
 #include <memory>
@@ -24,6 +25,26 @@
 #include <vector>
 
 namespace mindgap {
+
+// Memory that tensors share: a block of a pool, or somebody else's.
+class Storage {
+ public:
+  explicit Storage(void* data = nullptr) : data_(data) {}
+  virtual ~Storage() = default;
+  Storage(const Storage&) = delete;
+  Storage& operator=(const Storage&) = delete;
+
+  void* data() const { return data_; }
+  // How often functions of this library have written to it since it was made. Writes through data() are not seen.
+  u64 version() const { return version_.load(std::memory_order_relaxed); }
+  void written() { version_.fetch_add(1, std::memory_order_relaxed); }
+
+ protected:
+  void* data_;
+
+ private:
+  std::atomic<u64> version_ = 0;
+};
 
 template <Device D>
 class Pool : public std::enable_shared_from_this<Pool<D>> {
@@ -62,10 +83,14 @@ class Pool : public std::enable_shared_from_this<Pool<D>> {
 
   // A block of at least `bytes` bytes, uninitialised; shared, and returned to the pool by its last owner, who may outlive
   // whoever made the pool.
+  std::shared_ptr<Storage> storage(i64 bytes) {
+    const auto block = std::make_shared<Block>(this->shared_from_this(), size_class(bytes));
+    block->take(bytes);
+    return block;
+  }
   std::shared_ptr<void> allocate(i64 bytes) {
-    const i64 size = size_class(bytes);
-    return std::shared_ptr<void>(take(size, bytes),
-                                 [pool = this->shared_from_this(), size](void* block) { pool->give(block, size); });
+    const auto block = storage(bytes);
+    return {block, block->data()};
   }
 
   // From now on a block that no free list has is an error.
@@ -87,6 +112,19 @@ class Pool : public std::enable_shared_from_this<Pool<D>> {
 
  private:
   Pool(std::string name, std::shared_ptr<Pool> parent) : name_(std::move(name)), parent_(std::move(parent)) {}
+
+  class Block final : public Storage {
+   public:
+    Block(std::shared_ptr<Pool> pool, i64 size) : pool_(std::move(pool)), size_(size) {}
+    ~Block() override {
+      if (data_) pool_->give(data_, size_);
+    }
+    void take(i64 wanted) { data_ = pool_->take(size_, wanted); }
+
+   private:
+    std::shared_ptr<Pool> pool_;
+    i64 size_;
+  };
 
   static Pool*& current_pointer() {
     thread_local Pool* current = nullptr;

@@ -2,14 +2,19 @@
 //
 // A tensor is a shared handle: copying it shares the elements, clone() copies them. There are no strides; a view is a
 // reshape or a slice of the outermost axis, both of which share. Elements are uninitialised unless a factory says so.
+//
+// Functions that write to an existing tensor say so (written()): autograd refuses a gradient of values that are gone. What is
+// written through data() is not seen.
 #pragma once
 
 #include <mindgap/core/error.hpp>
 #include <mindgap/core/memory.hpp>
 #include <mindgap/core/shape.hpp>
 
+#include <cstdint>
 #include <cstring>
 #include <limits>
+#include <span>
 #include <vector>
 
 namespace mindgap {
@@ -27,8 +32,18 @@ class Tensor {
       if (extent < 0) throw Error("tensor: negative extent", {{"shape", shape.str()}});
     if (shape.size() > std::numeric_limits<i64>::max() / 2 / i64(sizeof(T)))
       throw Error("tensor: more bytes than any memory has", {{"shape", shape.str()}});
-    storage_ = Pool<D>::current().allocate(bytes());
-    data_ = static_cast<T*>(storage_.get());
+    storage_ = Pool<D>::current().storage(bytes());
+    data_ = static_cast<T*>(storage_->data());
+  }
+  // Elements that lie in memory of `owner`, who lives as long as any tensor of them: of device D, aligned as T wants.
+  static Tensor borrow(T* data, Shape<N> shape, std::shared_ptr<void> owner) {
+    if (reinterpret_cast<std::uintptr_t>(data) % alignof(T))
+      throw Error("tensor: borrowed memory is not aligned", {{"remedy", text("to ", alignof(T), " bytes")}});
+    struct Borrowed final : Storage {
+      Borrowed(void* data, std::shared_ptr<void> owner) : Storage(data), owner(std::move(owner)) {}
+      std::shared_ptr<void> owner;
+    };
+    return Tensor(std::make_shared<Borrowed>(data, std::move(owner)), data, shape);
   }
 
   static Tensor zeros(Shape<N> shape) {
@@ -37,7 +52,8 @@ class Tensor {
     return out;
   }
   static Tensor full(Shape<N> shape, T value) { return from(std::vector<T>(size_t(shape.size()), value), shape); }
-  static Tensor from(const std::vector<T>& values, Shape<N> shape) {
+  static Tensor from(const std::vector<T>& values, Shape<N> shape) { return from(std::span(values), shape); }
+  static Tensor from(std::span<const T> values, Shape<N> shape) {
     if (i64(values.size()) != shape.size())
       throw Error(text("tensor: ", values.size(), " values for ", shape.size(), " elements"), {{"shape", shape.str()}});
     Tensor out(shape);
@@ -91,6 +107,7 @@ class Tensor {
     if (other.data() == data_) return;
     if (overlaps(other)) throw Error("copy: source and target overlap", {{"remedy", "copy from a clone() of the source"}});
     Runtime<D>::copy(data_, other.data(), bytes());
+    written();
   }
   template <Device E>
   Tensor<T, N, E> to() const {
@@ -109,6 +126,12 @@ class Tensor {
     return to_vector()[0];
   }
 
+  const std::shared_ptr<Storage>& storage() const { return storage_; }
+  // Says that elements were changed, for every tensor that shares them.
+  void written() const {
+    if (storage_) storage_->written();
+  }
+
   // Whether the two have a byte in common.
   template <Element U, int M>
   bool overlaps(const Tensor<U, M, D>& other) const {
@@ -122,12 +145,18 @@ class Tensor {
  private:
   template <Element, int, Device>
   friend class Tensor;
-  Tensor(std::shared_ptr<void> storage, T* data, Shape<N> shape) : storage_(std::move(storage)), data_(data), shape_(shape) {}
+  Tensor(std::shared_ptr<Storage> storage, T* data, Shape<N> shape) : storage_(std::move(storage)), data_(data), shape_(shape) {}
 
-  std::shared_ptr<void> storage_;
+  std::shared_ptr<Storage> storage_;
   T* data_ = nullptr;
   Shape<N> shape_;
 };
+
+// Each of the tensors that is defined was written to.
+template <class... Tensors>
+void written(const Tensors&... tensors) {
+  (tensors.written(), ...);
+}
 
 template <class X>
 inline constexpr bool is_tensor = false;

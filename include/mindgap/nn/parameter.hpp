@@ -44,6 +44,7 @@ void from_published(const Tensor<T, N, D>& tensor, const void* published, DType 
   if constexpr (N == 4) transpose_elements(host.data(), dtype_of<T>, published, type, s[0], s[3], s[1] * s[2]);
   else transpose_elements(host.data(), dtype_of<T>, published, type, 1, 1, s.size());
   if constexpr (!std::same_as<D, Cpu>) Runtime<D>::from_host(tensor.data(), host.data(), tensor.bytes());
+  tensor.written();
 }
 template <Real T, int N, Device D>
 std::vector<float> to_published(const Tensor<T, N, D>& tensor) {

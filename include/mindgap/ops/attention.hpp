@@ -86,6 +86,7 @@ template <Real T, Device D>
 void attention_backward(const Tensor<T, 3, D>& grad_q, const Tensor<T, 3, D>& grad_k, const Tensor<T, 3, D>& grad_v,
                         const Tensor<T, 3, D>& grad_y, const Tensor<T, 3, D>& q, const Tensor<T, 3, D>& k,
                         const Tensor<T, 3, D>& v, const Attention<T, D>& saved) {
+  written(grad_q, grad_k, grad_v);
   const Op<D> op("attention backward");
   const AttentionGeometry g = detail::attention_geometry(q, k, v, saved.heads);
   op.moves(grad_q, grad_k, grad_v, grad_y, q, k, v);

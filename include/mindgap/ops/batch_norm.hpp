@@ -83,6 +83,7 @@ BatchNormStatistics<D> batch_statistics(const Tensor<T, N, D>& x, ColumnMoments<
   Runtime<D>::launch(Grid{kernel::column_groups(x.cols()), team_threads},
                      kernel::BatchStatistics{out.mean.data(), out.rstd.data(), running.mean.data(), running.variance.data(),
                                              moments.mean.data(), moments.m2.data(), moments.grid, eps, running.momentum});
+  written(running.mean, running.variance);
   return out;
 }
 

@@ -36,6 +36,7 @@ Tensor<T, N, D> concat_channels(const Tensor<T, N, D>& a, const Tensor<T, N, D>&
 template <Element T, int N, Device D>
 void concat_channels_backward(const Tensor<T, N, D>& grad_a, const Tensor<T, N, D>& grad_b, const Tensor<T, N, D>& grad_y,
                               i64 first) {
+  written(grad_a, grad_b);
   const Op<D> op("concat backward");
   op.moves(grad_a, grad_b, grad_y);
   const i64 rows = grad_y.rows(), per_block = detail::concat_rows_per_block(grad_y.cols());

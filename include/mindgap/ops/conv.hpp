@@ -115,6 +115,7 @@ bool backward_data_by_window(const ConvGeometry& g, const Tensor<T, 4, D>& grad_
 template <Real T, Device D>
 void conv2d_backward_data(const Tensor<T, 4, D>& grad_x, const Tensor<T, 4, D>& grad_y, const Tensor<T, 4, D>& w,
                           ConvOptions options = {}, const Tensor<T, 4, D>& before = {}) {
+  written(grad_x);
   const Op<D> op("conv2d backward data");
   const ConvGeometry g = detail::conv_geometry(grad_x.shape(), w.shape(), options);
   op.moves(grad_x, grad_y, w, before);
@@ -163,6 +164,7 @@ Tensor<T, 4, D> narrow_backward_weights(const Tensor<float, 4, D>& grad_w, const
 template <Real T, Device D>
 void conv2d_backward_weights(const Tensor<float, 4, D>& grad_w, const Tensor<float, 1, D>& grad_bias, const Tensor<T, 4, D>& x,
                              const Tensor<T, 4, D>& grad_y, ConvOptions options = {}) {
+  written(grad_w, grad_bias);
   const Tensor<T, 4, D> narrow = detail::narrow_backward_weights(grad_w, grad_bias, x, grad_y, options);
   if (narrow.defined()) cast_into(grad_w, narrow);
 }

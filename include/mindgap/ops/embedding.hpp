@@ -27,6 +27,7 @@ Tensor<T, 2, D> embedding(const Tensor<i64, 1, D>& ids, const Tensor<T, 2, D>& t
 // Overwrites grad_table [R, C], f32.
 template <Real T, Device D>
 void embedding_backward(const Tensor<float, 2, D>& grad_table, const Tensor<i64, 1, D>& ids, const Tensor<T, 2, D>& grad_y) {
+  written(grad_table);
   const Op<D> op("embedding backward");
   op.moves(grad_table, grad_y);
   Runtime<D>::launch(Grid{grad_table.extent(0), 128},

@@ -62,6 +62,7 @@ template <Real T, Device D, class Targets>
 void cross_entropy_backward(const Tensor<T, 2, D>& grad_logits, const Tensor<float, 1, D>& grad_loss,
                             const Tensor<T, 2, D>& logits, const Targets& targets, const Tensor<float, 2, D>& normaliser,
                             float smoothing) {
+  written(grad_logits);
   const Op<D> op("cross entropy backward");
   op.moves(logits, grad_logits);
   const i64 rows = logits.extent(0);
@@ -88,6 +89,7 @@ Tensor<float, 1, D> mse_loss(const Tensor<T, N, D>& x, const Tensor<T, N, D>& y)
 template <Real T, int N, Device D>
 void mse_loss_backward(const Tensor<T, N, D>& grad_x, const Tensor<float, 1, D>& grad_loss, const Tensor<T, N, D>& x,
                        const Tensor<T, N, D>& y) {
+  written(grad_x);
   const Op<D> op("mse loss backward");
   op.moves(grad_x, x, y);
   constexpr auto slope = [](auto a, auto b, auto g, auto scale) { return (a - b) * (g * scale); };

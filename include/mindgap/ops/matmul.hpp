@@ -85,6 +85,7 @@ Tensor<T, N, D> linear_pair(const Tensor<T, N, D>& x, const Tensor<T, N, D>& ski
 template <Real T, int N, Device D>
 void linear_pair_backward_data(const Tensor<T, N, D>& grad_x, const Tensor<T, N, D>& grad_skip, const Tensor<T, N, D>& grad_y,
                                const Tensor<T, 2, D>& w, i64 x_cols) {
+  written(grad_x, grad_skip);
   const Op<D> op("linear of two backward data");
   op.moves(grad_x, grad_skip, grad_y, w);
   op.computes(2. * double(grad_y.size()) * double(w.extent(1)));
@@ -101,6 +102,7 @@ void linear_pair_backward_data(const Tensor<T, N, D>& grad_x, const Tensor<T, N,
 template <Real T, int N, Device D>
 void linear_pair_backward_weight(const Tensor<float, 2, D>& grad_w, const Tensor<T, N, D>& x, const Tensor<T, N, D>& skip,
                                  const Tensor<T, N, D>& grad_y) {
+  written(grad_w);
   const Op<D> op("linear of two backward weight");
   op.moves(grad_w, x, skip, grad_y);
   op.computes(2. * double(grad_y.size()) * double(grad_w.extent(1)));
@@ -116,6 +118,7 @@ void linear_pair_backward_weight(const Tensor<float, 2, D>& grad_w, const Tensor
 // grad_x = grad_y w
 template <Real T, int N, Device D>
 void linear_backward_data(const Tensor<T, N, D>& grad_x, const Tensor<T, N, D>& grad_y, const Tensor<T, 2, D>& w) {
+  written(grad_x);
   const Op<D> op("linear backward data");
   const auto g = MatmulGeometry::dense(grad_y.rows(), w.extent(1), w.extent(0));
   op.moves(grad_x, grad_y, w);
@@ -126,6 +129,7 @@ void linear_backward_data(const Tensor<T, N, D>& grad_x, const Tensor<T, N, D>& 
 // grad_w = grad_y^T x
 template <Real T, int N, Device D>
 void linear_backward_weight(const Tensor<float, 2, D>& grad_w, const Tensor<T, N, D>& x, const Tensor<T, N, D>& grad_y) {
+  written(grad_w);
   const Op<D> op("linear backward weight");
   const auto g = MatmulGeometry::dense(grad_w.extent(0), grad_w.extent(1), x.rows(), true, false);
   op.moves(grad_w, x, grad_y);
@@ -137,6 +141,7 @@ void linear_backward_weight(const Tensor<float, 2, D>& grad_w, const Tensor<T, N
 // grad_bias = sum of the rows of grad_y, in a fixed order
 template <Real T, int N, Device D>
 void bias_backward(const Tensor<float, 1, D>& grad_bias, const Tensor<T, N, D>& grad_y) {
+  written(grad_bias);
   const Op<D> op("bias backward");
   op.moves(grad_bias, grad_y);
   kernel::sum_rows<D>(grad_bias.data(), static_cast<const T*>(grad_y.data()), grad_y.rows(), grad_y.cols());

@@ -129,6 +129,7 @@ bool clobbers(const Tensor<T, N, D>&, const ValueMark&) {
 // it overlaps an operand in another way.
 template <class F, class T, int N, Device D, class TX, class... Marks>
 void pointwise_into(const Tensor<T, N, D>& y, F, const Tensor<TX, N, D>& x, const Marks&... marks) {
+  written(y);
   const Op<D> op("pointwise");
   op.moves(y, x, marks...);
   if (y.shape() != x.shape()) detail::operand_mismatch("the destination", x.shape(), y.str());
@@ -152,6 +153,7 @@ requires(!(detail::mentions_var<Marks> || ...)) Tensor<T, N, D> pointwise(F f, c
 // The same values in another element type, rounded to nearest even.
 template <Real To, Real From, int N, Device D>
 void cast_into(const Tensor<To, N, D>& y, const Tensor<From, N, D>& x) {
+  written(y);
   const kernel::Convert<To, From> kernel{y.data(), x.data(), x.size()};
   Runtime<D>::launch(Grid{kernel.blocks()}, kernel);
 }

@@ -59,6 +59,7 @@ Tensor<T, 4, D> max_pool2d(const Tensor<T, 4, D>& x, i64 kernel, i64 stride, i64
 template <Real T, Device D>
 void max_pool2d_backward(const Tensor<T, 4, D>& grad_x, const Tensor<T, 4, D>& grad_y, const Tensor<u8, 4, D>& index, i64 kernel,
                          i64 stride, i64 padding) {
+  written(grad_x);
   const Op<D> op("max pool backward");
   op.moves(grad_x, grad_y, index);
   const kernel::PoolGeometry g = detail::pool_geometry("max pool", grad_x, kernel, stride, padding);
@@ -79,6 +80,7 @@ Tensor<T, 4, D> avg_pool2d(const Tensor<T, 4, D>& x, i64 kernel, i64 stride, i64
 }
 template <Real T, Device D>
 void avg_pool2d_backward(const Tensor<T, 4, D>& grad_x, const Tensor<T, 4, D>& grad_y, i64 kernel, i64 stride, i64 padding) {
+  written(grad_x);
   const Op<D> op("average pool backward");
   op.moves(grad_x, grad_y);
   const kernel::PoolGeometry g = detail::pool_geometry("average pool", grad_x, kernel, stride, padding);
@@ -100,6 +102,7 @@ Tensor<T, 2, D> global_avg_pool(const Tensor<T, 4, D>& x) {
 }
 template <Real T, Device D>
 void global_avg_pool_backward(const Tensor<T, 4, D>& grad_x, const Tensor<T, 2, D>& grad_y) {
+  written(grad_x);
   const Op<D> op("global average pool backward");
   op.moves(grad_x, grad_y);
   const i64 positions = grad_x.extent(1) * grad_x.extent(2);

@@ -27,6 +27,7 @@ Tensor<T, 4, D> upsample_nearest(const Tensor<T, 4, D>& x, i64 height, i64 width
 // Overwrites grad_x [N, H, W, C].
 template <Real T, Device D>
 void upsample_nearest_backward(const Tensor<T, 4, D>& grad_x, const Tensor<T, 4, D>& grad_y) {
+  written(grad_x);
   const Op<D> op("upsample backward");
   op.moves(grad_x, grad_y);
   const kernel::ResizeGeometry g{grad_x.extent(1), grad_x.extent(2), grad_y.extent(1), grad_y.extent(2), grad_x.extent(3)};

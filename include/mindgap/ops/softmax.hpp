@@ -11,6 +11,7 @@ namespace mindgap {
 // y may be x itself.
 template <Real T, int N, Device D>
 void softmax_into(const Tensor<T, N, D>& y, const Tensor<T, N, D>& x) {
+  written(y);
   const Op<D> op("softmax");
   op.moves(y, x);
   const kernel::RowTeams teams = kernel::row_teams<T>(x.rows(), x.cols());
@@ -26,6 +27,7 @@ Tensor<T, N, D> softmax(const Tensor<T, N, D>& x) {
 // Overwrites grad_x, which may be grad_y itself, from y = softmax(x) and its gradient.
 template <Real T, int N, Device D>
 void softmax_backward(const Tensor<T, N, D>& grad_x, const Tensor<T, N, D>& y, const Tensor<T, N, D>& grad_y) {
+  written(grad_x);
   const Op<D> op("softmax backward");
   op.moves(grad_x, y, grad_y);
   const kernel::RowTeams teams = kernel::row_teams<T>(y.rows(), y.cols());

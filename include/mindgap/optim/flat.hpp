@@ -136,6 +136,8 @@ class FlatParameters {
         return f(static_cast<float*>(nullptr));
     }
   }
+  // Says that an optimizer changed the values.
+  void written() const { mindgap::written(values_, working_); }
   // A zeroed buffer of the same division, for an optimizer's state.
   Tensor<float, 1, D> make() const { return Tensor<float, 1, D>::zeros(Shape<1>(size_)); }
 
@@ -176,6 +178,7 @@ class FlatParameters {
       if constexpr (!std::is_same_v<T, float>) {
         using Round = kernel::Convert<T, float>;
         Runtime<D>::launch(Grid{(size_ + Round::per_block - 1) / Round::per_block}, Round{working, values_.data(), size_});
+        working_.written();
       }
     });
   }

@@ -88,6 +88,7 @@ class Sgd {
   // By the gradients as they lie. scale: what they are multiplied by, measured before. average: what follows the values.
   void update(const GradientScale<D>* scale = nullptr, const Ema<D>* average = nullptr) {
     const Op<D> op("sgd");
+    parameters_.written();
     op.moves(parameters_.values(), parameters_.values(), velocity_, velocity_, parameters_.gradients());
     parameters_.with_working_copies([&]<class T>(T* working) {
       Runtime<D>::launch(parameters_.grid(), kernel::SgdStep<T>{detail::updated(parameters_, working, average), velocity_.data(),
@@ -139,6 +140,7 @@ class AdamW {
   }
   void update(const GradientScale<D>* scale = nullptr, const Ema<D>* average = nullptr) {
     const Op<D> op("adamw");
+    parameters_.written();
     op.moves(parameters_.values(), parameters_.values(), first_, first_, second_, second_, parameters_.gradients());
     parameters_.with_working_copies([&]<class T>(T* working) {
       Runtime<D>::launch(parameters_.grid(),
