@@ -13,6 +13,8 @@
 
 #include <mindgap/core/math.hpp>
 
+#include <cmath>
+#include <concepts>
 #include <type_traits>
 #include <utility>
 
@@ -90,6 +92,42 @@ struct Binary : Node {
   }
 };
 
+// 1 where the comparison holds, else 0; no gradient.
+template <class Op, class A, class B>
+struct Compare : Node {
+  static constexpr unsigned deps = A::deps | B::deps, reads = 0;
+  A a;
+  B b;
+  Compare() = default;
+  MG_HD constexpr Compare(A x, B y) : a(x), b(y) {}
+  MG_HD constexpr float value(const float* in) const { return Op::holds(a.value(in), b.value(in)) ? 1.f : 0.f; }
+  MG_HD constexpr void vjp(const float*, float, float*) const {}
+
+  template <std::same_as<bool> T>
+  constexpr operator T() const {
+    static_assert(!sizeof(T), "mindgap: the lambda is traced once and cannot branch on a value: use where(condition, a, b)");
+    return {};
+  }
+};
+
+// a where c is not 0, else b. The gradient flows into the one that was taken alone, so that what the other would divide by does
+// not matter.
+template <class C, class A, class B>
+struct Select : Node {
+  static constexpr unsigned deps = C::deps | A::deps | B::deps;
+  static constexpr unsigned reads = A::reads | B::reads | (A::deps | B::deps ? C::deps : 0u);
+  C c;
+  A a;
+  B b;
+  Select() = default;
+  MG_HD constexpr Select(C condition, A x, B y) : c(condition), a(x), b(y) {}
+  MG_HD constexpr float value(const float* in) const { return c.value(in) != 0.f ? a.value(in) : b.value(in); }
+  MG_HD constexpr void vjp(const float* in, float g, float* grads) const {
+    if (c.value(in) != 0.f) a.vjp(in, g, grads);
+    else b.vjp(in, g, grads);
+  }
+};
+
 // ---- binary operations ------------------------------------------------------------------------------------------
 
 struct Add {
@@ -127,6 +165,19 @@ struct Minimum {
   MG_HD static constexpr float value(float x, float y) { return y < x ? y : x; }
   MG_HD static constexpr float left(float x, float y) { return y < x ? 0.f : 1.f; }
   MG_HD static constexpr float right(float x, float y) { return y < x ? 1.f : 0.f; }
+};
+
+struct Power {  // as powf: NaN where x is negative and y no whole number
+  static constexpr bool left_reads_x = true, left_reads_y = true, right_reads_x = true, right_reads_y = true;
+  MG_HD static float value(float x, float y) { return powf(x, y); }
+  MG_HD static float left(float x, float y) { return y == 0.f ? 0.f : y * powf(x, y - 1.f); }
+  MG_HD static float right(float x, float y) { return x == 0.f && y >= 0.f ? 0.f : powf(x, y) * logf(x); }
+};
+struct Less {
+  MG_HD static constexpr bool holds(float x, float y) { return x < y; }
+};
+struct LessOrEqual {
+  MG_HD static constexpr bool holds(float x, float y) { return x <= y; }
 };
 
 // ---- unary operations -------------------------------------------------------------------------------------------
@@ -180,7 +231,12 @@ struct Exp {
 };
 struct Log {
   static constexpr bool linear = false;
-  MG_HD static float value(float x) { return log_f32(x); }
+  // log_f32 is for positive, finite, normal numbers: denormal ones are scaled by 2^24, the others answered as logf does.
+  MG_HD static float value(float x) {
+    const bool small = x < 1.17549435e-38f;
+    const float y = log_f32(small ? x * 16777216.f : x) - (small ? 16.6355323f : 0.f);
+    return x > 0.f && x < INFINITY ? y : x == 0.f ? -INFINITY : x > 0.f ? x : NAN;
+  }
   MG_HD static float slope(float x) { return 1.f / x; }
 };
 struct Sqrt {
@@ -197,6 +253,23 @@ struct Abs {  // derivative 0 at 0
   static constexpr bool linear = false;
   MG_HD static constexpr float value(float x) { return x < 0.f ? -x : x; }
   MG_HD static constexpr float slope(float x) { return x < 0.f ? -1.f : (x > 0.f ? 1.f : 0.f); }
+};
+
+// Of the C library, element by element: g++ vectorises none of the three.
+struct Sin {
+  static constexpr bool linear = false;
+  MG_HD static float value(float x) { return sinf(x); }
+  MG_HD static float slope(float x) { return cosf(x); }
+};
+struct Cos {
+  static constexpr bool linear = false;
+  MG_HD static float value(float x) { return cosf(x); }
+  MG_HD static float slope(float x) { return -sinf(x); }
+};
+struct Erf {
+  static constexpr bool linear = false;
+  MG_HD static float value(float x) { return erff(x); }
+  MG_HD static float slope(float x) { return 1.12837917f * exp_f32(-x * x); }  // 2 / sqrt(pi)
 };
 
 // ---- the notation -----------------------------------------------------------------------------------------------
@@ -225,6 +298,31 @@ template <class A, class B>
 requires Operands<A, B> MG_HD constexpr auto max(A a, B b) { return binary<Maximum>(node(a), node(b)); }
 template <class A, class B>
 requires Operands<A, B> MG_HD constexpr auto min(A a, B b) { return binary<Minimum>(node(a), node(b)); }
+template <class A, class B>
+requires Operands<A, B> MG_HD constexpr auto pow(A a, B b) { return binary<Power>(node(a), node(b)); }
+
+template <class Op, class A, class B>
+MG_HD constexpr auto compare(A a, B b) {
+  return Compare<Op, A, B>(a, b);
+}
+template <class A, class B>
+requires Operands<A, B> MG_HD constexpr auto operator<(A a, B b) { return compare<Less>(node(a), node(b)); }
+template <class A, class B>
+requires Operands<A, B> MG_HD constexpr auto operator<=(A a, B b) { return compare<LessOrEqual>(node(a), node(b)); }
+template <class A, class B>
+requires Operands<A, B> MG_HD constexpr auto operator>(A a, B b) { return compare<Less>(node(b), node(a)); }
+template <class A, class B>
+requires Operands<A, B> MG_HD constexpr auto operator>=(A a, B b) { return compare<LessOrEqual>(node(b), node(a)); }
+
+template <class C, class A, class B>
+MG_HD constexpr auto select(C c, A a, B b) {
+  return Select<C, A, B>(c, a, b);
+}
+template <IsNode C, class A, class B>
+requires((IsNode<A> || std::is_arithmetic_v<A>)&&(IsNode<B> || std::is_arithmetic_v<B>)) MG_HD
+    constexpr auto where(C condition, A a, B b) {
+  return select(condition, node(a), node(b));
+}
 
 // clang-format off
 template <IsNode A> MG_HD constexpr auto operator-(A a) { return Unary<Negate, A>(a); }
@@ -237,7 +335,25 @@ template <IsNode A> MG_HD constexpr auto log(A a) { return Unary<Log, A>(a); }
 template <IsNode A> MG_HD constexpr auto sqrt(A a) { return Unary<Sqrt, A>(a); }
 template <IsNode A> MG_HD constexpr auto square(A a) { return Unary<Square, A>(a); }
 template <IsNode A> MG_HD constexpr auto abs(A a) { return Unary<Abs, A>(a); }
+template <IsNode A> MG_HD constexpr auto sin(A a) { return Unary<Sin, A>(a); }
+template <IsNode A> MG_HD constexpr auto cos(A a) { return Unary<Cos, A>(a); }
+template <IsNode A> MG_HD constexpr auto erf(A a) { return Unary<Erf, A>(a); }
 // clang-format on
+
+// x between the two; the gradient is 1 at the bounds, as torch.clamp.
+template <IsNode A, class Low, class High>
+MG_HD constexpr auto clamp(A a, Low low, High high) {
+  return min(max(a, low), high);
+}
+// x Phi(x), and the formula with tanh that stands for it (Hendrycks and Gimpel 2016, arXiv 1606.08415).
+template <IsNode A>
+MG_HD constexpr auto gelu(A a) {
+  return 0.5f * a * (1.f + erf(a * 0.70710678f));
+}
+template <IsNode A>
+MG_HD constexpr auto gelu_tanh(A a) {
+  return 0.5f * a * (1.f + tanh(0.79788456f * (a + 0.044715f * a * a * a)));
+}
 
 template <class F, int... I>
 constexpr auto trace(F f, std::integer_sequence<int, I...>) {
@@ -255,12 +371,17 @@ template <class Op, class A, class B, class X, class Y>
 constexpr auto rebuild(const Binary<Op, A, B>&, X x, Y y) {
   return Binary<Op, X, Y>(x, y);
 }
+template <class Op, class A, class B, class X, class Y>
+constexpr auto rebuild(const Compare<Op, A, B>&, X x, Y y) {
+  return Compare<Op, X, Y>(x, y);
+}
 
 // The same expression with its numbers in the type: an empty type whose default value is the function.
 template <auto tree>
 constexpr auto freeze() {
   using E = std::remove_cvref_t<decltype(tree)>;  // nvcc hands decltype((tree)) to g++
   if constexpr (std::is_same_v<E, Constant>) return Number<bit_cast<u32>(tree.number)>{};
+  else if constexpr (requires { tree.c; }) return select(freeze<tree.c>(), freeze<tree.a>(), freeze<tree.b>());
   else if constexpr (requires { tree.b; }) return rebuild(tree, freeze<tree.a>(), freeze<tree.b>());
   else if constexpr (requires { tree.a; }) return rebuild(tree, freeze<tree.a>());
   else return tree;

@@ -50,6 +50,20 @@ Outputs every_node(i64 size) {
   return outputs(pointwise(f, a, b), grad_a, grad_b);
 }
 
+template <Device D>
+Outputs every_other_node(i64 size) {
+  constexpr auto f = [](auto a, auto b) {
+    return sin(a) * cos(b) + gelu(a) - gelu_tanh(b) + clamp(a, -0.5f, 0.5f) * pow(abs(b) + 0.5f, a) +
+           where(a < b, a * b, erf(a)) - where(b >= 0.25f, 2.f, a);
+  };
+  const Shape<1> shape{size};
+  const auto a = random_on<D>(shape, 1), b = random_on<D>(shape, 2), grad_y = random_on<D>(shape, 3);
+  Tensor<float, 1, D> grad_a(shape), grad_b(shape);
+  pointwise_backward(f, grad_y, 0, std::tuple(detail::lower(shape, a), detail::lower(shape, b)),
+                     std::tuple(GradientTarget<float>{grad_a.data()}, GradientTarget<float>{grad_b.data()}));
+  return outputs(pointwise(f, a, b), grad_a, grad_b);
+}
+
 // Of elements from `first` on: tensors that begin at no multiple of 16 bytes.
 template <Device D>
 Outputs casts(i64 first, i64 size) {
@@ -82,6 +96,7 @@ std::vector<DeviceCase> pointwise_cases() {
        }},
       {"every node, 1 element", 2e-6, [] { return every_node<D>(1); }},
       {"every node, 9001 elements", 2e-6, [] { return every_node<D>(9001); }},
+      {"every other node, 9001 elements", 1e-5, [] { return every_other_node<D>(9001); }},
       {"film bf16, rows of 2104", 0.02,
        [] {
          return film_both_ways<D, bf16>({2, 2, 3, 2104});

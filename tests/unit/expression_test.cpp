@@ -1,0 +1,87 @@
+// The functions of lambdas: values against the C library in double, at the ends of their ranges too, and gradients.
+#include <mindgap/autograd/gradcheck.hpp>
+#include <mindgap/autograd/linear.hpp>
+#include <mindgap/cpu/library.hpp>
+
+#include "tests/values.hpp"
+#include <boost/test/unit_test.hpp>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+using namespace mindgap;
+using namespace mindgap::test;
+
+namespace {
+
+constexpr float infinity = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
+
+template <class F>
+std::vector<float> values_of(F f, const std::vector<float>& at) {
+  return pointwise(f, Tensor<float, 1>::from(at, Shape<1>(i64(at.size())))).to_vector();
+}
+template <class F, class Expected>
+void check_values(F f, Expected expected, const std::vector<float>& at) {
+  const std::vector<float> got = values_of(f, at);
+  for (size_t i = 0; i < at.size(); ++i) {
+    const double wanted = expected(double(at[i]));
+    BOOST_TEST_CONTEXT("at " << at[i] << ": " << got[i] << ", wanted " << wanted) {
+      if (std::isfinite(wanted)) BOOST_TEST(std::abs(got[i] - wanted) <= 4e-7 * std::max(1., std::abs(wanted)));
+      else BOOST_TEST((std::isnan(wanted) ? std::isnan(got[i]) : got[i] == float(wanted)));
+    }
+  }
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(expression)
+
+BOOST_AUTO_TEST_CASE(values) {
+  const std::vector<float> at = {-9.f, -2.5f, -1.f, -0.5f, -1e-3f, 0.f, 1e-3f, 0.5f, 1.f, 2.5f, 9.f, infinity, -infinity, nan};
+  const std::vector<float> finite(at.begin(), at.end() - 3);
+  check_values([](auto x) { return sin(x); }, [](double x) { return std::sin(x); }, at);
+  check_values([](auto x) { return cos(x); }, [](double x) { return std::cos(x); }, at);
+  check_values([](auto x) { return erf(x); }, [](double x) { return std::erf(x); }, at);
+  check_values([](auto x) { return gelu(x); }, [](double x) { return 0.5 * x * (1 + std::erf(x / std::sqrt(2.))); }, finite);
+  check_values([](auto x) { return gelu_tanh(x); },
+               [](double x) { return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x))); }, finite);
+  check_values([](auto x) { return clamp(x, -1.f, 2.f); }, [](double x) { return x < -1 ? -1 : x > 2 ? 2 : x; }, at);
+  check_values([](auto x) { return pow(x, 3.f); }, [](double x) { return std::pow(x, 3); }, at);
+  check_values([](auto x) { return pow(x, 0.5f); }, [](double x) { return std::pow(x, 0.5); }, at);
+  check_values([](auto x) { return where(x < 0.5f, -x, 2.f); }, [](double x) { return x < 0.5 ? -x : 2.; }, at);
+  check_values([](auto x) { return (x >= 0.5f) + 2.f * (x <= 0.5f) + 4.f * (x > 0.5f); },
+               [](double x) { return (x >= 0.5) + 2. * (x <= 0.5) + 4. * (x > 0.5); }, at);
+}
+
+// log gave -88 for 0 and numbers for negative ones.
+BOOST_AUTO_TEST_CASE(log_at_the_ends_of_its_range) {
+  check_values([](auto x) { return log(x); }, [](double x) { return std::log(x); },
+               {0.f, -0.f, -1.f, -infinity, infinity, nan, 1e-45f, 1e-40f, 1.17549435e-38f, 3.4e38f, 1.f, 0.7f});
+}
+
+BOOST_AUTO_TEST_CASE(gradients) {
+  const auto x = random_tensor(Shape<1>(40), 1), y = random_tensor(Shape<1>(40), 2);
+  const auto positive = pointwise([](auto a) { return abs(a) + 0.5f; }, x);
+  const double worst = std::max({
+      gradcheck([](auto a) { return pointwise([](auto v) { return sin(v) + cos(2.f * v); }, a); }, x),
+      gradcheck([](auto a) { return pointwise([](auto v) { return erf(v); }, a); }, x),
+      gradcheck([](auto a) { return pointwise([](auto v) { return gelu(v); }, a); }, x),
+      gradcheck([](auto a) { return pointwise([](auto v) { return gelu_tanh(v); }, a); }, x),
+      gradcheck([](auto a) { return pointwise([](auto v) { return clamp(v, -0.6f, 0.7f) * v; }, a); }, x),
+      gradcheck([](auto a, auto b) { return pointwise([](auto v, auto w) { return pow(v, w); }, a, b); }, positive, y),
+      gradcheck([](auto a, auto b) { return pointwise([](auto v, auto w) { return where(v < w, v * w, v + 2.f * w); }, a, b); },
+                x, y),
+  });
+  BOOST_TEST(worst < 2e-3);
+}
+
+// The gradient of the one that is not taken is not looked at: no 0 times infinity.
+BOOST_AUTO_TEST_CASE(where_takes_one_gradient) {
+  Tape tape;
+  const auto x = variable(tape, Tensor<float, 1>::from({0.f, 4.f}, Shape<1>(2)));
+  const auto y = pointwise([](auto v) { return where(v > 0.f, sqrt(v), 3.f * v); }, x);
+  backward(reshape(linear(reshape(y, Shape(1, 2)), constant(tape, Tensor<float, 2>::full(Shape(1, 2), 1.f))), Shape<1>(1)));
+  BOOST_TEST(x.gradient().to_vector() == std::vector<float>({3.f, 0.25f}), boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_SUITE_END()
