@@ -287,6 +287,25 @@ BOOST_AUTO_TEST_CASE(uses_accumulate) {
   BOOST_TEST(worst < 1e-4);
 }
 
+BOOST_AUTO_TEST_CASE(operators) {
+  const auto x = random_tensor(Shape(3, 4), 1),
+             y = pointwise([](auto a) { return abs(a) + 0.5f; }, random_tensor(Shape(3, 4), 2));
+  const auto f = [](auto a, auto b) {
+    return -(a + b * 2.f) / b + (a - 0.5f) * (1.f - b) - 3.f / b + (2.f * a - b) / 4.f + (1.f + a);
+  };
+  Tape tape;
+  const auto got = f(constant(tape, x), constant(tape, y)).value().to_vector();
+  for (size_t i = 0; i < got.size(); ++i) {
+    const double a = x.data()[i], b = y.data()[i];
+    BOOST_TEST(std::abs(got[i] - (-(a + b * 2) / b + (a - 0.5) * (1 - b) - 3 / b + (2 * a - b) / 4 + (1 + a))) < 1e-5);
+  }
+  BOOST_TEST(gradcheck(f, x, y) < 1e-3);
+  // No gradient flows through a detached value.
+  const auto v = variable(tape, Tensor<float, 1>::full(Shape<1>(1), 3.f));
+  backward(v * detach(v));
+  BOOST_TEST(v.gradient().item() == 3.f);
+}
+
 // add and reshape hand their gradient on without a copy; what is added to one receiver later must not reach the other.
 BOOST_AUTO_TEST_CASE(gradients_passed_on_are_safe) {
   const auto x = random_tensor(Shape(3, 4), 1), y = random_tensor(Shape(3, 4), 2);

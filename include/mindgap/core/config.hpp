@@ -5,6 +5,14 @@
 //                   bodies are compiled once into mindgap::glue
 #pragma once
 
+#if defined(__clang__) && __clang_major__ < 17
+#error "mindgap: this clang is too old: use clang 17 or newer, or g++ 12 or newer"
+#elif defined(__GNUC__) && !defined(__clang__) && __GNUC__ < 11
+#error "mindgap: this g++ is too old: use g++ 12 or newer, or clang 17 or newer"
+#elif __cplusplus < 202002L
+#error "mindgap is C++20: compile with -std=c++20"
+#endif
+
 #if defined(__CUDACC__)
 #define MG_HD __host__ __device__ __forceinline__
 #else
