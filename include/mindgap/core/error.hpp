@@ -9,8 +9,9 @@
 // network can say which layer called it.
 #pragma once
 
+#include <mindgap/core/config.hpp>
+
 #include <initializer_list>
-#include <iostream>
 #include <source_location>
 #include <sstream>
 #include <stdexcept>
@@ -28,11 +29,7 @@ class ModulePath {
   ModulePath(const ModulePath&) = delete;
   ModulePath& operator=(const ModulePath&) = delete;
 
-  static std::string current() {
-    std::string path;
-    for (std::string_view name : names()) (path += path.empty() ? "" : ".") += name;
-    return path;
-  }
+  static std::string current();
 
  private:
   static std::vector<std::string_view>& names() {
@@ -56,32 +53,13 @@ class Error : public std::runtime_error {
  public:
   // what: one sentence without full stop. lines: the values concerned and, for a person's input, the remedy.
   explicit Error(const std::string& what, std::vector<ErrorLine> lines = {},
-                 std::source_location where = std::source_location::current())
-      : std::runtime_error(block(what, std::move(lines), where)) {}
+                 std::source_location where = std::source_location::current());
   // The same error with one more line.
-  Error(const Error& error, const ErrorLine& line) : std::runtime_error(error.what() + formatted(line)) {}
-
- private:
-  static std::string formatted(const ErrorLine& line) {
-    return "\n  " + line.label + std::string(line.label.size() < 8 ? 8 - line.label.size() : 1, ' ') + line.text;
-  }
-  static std::string block(const std::string& what, std::vector<ErrorLine> lines, std::source_location where) {
-    if (std::string path = ModulePath::current(); !path.empty()) lines.push_back({"in", path});
-    std::string_view file = where.file_name();
-    for (std::string_view root : {"include/mindgap/", "kernels/", "apps/", "tests/", "bench/"})
-      if (size_t at = file.rfind(root); at != file.npos) {
-        file = file.substr(at);
-        break;
-      }
-    lines.push_back({"at", std::string(file) + ":" + std::to_string(where.line())});
-    std::string text = "mindgap: " + what;
-    for (const ErrorLine& line : lines) text += formatted(line);
-    return text;
-  }
+  Error(const Error& error, const ErrorLine& line);
 };
 
 // For what does not stop a program but should be known: the same block, on standard error.
-inline void warn(const Error& error) { std::cerr << error.what() << std::endl; }
+void warn(const Error& error);
 
 // Not what it was given but the device is to blame: it has no memory left, or has failed.
 class DeviceError : public Error {
@@ -104,16 +82,9 @@ auto naming_file(const std::string& file, F&& f) {
 namespace detail {
 
 // For a message: text comes from strangers, so control characters are escaped and what is long is cut.
-inline std::string escaped(std::string_view text, size_t most) {
-  std::string out;
-  for (unsigned char c : text.substr(0, most)) {
-    if (c >= 32 && c != 127) out += char(c);
-    else (out += "\\x") += {"0123456789abcdef"[c >> 4], "0123456789abcdef"[c & 15]};
-  }
-  return out + (text.size() > most ? "..." : "");
-}
+std::string escaped(std::string_view text, size_t most);
 // A name, in quotes.
-inline std::string shown(std::string_view name) { return "'" + escaped(name, 80) + "'"; }
+std::string shown(std::string_view name);
 
 }  // namespace detail
 
@@ -126,3 +97,7 @@ std::string text(const Parts&... parts) {
 }
 
 }  // namespace mindgap
+
+#if !defined(MINDGAP_GLUE)
+#include <mindgap/core/error.ipp>
+#endif

@@ -19,12 +19,8 @@
 #include <mindgap/core/dtype.hpp>
 #include <mindgap/core/error.hpp>
 
-#include <algorithm>
-#include <cstdio>
-#include <map>
 #include <memory>
 #include <string>
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -49,6 +45,9 @@ inline std::string& noted_plan() {
   return plan;
 }
 
+// The calls of one op, shape and plan as one line each, the most expensive first.
+std::vector<ProfileLine> sum_of_calls(const std::vector<ProfileLine>& calls);
+
 template <Device D>
 class Profile {
  public:
@@ -57,19 +56,11 @@ class Profile {
   // Ends the profile; the lines, the most expensive first. Waits for the device.
   static std::vector<ProfileLine> stop() {
     State s = std::exchange(state(), State{});
-    std::map<std::tuple<std::string, std::string, std::string>, ProfileLine> lines;
-    for (Call& call : s.calls) {
-      ProfileLine& line = lines[{call.op, call.shape, call.plan}];
-      line.op = call.op, line.shape = call.shape, line.plan = call.plan;
-      ++line.calls;
-      line.milliseconds += call.end->since(*call.begin);
-      line.bytes += double(call.bytes);
-      line.flops += call.flops;
-    }
-    std::vector<ProfileLine> out;
-    for (auto& [key, line] : lines) out.push_back(line);
-    std::stable_sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.milliseconds > b.milliseconds; });
-    return out;
+    std::vector<ProfileLine> calls;
+    for (Call& call : s.calls)
+      calls.push_back({call.op, std::move(call.shape), std::move(call.plan), 1, call.end->since(*call.begin), double(call.bytes),
+                       call.flops});
+    return sum_of_calls(calls);
   }
 
  private:
@@ -149,24 +140,10 @@ class Op {
 };
 
 // The lines as a table, with the share of the roofline; `rates` of this machine.
-inline std::string profile_table(const std::vector<ProfileLine>& lines, const Roofline& rates) {
-  double total = 0;
-  for (const ProfileLine& line : lines) total += line.milliseconds;
-  std::string out = text("machine: copies ", i64(rates.bytes / 1e9), " GB/s, products ", i64(rates.flops / 1e9), " GFLOP/s\n");
-  char row[512];
-  std::snprintf(row, sizeof row, "%-28s %7s %9s %6s %9s %9s %9s  %-22s %s\n", "op", "calls", "ms", "%", "GB/s", "GFLOP/s",
-                "roofline", "plan", "shape");
-  out += row;
-  for (const ProfileLine& line : lines) {
-    const double seconds = line.milliseconds / 1e3, least = std::max(line.bytes / rates.bytes, line.flops / rates.flops);
-    std::snprintf(row, sizeof row, "%-28s %7lld %9.3f %6.1f %9.0f %9.0f %8.0f%%  %-22s %s\n", line.op.c_str(),
-                  (long long)line.calls, line.milliseconds, 100 * line.milliseconds / total, line.bytes / seconds / 1e9,
-                  line.flops / seconds / 1e9, 100 * least / seconds, line.plan.empty() ? "-" : line.plan.c_str(),
-                  line.shape.c_str());
-    out += row;
-  }
-  std::snprintf(row, sizeof row, "%-28s %7s %9.3f\n", "all ops", "", total);
-  return out + row;
-}
+std::string profile_table(const std::vector<ProfileLine>& lines, const Roofline& rates);
 
 }  // namespace mindgap
+
+#if !defined(MINDGAP_GLUE)
+#include <mindgap/core/profile.ipp>
+#endif

@@ -11,6 +11,9 @@
 
 namespace mindgap {
 
+// "[8, 28, 28, 16]"
+std::string extents_text(const i64* extents, size_t count);
+
 template <int N>
 struct Shape {
   std::array<i64, N> extents{};
@@ -33,14 +36,14 @@ struct Shape {
   }
 
   // "[8, 28, 28, 16]"
-  std::string str() const {
-    std::string out = "[";
-    for (int i = 0; i < N; ++i) (out += i ? ", " : "") += std::to_string(extents[i]);
-    return out + "]";
-  }
+  std::string str() const { return extents_text(extents.data(), N); }
 };
 
 template <std::integral... I>
 Shape(I...) -> Shape<int(sizeof...(I))>;
 
 }  // namespace mindgap
+
+#if !defined(MINDGAP_GLUE)
+#include <mindgap/core/shape.ipp>
+#endif

@@ -17,12 +17,6 @@ inline std::vector<i64> without_ones(const std::vector<i64>& shape) {
   return out;
 }
 
-inline std::string shape_text(const std::vector<i64>& shape) {
-  std::string out = "[";
-  for (size_t i = 0; i < shape.size(); ++i) (out += i ? ", " : "") += std::to_string(shape[i]);
-  return out + "]";
-}
-
 // At most a dozen names, and how many more.
 inline std::string some_of(const std::vector<std::string>& names) {
   std::string out;
@@ -72,7 +66,8 @@ MINDGAP_INLINE Metadata read_state(const std::filesystem::path& path, const std:
     if (!entry) {
       if (!item.counter) missing.push_back(item.name);
     } else if (detail::without_ones(entry->shape) != detail::without_ones(item.shape)) {
-      misshaped.push_back(item.name + " is " + entry->shape_str() + ", wanted " + detail::shape_text(item.shape));
+      misshaped.push_back(item.name + " is " + entry->shape_str() + ", wanted " +
+                          extents_text(item.shape.data(), item.shape.size()));
     } else if (!readable(item, entry->type)) {
       mistyped.push_back(item.name + " is " + entry->type + ", wanted " + (item.counter ? "I64" : "F32, BF16 or F16"));
     }

@@ -14,6 +14,8 @@
 #include <mindgap/kernels/pointwise.hpp>
 #include <mindgap/kernels/reduce.hpp>
 
+#include <tuple>
+
 namespace mindgap {
 
 // Operand marks. X is a Tensor here, and may be a Var in autograd/pointwise.hpp.
