@@ -287,6 +287,24 @@ BOOST_AUTO_TEST_CASE(uses_accumulate) {
   BOOST_TEST(worst < 1e-4);
 }
 
+// Every pair of transposes against the product without any.
+BOOST_AUTO_TEST_CASE(products_of_transposed_operands) {
+  const auto a = random_tensor(Shape(2, 3, 4), 1), at = random_tensor(Shape(2, 4, 3), 2), b = random_tensor(Shape(2, 4, 5), 3),
+             bt = random_tensor(Shape(2, 5, 4), 4);
+  BOOST_TEST(gradcheck([](auto x, auto y) { return matmul(x, y); }, a, b) < 1e-4);
+  BOOST_TEST(gradcheck([](auto x, auto y) { return matmul(x, y, true); }, at, b) < 1e-4);
+  BOOST_TEST(gradcheck([](auto x, auto y) { return matmul(x, y, false, true); }, a, bt) < 1e-4);
+  BOOST_TEST(gradcheck([](auto x, auto y) { return matmul(x, y, true, true); }, at, bt) < 1e-4);
+}
+
+BOOST_AUTO_TEST_CASE(slices) {
+  const auto x = random_tensor(Shape(5, 2, 3), 1);
+  BOOST_TEST(gradcheck([](auto a) { return add(slice(a, 1, 3), slice(a, 2, 4)); }, x) < 1e-4);
+  Tape tape;
+  BOOST_TEST(slice(constant(tape, x), 1, 3).value().data() == x.data() + 6);
+  BOOST_CHECK_THROW(slice(constant(tape, x), 1, 6), Error);
+}
+
 BOOST_AUTO_TEST_CASE(operators) {
   const auto x = random_tensor(Shape(3, 4), 1),
              y = pointwise([](auto a) { return abs(a) + 0.5f; }, random_tensor(Shape(3, 4), 2));

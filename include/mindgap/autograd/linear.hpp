@@ -95,17 +95,20 @@ Var<T, N, D> linear_pair(const Var<T, N, D>& x, const Var<T, N, D>& skip, const 
   return y;
 }
 
+// c = op(a) op(b) for each of a batch; op transposes where asked. With A = op(a), B = op(b): dA = dc B^T, dB = A^T dc.
 template <Real T, Device D>
-Var<T, 3, D> matmul(const Var<T, 3, D>& a, const Var<T, 3, D>& b) {
+Var<T, 3, D> matmul(const Var<T, 3, D>& a, const Var<T, 3, D>& b, bool transpose_a = false, bool transpose_b = false) {
   const bool needed = a.needs_gradient() || b.needs_gradient();
-  Var<T, 3, D> c(matmul(a.value(), b.value()), detail::tape_of(a, b), needed);
+  Var<T, 3, D> c(matmul(a.value(), b.value(), transpose_a, transpose_b), detail::tape_of(a, b), needed);
   if (needed) {
     c.tape().reads(b.needs_gradient() ? a.value() : Tensor<T, 3, D>(), a.needs_gradient() ? b.value() : Tensor<T, 3, D>());
-    c.tape().record([as = a.slot(), bs = b.slot(), cs = c.slot(), a = b.needs_gradient() ? a.value() : Tensor<T, 3, D>(),
+    c.tape().record([transpose_a, transpose_b, as = a.slot(), bs = b.slot(), cs = c.slot(),
+                     a = b.needs_gradient() ? a.value() : Tensor<T, 3, D>(),
                      b = a.needs_gradient() ? b.value() : Tensor<T, 3, D>()] {
       if (!cs->written()) return;
-      if (as) as->pass(matmul(cs->gradient(), b, false, true));
-      if (bs) bs->pass(matmul(a, cs->gradient(), true, false));
+      const auto& grad = cs->gradient();
+      if (as) as->pass(transpose_a ? matmul(b, grad, transpose_b, true) : matmul(grad, b, false, !transpose_b));
+      if (bs) bs->pass(transpose_b ? matmul(grad, a, true, transpose_a) : matmul(a, grad, !transpose_a, false));
     });
   }
   return c;

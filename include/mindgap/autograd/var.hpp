@@ -262,4 +262,23 @@ Tensor<T, M, D> reshape(const Tensor<T, N, D>& x, Shape<M> shape) {
   return x.reshape(shape);
 }
 
+// Elements [begin, end) of the outermost axis: shares the value; the gradient of what is left out is 0.
+template <Real T, int N, Device D, Real G>
+Var<T, N, D, G> slice(const Var<T, N, D, G>& x, i64 begin, i64 end) {
+  Var<T, N, D, G> y(x.value().slice(begin, end), detail::tape_of(x), x.needs_gradient());
+  if (y.needs_gradient())
+    y.tape().record([begin, end, xs = x.slot(), ys = y.slot()] {
+      if (!ys->written()) return;
+      xs->write([&](const Tensor<G, N, D>& out) {
+        Runtime<D>::zero(out.data(), out.bytes());
+        out.slice(begin, end).copy_from(ys->gradient());
+      });
+    });
+  return y;
+}
+template <Element T, int N, Device D>
+Tensor<T, N, D> slice(const Tensor<T, N, D>& x, i64 begin, i64 end) {
+  return x.slice(begin, end);
+}
+
 }  // namespace mindgap

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <mindgap/autograd/embedding.hpp>
+#include <mindgap/autograd/layer_norm.hpp>
 #include <mindgap/autograd/linear.hpp>
 #include <mindgap/autograd/norm.hpp>
 #include <mindgap/core/replay.hpp>
@@ -195,6 +196,32 @@ struct GroupNorm2d {
   X operator()(F epilogue, const X& x, const X& skip, const R& row) const {
     const ModulePath in(path);
     return group_norm(epilogue, x, skip, row, groups, eps, weight.as(x), bias.as(x));
+  }
+
+  void reset(u64, const std::string&) {
+    init::constant(weight, 1.f);
+    init::constant(bias, 0.f);
+  }
+};
+
+// x [..., C], each row normalised by itself (Ba et al. 2016, arXiv 1607.06450).
+template <Device D, class P>
+struct LayerNorm {
+  Parameter<1, D, P> weight, bias;  // gamma and beta, [C]
+  float eps = 1e-5f;
+  std::string path;
+  MINDGAP_MODULE(weight, bias)
+
+  LayerNorm() = default;
+  explicit LayerNorm(i64 channels, float e = 1e-5f) : weight(Shape<1>(channels)), bias(Shape<1>(channels)), eps(e) {
+    reset(0, "");
+  }
+
+  template <class X>
+  X operator()(const X& x) const {
+    const ModulePath in(path);
+    if constexpr (is_tensor<X>) return layer_norm(x, weight.value, bias.value, eps).y;
+    else return layer_norm(x, weight.as(x), bias.as(x), eps);
   }
 
   void reset(u64, const std::string&) {
