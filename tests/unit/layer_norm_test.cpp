@@ -1,8 +1,11 @@
 // Layer norm against a plain loop and finite differences.
+#include <mindgap/nn/layers.hpp>
 #include <mindgap/ops/layer_norm.hpp>
 
 #include <boost/test/unit_test.hpp>
+#include <string>
 #include <tests/values.hpp>
+#include <vector>
 
 using namespace mindgap;
 using namespace mindgap::test;
@@ -73,6 +76,21 @@ BOOST_AUTO_TEST_CASE(gradients) {
 BOOST_AUTO_TEST_CASE(mismatched_channels_are_an_error) {
   const auto x = Tensor<float, 2>::zeros({2, 8});
   BOOST_CHECK_THROW(layer_norm(x, Tensor<float, 1>::zeros(Shape(7)), Tensor<float, 1>::zeros(Shape(8)), 1e-5f), Error);
+}
+
+// The layer: torch.nn's names and initial values, the same for a tensor and a variable.
+BOOST_AUTO_TEST_CASE(layer) {
+  LayerNorm<Cpu, Precision<float>> norm(5);
+  std::vector<std::string> names;
+  for_each_parameter(norm, [&](const std::string& name, auto&) { names.push_back(name); });
+  BOOST_TEST(names == std::vector<std::string>({"weight", "bias"}), boost::test_tools::per_element());
+  init::normal(norm.weight, 1.f, 1, "weight");
+  init::normal(norm.bias, 1.f, 1, "bias");
+  const auto x = random_tensor(Shape(3, 5), 1);
+  const auto expected = layer_norm(x, norm.weight.value, norm.bias.value, 1e-5f).y;
+  Tape tape;
+  BOOST_TEST(same_bits(norm(x), expected));
+  BOOST_TEST(same_bits(norm(constant(tape, x)).value(), expected));
 }
 
 BOOST_AUTO_TEST_SUITE_END()
