@@ -1,4 +1,6 @@
 // Shapes and tensors: extents that overflow, and memory that is read and written in one call.
+#include <mindgap/nn/parameter.hpp>
+#include <mindgap/ops/conv.hpp>
 #include <mindgap/ops/pointwise.hpp>
 
 #include "tests/values.hpp"
@@ -83,6 +85,22 @@ BOOST_AUTO_TEST_CASE(versions) {
   BOOST_TEST(version() == before + 2);
   BOOST_TEST(x.slice(1, 3).storage() == x.storage());
   BOOST_TEST(other.clone().storage() != other.storage());
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+// An image in the order of other libraries is refused where that shows, and the message names the conversion.
+BOOST_AUTO_TEST_SUITE(orders_of_axes)
+
+BOOST_AUTO_TEST_CASE(nchw) {
+  const auto nchw = random_tensor(Shape(2, 3, 5, 4), 1), w = random_tensor(Shape(2, 1, 1, 3), 2);
+  BOOST_CHECK_EXCEPTION(conv2d(nchw, w), Error, says("from_nchw(input)"));
+  const auto x = from_nchw(nchw);
+  BOOST_TEST((x.shape() == Shape(2, 5, 4, 3)));
+  for (i64 n = 0; n < 2; ++n)
+    for (i64 c = 0; c < 3; ++c)
+      for (i64 p = 0; p < 20; ++p) BOOST_TEST(x.data()[(n * 20 + p) * 3 + c] == nchw.data()[(n * 3 + c) * 20 + p]);
+  BOOST_TEST((conv2d(x, w).shape() == Shape(2, 5, 4, 2)));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

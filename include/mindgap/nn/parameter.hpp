@@ -46,6 +46,13 @@ void from_published(const Tensor<T, N, D>& tensor, const void* published, DType 
   if constexpr (!std::same_as<D, Cpu>) Runtime<D>::from_host(tensor.data(), host.data(), tensor.bytes());
   tensor.written();
 }
+// Images or activations [n, c, h, w], as most libraries hold them, in our order [n, h, w, c].
+template <Real T, Device D>
+Tensor<T, 4, D> from_nchw(const Tensor<T, 4, D>& x) {
+  const Tensor<T, 4, D> y(Shape<4>(x.extent(0), x.extent(2), x.extent(3), x.extent(1)));
+  from_published(y, x.to_vector().data(), dtype_of<T>);
+  return y;
+}
 template <Real T, int N, Device D>
 std::vector<float> to_published(const Tensor<T, N, D>& tensor) {
   const Shape<N>& s = tensor.shape();

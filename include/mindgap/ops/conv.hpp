@@ -34,8 +34,12 @@ inline ConvGeometry conv_geometry(const Shape<4>& x, const Shape<4>& w, ConvOpti
 template <class T, class TB, Device D>
 ConvGeometry checked_conv(const Tensor<T, 4, D>& x, const Tensor<T, 4, D>& w, const Tensor<TB, 1, D>& bias, ConvOptions o) {
   const auto lines = [&] { return std::vector<ErrorLine>{{"input", x.str()}, {"weight", w.str()}}; };
-  if (x.extent(3) != w.extent(3))
-    throw Error(text("conv2d: input has ", x.extent(3), " channels, weight wants ", w.extent(3)), lines());
+  if (x.extent(3) != w.extent(3)) {
+    auto all = lines();
+    if (x.extent(1) == w.extent(3))
+      all.push_back({"remedy", "the input looks like [n, c, h, w], ours are [n, h, w, c]: from_nchw(input), nn/parameter.hpp"});
+    throw Error(text("conv2d: input has ", x.extent(3), " channels, weight wants ", w.extent(3)), all);
+  }
   if (o.stride < 1 || o.padding < 0)
     throw Error(text("conv2d: stride ", o.stride, " and padding ", o.padding, " make no sense"), lines());
   const ConvGeometry g = conv_geometry(x.shape(), w.shape(), o);
