@@ -11,6 +11,7 @@
 #include <mindgap/autograd/loss.hpp>
 #include <mindgap/autograd/norm.hpp>
 #include <mindgap/autograd/pool.hpp>
+#include <mindgap/autograd/reduce.hpp>
 #include <mindgap/autograd/resize.hpp>
 #include <mindgap/autograd/softmax.hpp>
 
@@ -222,6 +223,17 @@ inline OpCase mse_case(const std::string& what, Shape<3> shape) {
       [=](auto x) { return mse_loss(x, like(x, cast<typename decltype(x)::element>(target))); }, activation(shape));
 }
 
+inline OpCase sum_case(bool mean_of, const std::string& what, Shape<2> shape) {
+  return op_case(
+      mean_of ? "mean" : "sum", what, 1e-6,
+      [=](auto& in) {
+        double sum = 0;
+        for (double x : in[0]) sum += x;
+        return Values{mean_of ? sum / double(in[0].size()) : sum};
+      },
+      [=](auto x) { return mean_of ? mean(x) : sum(x); }, activation(shape, 0.5f));
+}
+
 // ---- pointwise --------------------------------------------------------------------------------------------------------
 // Every kind of operand: dense, a row for all, a row a sample, a scalar of the device, a number of the host.
 inline OpCase operands_case(const std::string& what, Shape<3> shape) {
@@ -321,6 +333,8 @@ inline std::vector<OpCase> op_cases() {
       soft_cross_entropy_case("plain", {5, 6}, 0.f),
       soft_cross_entropy_case("smoothed", {3, 8}, 0.2f),
       mse_case("rank 3", {2, 5, 7}),
+      sum_case(false, "one piece", {3, 7}),
+      sum_case(true, "one piece", {3, 7}),
       operands_case("every kind of operand", {3, 4, 6}),
       operands_case("one sample, one channel", {1, 40, 1}),
       tensor_operand_case("a tensor first, a variable twice", 37),

@@ -4,6 +4,7 @@
 #include <mindgap/autograd/layer_norm.hpp>
 #include <mindgap/autograd/linear.hpp>
 #include <mindgap/autograd/loss.hpp>
+#include <mindgap/autograd/reduce.hpp>
 #include <mindgap/autograd/softmax.hpp>
 #include <mindgap/models/resnet.hpp>
 
@@ -295,6 +296,22 @@ BOOST_AUTO_TEST_CASE(products_of_transposed_operands) {
   BOOST_TEST(gradcheck([](auto x, auto y) { return matmul(x, y, true); }, at, b) < 1e-4);
   BOOST_TEST(gradcheck([](auto x, auto y) { return matmul(x, y, false, true); }, a, bt) < 1e-4);
   BOOST_TEST(gradcheck([](auto x, auto y) { return matmul(x, y, true, true); }, at, bt) < 1e-4);
+}
+
+// Of several pieces, of none, and in bf16, whose sum is f32.
+BOOST_AUTO_TEST_CASE(sums_of_many_elements) {
+  const auto x = random_tensor(Shape<1>(20001), 1, 0.5f);
+  double expected = 0;
+  for (double v : doubles(x)) expected += v;
+  BOOST_TEST(std::abs(sum(x).item() - expected) < 1e-6 * expected);
+  BOOST_TEST(std::abs(mean(x).item() - expected / 20001) < 1e-6);
+  BOOST_TEST(std::abs(mean(cast<bf16>(x)).item() - expected / 20001) < 1e-3);
+  BOOST_TEST(sum(Tensor<float, 1>(Shape<1>(0))).item() == 0.f);
+  BOOST_CHECK_THROW(mean(Tensor<float, 1>(Shape<1>(0))), Error);
+  Tape tape;
+  const auto v = variable(tape, x);
+  backward(sum(v) + 2.f * mean(v));
+  BOOST_TEST(std::abs(v.gradient().data()[20000] - (1 + 2. / 20001)) < 1e-6);
 }
 
 BOOST_AUTO_TEST_CASE(slices) {

@@ -21,10 +21,28 @@ std::map<std::string, Support> support;
 constexpr double gradient_tolerance = 3e-4, bf16_tolerance = 2e-2, emulated_tolerance = 2e-5;
 
 // Every op of the library that a network may call on variables.
-const std::set<std::string> ops{"conv2d",        "linear",          "linear_pair",      "matmul",     "attend",
-                                "batch_norm",    "group_norm",      "layer_norm",       "max_pool2d", "avg_pool2d",
-                                "softmax",       "global_avg_pool", "upsample_nearest", "embedding",  "concat_channels",
-                                "cross_entropy", "mse_loss",        "pointwise",        "add",        "reshape"};
+const std::set<std::string> ops{"conv2d",
+                                "linear",
+                                "linear_pair",
+                                "matmul",
+                                "attend",
+                                "batch_norm",
+                                "group_norm",
+                                "layer_norm",
+                                "max_pool2d",
+                                "avg_pool2d",
+                                "softmax",
+                                "global_avg_pool",
+                                "upsample_nearest",
+                                "embedding",
+                                "concat_channels",
+                                "cross_entropy",
+                                "mse_loss",
+                                "pointwise",
+                                "add",
+                                "reshape",
+                                "sum",
+                                "mean"};
 
 template <class Measure>
 void check(const char* mode, double Support::*worst, Measure measure, double tolerance) {
