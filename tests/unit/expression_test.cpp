@@ -14,7 +14,7 @@ using namespace mindgap::test;
 
 namespace {
 
-constexpr float infinity = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
+constexpr float infinity = std::numeric_limits<float>::infinity(), not_a_number = std::numeric_limits<float>::quiet_NaN();
 
 template <class F>
 std::vector<float> values_of(F f, const std::vector<float>& at) {
@@ -37,7 +37,8 @@ void check_values(F f, Expected expected, const std::vector<float>& at) {
 BOOST_AUTO_TEST_SUITE(expression)
 
 BOOST_AUTO_TEST_CASE(values) {
-  const std::vector<float> at = {-9.f, -2.5f, -1.f, -0.5f, -1e-3f, 0.f, 1e-3f, 0.5f, 1.f, 2.5f, 9.f, infinity, -infinity, nan};
+  const std::vector<float> at = {-9.f, -2.5f, -1.f, -0.5f, -1e-3f,   0.f,       1e-3f,
+                                 0.5f, 1.f,   2.5f, 9.f,   infinity, -infinity, not_a_number};
   const std::vector<float> finite(at.begin(), at.end() - 3);
   check_values([](auto x) { return sin(x); }, [](double x) { return std::sin(x); }, at);
   check_values([](auto x) { return cos(x); }, [](double x) { return std::cos(x); }, at);
@@ -56,7 +57,7 @@ BOOST_AUTO_TEST_CASE(values) {
 // log gave -88 for 0 and numbers for negative ones.
 BOOST_AUTO_TEST_CASE(log_at_the_ends_of_its_range) {
   check_values([](auto x) { return log(x); }, [](double x) { return std::log(x); },
-               {0.f, -0.f, -1.f, -infinity, infinity, nan, 1e-45f, 1e-40f, 1.17549435e-38f, 3.4e38f, 1.f, 0.7f});
+               {0.f, -0.f, -1.f, -infinity, infinity, not_a_number, 1e-45f, 1e-40f, 1.17549435e-38f, 3.4e38f, 1.f, 0.7f});
 }
 
 BOOST_AUTO_TEST_CASE(gradients) {

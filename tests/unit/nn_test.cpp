@@ -59,11 +59,14 @@ auto says(std::vector<std::string> words) {
 struct Small {
   Linear<Cpu, P> fc{3, 4};
   Linear<Cpu, P> bare{4, 2, false};
-  std::vector<BatchNorm2d<Cpu, P>> norms{BatchNorm2d<Cpu, P>(2), BatchNorm2d<Cpu, P>(2)};
+  std::vector<BatchNorm2d<Cpu, P>> norms;
   std::optional<Conv2d<Cpu, P>> absent, present = Conv2d<Cpu, P>(2, 3, 1);
   MINDGAP_MODULE(fc, bare, norms, absent, present)
 
-  Small() { initialise(*this, 1); }
+  Small() {
+    for (int i = 0; i < 2; ++i) norms.emplace_back(2);
+    initialise(*this, 1);
+  }
 };
 
 using Half = Precision<bf16>;

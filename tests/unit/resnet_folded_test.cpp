@@ -46,4 +46,15 @@ BOOST_AUTO_TEST_CASE(answers_of_the_network) {
   }
 }
 
+// The classifier was shared: a network that was trained on changed half of its folded form.
+BOOST_AUTO_TEST_CASE(it_keeps_what_it_was_made_of) {
+  ResNet<Cpu, Precision<float>> net(ResNetConfig::make("resnet18", 4, 1, 3, Stem::small), 1);
+  const auto images = random_tensor(Shape<4>(2, 12, 12, 1), 2);
+  settle(net, images);
+  const FoldedResNet<Cpu, Precision<float>> folded(net);
+  const auto before = folded(images).clone();
+  for_each_parameter(net, [](const std::string&, auto& p) { p.value.copy_from(random_tensor(p.shape(), 3)); });
+  BOOST_TEST(same_bits(folded(images), before));
+}
+
 BOOST_AUTO_TEST_SUITE_END()

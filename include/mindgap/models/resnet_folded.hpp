@@ -16,8 +16,12 @@ class FoldedResNet {
  public:
   using T = typename P::compute;
 
-  // The running statistics as they are now.
-  explicit FoldedResNet(ResNet<D, P>& net) : large_stem_(net.config.stem == Stem::large), stem_(net.conv1, net.bn1), fc_(net.fc) {
+  // Weights and running statistics as they are now: what the network learns later does not reach this one.
+  explicit FoldedResNet(ResNet<D, P>& net)
+      : large_stem_(net.config.stem == Stem::large),
+        stem_(net.conv1, net.bn1),
+        fc_weight_(net.fc.weight.value.clone()),
+        fc_bias_(net.fc.bias.value.clone()) {
     for (auto* stage : {&net.layer1, &net.layer2, &net.layer3, &net.layer4})
       for (ResidualBlock<D, P>& block : *stage) blocks_.emplace_back(block);
   }
@@ -27,7 +31,7 @@ class FoldedResNet {
     Tensor<T, 4, D> y = stem_.relu(x);
     if (large_stem_) y = max_pool2d(y, 3, 2, 1);
     for (const Block& block : blocks_) y = block(y);
-    return fc_(global_avg_pool(y));
+    return linear(global_avg_pool(y), fc_weight_, fc_bias_);
   }
 
  private:
@@ -82,7 +86,8 @@ class FoldedResNet {
   bool large_stem_;
   Conv stem_;
   std::vector<Block> blocks_;
-  Linear<D, P> fc_;
+  Tensor<T, 2, D> fc_weight_;
+  Tensor<float, 1, D> fc_bias_;
 };
 
 }  // namespace mindgap
