@@ -73,7 +73,7 @@ struct Order {
 };
 
 // A user's kernel, which may be called as one of the library's, with a body for each kind of block: out = which one ran.
-struct LayerNorm {
+struct CrossEntropy {
   static constexpr int vec_size = 4;
 
   float* out;
@@ -125,11 +125,11 @@ BOOST_FIXTURE_TEST_SUITE(executor, Fixture)
 
 BOOST_AUTO_TEST_CASE(the_executor_chooses_the_body) {
   float ran = -1;
-  run_serial({1}, LayerNorm{&ran, true});
+  run_serial({1}, CrossEntropy{&ran, true});
   BOOST_TEST(ran == 0);
-  run_fibers({1, 32}, LayerNorm{&ran, true}, 0);
+  run_fibers({1, 32}, CrossEntropy{&ran, true}, 0);
   BOOST_TEST(ran == 4);
-  run_fibers({1, 32}, LayerNorm{&ran, false}, 0);
+  run_fibers({1, 32}, CrossEntropy{&ran, false}, 0);
   BOOST_TEST(ran == 1);
 }
 
