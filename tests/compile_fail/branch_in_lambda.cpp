@@ -3,5 +3,11 @@
 #include <mindgap/ops/pointwise.hpp>
 
 mindgap::Tensor<float, 1> positive(const mindgap::Tensor<float, 1>& x) {
-  return mindgap::pointwise([](auto a) { return a > 0.f ? a : a * 0.f; }, x);
+  return mindgap::pointwise(
+      [](auto a) {
+        auto y = a * 2.f;
+        if (a > 0.f) y = a * 3.f;
+        return y;
+      },
+      x);
 }
