@@ -2,19 +2,65 @@
 #include "common.hpp"
 
 #include <mindgap/cpu/onednn.hpp>
+#include <mindgap/io/file.hpp>
 
 #include <cmath>
+#include <csignal>
 #include <cstdio>
-#include <signal.h>
-#include <unistd.h>
+#include <ctime>
 
 namespace mindgap {
 
 namespace {
 
-volatile sig_atomic_t signalled = 0;
+volatile sig_atomic_t signalled = 0;  // the first signal's number
+timespec first_signal;
+constexpr std::string_view acknowledgement = "mindgap: told to stop; ends after the work at hand, and at once if told again\n";
 
-void on_signal(int) { signalled = 1; }
+void on_signal(int number) {
+  const int error = errno;
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  const auto since = [&](const timespec& then) {
+    return double(now.tv_sec - then.tv_sec) + 1e-9 * double(now.tv_nsec - then.tv_nsec);
+  };
+  if (!signalled) {
+    first_signal = now;
+    signalled = number;
+    if (isatty(STDERR_FILENO)) (void)!::write(STDERR_FILENO, "\n", 1);  // behind a line of progress
+    (void)!::write(STDERR_FILENO, acknowledgement.data(), acknowledgement.size());
+  } else if (number != SIGHUP || signalled != SIGHUP || since(first_signal) > 0.2) {
+    // Not the same hang-up again: a closed terminal tells the program, and the shell passes on what it was told itself.
+    std::signal(number, SIG_DFL);
+    std::raise(number);
+  }
+  errno = error;
+}
+
+void catch_signals() {
+  struct sigaction action {};
+  action.sa_handler = on_signal;
+  action.sa_flags = SA_RESTART;
+  for (int number : {SIGINT, SIGTERM, SIGHUP}) {
+    struct sigaction before;
+    sigaction(number, nullptr, &before);
+    if (number == SIGHUP && before.sa_handler == SIG_IGN) continue;  // nohup
+    sigaction(number, &action, nullptr);
+  }
+  std::signal(SIGXFSZ, SIG_IGN);  // a file beyond the limit is an error of its write, which names it
+  std::signal(SIGPIPE, SIG_DFL);  // also where whoever started the program ignores it
+}
+
+// A file that is opened gets the least number that is free: that of a closed stream, and with it what is said there.
+void check_streams() {
+  bool closed = false;
+  for (int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+    if (::fcntl(stream, F_GETFD) < 0) {
+      closed |= stream == STDOUT_FILENO;
+      ::open("/dev/null", O_RDWR);
+    }
+  if (closed) throw Error("standard output is closed", {{"remedy", "give it a file, a pipe or /dev/null"}});
+}
 
 struct Interrupted {
   std::string how_to_go_on;
@@ -27,11 +73,12 @@ struct Interrupted {
 int run_app(int argc, char** argv, const std::string& name, const std::string& description,
             const std::function<void(Flags&)>& define, const std::function<void(const CommonOptions&)>& body) {
   const auto fail = [](const std::string& block, int code) {
-    std::cout.flush();
     std::cerr << block << std::endl;
     return code;
   };
   try {
+    catch_signals();
+    check_streams();
     CommonOptions common;
     Flags flags(name, description);
     define(flags);
@@ -41,18 +88,14 @@ int run_app(int argc, char** argv, const std::string& name, const std::string& d
     flags.add("threads", &common.threads, "0 uses all cores", {0, 1024});
     flags.add("profile", &common.profile, "print where the time went, op by op; steps are then not replayed");
     flags.add("out", &common.out, "where results go");
-    if (!flags.parse(argc, argv)) return 0;
+    if (!flags.parse(argc, argv)) return print(flags.help()), 0;
+    common.given = flags.given();
     if (common.device != "cpu" && common.device != "cuda" && common.device != "auto")
       bad_value("device", common.device, "cpu, cuda or auto");
     if (common.precision != "f32" && common.precision != "bf16" && common.precision != "tf32" && common.precision != "f16")
       bad_value("precision", common.precision, "f32, tf32, bf16 or f16");
     if (common.device == "cpu") precision_of(common, true);  // refuses what it does not have
     if (common.threads) Runtime<Cpu>::set_threads(int(common.threads));
-    struct sigaction action {};
-    action.sa_handler = on_signal;
-    action.sa_flags = int(SA_RESETHAND);
-    sigaction(SIGINT, &action, nullptr);
-    sigaction(SIGTERM, &action, nullptr);
     body(common);
     return 0;
   } catch (const UsageError& error) {
@@ -70,6 +113,8 @@ int run_app(int argc, char** argv, const std::string& name, const std::string& d
 
 bool interrupted() { return signalled != 0; }
 void stop_interrupted(const std::string& how_to_go_on) { throw Interrupted{how_to_go_on}; }
+
+void print(const std::string& text) { detail::write_all(STDOUT_FILENO, text, "standard output"); }
 
 std::string device_of(const CommonOptions& common, bool built, bool gpu) {
   if (common.device == "cuda" && !built)

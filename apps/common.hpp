@@ -7,9 +7,10 @@
 //                  [&](const CommonOptions& common) { ... });
 //
 // Exit codes: 0 done, 1 bad data or a failure, 2 a bad flag or value on the command line, 130 interrupted. An error is one
-// block on standard error.
+// block on standard error. A pipe that nobody reads any more ends a program without a word, by SIGPIPE.
 #pragma once
 
+#include <mindgap/core/stop.hpp>
 #include <mindgap/nn/dispatch.hpp>
 #include <mindgap/ops/roofline.hpp>
 
@@ -34,6 +35,7 @@ struct CommonOptions {
   i64 threads = 0;  // 0: all cores
   bool profile = false;
   std::filesystem::path out;
+  std::set<std::string> given;  // the flags on the command line
 };
 
 // define adds the app's flags to the common ones (--device, --precision, --seed, --threads, --profile, --out,
@@ -41,10 +43,13 @@ struct CommonOptions {
 int run_app(int argc, char** argv, const std::string& name, const std::string& description,
             const std::function<void(Flags&)>& define, const std::function<void(const CommonOptions&)>& body);
 
-// Becomes true at the first Ctrl-C or SIGTERM; a second one ends the program at once. Loops look at it, leave everything
-// resumable and call stop_interrupted().
+// Becomes true at the first SIGINT (Ctrl-C), SIGTERM or SIGHUP, which a line on standard error acknowledges; a second one ends
+// the program at once. Loops look at it, leave everything resumable and call stop_interrupted().
 bool interrupted();
 [[noreturn]] void stop_interrupted(const std::string& how_to_go_on);
+
+// To standard output, now; throws where it cannot be written. Nothing else writes there.
+void print(const std::string& text);
 
 // "cpu" or "cuda", as --device asks of what this build (built) and this machine (gpu) have.
 std::string device_of(const CommonOptions& common, bool built, bool gpu);

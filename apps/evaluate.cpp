@@ -5,7 +5,6 @@
 #include <mindgap/study/student.hpp>
 
 #include "common.hpp"
-#include <iostream>
 
 using namespace mindgap;
 
@@ -30,11 +29,15 @@ int main(int argc, char** argv) {
           const Dataset set = load_dataset(data, split);
           check_student_data(student.info, set);
           const StudentData<D, P> batches(set, evaluation_options(batch, {}, student.info.normalisation));
+          const StopHook hook([] {
+            if (interrupted()) stop_interrupted("nothing was written");
+          });
           const std::string json = evaluation_json(evaluate(*student.net, batches), set.class_names);
-          std::cout << json;
-          if (common.out.empty()) return;
-          make_folder(common.out);
-          write_file_atomic(common.out / "evaluation.json", json);
+          if (!common.out.empty()) {
+            const ResultFolder folder(common.out);
+            write_file_atomic(common.out / "evaluation.json", json);
+          }
+          print(json);
         });
       });
 }

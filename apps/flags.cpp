@@ -3,9 +3,7 @@
 #include <charconv>
 #include <cxxopts.hpp>
 #include <functional>
-#include <iostream>
 #include <map>
-#include <set>
 
 namespace mindgap {
 
@@ -39,7 +37,7 @@ std::string describe(const std::string& kind, const Range& range) {
 struct Flags::Body {
   cxxopts::Options options;
   std::map<std::string, std::function<void(const std::string&)>> set;
-  std::set<std::string> repeatable, required;
+  std::set<std::string> repeatable, required, given;
   std::map<std::string, std::string> aliases;
 
   Body(const std::string& program, const std::string& description) : options(program, description) {
@@ -67,10 +65,7 @@ void Flags::add(const std::string& name, std::string* value, const std::string& 
   body_->add(name, help, *value, [=](const std::string& given) { *value = given; });
 }
 void Flags::add(const std::string& name, std::filesystem::path* value, const std::string& help) {
-  body_->add(name, help, value->string(), [=](const std::string& given) {
-    if (given.empty()) bad_value(name, given, "a path");
-    *value = given;
-  });
+  body_->add(name, help, value->string(), [=](const std::string& given) { *value = given; });
 }
 void Flags::add(const std::string& name, i64* value, const std::string& help, IntegerRange range) {
   body_->add(name, help, std::to_string(*value), [=](const std::string& given) {
@@ -103,19 +98,17 @@ void Flags::require(const std::string& name) { body_->required.insert(name); }
 
 bool Flags::parse(int argc, char** argv) {
   const auto remedy = ErrorLine{"remedy", "see --help"};
-  std::set<std::string> given;
+  std::set<std::string>& given = body_->given;
   try {
     const cxxopts::ParseResult result = body_->options.parse(argc, argv);
-    if (result.count("help")) {
-      std::cout << body_->options.help({""});
-      return false;
-    }
+    if (result.count("help")) return false;
     if (!result.unmatched().empty()) throw UsageError("\"" + result.unmatched()[0] + "\" is not a flag", {remedy});
     for (const cxxopts::KeyValue& argument : result.arguments()) {
       const auto alias = body_->aliases.find(argument.key());
       const std::string& name = alias == body_->aliases.end() ? argument.key() : alias->second;
       if (!given.insert(name).second && !body_->repeatable.count(name))
         throw UsageError("--" + name + " is given twice", {remedy});
+      if (argument.value().empty()) bad_value(name, "", "one that is not empty; leave the flag out for its default");
       body_->set.at(name)(argument.value());
     }
   } catch (const cxxopts::exceptions::exception& error) {
@@ -125,5 +118,8 @@ bool Flags::parse(int argc, char** argv) {
     if (!given.count(name)) throw UsageError("--" + name + " is needed", {remedy});
   return true;
 }
+
+std::string Flags::help() const { return body_->options.help({""}); }
+const std::set<std::string>& Flags::given() const { return body_->given; }
 
 }  // namespace mindgap

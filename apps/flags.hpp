@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <limits>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -44,7 +45,7 @@ struct NumberRange {
 };
 
 // Declares flags and binds each to a variable, whose value is the default. A flag that is given twice, unknown, without
-// its value, out of range or not of its type is a UsageError.
+// its value or with an empty one, out of range or not of its type is a UsageError.
 class Flags {
  public:
   Flags(const std::string& program, const std::string& description);
@@ -63,8 +64,11 @@ class Flags {
   // The flag must be given.
   void require(const std::string& name);
 
-  // False when --help was given: the text has been printed.
+  // False when --help was given.
   bool parse(int argc, char** argv);
+  std::string help() const;
+  // The flags on the command line, by today's names.
+  const std::set<std::string>& given() const;
 
  private:
   struct Body;

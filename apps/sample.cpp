@@ -39,7 +39,10 @@ void write_set(const Options& o, const CommonOptions& common) {
   const auto [part, parts] = parse_shard(o.shard);
   const SamplerKind kind = check_flags([&] { return sampler_by_name(o.sampler); });
   const Generator<D, P> generator = load_generator<D, P>(o.model, kind);
-  const Sampler sampler = check_flags([&] { return Sampler(generator.info.scheduler, o.steps, o.eta); });
+  const std::string scheduler = GeneratorFiles{o.model}.scheduler().string();  // steps and eta must suit what it says
+  const Sampler sampler =
+      check_flags([&] { return naming_file(scheduler, [&] { return Sampler(generator.info.scheduler, o.steps, o.eta); }); });
+  check_flags([&] { return generator.info.guidance(o.guidance); });
 
   GeneratedImages<D, P> images(generator, sampler, o.guidance, o.batch);
   const ShardWriter writer(common.out, synthetic_manifest(images, o.per_class, common.seed), part, parts);
@@ -49,7 +52,7 @@ void write_set(const Options& o, const CommonOptions& common) {
   hooks.progress = [&](i64 done, i64, const std::string&) { progress.update(done); };
   if (!write_synthetic_set(images, writer, hooks)) stop_interrupted("whole chunks are kept; the same command goes on from there");
   progress.finish();
-  std::cout << common.out.string() << std::endl;
+  print(common.out.string() + "\n");
 }
 
 }  // namespace

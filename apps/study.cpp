@@ -3,9 +3,9 @@
 //
 //   study --config data/studies/demo.json --out DIR
 //
-// DIR receives configuration.json (as run), synthetic/ (a shard folder), students/, results.csv (a row a run), study.json,
-// report.html and its figures. Finished runs and chunks are not made again: the same command goes on where it was stopped or
-// killed.
+// DIR receives configuration.json (as run), inputs.txt (hashes of the images and the generator), synthetic/ (a shard folder),
+// students/, results.csv (a row a run), study.json, report.html and its figures. Finished runs and chunks are not made again: the
+// same command goes on where it was stopped or killed.
 #include <mindgap/io/file.hpp>
 #include <mindgap/study/comparisons.hpp>
 #include <mindgap/study/environment.hpp>
@@ -83,11 +83,35 @@ Generator<D, P> generator_of(const StudyConfig& c, const std::filesystem::path& 
       !train_generator<D, P>(generator_training(c), images, out, hooks("study: generator", "steps")))
     stop_interrupted("the checkpoint has every step; the same command goes on from there");
   auto generator = load_generator<D, P>(folder, sampler_by_name(c.sampler));
-  if (generator.info.class_names != images.class_names)
-    throw Error("the generator has other classes than the real images, or the same in another order",
-                {{"generator", text(folder.string(), ", ", generator.classes(), " classes")},
-                 {"real images", text(c.data, ", ", images.classes(), " classes")}});
+  check_same_classes("the generator has other classes than the real images, or the same in another order",
+                     "generator " + folder.string(), generator.info.class_names, "real images " + c.data, images.class_names);
   return generator;
+}
+
+// What lies where the configuration says, a hash a line: a study goes on with the same, wherever it lies by then.
+std::string inputs_of(const StudyConfig& c, const StudyData& data, const Dataset& generator_images) {
+  std::string out = text("real_images ", content_hash(data.real), "\ntest_images ", content_hash(data.test), "\n");
+  if (c.held_out) out += text("held_out_images ", content_hash(data.held_out), "\n");
+  if (c.generator.empty()) return out + text("generator_images ", content_hash(generator_images), "\n");
+  const GeneratorFiles files{c.generator};
+  files.check();
+  return out + text("generator ", files.hash(), "\n");
+}
+
+// Throws where the folder holds a study of another configuration or of other inputs.
+void check_same_study(const StudyConfig& c, const std::string& inputs, const std::filesystem::path& as_run,
+                      const std::filesystem::path& inputs_file) {
+  if (!std::filesystem::exists(as_run)) return;
+  StudyConfig there = read_study_config(as_run);
+  const bool by_contents = std::filesystem::exists(inputs_file);  // an older study has their names alone
+  if (by_contents) {
+    there.data = c.data;
+    if (!there.generator.empty() && !c.generator.empty()) there.generator = c.generator;
+  }
+  check_same_settings(study_config_json(there), study_config_json(c), as_run,
+                      "this folder holds a study of another configuration");
+  if (by_contents)
+    check_same_settings(read_file(inputs_file), inputs, inputs_file, "this folder holds a study of other images or generators");
 }
 
 template <Device D, class P>
@@ -96,37 +120,46 @@ void run(StudyConfig c, const CommonOptions& common) {
   Dataset pool;
   StudyData data = load_real(c, pool);
   const bool same_data = c.generator.empty() && c.train_generator.images == "real";
-  if (c.generator.empty()) generator_training(c).info(pool);  // throws for values that make no sense
-  make_folder(common.out);
+  if (c.generator.empty()) generator_training(c).info(same_data ? data.real : pool);  // throws for values that make no sense
+  chosen_splits(c, ResNet<D, P>(ResNetConfig::make(c.model, c.width, 1, 2, Stem::small)).units());  // likewise
+  const ResultFolder out(common.out);
   const FileLock lock(common.out / ".lock", "runs a study in this folder");
   // What two configurations made must never meet in one folder.
-  const std::filesystem::path as_run = common.out / "configuration.json";
-  if (std::filesystem::exists(as_run))
-    check_same_settings(study_config_json(read_study_config(as_run)), study_config_json(c), as_run,
-                        "this folder holds a study of another configuration");
+  const std::filesystem::path as_run = common.out / "configuration.json", inputs_file = common.out / "inputs.txt";
+  const Dataset& generator_images = same_data ? data.real : pool;
+  const std::string inputs = inputs_of(c, data, generator_images);
+  check_same_study(c, inputs, as_run, inputs_file);
   const auto start = std::chrono::steady_clock::now();
 
   // Kept as soon as something is made of it, and not before its values are known to be good.
-  const auto keep_configuration = [&] { write_file_atomic(as_run, study_config_json(c)); };
+  const auto keep_configuration = [&] {
+    write_file_atomic(as_run, study_config_json(c));
+    write_file_atomic(inputs_file, inputs);
+  };
   if (c.generator.empty()) keep_configuration();
   const std::filesystem::path folder = c.generator.empty() ? common.out / "generator" : std::filesystem::path(c.generator);
-  const auto generator = generator_of<D, P>(c, folder, same_data ? data.real : pool);
+  const auto generator = generator_of<D, P>(c, folder, generator_images);
   const GeneratorOrigin origin = GeneratorFiles{folder}.read_origin();
   data.generator_images = origin.images;
   const SyntheticSets<D, P> sets(generator, folder, common.out, [](const std::string& name) { return hooks(name, "images"); });
   const auto draws = draws_of(c), settings = settings_of(c);
-  sets.check(draws), sets.check(settings);
-  keep_configuration();
   const bool only_settings = c.experiments[0] == "E10";
+  if (!only_settings) sets.check(draws);
+  sets.check(settings);
+  keep_configuration();
   if ((!only_settings && !sets.draws(draws, data.synthetic)) || !sets.settings(settings, data.settings))
     stop_interrupted("whole chunks are kept; the same command goes on from there");
 
   ResultsTable results(common.out / "results.csv");
   std::unique_ptr<Progress> progress;
-  Study<D, P> study(c, data, common.out, results, [&](const std::string& what, double work) {
-    progress->update(i64(work), what);
+  const auto stop = [&] {
     if (interrupted())
       stop_interrupted(text(results.rows().size(), " finished runs are kept; the same command goes on from there"));
+  };
+  const StopHook hook(stop);
+  Study<D, P> study(c, data, common.out, results, [&](const std::string& what, double work) {
+    progress->update(i64(work), what);
+    stop();
   });
   progress = std::make_unique<Progress>("study: training", i64(study.remaining_work()), 0, "student steps");
   study.run();
@@ -158,9 +191,7 @@ void run(StudyConfig c, const CommonOptions& common) {
   write_report(common.out / "report.html", report);
   write_figures(common.out, results.rows());
 
-  std::cout << "\n"
-            << results_text(results.rows(), data.real.classes()) << "\nreport: " << (common.out / "report.html").string()
-            << std::endl;
+  print(text("\n", results_text(results.rows(), data.real.classes()), "\nreport: ", (common.out / "report.html").string(), "\n"));
 }
 
 }  // namespace

@@ -61,7 +61,7 @@ void train(const Options& o, const CommonOptions& common) {
   if (!train_generator<D, P>(o.training, data, {common.out, o.save_every, o.preview, o.command, precision}, hooks))
     stop_interrupted("every step is saved; the same command goes on from there");
   progress->finish();
-  std::cout << common.out.string() << std::endl;
+  print(common.out.string() + "\n");
 }
 
 }  // namespace
@@ -101,6 +101,8 @@ int main(int argc, char** argv) {
         t.seed = common.seed;
         t.flip = !o.no_flip;
         t.attention = !o.no_attention;
+        if (o.no_attention && common.given.count("head"))
+          throw UsageError("--head with --no-attention", {{"remedy", "leave one of them out: only attention has heads"}});
         t.channels = parse_channels(o.channels);
         t.schedule = by_name("beta-schedule", o.schedule, BetaSchedule::squaredcos_cap_v2);
         t.prediction = by_name("prediction", o.prediction, Prediction::v_prediction);

@@ -9,11 +9,11 @@
 #include <mindgap/data/subset.hpp>
 #include <mindgap/io/file.hpp>
 #include <mindgap/io/hash.hpp>
+#include <mindgap/io/numbers.hpp>
 #include <mindgap/study/student.hpp>
 
 #include "common.hpp"
 #include <cmath>
-#include <iostream>
 
 using namespace mindgap;
 
@@ -28,17 +28,34 @@ struct Options {
   TrainingOptions training;
 };
 
-Dataset load(const Options& o, u64 seed) {
+// The share of the second of two sets, and what it does to them.
+Dataset mixture(const Options& o, const std::vector<Dataset>& sets, u64 seed) {
+  const std::vector<double> shares{1 - o.mix, o.mix};
+  const std::vector<i64> counts = check_flags([&] { return mixture_counts(sets, shares); });
+  for (size_t k = 0; k < 2; ++k) {
+    if (counts[k] > sets[k].size())
+      std::cerr << "train_student: the " << sets[k].size() << " images of " << o.data[k] << " are repeated to " << counts[k]
+                << std::endl;
+    if (counts[k] == 0) std::cerr << "train_student: --mix " << o.mix << " takes no image of " << o.data[k] << std::endl;
+  }
+  return mix(sets, shares, seed);
+}
+
+Dataset load(const Options& o, const CommonOptions& common) {
   std::vector<Dataset> sets;
+  bool real = false;
   for (const std::string& spec : o.data) {
     const bool generated = std::filesystem::exists(std::filesystem::path(spec) / "dataset.json");
     sets.push_back(load_dataset(spec, generated ? "train" : o.split));
+    real |= !generated;
   }
-  Dataset data = sets.size() == 1 ? sets[0] : mix(sets, {1 - o.mix, o.mix}, seed);
-  return o.subset ? subset(data, o.subset, seed) : data;
+  if (!real && common.given.count("split"))
+    throw UsageError("--split is of real images, and all images are generated", {{"remedy", "leave it out"}});
+  const Dataset data = sets.size() == 1 ? sets[0] : mixture(o, sets, common.seed);
+  return o.subset ? check_flags([&] { return subset(data, o.subset, common.seed); }) : data;
 }
 
-// What the run must agree with to be continued.
+// What the run must agree with to be continued: files by their contents, wherever they lie and however they are named.
 std::string settings(const Options& o, const CommonOptions& common, const std::string& precision, const Dataset& data) {
   const TrainingOptions& t = o.training;
   const auto joined = [](const std::vector<std::string>& list) {
@@ -46,33 +63,41 @@ std::string settings(const Options& o, const CommonOptions& common, const std::s
     for (const std::string& item : list) out += (out.empty() ? "" : " ") + item;
     return out;
   };
-  return text("data ", joined(o.data), "\nimages ", content_hash(data), "\nfreeze ", joined(o.freeze), "\nreinitialise ",
-              joined(o.reinitialise), "\nmix ", o.mix, "\nsubset ", o.subset, "\nmodel ", o.model, "\nwidth ", o.width, "\nstem ",
-              o.stem, "\nstatistics ", o.statistics, "\ninit ", o.init, o.init.empty() ? "" : " " + sha256(read_file(o.init)),
-              "\nepochs ", t.epochs, "\nbatch ", t.batch, "\nrate ", t.learning_rate, "\nweight-decay ", t.weight_decay,
-              "\nlabel-smoothing ", t.label_smoothing, "\nclip ", t.gradient_clip, "\nwarmup ", t.warmup, "\nschedule ",
-              o.schedule, "\nflip ", !o.no_flip, "\nshift ", o.shift, "\nseed ", common.seed, "\nprecision ", precision);
+  std::string init;
+  if (!o.init.empty())
+    for (const auto& file : safetensors_files(o.init)) init += (init.empty() ? "" : " ") + sha256(read_file(file));
+  return text("images ", content_hash(data), "\nfreeze ", joined(o.freeze), "\nreinitialise ", joined(o.reinitialise), "\nmix ",
+              exact(o.mix), "\nsubset ", o.subset, "\nmodel ", o.model, "\nwidth ", o.width, "\nstem ", o.stem, "\nstatistics ",
+              o.statistics, "\ninit ", init, "\nepochs ", t.epochs, "\nbatch ", t.batch, "\nrate ", exact(t.learning_rate),
+              "\nweight-decay ", exact(t.weight_decay), "\nlabel-smoothing ", exact(t.label_smoothing), "\nclip ",
+              exact(t.gradient_clip), "\nwarmup ", exact(t.warmup), "\nschedule ", o.schedule, "\nflip ", !o.no_flip, "\nshift ",
+              o.shift, "\nseed ", common.seed, "\nprecision ", precision);
 }
 
 template <Device D, class P>
 void train(Options o, const CommonOptions& common) {
   const std::string precision = precision_name<D, P>();
   Library<D>::begin_plan_use();
-  const Dataset data = load(o, common.seed);
+  const StopHook hook([] {
+    if (interrupted()) stop_interrupted("no step was made");
+  });
+  const Dataset data = load(o, common);
   const Stem stem = o.stem == "large" ? Stem::large : Stem::small;
   const auto config = check_flags([&] { return ResNetConfig::make(o.model, o.width, data.shape()[2], data.classes(), stem); });
   ResNet<D, P> net(config);
   if (o.init.empty()) initialise(net, common.seed);
-  else make_masters(net), load(net, o.init);
+  std::vector<std::string> fresh;
   if (!o.reinitialise.empty())
-    check_flags([&] { return reinitialise(net, mix64(common.seed), patterns_of(net, o.reinitialise)); });
+    fresh = check_flags([&] { return reinitialise(net, mix64(common.seed), patterns_of(net, o.reinitialise)); });
+  if (!o.init.empty()) make_masters(net), load(net, o.init, fresh);
   TrainingOptions& t = o.training;
-  const i64 first = check_flags([&] { return freeze_units(net, o.freeze, statistics_policy(o.statistics), data, t.loader()); });
+  if (!o.freeze.empty()) check_flags([&] { return freeze(net, patterns_of(net, o.freeze)); });
+  const i64 first = freeze_units(net, o.freeze, statistics_policy(o.statistics), data, t.loader());  // may read the images
   const StudentData<D, P> batches = student_data(net, first, data, t.loader(), statistics_policy(o.statistics));
   auto trainer = check_flags([&] { return student_trainer(net, batches, t); });
 
   // Nothing is written before everything is known to be good.
-  make_folder(common.out);
+  const ResultFolder folder(common.out);
   const FileLock lock(common.out / ".lock", "trains in this folder");
   const auto checkpoint = common.out / "checkpoint.safetensors", losses = common.out / "loss.csv";
   const std::string state = settings(o, common, precision, data);
@@ -100,7 +125,7 @@ void train(Options o, const CommonOptions& common) {
   }
   progress.finish();
   save_student(common.out, net, StudentInfo{config, data.class_names, t.normalisation, Library<D>::plan_hash()});
-  std::cout << common.out.string() << std::endl;
+  print(common.out.string() + "\n");
 }
 
 }  // namespace
@@ -121,7 +146,8 @@ int main(int argc, char** argv) {
         flags.add("init", &o.init, "start from these weights (model.safetensors of a student)");
         flags.add("freeze", &o.freeze, "pattern of layers, or \"stem\"; may be given several times");
         flags.add("statistics", &o.statistics, "of frozen batch norms: frozen, live or reestimated");
-        flags.add("reinitialise", &o.reinitialise, "pattern of layers that start afresh; may be given several times");
+        flags.add("reinitialise", &o.reinitialise,
+                  "pattern of layers that start afresh, whatever --init has of them; may be given several times");
         flags.add("epochs", &t.epochs, "passes over the data", {1, 1'000'000});
         flags.add("batch", &t.batch, "images a step", {2, 1 << 16});
         flags.add("lr", &t.learning_rate, "peak learning rate", {1e-9, 100});
@@ -138,10 +164,15 @@ int main(int argc, char** argv) {
       },
       [&](const CommonOptions& common) {
         if (o.data.size() > 2) throw UsageError("--data is given more than twice", {{"remedy", "mix two sets into one first"}});
+        if (o.data.size() == 1 && common.given.count("mix"))
+          throw UsageError("--mix with one --data", {{"remedy", "give --data twice, or leave --mix out"}});
+        if (o.freeze.empty() && common.given.count("statistics"))
+          throw UsageError("--statistics without --freeze", {{"remedy", "it is of frozen layers: freeze some, or leave it out"}});
         check_training_split(o.split);
         if (o.stem != "small" && o.stem != "large")
           throw UsageError("bad value for --stem: \"" + o.stem + "\"", {{"wanted", "small or large"}});
-        t.schedule = check_flags([&] { return warmup_steps(t.warmup, 1), Schedule::kind_of(o.schedule); });
+        check_flags([&] { return warmup_steps(t.warmup, 1), statistics_policy(o.statistics); });
+        t.schedule = check_flags([&] { return Schedule::kind_of(o.schedule); });
         t.augmentation = {!o.no_flip, o.shift, 0, 0};
         t.seed = common.seed;
         with_types(common, [&]<class D, class P>(D, P) { train<D, P>(o, common); });

@@ -10,8 +10,8 @@
 using namespace mindgap;
 using F32 = Precision<float>;
 
-// What a generator is: a U-Net that is told the class (the last row of its embedding means "none"), the noise schedule that it
-// was trained with, and the names of the classes.
+// What a generator is: a U-Net that is told the class, the noise schedule that it was trained with, and the names of the classes.
+// Its class embedding has one row more than there are names: the last means "none", and guidance asks for it.
 Generator<Cpu, F32> untrained() {
   Generator<Cpu, F32> out;
   UNetConfig& unet = out.info.unet;

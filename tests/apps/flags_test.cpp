@@ -91,6 +91,36 @@ BOOST_AUTO_TEST_CASE(bad_values_of_one_app) {
   }
 }
 
+// An empty value is none.
+BOOST_AUTO_TEST_CASE(empty_values) {
+  const Folder folder;
+  const std::vector<std::pair<std::string, std::string>> cases{
+      {"train_student", "--init"},       {"train_student", "--freeze"}, {"train_student", "--model"}, {"sample", "--sampler"},
+      {"train_generator", "--channels"}, {"evaluate", "--out"},         {"evaluate", "--split"},      {"study", "--device"},
+  };
+  for (const auto& [app, flag] : cases) {
+    const Result r = run(app, needed(app, folder) + Arguments{flag, ""});
+    BOOST_TEST(r.code == 2, app << " " << flag << ": " << r);
+    BOOST_TEST(r.says(flag), r);
+    BOOST_TEST(r.says("not empty"), r);
+  }
+}
+
+// What would have no effect is refused.
+BOOST_AUTO_TEST_CASE(flags_without_their_others) {
+  const Folder folder;
+  const std::vector<std::pair<std::string, Arguments>> cases{
+      {"train_student", {"--mix", "0.5"}},
+      {"train_student", {"--statistics", "frozen"}},
+      {"train_generator", {"--head", "8", "--no-attention"}},
+  };
+  for (const auto& [app, more] : cases) {
+    const Result r = run(app, needed(app, folder) + more);
+    BOOST_TEST(r.code == 2, app << " " << more[0] << ": " << r);
+    BOOST_TEST(r.says(more[0]), r);
+  }
+}
+
 // Under an older name it is the same flag.
 BOOST_AUTO_TEST_CASE(older_names) {
   const Folder folder;
@@ -114,7 +144,7 @@ BOOST_AUTO_TEST_CASE(missing_files) {
     const Result r = run(app, needed(app, folder));
     BOOST_TEST(r.code == 1, app << ": " << r);
     BOOST_TEST(r.says("missing"), r);
-    BOOST_TEST(!fs::exists(folder / "out" / "results.csv"));
+    BOOST_TEST(!fs::exists(folder / "out"));
   }
 }
 

@@ -4,6 +4,7 @@
 //   write_idx(folder / "data", 24, 12);                       24 training and 12 test images of 8x8 pixels in 3 classes
 //   Result r = run("train_student", {"--data", ...});         r.code, r.out, r.err
 //   Process p("sample", {...}); p.wait_for(file); p.kill(SIGKILL);
+//   run("evaluate", {...}, [] { ::close(1); });               what the new process does before it becomes the program
 //
 // Programs run with one thread, so that several tests share a machine.
 #pragma once
@@ -15,6 +16,7 @@
 #include <boost/test/unit_test.hpp>
 #include <chrono>
 #include <csignal>
+#include <functional>
 #include <map>
 #include <sys/wait.h>
 #include <thread>
@@ -39,7 +41,8 @@ inline std::ostream& operator<<(std::ostream& to, const Result& r) { return to <
 // A running program.
 class Process {
  public:
-  Process(const std::string& app, const Arguments& arguments) {
+  Process(
+      const std::string& app, const Arguments& arguments, const std::function<void()>& prepare = [] {}) {
     std::vector<std::string> words{std::string(MINDGAP_APPS_DIR) + "/" + app};
     words.insert(words.end(), arguments.begin(), arguments.end());
     const fs::path out = files_ / "out", err = files_ / "err";
@@ -53,6 +56,7 @@ class Process {
     ::setenv("OMP_WAIT_POLICY", "passive", 1);
     ::dup2(::open(out.c_str(), O_WRONLY | O_CREAT, 0600), STDOUT_FILENO);
     ::dup2(::open(err.c_str(), O_WRONLY | O_CREAT, 0600), STDERR_FILENO);
+    prepare();
     ::execv(argv[0], argv.data());
     ::_exit(126);
   }
@@ -70,10 +74,13 @@ class Process {
     return {WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status), read_file(files_ / "out"),
             read_file(files_ / "err")};
   }
+  void send(int signal) { ::kill(id_, signal); }
   Result kill(int signal) {
-    ::kill(id_, signal);
+    send(signal);
     return wait();
   }
+  // So far, on standard error.
+  bool says(const std::string& part) const { return read_file(files_ / "err").find(part) != std::string::npos; }
 
   // Waits until the condition holds; fails the test when the program ends before, or after a minute.
   template <class F>
@@ -89,13 +96,24 @@ class Process {
   void wait_for(const fs::path& file) {
     wait_until([&] { return fs::exists(file); });
   }
+  // Until a signal would not end it at once.
+  void wait_for_handler(int signal) {
+    wait_until([&] {
+      const std::string status = read_file("/proc/" + std::to_string(id_) + "/status");
+      const size_t caught = status.find("SigCgt:");
+      return caught != status.npos && std::stoull(status.substr(caught + 7), nullptr, 16) >> (signal - 1) & 1;
+    });
+  }
 
  private:
   Folder files_;
   pid_t id_ = -1;
 };
 
-inline Result run(const std::string& app, const Arguments& arguments) { return Process(app, arguments).wait(); }
+inline Result run(
+    const std::string& app, const Arguments& arguments, const std::function<void()>& prepare = [] {}) {
+  return Process(app, arguments, prepare).wait();
+}
 
 // The same, for runs that must succeed; returns what it wrote to standard output.
 inline std::string run_well(const std::string& app, const Arguments& arguments) {

@@ -50,6 +50,35 @@ BOOST_AUTO_TEST_CASE(same_bytes_however_divided) {
   const Result other = run("sample", sampling(generator, folder / "grown", "100", {"--steps", "3", "--seed", "6"}));
   BOOST_TEST(other.code == 1, other);
   BOOST_TEST(other.says("seed"), other);
+  BOOST_TEST((contents(folder / "grown") == whole));
+}
+
+// A refused run leaves no trace that could refuse the next one.
+BOOST_AUTO_TEST_CASE(refused_runs) {
+  const Folder folder;
+  write_idx(folder / "data", 24, 12);
+  const fs::path generator = folder / "generator", out = folder / "new" / "out";
+  run_well("train_generator", {"--data", (folder / "data").string(), "--out", generator.string(), "--steps", "2", "--batch", "8",
+                               "--channels", "8,8", "--groups", "4", "--head", "4", "--preview", "0", "--prediction", "epsilon"});
+  const Result r = run("sample", sampling(generator, out, "2"));
+  BOOST_TEST(r.code == 1, r);
+  BOOST_TEST(r.says("ddim"), r);
+  BOOST_TEST(!fs::exists(folder / "new"));
+  make_folder(out);
+  BOOST_TEST(run("sample", sampling(generator, out, "2")).code == 1);
+  BOOST_TEST(fs::exists(out));  // it was there before
+  BOOST_TEST(contents(out).empty());
+  run_well("sample", sampling(generator, out, "2", {"--sampler", "ddim", "--steps", "2"}));
+
+  // Steps that the generator's file does not allow: the flag's error names the file.
+  const fs::path scheduler = generator / "scheduler" / "scheduler_config.json";
+  std::string json = read_file(scheduler);
+  json.replace(json.find("trailing"), 8, "leading");
+  write_file_atomic(scheduler, json);
+  const Result steps = run("sample", sampling(generator, folder / "leading", "2", {"--sampler", "ddim", "--steps", "1"}));
+  BOOST_TEST(steps.code == 2, steps);
+  BOOST_TEST(steps.says("scheduler_config.json"), steps);
+  BOOST_TEST(!fs::exists(folder / "leading"));
 }
 
 BOOST_AUTO_TEST_CASE(killed_and_resumed) {
@@ -137,18 +166,68 @@ BOOST_AUTO_TEST_CASE(steps_and_guidance) {
   BOOST_TEST(code({"--eta", "0.5"}).code == 2);
 }
 
+// A U-Net of diffusers has a class for each row of its embedding, and none that means "no class".
+BOOST_AUTO_TEST_CASE(classes_of_diffusers) {
+  const Folder folder;
+  const fs::path generator = make_generator(folder);  // of three classes and "no class"
+  fs::remove(generator / "classes.json");
+  const fs::path out = folder / "out";
+  for (const Arguments& guidance : {Arguments{}, Arguments{"--guidance", "0"}, Arguments{"--guidance", "2"}}) {
+    const Result r = run("sample", sampling(generator, out, "1", Arguments{"--steps", "1"} + guidance));
+    BOOST_TEST(r.code == 2, r);
+    BOOST_TEST(r.says("use guidance 1"), r);
+    BOOST_TEST(!fs::exists(out));
+  }
+  run_well("sample", sampling(generator, out, "1", {"--steps", "1", "--guidance", "1"}));
+  BOOST_TEST((manifest(out).at("class_names").get<Arguments>() == Arguments{"0", "1", "2", "3"}));
+  BOOST_TEST(Safetensors(out / chunk(0)).at("labels").shape[0] == 4);
+}
+
+// Which noise schedule a folder has its scheduler's class says, also where the sampler is chosen.
+BOOST_AUTO_TEST_CASE(schedulers_of_diffusers) {
+  const Folder folder;
+  const fs::path generator = make_generator(folder);
+  const auto with = [&](const std::string& json) {
+    write_file_atomic(generator / "scheduler" / "scheduler_config.json", json);
+    return run("sample", sampling(generator, folder / "out", "1", {"--steps", "2"}));
+  };
+  const std::pair<const char*, const char*> others[] = {
+      {"EDMEulerScheduler", R"("sigma_data": 0.5, "sigma_max": 80.0, "sigma_min": 0.002, "rho": 7.0)"},
+      {"FlowMatchEulerDiscreteScheduler", R"("shift": 3.0)"},
+      {"KarrasVeScheduler", R"("s_churn": 80)"},
+      {"CMStochasticIterativeScheduler", R"("num_train_timesteps": 40, "sigma_max": 80.0)"},
+      {"CogVideoXDDIMScheduler", R"("snr_shift_scale": 3.0)"},
+      {"CogVideoXDDIMScheduler", R"("num_train_timesteps": 1000)"},
+      {"NoSuchScheduler", R"("num_train_timesteps": 1000)"}};
+  for (const auto& [name, keys] : others) {
+    const Result r = with(text(R"({"_class_name": ")", name, "\", ", keys, "}"));
+    BOOST_TEST(r.code == 1, r);
+    BOOST_TEST((r.says(name) && r.says("scheduler_config.json") && r.says("remedy")), r);
+  }
+  BOOST_TEST(with("{}").code == 1);
+  for (const char* keys : {R"("beta_end": NaN)", R"("beta_end": null)", R"("beta_start": -0.1)"})
+    BOOST_TEST(with(text(R"({"_class_name": "DDIMScheduler", )", keys, "}")).code == 1, keys);
+  for (const char* name : {"PNDMScheduler", "UniPCMultistepScheduler", "DEISMultistepScheduler"}) {
+    const Result r =
+        with(text(R"({"_class_name": ")", name, R"(", "prediction_type": "v_prediction", "timestep_spacing": "trailing"})"));
+    BOOST_TEST(r.code == 0, r);
+    fs::remove_all(folder / "out");
+  }
+}
+
 BOOST_AUTO_TEST_CASE(second_process) {
   const Folder folder;
   const fs::path generator = make_generator(folder), out = folder / "out";
   const Arguments slow{"--steps", "1000"};
   Process first("sample", sampling(generator, out, "1000", slow + Arguments{"--shard", "0/2"}));
-  first.wait_for(out / "dataset.json");
+  first.wait_for(out / ".part-0-of-2.lock");
   const Result same = run("sample", sampling(generator, out, "1000", slow + Arguments{"--shard", "0/2"}));
   BOOST_TEST(same.code == 1);
   BOOST_TEST(same.says("another process"), same);
   const Result all = run("sample", sampling(generator, out, "1000", slow));
   BOOST_TEST(all.code == 1);
   BOOST_TEST(all.says("process"), all);
+  BOOST_TEST(!fs::exists(out / ".lock"));
 }
 
 BOOST_AUTO_TEST_CASE(damaged_generators) {
@@ -169,6 +248,12 @@ BOOST_AUTO_TEST_CASE(damaged_generators) {
   refused("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n", "git-lfs");
   refused("", "0 bytes");
   write_file_atomic(weights, good);
+  const fs::path bin = generator / "unet" / "diffusion_pytorch_model.bin";
+  fs::rename(weights, bin);
+  const Result pickled = run("sample", sampling(generator, folder / "out", "1", {"--steps", "1"}));
+  BOOST_TEST(pickled.code == 1, pickled);
+  BOOST_TEST(pickled.says("safe_serialization=True"), pickled);
+  fs::rename(bin, weights);
   for (const char* name : {"unet/config.json", "scheduler/scheduler_config.json", "classes.json"}) {
     const std::string whole = read_file(generator / name);
     for (const std::string& bytes : {std::string(), std::string("null"), std::string("{\"a\": NaN}"), std::string(50'000, '['),

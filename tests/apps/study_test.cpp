@@ -125,6 +125,30 @@ BOOST_AUTO_TEST_CASE(continued_with_another_configuration) {
   BOOST_TEST(r.says("\"learning_rate\": 0.01"), r);
 }
 
+// Images and generator are compared by what they hold, not by their names.
+BOOST_AUTO_TEST_CASE(continued_with_other_names_and_other_contents) {
+  const Folder folder;
+  make_generator(folder);
+  auto config = tiny(folder);
+  config["experiments"] = {"E0"};
+  run_well("study", configured(folder, config, "out"));
+  fs::create_directory_symlink(folder / "data", folder / "link");
+  config["data"] = (folder / "link").string() + "/";
+  config["generator"] = (folder / "data" / ".." / "generator").string();
+  run_well("study", configured(folder, config, "out"));
+  // A folder of before knows the names alone.
+  fs::remove(folder / "out" / "inputs.txt");
+  config["data"] = (folder / "data").string();
+  BOOST_TEST(run("study", configured(folder, config, "out")).says("another configuration"));
+  config["data"] = (folder / "link").string() + "/";
+  run_well("study", configured(folder, config, "out"));
+  write_idx(folder / "data", 24, 12, 8, 9);
+  const Result r = run("study", configured(folder, config, "out"));
+  BOOST_TEST(r.code == 1, r);
+  BOOST_TEST(r.says("a study of other images"), r);
+  BOOST_TEST(r.says("real_images"), r);
+}
+
 // A student whose weights are NaN is no result.
 BOOST_AUTO_TEST_CASE(a_student_that_diverges) {
   const Folder folder;
@@ -284,7 +308,7 @@ BOOST_AUTO_TEST_CASE(bad_configurations) {
     const Result r = run("study", configured(folder, config, "out"));
     BOOST_TEST(r.code == 1, key << ": " << r);
     BOOST_TEST(r.says(part), key << " should say " << part << ": " << r);
-    BOOST_TEST(!fs::exists(folder / "out" / "results.csv"));
+    BOOST_TEST(!fs::exists(folder / "out"), key);
   };
   refused("/sead", 1, "config.json");
   refused("/sead", 1, "sead");

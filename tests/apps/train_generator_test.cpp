@@ -73,6 +73,9 @@ BOOST_AUTO_TEST_CASE(other_settings) {
   const Result r = run("train_generator", training(folder, "out", "10"));
   BOOST_TEST(r.code == 1);
   BOOST_TEST(r.says("steps 10"), r);
+  const Result rate = run("train_generator", training(folder, "out", "5") + Arguments{"--rate", "0.00100000004"});
+  BOOST_TEST(rate.code == 1, rate);
+  BOOST_TEST(rate.says("rate 0.00100000004"), rate);
   write_idx(folder / "data", 24, 12, 8, 9);
   const Result other = run("train_generator", training(folder, "out", "5"));
   BOOST_TEST(other.code == 1);
@@ -91,13 +94,21 @@ BOOST_AUTO_TEST_CASE(shapes_that_do_not_fit) {
   const Folder folder;
   write_idx(folder / "data", 24, 12, 9);
   const Result odd = run("train_generator", training(folder, "odd", "2"));
-  BOOST_TEST(odd.code == 1, odd);
+  BOOST_TEST(odd.code == 2, odd);
+  BOOST_TEST(odd.says("2 resolutions"), odd);
   write_idx(folder / "data", 24, 12);
-  Arguments groups = training(folder, "groups", "2");
-  groups[11] = "3";
-  const Result r = run("train_generator", groups);
-  BOOST_TEST(r.code == 2, r);
-  BOOST_TEST(r.says("group"), r);
+  const auto refused = [&](size_t place, const std::string& value, const std::string& part) {
+    Arguments arguments = training(folder, "refused", "2");
+    arguments[place] = value;
+    const Result r = run("train_generator", arguments);
+    BOOST_TEST(r.code == 2, value << ": " << r);
+    BOOST_TEST(r.says(part), value << ": " << r);
+    BOOST_TEST(!fs::exists(folder / "refused"));
+  };
+  refused(9, "8,8,8,8,8", "5 resolutions");
+  refused(11, "3", "group");
+  refused(13, "3", "heads");
+  refused(7, "25", "no batch of 25");
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -45,7 +45,7 @@ BOOST_AUTO_TEST_CASE(killed_and_resumed) {
   const Arguments settings{"--epochs", "40", "--save-every", "7", "--seed", "18446744073709551615"};
   run_well("train_student", training(folder, "whole", settings));
   BOOST_TEST(lines_of(folder / "whole" / "loss.csv") == 201);
-  for (int signal : {SIGKILL, SIGINT, SIGTERM}) {
+  for (int signal : {SIGKILL, SIGINT, SIGTERM, SIGHUP}) {
     const std::string out = std::to_string(signal);
     Process first("train_student", training(folder, out, settings));
     first.wait_until([&] { return lines_of(folder / out / "loss.csv") > 10; });
@@ -85,6 +85,51 @@ BOOST_AUTO_TEST_CASE(other_data_under_the_same_name) {
   const Result r = run("train_student", training(folder, "out", {"--epochs", "1"}));
   BOOST_TEST(r.code == 1, r);
   BOOST_TEST(r.says("images "), r);
+}
+
+// The same images and weights are the same wherever they lie: under another spelling, a link, a name that is no UTF-8.
+BOOST_AUTO_TEST_CASE(the_same_data_under_another_name) {
+  const Folder folder;
+  write_idx(folder / "data", 36, 12);
+  run_well("train_student", training(folder, "first", {"--epochs", "1"}));
+  const auto started = [&](const std::string& data, const std::string& init, const std::string& epochs = "1") {
+    Arguments arguments = training(folder, "out", {"--epochs", epochs, "--init", init});
+    arguments[1] = data;
+    return run("train_student", arguments);
+  };
+  const fs::path odd = folder / "d\xff\xfe";
+  fs::create_directory_symlink(folder / "data", odd);
+  fs::copy_file(weights(folder, "first"), folder / "w\xff");
+  const std::string plain = (folder / "data").string(), init = weights(folder, "first").string();
+  BOOST_TEST(started(plain, init).code == 0);
+  for (const std::string& data : {plain + "/", plain + "/../data", odd.string()}) {
+    const Result r = started(data, (folder / "w\xff").string());
+    BOOST_TEST(r.code == 0, r);
+    BOOST_TEST(r.says("going on from step 5"), r);
+  }
+  fs::remove_all(folder / "out");
+  const Result fresh = started(odd.string(), init);  // saved and resumed under a name that no JSON holds
+  BOOST_TEST(fresh.code == 0, fresh);
+  BOOST_TEST(started(plain, init).says("going on from step 5"));
+  write_file_atomic(folder / "w\xff", read_file(folder / "out" / "model.safetensors"));  // other weights
+  const Result other = started(plain, (folder / "w\xff").string());
+  BOOST_TEST(other.code == 1, other);
+  BOOST_TEST(other.says("init "), other);
+}
+
+// Numbers are compared to their last digit.
+BOOST_AUTO_TEST_CASE(almost_the_same_settings) {
+  const Folder folder;
+  write_idx(folder / "data", 36, 12);
+  run_well("train_student", training(folder, "out", {"--epochs", "1", "--lr", "0.1", "--weight-decay", "0.0005"}));
+  for (const Arguments& other : {Arguments{"--lr", "0.1000004", "--weight-decay", "0.0005"},
+                                 Arguments{"--rate", "0.1", "--weight-decay", "0.00050000001"}}) {
+    const Result r = run("train_student", training(folder, "out", Arguments{"--epochs", "1"} + other));
+    BOOST_TEST(r.code == 1, r);
+    BOOST_TEST(r.says("other settings"), r);
+    BOOST_TEST((r.says("rate 0.1000004") || r.says("weight-decay 0.00050000001")), r);
+  }
+  run_well("train_student", training(folder, "out", {"--epochs", "1", "--rate", "1e-1", "--weight-decay", "5e-4"}));
 }
 
 // A warm-up of 1 was all steps in older settings, and would be one step now.
@@ -177,6 +222,38 @@ BOOST_AUTO_TEST_CASE(init_and_reinitialise) {
   BOOST_TEST(wide.code != 0);
 }
 
+// Weights of 1,000 classes serve three: what starts afresh need not fit, nor be there.
+BOOST_AUTO_TEST_CASE(init_of_other_classes) {
+  const Folder folder;
+  write_idx(folder / "data", 36, 12);
+  run_well("train_student", training(folder, "first", {"--epochs", "1"}));
+  const Safetensors file(weights(folder, "first"));
+  const std::vector<float> wide(32'000, 0.1f);
+  const auto write = [&](const std::string& name, i64 classes) {
+    std::vector<SafetensorsSource> sources;
+    for (const SafetensorsEntry& entry : file.entries())
+      if (!entry.name.starts_with("fc.")) sources.push_back({entry.name, entry.dtype(), entry.shape, entry.bytes});
+    if (classes) {
+      sources.push_back({"fc.weight", DType::f32, {classes, 32}, std::as_bytes(std::span(wide).first(size_t(32 * classes)))});
+      sources.push_back({"fc.bias", DType::f32, {classes}, std::as_bytes(std::span(wide).first(size_t(classes)))});
+    }
+    write_safetensors(folder / name, sources);
+  };
+  write("wide", 1000), write("headless", 0);
+  const auto from = [&](const fs::path& init, const std::string& layer = "fc") {
+    return training(folder, "from " + init.filename().string(),
+                    {"--epochs", "1", "--init", init.string(), "--reinitialise", layer});
+  };
+  run_well("train_student", from(weights(folder, "first")));
+  for (const std::string name : {"wide", "headless"}) {
+    run_well("train_student", from(folder / name));
+    BOOST_TEST(read_file(weights(folder, "from " + name)) == read_file(weights(folder, "from model.safetensors")), name);
+  }
+  const Result other = run("train_student", from(folder / "wide", "layer4"));
+  BOOST_TEST(other.code == 1, other);
+  BOOST_TEST(other.says("fc.weight is [1000, 32], wanted [3, 32]"), other);
+}
+
 BOOST_AUTO_TEST_CASE(subset_and_mixture) {
   const Folder folder;
   write_idx(folder / "data", 36, 12);
@@ -185,12 +262,37 @@ BOOST_AUTO_TEST_CASE(subset_and_mixture) {
   BOOST_TEST(
       run("train_student", training(folder, "subset", quick + Arguments{"--subset", "12"})).says("12 images of 3 classes"));
   const Result large = run("train_student", training(folder, "large", quick + Arguments{"--subset", "37"}));
-  BOOST_TEST(large.code != 0);
+  BOOST_TEST(large.code == 2, large);
   BOOST_TEST(large.says("36"), large);
   const Result mixed = run("train_student", training(folder, "mixed", quick + Arguments{"--data", (folder / "other").string()}));
   BOOST_TEST(mixed.code == 0, mixed);
+  BOOST_TEST(mixed.says("24 images of " + (folder / "other").string() + " are repeated to 36"), mixed);
+  for (const char* share : {"1e-9", "0.999999999"}) {
+    const Result r = run("train_student", training(folder, "share", {"--data", (folder / "other").string(), "--mix", share}));
+    BOOST_TEST(r.code == 2, r);
+    BOOST_TEST(r.says(*share == '1' ? "a share of 1.5e-06 or more" : "a share of 2.2e-06 or more"), r);
+    BOOST_TEST(!fs::exists(folder / "share"));
+  }
   const Result third = run("train_student", training(folder, "third", {"--data", "a", "--data", "b"}));
   BOOST_TEST(third.code == 2, third);
+}
+
+// Images that turn out to be damaged are no flag's fault, also where a flag is why they were read.
+BOOST_AUTO_TEST_CASE(damaged_images) {
+  const Folder folder;
+  const fs::path generator = make_generator(folder), set = folder / "set", chunk = set / "chunk-00000.safetensors";
+  run_well("sample", {"--model", generator.string(), "--out", set.string(), "--per-class", "8", "--steps", "1"});
+  std::string bytes = read_file(chunk);
+  bytes.back() = char(bytes.back() ^ 1);
+  write_file_atomic(chunk, bytes);
+  Arguments arguments = training(folder, "out", {"--freeze", "stem", "--statistics", "reestimated"});
+  arguments[1] = set.string();
+  const Result r = run("train_student", arguments);
+  BOOST_TEST(r.code == 1, r);
+  BOOST_TEST(r.says(chunk.string()), r);
+  const Result split = run("train_student", arguments + Arguments{"--split", "fit"});  // a part of real images only
+  BOOST_TEST(split.code == 2, split);
+  BOOST_TEST(!fs::exists(folder / "out"));
 }
 
 BOOST_AUTO_TEST_CASE(batches_of_other_sizes) {

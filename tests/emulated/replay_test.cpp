@@ -9,6 +9,7 @@
 
 #include "tests/emulated_library.hpp"
 #include "tests/files.hpp"
+#include <set>
 
 using namespace mindgap;
 using namespace mindgap::test;

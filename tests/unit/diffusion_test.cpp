@@ -193,8 +193,9 @@ BOOST_AUTO_TEST_CASE(round_trip) {
 }
 
 BOOST_AUTO_TEST_CASE(missing_keys_take_the_sampling_class_s_defaults) {
-  BOOST_TEST(name(parse_scheduler_config("{}", "test").spacing()) == "leading");
-  const SchedulerConfig euler = parse_scheduler_config("{}", "test", SamplerKind::euler);
+  const std::string ddim = R"({"_class_name": "DDIMScheduler"})";
+  BOOST_TEST(name(parse_scheduler_config(ddim, "test").spacing()) == "leading");
+  const SchedulerConfig euler = parse_scheduler_config(ddim, "test", SamplerKind::euler);
   BOOST_TEST(name(euler.spacing()) == "linspace");
   BOOST_TEST(name(euler.beta_schedule) == "linear");
   BOOST_TEST(euler.num_train_timesteps == 1000);
@@ -204,6 +205,111 @@ BOOST_AUTO_TEST_CASE(missing_keys_take_the_sampling_class_s_defaults) {
       "skip_prk_steps": true, "set_alpha_to_one": false, "steps_offset": 1, "trained_betas": null})";
   BOOST_TEST(contains(message([&] { parse_scheduler_config(pndm, "test"); }), "PNDMScheduler"));
   BOOST_TEST(parse_scheduler_config(pndm, "test", SamplerKind::ddim).set_alpha_to_one == false);
+}
+
+// The betas of every class that shares DDPM's schedule, with every sampler; the settings that are its own do not matter.
+BOOST_AUTO_TEST_CASE(classes_on_ddpm_s_betas) {
+  const std::string betas =
+      R"("num_train_timesteps": 500, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear",
+         "trained_betas": null, "prediction_type": "v_prediction", "timestep_spacing": "trailing", "steps_offset": 1)";
+  const std::string sigmas =
+      R"(, "use_karras_sigmas": false, "use_exponential_sigmas": false, "use_beta_sigmas": false, "use_flow_sigmas": false,
+         "flow_shift": 1.0, "use_dynamic_shifting": false, "time_shift_type": "exponential")";
+  const std::string order = R"(, "solver_order": 2, "thresholding": false, "dynamic_thresholding_ratio": 0.995,
+                               "sample_max_value": 1.0, "lower_order_final": true)";
+  const std::pair<const char*, std::string> files[] = {
+      {"DDPMScheduler", R"(, "variance_type": "fixed_small", "rescale_betas_zero_snr": false)"},
+      {"DDPMParallelScheduler", R"(, "variance_type": "fixed_small")"},
+      {"DDIMScheduler", R"(, "set_alpha_to_one": false)"},
+      {"DDIMParallelScheduler", R"(, "set_alpha_to_one": false)"},
+      {"PNDMScheduler", R"(, "skip_prk_steps": true, "set_alpha_to_one": false)"},
+      {"LMSDiscreteScheduler", sigmas},
+      {"EulerDiscreteScheduler", R"(, "interpolation_type": "linear", "timestep_type": "discrete", "sigma_min": null)"},
+      {"EulerAncestralDiscreteScheduler", R"(, "rescale_betas_zero_snr": false)"},
+      {"HeunDiscreteScheduler", sigmas + R"(, "clip_sample": false, "clip_sample_range": 1.0)"},
+      {"KDPM2DiscreteScheduler", sigmas},
+      {"KDPM2AncestralDiscreteScheduler", sigmas},
+      {"DPMSolverSDEScheduler", sigmas + R"(, "noise_sampler_seed": null)"},
+      {"DPMSolverMultistepScheduler", sigmas + order + R"(, "algorithm_type": "dpmsolver++", "solver_type": "midpoint")"},
+      {"DPMSolverSinglestepScheduler", sigmas + order + R"(, "algorithm_type": "dpmsolver++", "final_sigmas_type": "zero")"},
+      {"DEISMultistepScheduler", sigmas + order + R"(, "algorithm_type": "deis", "solver_type": "logrho")"},
+      {"UniPCMultistepScheduler",
+       sigmas + order + R"(, "predict_x0": true, "solver_type": "bh2", "disable_corrector": [], "solver_p": null,
+                           "final_sigmas_type": "zero", "rescale_betas_zero_snr": false)"},
+  };
+  const auto read = [&](const char* class_name, const std::string& keys, SamplerKind kind) {
+    return parse_scheduler_config(text(R"({"_class_name": ")", class_name, "\", ", keys, "}"), "file.json", kind);
+  };
+  for (const auto& [class_name, own] : files)
+    for (SamplerKind kind : samplers) {
+      const std::string said = message([&, &class_name = class_name, &own = own] {
+        const SchedulerConfig config = read(class_name, betas + own, kind);
+        BOOST_TEST((config.schedule().alphas_cumprod() ==
+                    NoiseSchedule(BetaSchedule::scaled_linear, 500, 0.00085, 0.012).alphas_cumprod()));
+        BOOST_TEST(name(config.sampler) == name(kind));
+        BOOST_TEST(name(config.prediction_type) == "v_prediction");
+      });
+      BOOST_TEST(said == "no error", class_name << " with " << name(kind) << ": " << said);
+      // What changes the schedule is refused.
+      for (const auto& [key, value] : {std::pair{"rescale_betas_zero_snr", "true"},
+                                       {"use_flow_sigmas", "true"},
+                                       {"timestep_type", "\"continuous\""},
+                                       {"trained_betas", "[0.1]"}})
+        BOOST_TEST(contains(message([&, &class_name = class_name, &key = key, &value = value] {
+                              read(class_name, text("\"", key, "\": ", value, R"(, "beta_start": 0.001, "beta_end": 0.02)"),
+                                   kind);
+                            }),
+                            text(key, " is ", value)),
+                   class_name << ": " << key);
+    }
+  // What changes the grid is, by the samplers that have it.
+  const std::string karras = betas + R"(, "use_karras_sigmas": true)", third = betas + R"(, "solver_order": 3)";
+  for (SamplerKind kind : {SamplerKind::dpmpp_2m, SamplerKind::euler})
+    BOOST_TEST(contains(message([&] { read("UniPCMultistepScheduler", karras, kind); }), "use_karras_sigmas is true"));
+  BOOST_TEST(contains(message([&] { read("DEISMultistepScheduler", third, SamplerKind::dpmpp_2m); }), "solver_order is 3"));
+  BOOST_TEST(message([&] { read("UniPCMultistepScheduler", karras, SamplerKind::ddim); }) == "no error");
+  BOOST_TEST(message([&] { read("DEISMultistepScheduler", third, SamplerKind::ddpm); }) == "no error");
+  // Where their file has no betas these have others than DDPM.
+  for (const char* class_name : {"HeunDiscreteScheduler", "KDPM2DiscreteScheduler", "KDPM2AncestralDiscreteScheduler"})
+    for (const char* key : {"beta_start", "beta_end"})
+      BOOST_TEST(contains(message([&] { read(class_name, R"("beta_schedule": "linear")", SamplerKind::ddim); }),
+                          text(key, " is missing")));
+}
+
+// EDM, flow matching, consistency models and others are not on DDPM's betas, whichever sampler is chosen.
+BOOST_AUTO_TEST_CASE(classes_on_another_schedule) {
+  std::vector<std::optional<SamplerKind>> readers{std::nullopt};
+  for (SamplerKind kind : samplers) readers.push_back(kind);
+  for (const auto& reader : readers) {
+    for (const char* class_name :
+         {"EDMEulerScheduler", "EDMDPMSolverMultistepScheduler", "FlowMatchEulerDiscreteScheduler", "KarrasVeScheduler",
+          "CMStochasticIterativeScheduler", "CogVideoXDDIMScheduler", "CogVideoXDPMScheduler",
+          "CosineDPMSolverMultistepScheduler", "ScoreSdeVeScheduler", "UnCLIPScheduler", "LCMScheduler", "DDIMInverseScheduler",
+          "VQDiffusionScheduler", "DDIM", ""}) {
+      const std::string said =
+          message([&] { parse_scheduler_config(text(R"({"_class_name": ")", class_name, "\"}"), "file.json", reader); });
+      BOOST_TEST(contains(said, text("_class_name is \"", class_name, "\", wanted one of DDPMScheduler")), said);
+      BOOST_TEST(contains(said, "file.json"), said);
+      BOOST_TEST(contains(said, "remedy"), said);
+    }
+    BOOST_TEST(contains(message([&] { parse_scheduler_config("{}", "file.json", reader); }), "_class_name is missing"));
+    BOOST_TEST(contains(message([&] { parse_scheduler_config(R"({"_class_name": null})", "file.json", reader); }),
+                        "_class_name is null"));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(betas_that_are_none) {
+  for (SamplerKind kind : samplers)
+    for (const char* schedule : {"linear", "scaled_linear", "squaredcos_cap_v2"})
+      for (const char* key : {"beta_start", "beta_end"})
+        for (const char* value : {"null", "NaN", "Infinity", "-0.001", "2", "\"0.02\""}) {
+          const std::string said = message([&] {
+            parse_scheduler_config(
+                text(R"({"_class_name": "DDIMScheduler", "beta_schedule": ")", schedule, "\", \"", key, "\": ", value, "}"),
+                "file.json", kind);
+          });
+          BOOST_TEST((contains(said, key) && contains(said, "file.json")), key << " " << value << ": " << said);
+        }
 }
 
 BOOST_AUTO_TEST_CASE(python_s_infinities) {

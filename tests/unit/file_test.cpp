@@ -1,5 +1,6 @@
 // Atomic writes under failure and competition, and the lock against a second process.
 #include <mindgap/io/file.hpp>
+#include <mindgap/io/numbers.hpp>
 
 #include "tests/files.hpp"
 #include <boost/test/unit_test.hpp>
@@ -123,6 +124,22 @@ BOOST_FIXTURE_TEST_CASE(lock_refuses_a_second_holder, Folder) {
   FileLock again(lock_path);
 }
 
+BOOST_FIXTURE_TEST_CASE(an_empty_result_folder_goes, Folder) {
+  { const ResultFolder made(path / "a" / "b"); }
+  BOOST_TEST(names().empty());
+  make_folder(path / "a");
+  { const ResultFolder made(path / "a" / "b"); }
+  BOOST_TEST(fs::exists(path / "a"));
+  {
+    const ResultFolder made(path / "a" / "b" / "c");
+    write_file_atomic(path / "a" / "b" / "x", "x");
+  }
+  BOOST_TEST(!fs::exists(path / "a" / "b" / "c"));
+  BOOST_TEST(read_file(path / "a" / "b" / "x") == "x");
+  BOOST_CHECK_THROW(ResultFolder(path / "d" / std::string(300, 'n')), Error);
+  BOOST_TEST(!fs::exists(path / "d"));
+}
+
 BOOST_FIXTURE_TEST_CASE(lock_of_a_killed_process_is_free, Folder) {
   const pid_t child = ::fork();
   if (child == 0) {
@@ -134,6 +151,17 @@ BOOST_FIXTURE_TEST_CASE(lock_of_a_killed_process_is_free, Folder) {
   ::kill(child, SIGKILL);
   ::waitpid(child, nullptr, 0);
   FileLock free(path / ".lock");
+}
+
+// What is written reads back as the same number; six digits stay where they are enough.
+BOOST_AUTO_TEST_CASE(numbers_as_text) {
+  for (const double value : {0.1, 0.1000004, 1.0 / 3, 5e-4, 1e-5, 1e9, 1234567.0, 0.0, -2.5, 1e-310, 1.7976931348623157e308})
+    BOOST_TEST(number_in<double>(exact(value)).value() == value);
+  for (const double value : {0.1, 5e-4, 1e-5, 1e9, 1e5, 0.0, 123456.0}) BOOST_TEST(exact(value) == text(value));
+  BOOST_TEST(exact(0.1000004) == "0.1000004");
+  BOOST_TEST(number_in<i64>("-9223372036854775808").value() == std::numeric_limits<i64>::min());
+  for (const char* other : {"", "2x", " 2", "2 ", "+2", "2.0", "abc", "9223372036854775808"}) BOOST_TEST(!number_in<i64>(other));
+  BOOST_TEST(!number_in<double>("0.1x"));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -142,7 +142,7 @@ BOOST_AUTO_TEST_CASE(folders) {
   BOOST_TEST(set.size() == 3);
   BOOST_TEST((set.class_names == std::vector<std::string>{"0", "1", "2"}));
 
-  folder.write("train-labels-idx1-ubyte", labels_file(std::string("\0\2", 2)));
+  folder.write("train-labels-idx1-ubyte", labels_file(std::string("\0\1", 2)));
   REFUSED(load_dataset(folder.path.string(), "train"), "3 images but 2 labels");
   folder.write("train-labels-idx1-ubyte", labels_file(std::string("\0\2\1", 3)));
   folder.write("classes.txt", "T-shirt, \"top\"\r\nGr\xc3\xbc\xc3\x9f/e \xf0\x9f\x91\x9f\n");
@@ -159,6 +159,69 @@ BOOST_AUTO_TEST_CASE(folders) {
   folder.write("train-images-idx3-ubyte", images_file(0, 4, 4));
   folder.write("train-labels-idx1-ubyte", labels_file(""));
   REFUSED(load_dataset(folder.path.string(), "train"), "no images");
+}
+
+// Without a class list the labels say which classes there are: all up to the greatest, in each split.
+BOOST_AUTO_TEST_CASE(labels_without_a_class_list) {
+  Folder folder;
+  folder.write("train-images-idx3-ubyte", images_file(4, 4, 4));
+  folder.write("train-labels-idx1-ubyte", labels_file(std::string("\0\2\1\1", 4)));
+  const fs::path train = folder.path / "train-labels-idx1-ubyte", test = folder.path / "t10k-labels-idx1-ubyte";
+  BOOST_TEST(load_dataset(folder.path.string(), "train").classes() == 3);
+  const auto refused = [&](const std::vector<std::string>& parts) {
+    const std::string said = error_of([&] { load_dataset(folder.path.string(), "train"); });
+    for (const std::string& part : parts) BOOST_TEST(said.find(part) != said.npos, said);
+    BOOST_TEST(said.find("classes.txt") != said.npos, said);
+  };
+  folder.write("train-labels-idx1-ubyte", labels_file(std::string("\0\2\xc8\1", 4)));
+  refused({"the labels are 0 to 200", train.string() + " has no images of 3, 4,", "and 185 more",
+           "label 200 of image 2 in " + train.string()});
+  folder.write("train-labels-idx1-ubyte", labels_file(std::string("\0\2\2\0", 4)));
+  refused({train.string() + " has no images of 1"});
+  folder.write("train-labels-idx1-ubyte", labels_file(std::string("\0\2\1\1", 4)));
+  folder.write("t10k-labels-idx1-ubyte", labels_file(std::string("\0\3\1\2", 4)));
+  refused({train.string() + " has no images of 3", "label 3 of image 1 in " + test.string()});
+  // A list says so.
+  folder.write("classes.txt", "a\nb\nc\nd\nnobody\n");
+  BOOST_TEST(load_dataset(folder.path.string(), "train").classes() == 5);
+  folder.write("train-labels-idx1-ubyte", labels_file(std::string("\0\2\xc8\1", 4)));
+  REFUSED(load_dataset(folder.path.string(), "train"), "image 2 has label 200, the class list has 5 names");
+  REFUSED(load_dataset(folder.path.string(), "train"), train.string());
+}
+
+BOOST_AUTO_TEST_CASE(class_lists) {
+  Folder folder;
+  folder.write("train-images-idx3-ubyte", images_file(3, 4, 4));
+  folder.write("train-labels-idx1-ubyte", labels_file(std::string("\0\2\1", 3)));
+  const auto names = [&](const std::string& list) {
+    folder.write("classes.txt", list);
+    return load_dataset(folder.path.string(), "train").class_names;
+  };
+  const std::vector<std::string> abc{"a", "b", "c"};
+  BOOST_TEST((names("\xef\xbb\xbf"
+                    "a\r\nb\r\nc") == abc));  // a byte order mark is no part of a name
+  for (const auto& [list, words] : {std::pair("a\nb\nb\n", "'b' is there twice, for the labels 1 and 2"),
+                                    {"a\nb\n\n", "empty, that of label 2"},
+                                    {"", "the class list is empty"},
+                                    {"a\nb\n", "image 1 has label 2, the class list has 2 names"},
+                                    {"\xff\xfe"
+                                     "a\n",
+                                     "class 0 is not valid UTF-8"}}) {
+    REFUSED(names(list), words);
+    REFUSED(names(list), "remedy");
+  }
+  REFUSED(names("a\n\na\n"), (folder.path / "classes.txt").string());
+  fs::remove(folder.path / "classes.txt");
+  fs::create_directory(folder.path / "classes.txt");
+  REFUSED(load_dataset(folder.path.string(), "train"), "classes.txt");
+}
+
+// Two lists that should be one: the first class that differs is named.
+BOOST_AUTO_TEST_CASE(other_classes) {
+  check_same_classes("other classes", "one", {"a", "b"}, "other", {"a", "b"});
+  REFUSED(check_same_classes("other classes", "one", {"a", "b", "c"}, "other", {"a", "c", "b"}), "number 1 is 'b'");
+  REFUSED(check_same_classes("other classes", "one", {"a", "b", "c"}, "other", {"a", "c", "b"}), "number 1 is 'c'");
+  REFUSED(check_same_classes("other classes", "one", {"a"}, "other", {"a", "b"}), "1 classes; number 1 is absent");
 }
 
 BOOST_AUTO_TEST_CASE(statistics_of_channels) {

@@ -69,7 +69,7 @@ const std::vector<ConfigurationFile>& configuration_files() {
        [](const fs::path& folder) { read_scheduler_config(folder / "scheduler_config.json"); },
        {"num_train_timesteps", "steps_offset"},
        {"beta_end", "beta_start", "clip_sample_range"},
-       {},
+       {"_class_name"},
        {"thresholding", "trained_betas"}},
       {"student.json",
        R"({"model": "resnet18", "width": 8, "channels": 1, "stem": "small", "classes": ["a", "b"], "mean": [0.5], "std": [1],
@@ -259,7 +259,7 @@ BOOST_AUTO_TEST_CASE(what_diffusers_means) {
   BOOST_TEST(parse_unet_config(R"({"num_class_embeds": null, "sample_size": null})", "c").num_class_embeds == 0);
 
   const auto scheduler = [](const std::string& keys, SamplerKind kind) {
-    return parse_scheduler_config("{" + keys + "}", "scheduler_config.json", kind);
+    return parse_scheduler_config(R"({"_class_name": "DDIMScheduler", )" + keys + "}", "scheduler_config.json", kind);
   };
   // A file of one class serves the others: its own keys do not concern them, whatever their values.
   const std::string dpm =

@@ -12,6 +12,7 @@
 #include "tests/streamed.hpp"
 #include <atomic>
 #include <boost/test/unit_test.hpp>
+#include <set>
 #include <unistd.h>
 
 using namespace mindgap;
@@ -92,6 +93,9 @@ BOOST_AUTO_TEST_CASE(mixtures) {
   BOOST_TEST(mix({a, b}, {3, 1}, 1, 41).size() == 41);
   BOOST_TEST(mix({a, b}, {1, 0}, 1).size() == 60);
   BOOST_TEST((class_counts(mix({a, b}, {1, 1}, 1, 30)) == std::vector<i64>{15, 15}));
+  BOOST_TEST((mixture_counts({a, b}, {1, 3}) == std::vector<i64>{60, 180}));
+  REFUSED(mixture_counts({a, b}, {1, 1e-9}), "a share of 6e-07 or more");
+  BOOST_TEST(mixture_counts({a, b}, {1 - 6e-7, 6e-7})[1] == 10);
   REFUSED(mix({a, b}, {1}, 1), "2 data sets and 1 weights");
   REFUSED(mix({a, b}, {1, -1}, 1), "the weight -1");
   REFUSED(mix({a, b}, {0, 0}, 1), "all weights are zero");

@@ -1,5 +1,6 @@
 // Modules: names and patterns, freezing of gradients and of statistics, sets of statistics, state dicts and their errors.
 #include <mindgap/autograd/loss.hpp>
+#include <mindgap/io/file.hpp>
 #include <mindgap/models/resnet.hpp>
 #include <mindgap/optim/optimizer.hpp>
 
@@ -19,6 +20,8 @@ namespace {
 using P = Precision<float>;
 using Net = ResNet<Cpu, P>;
 const ResNetConfig config = ResNetConfig::make("resnet18", 4, 1, 3, Stem::small);
+
+using Strings = std::vector<std::string>;
 
 // The entries that differ, or are in one of both only.
 std::vector<std::string> changed(const State& a, const State& b) {
@@ -454,6 +457,40 @@ BOOST_AUTO_TEST_CASE(what_does_not_fit_is_listed) {
   refuse(sources, {"types", "fc.bias is I32"});
 }
 
+// Layers that start afresh may have another shape in the file, or be in one of both only; all others are read as strictly as
+// ever.
+BOOST_AUTO_TEST_CASE(layers_that_are_left_out) {
+  const Folder folder;
+  const auto path = folder.path / "x.safetensors";
+  Net source(config, 1), other(ResNetConfig::make("resnet18", 4, 1, 10, Stem::small), 2);
+  save(source, path);
+  const State wanted = state_of(source);
+  BOOST_CHECK_EXCEPTION(load(other, path), Error, says({"fc.weight is [3, 32], wanted [10, 32]"}));
+  const State before = state_of(other);
+  BOOST_CHECK_EXCEPTION(load(other, path, {"layer1"}), Error, says({"fc.weight is [3, 32], wanted [10, 32]"}));
+  BOOST_TEST(changed(before, state_of(other)).empty());
+  load(other, path, {"fc"});
+  BOOST_TEST(state_of(other).at("fc.weight") == before.at("fc.weight"));
+  const Strings differ = changed(wanted, state_of(other));
+  BOOST_TEST((differ == Strings{"fc.bias", "fc.weight"}));
+
+  // The layers' own names say what is left out: the pattern would take every entry with a w in its name.
+  Net fresh(config, 5);
+  const Strings layers = reinitialise(fresh, 3, {"*w*"});
+  BOOST_TEST((layers == Strings{"layer2.0.downsample.0", "layer2.0.downsample.1", "layer3.0.downsample.0",
+                                "layer3.0.downsample.1", "layer4.0.downsample.0", "layer4.0.downsample.1"}));
+  load(fresh, path, layers);
+  for (const std::string& name : changed(wanted, state_of(fresh))) BOOST_TEST(matches_any(layers, name), name);
+
+  std::vector<SafetensorsSource> sources;
+  const Safetensors file(path);
+  for (const SafetensorsEntry& entry : file.entries())
+    if (!entry.name.starts_with("fc.")) sources.push_back({entry.name, entry.dtype(), entry.shape, entry.bytes});
+  write_safetensors(folder.path / "headless", sources);
+  load(other, folder.path / "headless", {"fc"});
+  BOOST_CHECK_EXCEPTION(load(other, folder.path / "headless"), Error, says({"missing", "2: fc.weight, fc.bias"}));
+}
+
 // A 1x1 convolution and a linear layer hold the same matrix; counters may be missing; bf16 is widened.
 BOOST_AUTO_TEST_CASE(what_fits_though_it_looks_different) {
   const Folder folder;
@@ -490,6 +527,54 @@ BOOST_AUTO_TEST_CASE(what_fits_though_it_looks_different) {
   sources.back().shape = {};
   write_safetensors(path, sources);
   load(norm, path);
+  BOOST_TEST(norm.sets[0].num_batches_tracked.value == 12);
+}
+
+// One bit of a file of ours: refused, or of no consequence for what is loaded.
+BOOST_AUTO_TEST_CASE(no_flipped_bit_is_loaded) {
+  const Folder folder;
+  Small source;
+  source.norms[0].sets[0].num_batches_tracked.value = 5;
+  save(source, folder.path / "good", {{"settings", "rate 0.1"}});
+  const State saved = state_of(source);
+  const std::string good = read_file(folder.path / "good");
+  Small net;
+  BOOST_TEST(load(net, folder.path / "good").at("settings") == "rate 0.1");
+  BOOST_TEST(changed(saved, state_of(net)).empty());
+  i64 damaged = 0;
+  for (size_t at = 0; at < good.size(); ++at) {
+    std::string bad = good;
+    bad[at] = char(bad[at] ^ (1 << at % 8));
+    const auto path = folder.write("bad", bad);
+    const std::string said = error_of([&] {
+      const Metadata metadata = load(net, path);
+      if (metadata.contains("mindgap_sha256")) BOOST_TEST(metadata.at("settings") == "rate 0.1");
+    });
+    BOOST_TEST((said == "no error" || said.find(path.string()) != said.npos), said);
+    damaged +=
+        said.find("the file is damaged: its contents do not have its hash") != said.npos && said.find("remedy") != said.npos;
+    if (!changed(saved, state_of(net)).empty()) BOOST_FAIL("byte " << at << " of " << good.size() << " was changed and loaded");
+  }
+  BOOST_TEST(damaged > 4 * count_parameters(net));  // each of the weights' bytes
+}
+
+// Counters of files without a hash, too, are counts.
+BOOST_AUTO_TEST_CASE(counters_that_are_no_counts) {
+  const Folder folder;
+  const auto path = folder.path / "x.safetensors";
+  const auto ones = Tensor<float, 1>::full({4}, 1.f);
+  BatchNorm2d<Cpu, P> norm(4);
+  const auto load_with = [&](const auto& count) {
+    std::vector<SafetensorsSource> sources{safetensors_source("num_batches_tracked", count)};
+    sources[0].shape = {};
+    for (const char* name : {"weight", "bias", "running_mean", "running_var"}) sources.push_back(safetensors_source(name, ones));
+    write_safetensors(path, sources);
+    load(norm, path);
+  };
+  load_with(Tensor<float, 1>::from({12}, {1}));
+  BOOST_TEST(norm.sets[0].num_batches_tracked.value == 12);
+  for (const float count : {-1.f, 2.5f, 1e30f}) REFUSED(load_with(Tensor<float, 1>::from({count}, {1})), "num_batches_tracked");
+  REFUSED(load_with(Tensor<i64, 1>::from({-1}, {1})), "num_batches_tracked");
   BOOST_TEST(norm.sets[0].num_batches_tracked.value == 12);
 }
 

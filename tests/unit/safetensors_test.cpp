@@ -229,6 +229,27 @@ BOOST_AUTO_TEST_CASE(nan_and_infinity_are_found) {
   BOOST_TEST(count.infinite == 1);
 }
 
+// The index of a sharded checkpoint stands for the files that it names, each once.
+BOOST_AUTO_TEST_CASE(an_index_names_its_files) {
+  Folder folder;
+  folder.write("a.safetensors", ""), folder.write("b.safetensors", "");
+  const auto files = [&](const std::string& json) { return safetensors_files(folder.write("x.safetensors.index.json", json)); };
+  BOOST_TEST((
+      files(
+          R"({"metadata": {"total_size": 3}, "weight_map": {"x": "b.safetensors", "y": "a.safetensors", "z": "b.safetensors"}})") ==
+      std::vector<fs::path>{folder / "a.safetensors", folder / "b.safetensors"}));
+  BOOST_TEST((safetensors_files(folder / "a.safetensors") == std::vector<fs::path>{folder / "a.safetensors"}));
+  for (const auto& [json, words] :
+       {std::pair{R"({"weight_map": {"x": "c.safetensors"}})", "'c.safetensors', which is not beside it"},
+        {R"({"weight_map": {"x": "../a.safetensors"}})", "'../a.safetensors', which is not beside it"},
+        {R"({"weight_map": {}})", "names no file"},
+        {R"({"weight_map": {"x": 1}})", "weight_map.x is 1"},
+        {R"({"metadata": {}})", "weight_map is missing"},
+        {"version https://git-lfs.github.com/spec/v1", "not JSON"}})
+    for (const std::string& part : {std::string(words), std::string("x.safetensors.index.json"), std::string("remedy")})
+      REFUSED(files(json), part);
+}
+
 BOOST_AUTO_TEST_CASE(wrong_sources_are_refused_and_the_old_file_stays) {
   Folder folder;
   const fs::path path = folder.path / "x";

@@ -142,12 +142,37 @@ BOOST_AUTO_TEST_CASE(a_set_grows_and_keeps_its_images) {
   {
     const ShardWriter writer(folder.path / "small", manifest(11));
     BOOST_TEST(writer.pending_images() == 7 * (11 - 4));
-    BOOST_TEST(writer.pending()[0].begin == 28);  // in the middle of chunk 2
+    BOOST_TEST(writer.pending()[0].begin == 28);                        // in the middle of chunk 2
+    BOOST_TEST(read_shard_folder(folder.path / "small").size() == 28);  // as it was, until a chunk is written
+    writer.write(writer.pending()[0], make_images(manifest(11), 28, 30));
   }
-  REFUSED(read_shard_folder(folder.path / "small"), "6 of 8 chunks are missing or short");
+  REFUSED(read_shard_folder(folder.path / "small"), "5 of 8 chunks are missing or short");
   write_all(folder.path / "small", manifest(11));
   BOOST_TEST((contents(folder.path / "large") == contents(folder.path / "small")));
   REFUSED(ShardWriter(folder.path / "small", manifest(10)), "a set does not shrink");
+}
+
+// Of two that begin a set at once, with different settings or numbers of images, the first chunk decides.
+BOOST_AUTO_TEST_CASE(two_begin_a_set) {
+  Folder folder;
+  const fs::path set = folder.path / "new" / "set";
+  ShardManifest other = manifest(4), larger = manifest(9);
+  other.seed = 1;
+  {
+    const ShardWriter first(set, manifest(4), 0, 2), second(set, other, 1, 2);
+    first.write(first.pending()[0], make_images(manifest(4), 0, 10));
+    const PendingChunk chunk = second.pending()[0];
+    REFUSED(second.write(chunk, make_images(other, chunk.begin, chunk.end)), "seed");
+  }
+  {
+    const ShardWriter small(set, manifest(4), 0, 2), large(set, larger, 1, 2);
+    large.write(large.pending()[0], make_images(larger, 10, 20));
+    small.write(small.pending()[0], make_images(manifest(4), 20, 28));
+    BOOST_TEST(read_shard_manifest(set).images_per_class == 9);
+  }
+  fs::remove_all(folder.path / "new");
+  { const ShardWriter idle(set, manifest(4)); }
+  BOOST_TEST(!fs::exists(folder.path / "new"));
 }
 
 BOOST_AUTO_TEST_CASE(other_settings_are_refused_and_listed) {
@@ -162,7 +187,8 @@ BOOST_AUTO_TEST_CASE(other_settings_are_refused_and_listed) {
   BOOST_TEST(said.find("steps") == said.npos, said);
   other = manifest(2);
   std::swap(other.class_names[0], other.class_names[1]);
-  REFUSED(ShardWriter(folder.path, other), "class_names");
+  REFUSED(ShardWriter(folder.path, other), "number 0 is 'T-shirt, \"top\"'");
+  REFUSED(ShardWriter(folder.path, other), "number 0 is 'a/b \\ c'");
 }
 
 BOOST_AUTO_TEST_CASE(manifests_of_the_program_are_checked) {
@@ -271,6 +297,7 @@ BOOST_AUTO_TEST_CASE(damaged_folders) {
   REFUSED(read_shard_folder(folder.path), "other settings");
   fs::remove(chunk);
   REFUSED(read_shard_folder(folder.path), "1 of 4 chunks are missing");
+  REFUSED(read_shard_folder(folder.path), "chunks  chunk-00001.safetensors\n");
   write_file_atomic(chunk, good);
   BOOST_TEST(same_bits(all_images(read_shard_folder(folder.path)), make_images(m, 0, 35)));
 
@@ -284,13 +311,23 @@ BOOST_AUTO_TEST_CASE(damaged_folders) {
   REFUSED(read_shard_folder(folder.path), "place 0 holds image");
   write_file_atomic(chunk, good);
 
-  const auto with_json = [&](const std::string& from, const std::string& to) {
+  const auto with_json = [&](const std::string& from, const std::string& to, const std::string& chunks = "4") {
     std::string changed = json;
-    const size_t at = changed.find(from);
-    BOOST_REQUIRE(at != changed.npos);
-    write_file_atomic(folder.path / "dataset.json", changed.replace(at, from.size(), to));
+    for (const auto& [old, now] : {std::pair(from, to), {"\"chunks\": 4", "\"chunks\": " + chunks}}) {
+      const size_t at = changed.find(old);
+      BOOST_REQUIRE(at != changed.npos);
+      changed.replace(at, old.size(), now);
+    }
+    write_file_atomic(folder.path / "dataset.json", changed);
     return error_of([&] { read_shard_folder(folder.path); });
   };
+  BOOST_TEST(with_json("\"seed\"", "\"seed\"", "5").find("chunks is 5, but 35 images in chunks of 10 are 4") !=
+             std::string::npos);
+  BOOST_TEST(with_json("\"chunk_size\": 10", "\"chunk_size\": 20").find("35 images in chunks of 20 are 2") != std::string::npos);
+  // A set that shrank: its chunks have images, or are files, that dataset.json knows nothing of.
+  BOOST_TEST(with_json("\"images_per_class\": 5", "\"images_per_class\": 4", "3").find("a chunk has ") != std::string::npos);
+  BOOST_TEST(with_json("\"images_per_class\": 5", "\"images_per_class\": 4", "3").find("by dataset.json it has ") !=
+             std::string::npos);
   BOOST_TEST(with_json("\"steps\": 15", "\"steps\": -1").find("steps is -1") != std::string::npos);
   BOOST_TEST(with_json("\"steps\": 15", "\"steps\": 16").find("other settings") != std::string::npos);
   BOOST_TEST(with_json("\"seed\"", "\"sed\"").find("seed is missing") != std::string::npos);
@@ -299,11 +336,11 @@ BOOST_AUTO_TEST_CASE(damaged_folders) {
   BOOST_TEST(with_json("shards 1", "shards 2").find("format is \"mindgap shards 2\"") != std::string::npos);
   BOOST_TEST(with_json("}", "").find("truncated") != std::string::npos);
   // A manifest that promises millions is refused as quickly: only the files that are there are looked at.
-  BOOST_TEST(with_json("\"images_per_class\": 5", "\"images_per_class\": 30000000").find("chunks are missing") !=
+  BOOST_TEST(with_json("\"images_per_class\": 5", "\"images_per_class\": 30000000", "21000000").find("chunks are missing") !=
              std::string::npos);
   BOOST_TEST(with_json("\"images_per_class\": 5", "\"images_per_class\": 4000000000").find("wanted 1 to 268435456") !=
              std::string::npos);
-  BOOST_TEST(with_json("\"images_per_class\": 5", "\"images_per_class\": 50").find("32 of 35 chunks are missing") !=
+  BOOST_TEST(with_json("\"images_per_class\": 5", "\"images_per_class\": 50", "35").find("32 of 35 chunks are missing") !=
              std::string::npos);
   fs::remove(folder.path / "dataset.json");
   REFUSED(ShardWriter(folder.path, m), "chunks but no dataset.json");

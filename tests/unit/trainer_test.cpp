@@ -73,6 +73,15 @@ TrainerOptions adamw(i64 steps) {
   return out;
 }
 
+// The file with other metadata and without its hash, as older versions wrote it; `without`: an entry to leave out.
+void write_as_before(const fs::path& file, const Metadata& metadata, const std::string& without = "") {
+  const Safetensors there(file);
+  std::vector<SafetensorsSource> sources;
+  for (const SafetensorsEntry& entry : there.entries())
+    if (entry.name != without) sources.push_back({entry.name, entry.dtype(), entry.shape, entry.bytes});
+  write_safetensors(file, sources, metadata);
+}
+
 double distance(const std::vector<float>& a, const std::vector<float>& b) {
   BOOST_REQUIRE(a.size() == b.size());
   double largest = 0;
@@ -117,10 +126,67 @@ BOOST_AUTO_TEST_CASE(resumes_to_the_bit) {
 
   BOOST_CHECK_THROW(second.trainer.resume(file, "settings 2"), Error);
   BOOST_CHECK_THROW(Run(adamw(4)).trainer.resume(file, "settings 1"), Error);  // of step 5 of 4
-  for (const char* step : {"2x", "-1", "", "99999999999999999999"}) {
+}
+
+// A step that is no number, or none that the run can be at, is named with its file; nothing of it is taken.
+BOOST_AUTO_TEST_CASE(steps_of_a_checkpoint) {
+  const Folder folder;
+  const auto file = folder.path / "checkpoint.safetensors";
+  Run first(adamw(12));
+  first.losses(5);
+  Run second(adamw(12), 4, /*seed*/ 2);
+  const std::vector<float> before = second.weights();
+  for (const char* step : {"abc", "2x", "-1", "", " 5", "+5", "5.0", "13", "99999999999999999999"}) {
     write_state(file, first.trainer.items(), {{"step", step}, {"settings", "settings 1"}});
-    BOOST_CHECK_THROW(second.trainer.resume(file, "settings 1"), Error);
+    const std::string said = error_of([&] { second.trainer.resume(file, "settings 1"); });
+    for (const std::string& part : {text("'step' of the file's metadata is '", step, "'"), file.string(),
+                                    std::string("from 0 to 12"), std::string("remedy")})
+      BOOST_TEST(said.find(part) != said.npos, said);
   }
+  write_state(file, first.trainer.items(), {{"settings", "settings 1"}});
+  REFUSED(second.trainer.resume(file, "settings 1"), "lacks 'step'");
+  // The optimizer counts its steps too.
+  write_state(file, first.trainer.items(), {{"step", "4"}, {"settings", "settings 1"}});
+  REFUSED(second.trainer.resume(file, "settings 1"), "of step 4, its optimizer of step 5");
+  write_as_before(file, {{"step", "5"}, {"settings", "settings 1"}}, "steps");
+  REFUSED(second.trainer.resume(file, "settings 1"), "no tensor 'steps'");
+  BOOST_TEST((second.weights() == before));
+  BOOST_TEST(second.trainer.done() == 0);
+}
+
+// Older checkpoints have six digits a number, the path of a file before its hash, and the names of the data.
+BOOST_AUTO_TEST_CASE(settings_of_older_checkpoints) {
+  const Folder folder;
+  const auto file = folder.path / "checkpoint.safetensors";
+  const std::string a(64, 'a'), b(64, 'b');
+  const std::string now = "images " + a + "\nfreeze stem fc\nwarmup 1234567\nrate 0.1000004\ninit " + b + "\nseed 1234567";
+  const std::string older =
+      "data x y\nimages " + a + "\nfreeze stem fc\nwarmup 1.23457e+06\nrate 0.1\ninit /a b/c " + b + "\nseed 1234567";
+  Run first(adamw(12));
+  first.losses(5);
+  first.trainer.save(file, now);
+  Run second(adamw(12));
+  const auto resumes = [&](const std::string& settings) {
+    write_as_before(file, {{"step", "5"}, {"settings", settings}});
+    const std::string said = error_of([&] { second.trainer.resume(file, now); });
+    BOOST_TEST((said == "no error" || said.find("other settings") != said.npos), said);
+    return said == "no error";
+  };
+  BOOST_TEST(resumes(older));
+  BOOST_TEST(resumes(now));
+  const auto with = [&](const std::string& from, const std::string& to) {
+    std::string changed = older;
+    return changed.replace(changed.find(from), from.size(), to);
+  };
+  BOOST_TEST(!resumes(with("rate 0.1", "rate 0.2")));
+  BOOST_TEST(!resumes(with("seed 1234567", "seed 1234568")));
+  BOOST_TEST(!resumes(with(a, b)));
+  BOOST_TEST(!resumes(with("c " + b, "c " + a)));
+  BOOST_TEST(!resumes(with("stem fc", "fc")));
+  BOOST_TEST(!resumes(with("rate 0.1\n", "")));
+  // Today's are compared to the last digit.
+  first.trainer.save(file, older);
+  REFUSED(second.trainer.resume(file, now), "other settings");
 }
 
 // A group whose rate is 0 stays, its weights do not decay; the rest learns.

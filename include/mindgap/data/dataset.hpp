@@ -7,7 +7,7 @@
 //
 //   fashion-mnist   /usr/share/datasets/fashion-mnist (Debian's dataset-fashion-mnist), or $MINDGAP_DATASETS/fashion-mnist
 //   IDX folder      train-images-idx3-ubyte, train-labels-idx1-ubyte and the same with t10k (the test split), plain or .gz;
-//                   class names from classes.txt, one a line, or else the numbers
+//                   class names from classes.txt, one a line, or else the labels, which then are 0 to n - 1 with images of each
 //   shard folder    dataset.json and chunks, as shards.hpp writes them; it is one split, "train"
 //
 // Splits: train, test, and the two parts of train: fit (nine tenths, to train on) and held-out (a fixed stratified tenth,
@@ -22,8 +22,8 @@
 #include <algorithm>
 #include <filesystem>
 #include <limits>
+#include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -172,21 +172,50 @@ inline bool valid_utf8(std::string_view text) {
 
 }  // namespace detail
 
-// Throws unless there are images, every one has a label inside the class list and class names are non-empty and distinct.
-// source: the file or folder, for the message.
-inline void check_dataset(const Dataset& dataset, const std::filesystem::path& source) {
-  const auto fail = [&](const std::string& what) { throw Error("data set: " + what, {{"source", source.string()}}); };
-  if (dataset.size() == 0) fail("there are no images");
-  std::set<std::string> names;
-  for (const std::string& name : dataset.class_names) {
-    if (name.empty()) fail("a class name is empty");
-    if (!detail::valid_utf8(name)) fail(text("the name of class ", names.size(), " is not valid UTF-8"));
-    if (!names.insert(name).second) fail("the class name '" + name + "' is there twice");
+// Throws unless there are names, UTF-8, none empty and all distinct. source: the file or folder, for the message.
+inline void check_class_names(const std::vector<std::string>& names, const std::filesystem::path& source) {
+  const auto fail = [&](const std::string& what) {
+    throw Error("class names: " + what,
+                {{"source", source.string()}, {"remedy", "give each class a name of its own, in the order of the labels"}});
+  };
+  if (names.empty()) fail("the class list is empty");
+  std::map<std::string, size_t> label_of;
+  for (size_t label = 0; label < names.size(); ++label) {
+    if (names[label].empty()) fail(text("a class name is empty, that of label ", label));
+    if (!detail::valid_utf8(names[label])) fail(text("the name of class ", label, " is not valid UTF-8"));
+    const auto [there, fresh] = label_of.try_emplace(names[label], label);
+    if (!fresh)
+      fail(text("the class name ", detail::shown(names[label]), " is there twice, for the labels ", there->second, " and ",
+                label));
   }
+}
+
+// Throws with `what` where two class lists are not the same in the same order; says the first that differs.
+inline void check_same_classes(const std::string& what, const std::string& one, const std::vector<std::string>& a,
+                               const std::string& other, const std::vector<std::string>& b) {
+  if (a == b) return;
+  const size_t c = size_t(std::ranges::mismatch(a, b).in1 - a.begin());
+  const auto described = [&](const std::vector<std::string>& names) {
+    return text(names.size(), " classes; number ", c, " is ", c < names.size() ? detail::shown(names[c]) : "absent");
+  };
+  throw Error(what, {{one, described(a)},
+                     {other, described(b)},
+                     {"remedy", "labels count in the order of the class list: make the lists equal"}});
+}
+
+// Throws unless there are images and every one has a label inside the class list, which is one. source: the file or folder, for
+// the message.
+inline void check_dataset(const Dataset& dataset, const std::filesystem::path& source) {
+  const auto fail = [&](const std::string& what, const std::string& remedy) {
+    throw Error("data set: " + what, {{"source", source.string()}, {"remedy", remedy}});
+  };
+  if (dataset.size() == 0) fail("there are no images", "use another set");
+  check_class_names(dataset.class_names, source);
   for (i64 i = 0; i < dataset.size(); ++i)
     if (const i64 label = dataset.label(i); label < 0 || label >= dataset.classes())
       fail(text("image ", i, " has label ", label, ", the class list has ", dataset.classes(), " names (labels from 0 to ",
-                dataset.classes() - 1, ")"));
+                dataset.classes() - 1, ")"),
+           "correct the label, or give the class list a name for it");
 }
 
 // Images a class.

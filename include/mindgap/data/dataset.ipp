@@ -9,7 +9,7 @@
 #include <mindgap/io/hash.hpp>
 
 #include <cstdlib>
-#include <fstream>
+#include <sstream>
 
 namespace mindgap {
 
@@ -35,22 +35,52 @@ inline bool has_idx(const std::filesystem::path& folder) {
   return !idx_path(folder, "train-images-idx3-ubyte").empty() || !idx_path(folder, "t10k-images-idx3-ubyte").empty();
 }
 
-// classes.txt, or the numbers up to the greatest label of either split.
-inline std::vector<std::string> idx_class_names(const std::filesystem::path& folder) {
+// A name a line; a byte order mark and the line ends of other systems are no part of one.
+inline std::vector<std::string> read_class_list(const std::filesystem::path& path) {
+  std::string bytes = read_file(path);
+  if (bytes.starts_with("\xef\xbb\xbf")) bytes.erase(0, 3);
   std::vector<std::string> names;
-  if (std::ifstream file(folder / "classes.txt"); file) {
-    for (std::string line; std::getline(file, line);) {
-      if (line.ends_with('\r')) line.pop_back();
-      names.push_back(line);
-    }
-    return names;
+  std::istringstream lines(bytes);
+  for (std::string line; std::getline(lines, line);) {
+    if (line.ends_with('\r')) line.pop_back();
+    names.push_back(line);
   }
+  check_class_names(names, path);
+  return names;
+}
+
+// The numbers up to the greatest label of either split. One damaged byte must not make two hundred classes: each has images in
+// each split.
+inline std::vector<std::string> numbered_classes(const std::filesystem::path& folder) {
+  std::map<std::filesystem::path, std::vector<i64>> labels_of;
   i64 most = 0;
   for (const char* split : {"train", "t10k"})
     if (const auto path = idx_path(folder, std::string(split) + "-labels-idx1-ubyte"); !path.empty())
-      for (i64 label : read_idx_labels(path).to_vector()) most = std::max(most, label);
+      for (i64 label : labels_of[path] = read_idx_labels(path).to_vector()) most = std::max(most, label);
+  std::vector<std::string> names;
   for (i64 i = 0; i <= most; ++i) names.push_back(std::to_string(i));
-  return names;
+  std::vector<ErrorLine> lines;
+  for (const auto& [path, labels] : labels_of) {
+    std::string lacking;
+    i64 missing = 0;
+    for (i64 label = 0; label <= most && !labels.empty(); ++label)
+      if (std::ranges::find(labels, label) == labels.end() && ++missing <= 12) lacking += (missing > 1 ? ", " : "") + text(label);
+    if (missing > 12) lacking += text(" and ", missing - 12, " more");
+    if (missing) lines.push_back({"file", text(path.string(), " has no images of ", lacking)});
+  }
+  if (lines.empty()) return names;
+  for (const auto& [path, labels] : labels_of)
+    if (const auto at = std::ranges::find(labels, most); at != labels.end())
+      lines.push_back({"greatest", text("label ", most, " of image ", at - labels.begin(), " in ", path.string())});
+  lines.push_back({"remedy",
+                   "correct the labels, or put a classes.txt into the folder, a name a line in the order of the labels: "
+                   "a class of the list may lack images"});
+  throw Error(text("data set: without a class list the labels are 0 to ", most, ", but not every one of them has images"), lines);
+}
+
+inline std::vector<std::string> idx_class_names(const std::filesystem::path& folder) {
+  const auto list = folder / "classes.txt";
+  return std::filesystem::exists(list) ? read_class_list(list) : numbered_classes(folder);
 }
 
 inline Dataset read_idx_split(const std::filesystem::path& folder, std::string_view split, std::vector<std::string> class_names) {
@@ -63,7 +93,7 @@ inline Dataset read_idx_split(const std::filesystem::path& folder, std::string_v
                    text("real images, ", split == "train" ? "training" : "test", " split of ", folder.string()));
   });
   if (out.name.empty()) out.name = folder.string();
-  check_dataset(out, folder);
+  check_dataset(out, need_idx_path(folder, prefix + "-labels-idx1-ubyte"));
   return out;
 }
 

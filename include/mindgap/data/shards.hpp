@@ -1,7 +1,8 @@
 // Shard folders: a labelled synthetic data set as files that several processes can write, that survive a kill at any
 // moment, and that Python reads with safetensors and json alone.
 //
-//   dataset.json               what was made, and how: the fields of ShardManifest
+//   dataset.json               what was made, and how: the fields of ShardManifest; it comes, or grows, with the first chunk that
+//                              is written, so that a run which makes none leaves the folder as it was
 //   chunk-00000.safetensors    images u8 [n, H, W, C], labels i64 [n], indices i64 [n] (the image's number in its class);
 //                              metadata: sha256 of images, labels and indices one after another (the bytes, little-endian),
 //                              settings (the hash of the manifest without its counts)
@@ -65,6 +66,7 @@ class ShardWriter {
 
  private:
   std::filesystem::path folder_;
+  std::vector<ResultFolder> made_;
   ShardManifest manifest_;
   std::string settings_;  // hash of the manifest without its counts
   std::vector<FileLock> lock_;
@@ -76,8 +78,9 @@ class ShardWriter {
 ShardManifest read_shard_manifest(const std::filesystem::path& folder);
 
 // read_shard_folder (dataset.hpp) maps the whole set, in the order of positions, and checks every label and count; an incomplete
-// set is an Error that says how many chunks are missing and how to go on. The hash of a chunk is verified when the first of
-// its images is read: whoever asks for a pixel of a damaged one gets an Error that names its file.
+// set is an Error that says which chunks are missing and how to go on, and so is one with more images than dataset.json says. The
+// hash of a chunk is verified when the first of its images is read: whoever asks for a pixel of a damaged one gets an Error that
+// names its file.
 // The system maps some 65,000 files a process (vm.max_map_count): larger sets want larger chunks.
 
 }  // namespace mindgap

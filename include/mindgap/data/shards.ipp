@@ -13,6 +13,8 @@
 #include <cstdio>
 #include <deque>
 #include <mutex>
+#include <optional>
+#include <set>
 
 namespace mindgap {
 
@@ -24,7 +26,7 @@ void visit_fields(V& visit, ShardManifest& m) {
       "position p is image p / classes of class p % classes; chunk k holds positions k * chunk_size to (k + 1) * chunk_size "
       "- 1");
   visit.need("chunk_size", m.chunk_size);
-  i64 chunks = m.class_names.empty() ? 0 : m.chunks();
+  auto chunks = m.class_names.empty() ? std::nullopt : std::optional(m.chunks());
   visit("chunks", chunks);
   visit.need("class_names", m.class_names);
   std::string format = "mindgap shards 1";
@@ -40,6 +42,9 @@ void visit_fields(V& visit, ShardManifest& m) {
   visit.need("sampler", m.sampler);
   visit.need("seed", m.seed);
   visit.need("steps", m.steps);
+  const bool countable = m.images_per_class > 0 && m.images_per_class <= 1 << 28 && m.chunk_size > 0;
+  if (chunks && countable && *chunks != m.chunks())
+    visit.fail("chunks", text("is ", *chunks, ", but ", m.images(), " images in chunks of ", m.chunk_size, " are ", m.chunks()));
 }
 
 namespace detail {
@@ -62,12 +67,7 @@ inline void check_shard_manifest(const ShardManifest& m, const std::filesystem::
   const auto positive = [&](const char* what, i64 value, i64 most) {
     if (value < 1 || value > most) fail(text(what, " is ", value, ", wanted 1 to ", most));
   };
-  if (m.class_names.empty()) fail("the class list is empty");
-  std::set<std::string> names;
-  for (const std::string& name : m.class_names) {
-    if (name.empty()) fail("a class name is empty");
-    if (!names.insert(name).second) fail("the class name " + shown(name) + " is there twice");
-  }
+  check_class_names(m.class_names, source);
   positive("images_per_class", m.images_per_class, i64(1) << 28);
   positive("the number of images", m.images(), i64(1) << 28);
   positive("height", m.height, 1 << 16);
@@ -102,11 +102,9 @@ inline std::vector<i64> chunks_in(const std::filesystem::path& folder) {
   return out;
 }
 
-// How many images the chunk has by its header; 0 when it is not there.
+// How many images the chunk has by its header.
 inline i64 chunk_images(const std::filesystem::path& folder, i64 chunk) {
-  const std::filesystem::path path = chunk_path(folder, chunk);
-  if (!std::filesystem::exists(path)) return 0;
-  const Safetensors file(path);
+  const Safetensors file(chunk_path(folder, chunk));
   const std::vector<i64>& shape = file.at("images").shape;
   return shape.empty() ? 0 : shape[0];
 }
@@ -186,8 +184,13 @@ class ShardSource final : public Source {
 inline void check_same_set(const ShardManifest& there, const ShardManifest& wanted, const std::filesystem::path& folder) {
   const auto a = shard_settings(there), b = shard_settings(wanted);
   std::vector<ErrorLine> lines{{"folder", folder.string()}};
-  for (const auto& [key, value] : a.items())
-    if (value != b[key]) lines.push_back({key, "there " + value.dump() + ", now " + b[key].dump()});
+  for (const auto& [key, value] : a.items()) {
+    if (value == b[key]) continue;
+    if (key == "class_names")
+      check_same_classes("shard folder: it was begun with other classes, or the same in another order", folder.string(),
+                         there.class_names, "now", wanted.class_names);
+    lines.push_back({key, "there " + value.dump() + ", now " + b[key].dump()});
+  }
   if (lines.size() > 1) {
     lines.push_back({"remedy", "use the old settings to continue this set, or another folder for a new one"});
     throw Error("shard folder: it was begun with other settings", lines);
@@ -213,10 +216,33 @@ inline void check_other_divisions(const std::filesystem::path& folder, i64 parts
   }
 }
 
+// Held only while the folder's manifest and locks are looked at or written.
+class Turnstile {
+ public:
+  explicit Turnstile(const std::filesystem::path& folder) : path_(folder / ".lock"), held_(open_locked(path_, true)) {}
+  ~Turnstile() { ::unlink(path_.c_str()); }
+
+ private:
+  std::filesystem::path path_;
+  Descriptor held_;
+};
+
 inline void check_no_stray_chunks(const std::filesystem::path& folder) {
   if (std::filesystem::exists(chunk_path(folder, 0)))
     throw Error("shard folder: it has chunks but no dataset.json",
                 {{"folder", folder.string()}, {"remedy", "restore dataset.json or use another folder"}});
+}
+
+// Of a set whose chunk is about to be written. Another process may have begun the set in the meantime, or let it grow further.
+inline void write_manifest(const std::filesystem::path& folder, const ShardManifest& m) {
+  const Turnstile turnstile(folder);
+  if (std::filesystem::exists(folder / "dataset.json")) {
+    ShardManifest there = read_shard_manifest(folder);
+    there.images_per_class = std::min(there.images_per_class, m.images_per_class);
+    check_same_set(there, m, folder);
+    if (there.images_per_class == m.images_per_class) return;
+  }
+  write_file_atomic(folder / "dataset.json", to_json(m));
 }
 
 }  // namespace detail
@@ -234,22 +260,14 @@ MINDGAP_INLINE ShardWriter::ShardWriter(const std::filesystem::path& folder, con
     throw Error(text("shard folder: there is no part ", part, " of ", parts), {{"remedy", "i/n with i from 0 to n - 1"}});
   detail::check_shard_manifest(manifest, folder / "dataset.json");
   settings_ = detail::shard_settings_hash(manifest);
-  make_folder(folder);
+  made_.emplace_back(folder);
   {
-    const std::filesystem::path turnstile = folder / ".lock";  // held only while the folder is inspected
-    const detail::Descriptor held = detail::open_locked(turnstile, true);
+    const detail::Turnstile turnstile(folder);
     detail::check_other_divisions(folder, parts);
     lock_.emplace_back(folder / text(".part-", part, "-of-", parts, ".lock"),
                        text("writes part ", part, " of ", parts, " of this data set"));
-    if (std::filesystem::exists(folder / "dataset.json")) {
-      const ShardManifest there = read_shard_manifest(folder);
-      detail::check_same_set(there, manifest, folder);
-      if (there.images_per_class < manifest.images_per_class) write_file_atomic(folder / "dataset.json", to_json(manifest));
-    } else {
-      detail::check_no_stray_chunks(folder);
-      write_file_atomic(folder / "dataset.json", to_json(manifest));
-    }
-    std::filesystem::remove(turnstile);
+    if (std::filesystem::exists(folder / "dataset.json")) detail::check_same_set(read_shard_manifest(folder), manifest, folder);
+    else detail::check_no_stray_chunks(folder);
   }
   for (i64 chunk = part; chunk < manifest.chunks(); chunk += parts) {
     const i64 begin = chunk * manifest.chunk_size, end = std::min(begin + manifest.chunk_size, manifest.images());
@@ -288,6 +306,7 @@ MINDGAP_INLINE void ShardWriter::write(const PendingChunk& chunk, const Tensor<u
   for (i64 i = 0; i < count; ++i) labels.data()[i] = m.label(first + i), indices.data()[i] = m.index(first + i);
   const std::string hash =
       Sha256().update(detail::bytes_of(all)).update(detail::bytes_of(labels)).update(detail::bytes_of(indices)).hex();
+  detail::write_manifest(folder_, m);
   Metadata metadata{{"sha256", hash}, {"settings", settings_}};
   if (!plans.empty()) metadata["plans"] = plans;
   write_safetensors(
@@ -300,14 +319,27 @@ MINDGAP_INLINE Dataset read_shard_folder(const std::filesystem::path& folder) {
   const ShardManifest m = read_shard_manifest(folder);
   const auto end_of = [&](i64 chunk) { return std::min((chunk + 1) * m.chunk_size, m.images()); };
   // Only files that are there are opened: a manifest may promise millions.
-  i64 missing = m.chunks();
-  for (i64 chunk : detail::chunks_in(folder))
-    if (chunk < m.chunks() && detail::chunk_images(folder, chunk) >= end_of(chunk) - chunk * m.chunk_size) --missing;
-  if (missing)
+  std::set<i64> whole;
+  for (i64 chunk : detail::chunks_in(folder)) {
+    const i64 wanted = chunk < m.chunks() ? end_of(chunk) - chunk * m.chunk_size : 0, there = detail::chunk_images(folder, chunk);
+    if (there > wanted)
+      throw Error(text("shard folder: a chunk has ", there, " images, by dataset.json it has ", wanted),
+                  {{"file", detail::chunk_path(folder, chunk).string()},
+                   {"set", text(m.images_per_class, " images of each of ", m.classes(), " classes, ", m.chunks(), " chunks")},
+                   {"remedy", "restore the folder's dataset.json, or move a chunk of another set away"}});
+    if (there == wanted) whole.insert(chunk);
+  }
+  if (const i64 missing = m.chunks() - i64(whole.size())) {
+    std::string names;
+    i64 named = 0;
+    for (i64 chunk = 0; named < std::min<i64>(missing, 8); ++chunk)
+      if (!whole.contains(chunk)) names += (named++ ? ", " : "") + detail::chunk_path(folder, chunk).filename().string();
     throw Error(text("shard folder: the set is not complete: ", missing, " of ", m.chunks(), " chunks are missing or short"),
                 {{"folder", folder.string()},
                  {"wanted", text(m.images_per_class, " images of each of ", m.classes(), " classes")},
+                 {"chunks", names + (missing > named ? text(" and ", missing - named, " more") : "")},
                  {"remedy", "run the sample command again with the same --out: it continues where it stopped"}});
+  }
 
   const Dataset out(std::make_shared<detail::ShardSource>(folder, m), m.class_names,
                     std::filesystem::absolute(folder / "").parent_path().filename().string(),

@@ -82,17 +82,8 @@ inline Dataset concat(const std::vector<Dataset>& sets) {
     if (set.shape() != sets[0].shape())
       throw Error("data sets have images of different size",
                   {{sets[0].name, sets[0].shape().str()}, {set.name, set.shape().str()}});
-    if (set.class_names != sets[0].class_names) {
-      size_t c = 0;
-      while (c < set.class_names.size() && c < sets[0].class_names.size() && set.class_names[c] == sets[0].class_names[c]) ++c;
-      const auto described = [&](const Dataset& d) {
-        return text(d.classes(), " classes; number ", c, " is ", c < d.class_names.size() ? d.class_names[c] : "absent");
-      };
-      throw Error("data sets have different classes, or the same in another order",
-                  {{sets[0].name, described(sets[0])},
-                   {set.name, described(set)},
-                   {"remedy", "labels count in the order of the class list: make the lists equal"}});
-    }
+    check_same_classes("data sets have different classes, or the same in another order", sets[0].name, sets[0].class_names,
+                       set.name, set.class_names);
     for (i64 i = 0; i < set.size(); ++i) {
       members.push_back((*set.members_)[size_t(i)]);
       members.back().source += i32(sources.size());
@@ -106,9 +97,10 @@ inline Dataset concat(const std::vector<Dataset>& sets) {
   return out;
 }
 
-// A mixture in which set k has the share weights[k] / (sum of weights) of `total` images; a set that is smaller than its
-// share is repeated. total 0: the least number for which every image of every set comes at least once.
-inline Dataset mix(const std::vector<Dataset>& sets, const std::vector<double>& weights, u64 seed, i64 total = 0) {
+// How many images of each set a mixture has in which set k has the share weights[k] / (sum of weights) of `total` images. total
+// 0: the least number for which every image of every set comes at least once; throws where that is beyond all measure.
+inline std::vector<i64> mixture_counts(const std::vector<Dataset>& sets, const std::vector<double>& weights, i64 total = 0) {
+  constexpr i64 most = i64(1) << 24;
   if (sets.size() != weights.size()) throw Error(text("mix: ", sets.size(), " data sets and ", weights.size(), " weights"));
   double sum = 0;
   for (double weight : weights) {
@@ -116,18 +108,37 @@ inline Dataset mix(const std::vector<Dataset>& sets, const std::vector<double>& 
     sum += weight;
   }
   if (!(sum > 0)) throw Error("mix: all weights are zero");
+  for (size_t k = 0; k < sets.size() && total == 0; ++k) {
+    const double images = double(sets[k].size()), share = weights[k] / sum;
+    if (share > 0 && images / share > double(most)) {
+      const double digits = std::pow(10, std::floor(std::log10(images / double(most))) - 1);
+      throw Error(
+          text("mix: the ", sets[k].size(), " images of ", sets[k].name, " as a share of ", share, " of ", images / share),
+          {{"remedy", text("a share of ", std::ceil(images / double(most) / digits) * digits, " or more, for at most ", most,
+                           " images in all")}});
+    }
+  }
   if (total == 0)
     for (size_t k = 0; k < sets.size(); ++k)
       if (weights[k] > 0) total = std::max(total, i64(std::ceil(double(sets[k].size()) * sum / weights[k] - 1e-6)));
-  std::vector<Dataset> parts;
+  std::vector<i64> counts;
   double cumulative = 0;
   i64 taken = 0;
-  for (size_t k = 0; k < sets.size(); ++k) {
-    cumulative += weights[k];
+  for (double weight : weights) {
+    cumulative += weight;
     const i64 until = std::llround(double(total) * cumulative / sum);
-    if (until > taken) parts.push_back(repeat(sets[k], until - taken, seed));
+    counts.push_back(until - taken);
     taken = until;
   }
+  return counts;
+}
+
+// That mixture; a set that is smaller than its share is repeated.
+inline Dataset mix(const std::vector<Dataset>& sets, const std::vector<double>& weights, u64 seed, i64 total = 0) {
+  const std::vector<i64> counts = mixture_counts(sets, weights, total);
+  std::vector<Dataset> parts;
+  for (size_t k = 0; k < sets.size(); ++k)
+    if (counts[k] > 0) parts.push_back(repeat(sets[k], counts[k], seed));
   return concat(parts);
 }
 

@@ -1,12 +1,15 @@
 // A generator folder, and the images that come out of one.
 //
-//   unet/diffusion_pytorch_model.safetensors, unet/config.json     UNet2DModel, as diffusers writes and reads it
+//   unet/diffusion_pytorch_model.safetensors, unet/config.json     UNet2DModel, as diffusers writes and reads it; the weights may
+//                                                                  be a variant (....fp16.safetensors) or sharded with an index
 //   scheduler/scheduler_config.json                                the noise schedule and what the network predicts
 //   classes.json                                                   the class names in the order of their labels (ours; where
-//                                                                  it is missing the names are "0", "1", ...)
+//                                                                  it is missing each row of the class embedding is a class,
+//                                                                  "0", "1", ...)
 //   training.txt                                                   how it was made, a setting a line (ours; may be missing)
 //
-// The network is conditioned on a class; the last row of its class embedding stands for "no class". Pixels are 2 v / 255 - 1.
+// The network is conditioned on a class. Where classes.json has one name less than its class embedding has rows, the last row
+// stands for "no class", which guidance needs; diffusers knows no such row. Pixels are 2 v / 255 - 1.
 // An image depends on the generator, the seed, its class, its index and the sampler's settings; the number of images that are
 // sampled together changes nothing.
 #pragma once
@@ -26,7 +29,11 @@ struct GeneratorOrigin {
 
 struct GeneratorFiles {
   std::filesystem::path folder;
+  // What is written.
   std::filesystem::path weights() const { return folder / "unet" / "diffusion_pytorch_model.safetensors"; }
+  // What is read, as diffusers chooses among the forms of save_pretrained: the weights without a variant, else the only variant;
+  // one file, or the index of several. Empty where there are none; throws where they are PyTorch's or cannot be told apart.
+  std::filesystem::path stored_weights() const;
   std::filesystem::path unet_config() const { return folder / "unet" / "config.json"; }
   std::filesystem::path scheduler() const { return folder / "scheduler" / "scheduler_config.json"; }
   std::filesystem::path classes() const { return folder / "classes.json"; }
@@ -34,10 +41,10 @@ struct GeneratorFiles {
 
   // Throws one Error that lists every file that is missing.
   void check() const;
-  // SHA-256 over the files: what a synthetic set says that it came from.
+  // SHA-256 over the files that are read: what a synthetic set says that it came from.
   std::string hash() const;
-  // count: names to make up where there is no file; else the file must have so many.
-  std::vector<std::string> read_class_names(i64 count) const;
+  // rows: of the class embedding. The file has a name for each, or for each but the last; where there is no file, each has one.
+  std::vector<std::string> read_class_names(i64 rows) const;
   void write_class_names(const std::vector<std::string>& names) const;
   // As training.txt says; throws where it says it in another way than train_generator does.
   GeneratorOrigin read_origin() const;
@@ -50,6 +57,9 @@ struct GeneratorInfo {
   std::vector<std::string> class_names;
 
   Shape<3> image() const { return Shape<3>(unet.sample_size, unet.sample_size, unet.out_channels); }
+  i64 classes() const { return i64(class_names.size()); }
+  // Throws for a scale that needs a row for "no class" where there is none.
+  Guidance guidance(double scale) const;
 };
 
 // sampler: the one that will sample; empty takes the file's.
@@ -62,7 +72,7 @@ struct Generator {
   std::unique_ptr<UNet2DModel<D, P>> unet;
   std::string hash;
 
-  i64 classes() const { return i64(info.class_names.size()); }
+  i64 classes() const { return info.classes(); }
 };
 
 template <Device D, class P>
@@ -71,7 +81,7 @@ Generator<D, P> load_generator(const std::filesystem::path& folder, std::optiona
   files.check();
   Generator<D, P> out{read_generator_info(files, sampler), nullptr, files.hash()};
   out.unet = std::make_unique<UNet2DModel<D, P>>(out.info.unet);
-  load(*out.unet, files.weights());
+  load(*out.unet, files.stored_weights());
   return out;
 }
 
@@ -115,7 +125,7 @@ class GeneratedImages {
   // unet must live as long as this. hash: of the generator's files, for manifests.
   GeneratedImages(const UNet2DModel<D, P>& unet, const GeneratorInfo& info, const Sampler& sampler, double guidance, i64 batch,
                   const std::string& hash = "")
-      : sample_(unet, sampler, info.image(), info.unet.null_class(), {guidance}), batch_(batch) {
+      : sample_(unet, sampler, info.image(), info.classes(), info.guidance(guidance)), batch_(batch) {
     manifest_.class_names = info.class_names;
     manifest_.height = info.image()[0], manifest_.width = info.image()[1], manifest_.channels = info.image()[2];
     manifest_.generator = hash;

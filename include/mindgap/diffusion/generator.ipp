@@ -5,15 +5,59 @@
 #include <mindgap/io/file.hpp>
 #include <mindgap/io/hash.hpp>
 #include <mindgap/io/json.hpp>
+#include <mindgap/io/numbers.hpp>
 
-#include <charconv>
+#include <map>
 #include <sstream>
 
 namespace mindgap {
 
+namespace detail {
+
+// What a name has between a start and an end.
+inline std::optional<std::string> between(std::string_view name, std::string_view start, std::string_view end) {
+  if (name.size() < start.size() + end.size() || !name.starts_with(start) || !name.ends_with(end)) return {};
+  return std::string(name.substr(start.size(), name.size() - start.size() - end.size()));
+}
+
+}  // namespace detail
+
+MINDGAP_INLINE std::filesystem::path GeneratorFiles::stored_weights() const {
+  const std::string stem = weights().stem().string();
+  // Of each variant, "" or ".fp16", the files that stand for all of the weights: one that holds them, or an index.
+  std::map<std::string, std::vector<std::filesystem::path>> variants;
+  bool bin = false, plain_bin = false;
+  std::error_code no_folder;
+  for (const auto& entry : std::filesystem::directory_iterator(folder / "unet", no_folder)) {
+    const std::string name = entry.path().filename().string();
+    auto variant = detail::between(name, stem, ".safetensors");
+    if (variant && variant->find("-of-") != variant->npos) continue;  // one of several
+    if (!variant) variant = detail::between(name, stem + ".safetensors.index", ".json");
+    if (variant && (variant->empty() || variant->starts_with('.'))) variants[*variant].push_back(entry.path());
+    if (const auto part = detail::between(name, stem, ".bin")) bin = true, plain_bin |= !part->starts_with('.');
+  }
+  // diffusers takes the weights without a variant, of these safetensors before .bin.
+  if (variants.contains("")) std::erase_if(variants, [](const auto& item) { return !item.first.empty(); });
+  else if (plain_bin || (bin && variants.empty()))
+    throw Error("the weights are PyTorch's .bin, which is not read",
+                {{"folder", (folder / "unet").string()},
+                 {"remedy", text("convert them in Python: UNet2DModel.from_pretrained(\"", (folder / "unet").string(),
+                                 "\").save_pretrained(\"", (folder / "unet").string(), "\", safe_serialization=True)")}});
+  std::vector<std::filesystem::path> found;
+  for (const auto& [variant, files] : variants) found.insert(found.end(), files.begin(), files.end());
+  if (found.size() > 1) {
+    std::vector<ErrorLine> lines;
+    for (const auto& file : found) lines.push_back({"file", file.string()});
+    lines.push_back({"remedy", "keep the one that is meant, or name it " + weights().filename().string()});
+    throw Error("the folder has its weights more than once", lines);
+  }
+  return found.empty() ? std::filesystem::path() : found[0];
+}
+
 MINDGAP_INLINE void GeneratorFiles::check() const {
   std::vector<ErrorLine> lines;
-  for (const auto& file : {weights(), unet_config(), scheduler()})
+  if (stored_weights().empty()) lines.push_back({"missing", weights().string()});
+  for (const auto& file : {unet_config(), scheduler()})
     if (!std::filesystem::exists(file)) lines.push_back({"missing", file.string()});
   if (lines.empty()) return;
   lines.push_back({"remedy", "give the folder that train_generator or diffusers' save_pretrained wrote"});
@@ -21,24 +65,30 @@ MINDGAP_INLINE void GeneratorFiles::check() const {
 }
 
 MINDGAP_INLINE std::string GeneratorFiles::hash() const {
+  const std::filesystem::path stored = stored_weights();
+  std::vector<std::filesystem::path> files = safetensors_files(stored);
+  if (files[0] != stored) files.insert(files.begin(), stored);  // the index
+  files.insert(files.end(), {unet_config(), scheduler(), classes()});
   Sha256 hash;
-  for (const auto& file : {weights(), unet_config(), scheduler(), classes()})
+  for (const auto& file : files)
     if (std::filesystem::exists(file)) hash.update(sha256(read_file(file)));
   return hash.hex();
 }
 
-MINDGAP_INLINE std::vector<std::string> GeneratorFiles::read_class_names(i64 count) const {
+MINDGAP_INLINE std::vector<std::string> GeneratorFiles::read_class_names(i64 rows) const {
   std::vector<std::string> names;
   if (!std::filesystem::exists(classes())) {
-    for (i64 label = 0; label < count; ++label) names.push_back(std::to_string(label));
+    for (i64 label = 0; label < rows; ++label) names.push_back(std::to_string(label));
     return names;
   }
   names = read_json<std::vector<std::string>>(classes(), "classes.json",
                                               "it is a list of the classes' names, in the order of the labels");
-  if (i64(names.size()) != count)
-    throw Error(
-        text("classes.json has ", names.size(), " names, the network has ", count, " classes and one row for \"no class\""),
-        {{"file", classes().string()}});
+  const i64 count = i64(names.size());
+  if (count < 1 || (count != rows && count != rows - 1))
+    throw Error(text("classes.json has ", count, " names, the network's class embedding has ", rows, " rows"),
+                {{"file", classes().string()},
+                 {"remedy", "give a name for each row, or for each but the last where that was trained as \"no class\""}});
+  check_class_names(names, classes());
   return names;
 }
 
@@ -54,14 +104,25 @@ MINDGAP_INLINE GeneratorOrigin GeneratorFiles::read_origin() const {
     const size_t space = line.find(' ');
     const std::string key = line.substr(0, space), value = space == line.npos ? "" : line.substr(space + 1);
     if (key != "images" && key != "flip") continue;
-    i64 number = -1;
-    const auto [end, code] = std::from_chars(value.data(), value.data() + value.size(), number);
-    if (code != std::errc() || end != value.data() + value.size() || number < 0 || (key == "flip" && number > 1))
-      throw Error("training.txt: " + key + " is \"" + value + "\"",
-                  {{"file", training().string()}, {"wanted", key == "flip" ? "0 or 1" : "a number of images"}});
-    if (key == "images") out.images = number;
-    else out.flip = number == 1;
+    const auto number = number_in<i64>(value);
+    if (!number || *number < 0 || (key == "flip" && *number > 1))
+      throw Error("training.txt: " + key + " is \"" + value + "\"", {{"file", training().string()},
+                                                                     {"wanted", key == "flip" ? "0 or 1" : "a number of images"},
+                                                                     {"remedy", "restore the file as train_generator wrote it"}});
+    if (key == "images") out.images = *number;
+    else out.flip = *number == 1;
   }
+  return out;
+}
+
+MINDGAP_INLINE Guidance GeneratorInfo::guidance(double scale) const {
+  const Guidance out{scale};
+  if (out.unconditional() && classes() == unet.num_class_embeds)
+    throw Error(text("guidance ", scale, ": the generator has no \"no class\" to guide away from"),
+                {{"classes", text(classes(), ", as many as its class embedding has rows")},
+                 {"remedy",
+                  "use guidance 1; where the last row was trained as \"no class\", write a classes.json with the names of "
+                  "the others"}});
   return out;
 }
 
@@ -70,11 +131,11 @@ MINDGAP_INLINE GeneratorInfo read_generator_info(const GeneratorFiles& files, st
   const auto refuse = [&](const std::string& what) {
     throw Error("this network cannot generate a labelled set: " + what, {{"file", files.unet_config().string()}});
   };
-  if (info.unet.num_class_embeds < 2) refuse("it is not conditioned on classes (num_class_embeds)");
+  if (info.unet.num_class_embeds < 1) refuse("it is not conditioned on classes (num_class_embeds)");
   if (info.unet.in_channels != info.unet.out_channels)
     refuse(text("it reads ", info.unet.in_channels, " channels and writes ", info.unet.out_channels));
   if (info.unet.sample_size < 1) refuse("its image size is not said (sample_size)");
-  info.class_names = files.read_class_names(info.unet.null_class());
+  info.class_names = files.read_class_names(info.unet.num_class_embeds);
   return info;
 }
 

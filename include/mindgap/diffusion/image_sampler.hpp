@@ -8,6 +8,7 @@
 #pragma once
 
 #include <mindgap/core/replay.hpp>
+#include <mindgap/core/stop.hpp>
 #include <mindgap/core/tensor.hpp>
 #include <mindgap/diffusion/denoiser.hpp>
 #include <mindgap/diffusion/samplers.hpp>
@@ -160,11 +161,13 @@ class ImageSampler {
       for (const ImageStreams& image : images)
         if (k < i64(image.noise.size())) noise.push_back(image.noise[size_t(k)]);
     run_.start(latent, noise);
-    for (i64 k = 0; k < sampler_.steps(); ++k)
+    for (i64 k = 0; k < sampler_.steps(); ++k) {
+      StopHook::ask();
       replay_.run([this] {
         run_.begin_step();
         run_.step(denoise_(run_.input(), run_.timesteps()));
       });
+    }
     const Tensor<float, 4, D> out = decode_(run_.state());
     check_finite(out, images);
     return out;
@@ -207,25 +210,25 @@ Tensor<float, 4, D> sample(Denoise denoise, const Sampler& sampler, Shape<3> ima
 template <Real T, Device D, class Model>
 class ClassSampler {
  public:
-  // model: of a ClassDenoiser; it must live as long as this. image: h, w, c. null_class: the number of classes, and what the
-  // model is told for "no class".
-  ClassSampler(const Model& model, const Sampler& sampler, Shape<3> image, i64 null_class, Guidance guidance = {})
-      : model_(model), sampler_(sampler), image_(image), null_class_(null_class), guidance_(guidance) {}
+  // model: of a ClassDenoiser; it must live as long as this. image: h, w, c. Labels are 0 to classes - 1; where guidance needs
+  // it, the model is told `classes` for "no class".
+  ClassSampler(const Model& model, const Sampler& sampler, Shape<3> image, i64 classes, Guidance guidance = {})
+      : model_(model), sampler_(sampler), image_(image), classes_(classes), guidance_(guidance) {}
 
   // Images [n, h, w, c], which the next call for as many overwrites.
   Tensor<float, 4, D> operator()(const std::vector<ImageKey>& keys) {
     std::vector<i64> labels;
     std::vector<ImageStreams> streams;
     for (const ImageKey& key : keys) {
-      if (key.label < 0 || key.label >= null_class_)
-        throw Error(text("sample: class ", key.label, " is outside 0 to ", null_class_ - 1));
+      if (key.label < 0 || key.label >= classes_)
+        throw Error(text("sample: class ", key.label, " is outside 0 to ", classes_ - 1));
       labels.push_back(key.label);
       streams.push_back(streams_of(key, sampler_));
     }
     const i64 n = i64(keys.size());
     auto& one = sizes_[n];
     if (!one) one = std::make_unique<OneSize>(*this, n);
-    one->classes.set(guidance_.conditions(std::vector<i64>(size_t(n), null_class_), labels));
+    one->classes.set(guidance_.conditions(std::vector<i64>(size_t(n), classes_), labels));
     return one->sample(streams);
   }
 
@@ -243,7 +246,7 @@ class ClassSampler {
   const Model& model_;
   Sampler sampler_;
   Shape<3> image_;
-  i64 null_class_;
+  i64 classes_;
   Guidance guidance_;
   std::map<i64, std::unique_ptr<OneSize>> sizes_;
 };

@@ -6,9 +6,11 @@
 //                        classes.json, samples.png (a row a class) and training.txt (how it was made)
 //   write_synthetic_set  chunk after chunk of a shard folder (data/shards.hpp)
 //
-// Both ask `stop` after every piece of work and return false when it said yes: what is done by then is kept on disk.
+// Both ask `stop` between any two pieces of work, of which a step of a sampler is one, and return false when it said yes: what is
+// done by then, steps of training and whole chunks, is kept on disk.
 #pragma once
 
+#include <mindgap/core/stop.hpp>
 #include <mindgap/data/png.hpp>
 #include <mindgap/data/shards.hpp>
 #include <mindgap/diffusion/trainer.hpp>
@@ -20,6 +22,21 @@ struct JobHooks {
   std::function<void(i64 done, i64 total, const std::string& note)> progress = [](i64, i64, const std::string&) {};
   std::function<bool()> stop = [] { return false; };
 };
+
+// f(); false where `stop` ended it at one of the places where work can be left (core/stop.hpp).
+template <class F>
+bool unless_stopped(const std::function<bool()>& stop, F&& f) {
+  struct Stopped {};
+  const StopHook hook([&] {
+    if (stop()) throw Stopped();
+  });
+  try {
+    f();
+  } catch (const Stopped&) {
+    return false;
+  }
+  return true;
+}
 
 struct GeneratorOutput {
   std::filesystem::path folder;
@@ -36,7 +53,7 @@ Tensor<u8, 3, Cpu> sample_grid(const UNet2DModel<D, P>& unet, const GeneratorInf
   // DPM-Solver++ cannot start a model that predicts noise where hardly any image is left; DDIM can.
   scheduler.sampler = scheduler.prediction_type == Prediction::epsilon ? SamplerKind::ddim : SamplerKind::dpmpp_2m;
   std::vector<ImageKey> keys;
-  for (i64 label = 0; label < info.unet.null_class(); ++label)
+  for (i64 label = 0; label < info.classes(); ++label)
     for (i64 index = 0; index < columns; ++index) keys.push_back({seed, label, index});
   const Sampler sampler(scheduler, std::min<i64>(15, scheduler.num_train_timesteps));
   return make_grid(GeneratedImages<D, P>(unet, info, sampler, 1.5, 64)(keys), columns);
@@ -48,7 +65,7 @@ bool train_generator(const GeneratorTraining& options, const Dataset& data, cons
                      const JobHooks& hooks = {}) {
   Library<D>::begin_plan_use();
   GeneratorTrainer<D, P> trainer(options, data);  // refuses bad options before anything is written
-  make_folder(out.folder);
+  const ResultFolder folder(out.folder);
   const FileLock lock(out.folder / ".lock", "trains in this folder");
   const std::filesystem::path checkpoint = out.folder / "checkpoint.safetensors", losses = out.folder / "loss.csv";
   if (std::filesystem::exists(checkpoint)) trainer.resume(checkpoint);
@@ -73,18 +90,22 @@ bool train_generator(const GeneratorTraining& options, const Dataset& data, cons
     }
     if (stop) return false;
   }
-  run.with_average([&] {
-    auto& unet = trainer.unet();
-    check_finite(unet, text("use a lower learning rate than ", options.learning_rate));
-    save_generator(out.folder, unet, trainer.info());
-    if (out.preview)
-      write_file_atomic(out.folder / "samples.png", encode_png(sample_grid(unet, trainer.info(), options.seed, out.preview)));
+  const bool finished = unless_stopped(hooks.stop, [&] {
+    run.with_average([&] {
+      auto& unet = trainer.unet();
+      check_finite(unet, text("use a lower learning rate than ", options.learning_rate));
+      save_generator(out.folder, unet, trainer.info());
+      if (out.preview)
+        write_file_atomic(out.folder / "samples.png", encode_png(sample_grid(unet, trainer.info(), options.seed, out.preview)));
+    });
   });
+  if (!finished) return false;
   const std::string plans = Library<D>::plan_hash();
+  const auto line = [](const std::string& one) { return detail::escaped(one, one.size()); };  // a path may have line ends
   write_file_atomic(out.folder / "training.txt",
-                    text("command ", out.command, "\nversion ", version, "\ndata ", data.provenance, "\nimages ", data.size(),
-                         "\nimages_hash ", content_hash(data), "\nprecision ", out.precision, "\n", options.settings(), "\n",
-                         plans.empty() ? "" : "plans " + plans + "\n"));
+                    text("command ", line(out.command), "\nversion ", version, "\ndata ", line(data.provenance), "\nimages ",
+                         data.size(), "\nimages_hash ", content_hash(data), "\nprecision ", out.precision, "\n",
+                         options.settings(), "\n", plans.empty() ? "" : "plans " + plans + "\n"));
   return true;
 }
 
@@ -112,20 +133,21 @@ bool write_synthetic_set(M& make, const ShardWriter& writer, const JobHooks& hoo
   Library<D>::begin_plan_use();
   i64 done = writer.part_images() - writer.pending_images();
   hooks.progress(done, writer.part_images(), "");
-  for (const PendingChunk& chunk : writer.pending()) {
-    const Tensor<u8, 4, Cpu> images(Shape<4>(chunk.end - chunk.begin, manifest.height, manifest.width, manifest.channels));
-    for (i64 begin = chunk.begin; begin < chunk.end; begin += make.batch()) {
-      const i64 end = std::min<i64>(begin + make.batch(), chunk.end);
-      std::vector<ImageKey> keys;
-      for (i64 position = begin; position < end; ++position)
-        keys.push_back({manifest.seed, manifest.label(position), manifest.index(position)});
-      images.slice(begin - chunk.begin, end - chunk.begin).copy_from(make(keys));
-      hooks.progress(done += end - begin, writer.part_images(), "");
-      if (hooks.stop()) return false;
+  return unless_stopped(hooks.stop, [&] {
+    for (const PendingChunk& chunk : writer.pending()) {
+      const Tensor<u8, 4, Cpu> images(Shape<4>(chunk.end - chunk.begin, manifest.height, manifest.width, manifest.channels));
+      for (i64 begin = chunk.begin; begin < chunk.end; begin += make.batch()) {
+        StopHook::ask();
+        const i64 end = std::min<i64>(begin + make.batch(), chunk.end);
+        std::vector<ImageKey> keys;
+        for (i64 position = begin; position < end; ++position)
+          keys.push_back({manifest.seed, manifest.label(position), manifest.index(position)});
+        images.slice(begin - chunk.begin, end - chunk.begin).copy_from(make(keys));
+        hooks.progress(done += end - begin, writer.part_images(), "");
+      }
+      writer.write(chunk, images, Library<D>::plan_hash());
     }
-    writer.write(chunk, images, Library<D>::plan_hash());
-  }
-  return true;
+  });
 }
 
 }  // namespace mindgap

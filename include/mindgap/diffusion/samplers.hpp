@@ -16,6 +16,7 @@
 #pragma once
 
 #include <mindgap/diffusion/scheduler_config.hpp>
+#include <mindgap/io/numbers.hpp>
 #include <mindgap/kernels/diffusion.hpp>
 
 namespace mindgap {
@@ -51,8 +52,8 @@ struct SchedulerSteps {
   }
   std::string describe() const {
     std::string out = text(name(config.sampler), ", ", name(config.spacing()), " spacing");
-    if (config.sampler == SamplerKind::ddim) out += text(", eta ", eta);
-    if (clips()) out += text(", clipped to ", config.clip_sample_range);
+    if (config.sampler == SamplerKind::ddim) out += ", eta " + exact(eta);
+    if (clips()) out += ", clipped to " + exact(config.clip_sample_range);
     return out;
   }
 

@@ -1,8 +1,11 @@
 // scheduler_config.json: the file beside a generator's weights that says how its noise schedule was made, what the network
 // predicts and how to step through it. Keys, class names and defaults are diffusers', so that each side loads the other's.
 //
+// Every sampler here reads the files of all classes whose noise schedule is DDPM's, a list of betas, as in diffusers. Any other
+// class (EDM, flow matching, consistency models, CogVideoX) has another schedule, so its file is refused. So is a file without
+// a class: diffusers always writes one, and nothing else in the file says whose schedule it is.
 // A key that is missing takes the default of the class that *samples*: `timestep_spacing` is "leading" for DDPM and DDIM
-// and "linspace" for DPM-Solver++ and Euler. A file written for one class serves the others, as in diffusers.
+// and "linspace" for DPM-Solver++ and Euler.
 // A value that this project does not implement (Karras grids, thresholding, trained betas, learned variances, order 3) is
 // refused by name rather than ignored; keys that no sampler here reads are ignored.
 #pragma once

@@ -15,6 +15,10 @@ struct SchedulerFile {
   std::optional<SamplerKind> sampler;
 };
 
+// Classes whose betas are not DDPM's where a file has none: theirs must say them.
+inline constexpr std::string_view own_betas[] = {"HeunDiscreteScheduler", "KDPM2DiscreteScheduler",
+                                                 "KDPM2AncestralDiscreteScheduler", "DPMSolverSDEScheduler"};
+
 // Python's json module writes -Infinity bare, which JSON does not know. diffusers does so for one key, where it stands for no
 // bound.
 inline std::string without_infinity(std::string json) {
@@ -32,19 +36,31 @@ inline std::string without_infinity(std::string json) {
 template <class V>
 void visit_fields(V& visit, detail::SchedulerFile& file) {
   SchedulerConfig& c = file.config;
-  const JsonRule classes{.one_of = {"DDPMScheduler", "DDIMScheduler", "DPMSolverMultistepScheduler", "EulerDiscreteScheduler"}};
-  std::string other;
-  if (file.sampler) visit("_class_name", other);
-  else visit("_class_name", c.sampler, classes);
+  JsonRule classes{.one_of = {"DDPMScheduler", "DDIMScheduler", "DPMSolverMultistepScheduler", "EulerDiscreteScheduler"}};
+  std::string written_by;
+  if (file.sampler) {
+    classes.one_of.insert(
+        classes.one_of.end(),
+        {"DDPMParallelScheduler", "DDIMParallelScheduler", "PNDMScheduler", "LMSDiscreteScheduler",
+         "EulerAncestralDiscreteScheduler", "DPMSolverSinglestepScheduler", "DEISMultistepScheduler", "UniPCMultistepScheduler"});
+    classes.one_of.insert(classes.one_of.end(), std::begin(detail::own_betas), std::end(detail::own_betas));
+    visit.need("_class_name", written_by, classes);
+  } else {
+    visit.need("_class_name", c.sampler, classes);
+  }
   c.sampler = file.sampler.value_or(c.sampler);
+  const auto beta = [&](const char* key, double& value) {
+    if (std::ranges::count(detail::own_betas, written_by)) visit.need(key, value, {0, 1});
+    else visit(key, value, {0, 1});
+  };
   const bool ddpm = c.sampler == SamplerKind::ddpm, ddim = c.sampler == SamplerKind::ddim,
              dpmpp = c.sampler == SamplerKind::dpmpp_2m, clips = ddpm || ddim;
   const auto off = [&](std::initializer_list<const char*> keys) {
     for (const char* key : keys) visit.only(key, {false, nullptr});
   };
-  visit("beta_end", c.beta_end);
+  beta("beta_end", c.beta_end);
   visit("beta_schedule", c.beta_schedule, {.one_of = {"linear", "scaled_linear", "squaredcos_cap_v2"}});
-  visit("beta_start", c.beta_start);
+  beta("beta_start", c.beta_start);
   if (clips) {
     visit("clip_sample", c.clip_sample);
     visit("clip_sample_range", c.clip_sample_range);
@@ -64,37 +80,39 @@ void visit_fields(V& visit, detail::SchedulerFile& file) {
   visit.only("trained_betas", {nullptr});
   visit.only("predict_epsilon", {true});  // this and the next of old versions
   visit.only("timestep_values", {nullptr});
-  off({"rescale_betas_zero_snr"});
+  off({"rescale_betas_zero_snr", "use_flow_sigmas"});
+  visit.only("timestep_type", {"discrete", nullptr});  // else the model is told the noise in other units
   if (clips || dpmpp) off({"thresholding"});
   if (dpmpp) {
     visit.only("solver_order", {2});
-    visit.only("algorithm_type", {"dpmsolver++"});
-    visit.only("solver_type", {"midpoint"});
-    off({"use_lu_lambdas", "use_flow_sigmas"});
+    // DEIS and UniPC name solvers of their own; DPM-Solver++ of diffusers takes its own instead.
+    visit.only("algorithm_type", {"dpmsolver++", "deis"});
+    visit.only("solver_type", {"midpoint", "logrho", "bh1", "bh2"});
+    off({"use_lu_lambdas"});
   }
   if (!clips) {
     visit.only("final_sigmas_type", {"zero"});
     off({"use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas"});
     visit.only("interpolation_type", {"linear"});
-    visit.only("timestep_type", {"discrete", nullptr});
   }
   // What concerns other schedulers of diffusers, or settings that are off.
   visit.ignore({"_*", "tensor_format", "clip_sample", "clip_sample_range", "thresholding", "dynamic_thresholding_ratio"});
   visit.ignore({"set_alpha_to_one", "variance_type", "skip_prk_steps", "original_inference_steps", "timestep_scaling"});
   visit.ignore({"algorithm_type", "solver_order", "solver_type", "solver_p", "lambda_min_clipped", "lower_order_final"});
-  visit.ignore({"use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas", "use_lu_lambdas", "use_flow_sigmas"});
-  visit.ignore({"final_sigmas_type", "interpolation_type", "timestep_type", "sigma_min", "sigma_max", "noise_sampler_seed"});
+  visit.ignore({"use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas", "use_lu_lambdas"});
+  visit.ignore({"final_sigmas_type", "interpolation_type", "sigma_min", "sigma_max", "noise_sampler_seed"});
   visit.ignore({"sample_max_value", "euler_at_final", "predict_x0"});
   visit.ignore({"flow_shift", "use_dynamic_shifting", "time_shift_type", "shift_terminal", "disable_corrector"});
 }
 
 MINDGAP_INLINE SchedulerConfig parse_scheduler_config(std::string_view json, const std::string& source,
                                                       std::optional<SamplerKind> sampler) {
+  const std::string remedy =
+      sampler ? "other classes and values are not implemented: use a model that was trained on the betas of one of these classes"
+              : "other values are not implemented; where the class is another one on DDPM's betas, choose ddpm, ddim, dpmpp_2m "
+                "or euler as the sampler";
   const SchedulerConfig config = from_json<detail::SchedulerFile>(detail::without_infinity(std::string(json)),
-                                                                  {"scheduler configuration", source,
-                                                                   "other values are not implemented; where the class is another "
-                                                                   "one, choose ddpm, ddim, dpmpp_2m or euler as the sampler"},
-                                                                  {{}, sampler})
+                                                                  {"scheduler configuration", source, remedy}, {{}, sampler})
                                      .config;
   naming_file(source, [&] { return config.schedule(); });  // refuses betas and timesteps that make no schedule
   if (!(config.clip_sample_range > 0))

@@ -12,6 +12,7 @@
 #include <mindgap/data/loader.hpp>
 #include <mindgap/diffusion/generator.hpp>
 #include <mindgap/diffusion/training.hpp>
+#include <mindgap/io/numbers.hpp>
 #include <mindgap/train/trainer.hpp>
 
 namespace mindgap {
@@ -70,7 +71,7 @@ class GeneratorTrainer {
     const i64 first = batch * options_.batch;
     std::vector<i64> labels = loader_.prepare(plan_, batch);
     noise_.prepare(first);
-    labels_.set(drop_labels(std::move(labels), info_.unet.null_class(), options_.label_dropout, options_.seed, first));
+    labels_.set(drop_labels(std::move(labels), info_.classes(), options_.label_dropout, options_.seed, first));
     return options_.batch;
   }
   Var<float, 1, D> loss(Tape& tape) {
@@ -133,6 +134,9 @@ inline GeneratorInfo GeneratorTraining::info(const Dataset& data) const {
   if (shape[0] != shape[1])
     throw Error(text("generator training: images of ", shape[0], " x ", shape[1], " pixels"),
                 {{"set", data.name}, {"remedy", "use square images"}});
+  if (batch > data.size())
+    throw Error(text("generator training: ", data.size(), " images make no batch of ", batch),
+                {{"set", data.name}, {"remedy", "use a smaller batch"}});
   GeneratorInfo out;
   out.class_names = data.class_names;
   UNetConfig& c = out.unet;
@@ -156,10 +160,11 @@ inline GeneratorInfo GeneratorTraining::info(const Dataset& data) const {
 inline std::string GeneratorTraining::settings() const {
   std::string widths;
   for (i64 width : channels) widths += text(widths.empty() ? "" : ",", width);
-  return text("steps ", steps, "\nbatch ", batch, "\nrate ", learning_rate, "\nwarmup ", warmup, "\nweight_decay ", weight_decay,
-              "\ngradient_clip ", gradient_clip, "\nema_decay ", ema_decay, "\nlabel_dropout ", label_dropout, "\nflip ", flip,
-              "\nseed ", seed, "\nchannels ", widths, "\nlayers_per_block ", layers_per_block, "\ngroups ", groups, "\nhead ",
-              head, "\nattention ", attention, "\nschedule ", name(schedule), "\nprediction ", name(prediction));
+  return text("steps ", steps, "\nbatch ", batch, "\nrate ", exact(learning_rate), "\nwarmup ", exact(warmup), "\nweight_decay ",
+              exact(weight_decay), "\ngradient_clip ", exact(gradient_clip), "\nema_decay ", exact(ema_decay), "\nlabel_dropout ",
+              exact(label_dropout), "\nflip ", flip, "\nseed ", seed, "\nchannels ", widths, "\nlayers_per_block ",
+              layers_per_block, "\ngroups ", groups, "\nhead ", head, "\nattention ", attention, "\nschedule ", name(schedule),
+              "\nprediction ", name(prediction));
 }
 
 }  // namespace mindgap

@@ -4,6 +4,7 @@
 //                       file or the new one, and at most one .tmp, which the next write of that path takes over
 //   read_file           the whole file as bytes
 //   first_rows          how a CSV file is continued
+//   ResultFolder        a folder for results, which is gone again when nothing was put into it
 //   FileLock            an advisory lock (flock) for as long as the object lives; the kernel drops it when the process
 //                       dies, so nothing stale ever has to be removed by hand
 //
@@ -26,6 +27,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <utility>
+#include <vector>
 
 namespace mindgap {
 
@@ -92,6 +94,28 @@ inline void make_folder(const std::filesystem::path& path) {
   std::filesystem::create_directories(path, code);
   if (code) throw Error("cannot create the folder: " + code.message(), {{"folder", path.string()}});
 }
+
+// Creates the folder and its parents. Those that it created go with the object where they are still empty, so that a run that is
+// refused leaves no trace. Before a FileLock in it.
+class ResultFolder {
+ public:
+  explicit ResultFolder(const std::filesystem::path& path) : ResultFolder() {
+    std::error_code code;  // of what cannot be looked at, which make_folder reports
+    for (auto at = std::filesystem::absolute(path); !std::filesystem::exists(at, code) && !code; at = at.parent_path())
+      made_.push_back(at);
+    make_folder(path);
+  }
+  ~ResultFolder() {
+    for (const auto& folder : made_) ::rmdir(folder.c_str());  // the deepest first; does nothing to one that holds something
+  }
+  ResultFolder(ResultFolder&&) noexcept = default;
+  ResultFolder& operator=(ResultFolder&&) = delete;
+
+ private:
+  ResultFolder() = default;  // so that the destructor runs where make_folder throws
+
+  std::vector<std::filesystem::path> made_;
+};
 
 // Throws where it has more than `most` bytes.
 inline std::string read_file(const std::filesystem::path& path, i64 most = std::numeric_limits<i64>::max()) {
@@ -168,8 +192,13 @@ class FileLock {
                                                  {"process", holder.empty() ? "unknown" : holder},
                                                  {"remedy", "wait for it, stop it, or choose another folder"}});
     }
-    if (::ftruncate(file_.get(), 0) != 0) detail::file_error("cannot write the file", path_, errno);
-    detail::write_all(file_.get(), std::to_string(::getpid()) + "\n", path_);
+    try {
+      if (::ftruncate(file_.get(), 0) != 0) detail::file_error("cannot write the file", path_, errno);
+      detail::write_all(file_.get(), std::to_string(::getpid()) + "\n", path_);
+    } catch (...) {
+      ::unlink(path_.c_str());
+      throw;
+    }
   }
   ~FileLock() {
     if (file_) ::unlink(path_.c_str());

@@ -54,7 +54,7 @@ class JsonProblems {
  public:
   explicit JsonProblems(JsonSource source) : source_(std::move(source)) {}
   void add(const std::string& problem) {
-    problems_.push_back(detail::escaped(problem, 400));
+    problems_.push_back(detail::escaped(problem, 500));
     if (problems_.size() == 8) raise();
   }
   void add(const std::string& path, const nlohmann::json& value, const std::string& wanted) {

@@ -11,7 +11,7 @@
 // Writing is deterministic (equal tensors give equal files), aligned (header padded to 8 bytes, larger elements first)
 // and atomic.
 //
-// Left out: elements smaller than a byte, sharded index files.
+// Left out: elements smaller than a byte, writing several files with an index.
 #pragma once
 
 #include <mindgap/core/error.hpp>
@@ -59,6 +59,8 @@ class Safetensors {
   const SafetensorsEntry* find(std::string_view name) const;     // null when absent
   const SafetensorsEntry& at(std::string_view name) const;       // throws when absent, listing similar names
   const std::string& metadata_at(const std::string& key) const;  // throws when absent
+  // The whole number that the metadata has there, from least to most; throws for anything else.
+  i64 metadata_number(const std::string& key, i64 least, i64 most, const std::string& remedy) const;
 
   // A copy of the elements; type and rank must be the file's. Callers include cpu/runtime.hpp.
   template <Element T, int N>
@@ -81,6 +83,10 @@ class Safetensors {
   std::vector<SafetensorsEntry> entries_;
   Metadata metadata_;
 };
+
+// The files that hold the weights of `path`: itself, or, where it is an index (.json) of several as transformers and diffusers
+// write one, those that it names. Throws where one of these is not beside it.
+std::vector<std::filesystem::path> safetensors_files(const std::filesystem::path& path);
 
 // Widens the elements of an F32, BF16 or F16 entry to f32; out has entry.size() elements. Throws for other types.
 void read_f32(const SafetensorsEntry& entry, float* out);

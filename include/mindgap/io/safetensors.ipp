@@ -4,11 +4,13 @@
 #include <mindgap/io/elements.hpp>
 #include <mindgap/io/file.hpp>
 #include <mindgap/io/json.hpp>
+#include <mindgap/io/numbers.hpp>
 #include <mindgap/io/safetensors.hpp>
 
 #include <algorithm>
 #include <array>
 #include <fcntl.h>
+#include <set>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
@@ -37,6 +39,10 @@ struct SafetensorsRecord {
   std::array<i64, 2> data_offsets{};
 };
 
+struct SafetensorsIndex {
+  std::map<std::string, std::string> weight_map;  // the file of each tensor
+};
+
 }  // namespace detail
 
 template <class V>
@@ -44,6 +50,12 @@ void visit_fields(V& visit, detail::SafetensorsRecord& r) {
   visit.need("dtype", r.dtype);
   visit.need("shape", r.shape, {.least = 0});
   visit.need("data_offsets", r.data_offsets, {.least = 0});
+  visit.ignore({"*"});
+}
+
+template <class V>
+void visit_fields(V& visit, detail::SafetensorsIndex& index) {
+  visit.need("weight_map", index.weight_map);
   visit.ignore({"*"});
 }
 
@@ -195,7 +207,32 @@ MINDGAP_INLINE const SafetensorsEntry& Safetensors::at(std::string_view name) co
 
 MINDGAP_INLINE const std::string& Safetensors::metadata_at(const std::string& key) const {
   if (const auto at = metadata_.find(key); at != metadata_.end()) return at->second;
-  throw Error(text("safetensors: the file's metadata lacks ", detail::shown(key)), {{"file", path_.string()}});
+  throw Error(text("safetensors: the file's metadata lacks ", detail::shown(key)),
+              {{"file", path_.string()}, {"remedy", "remove the file, or restore it as the program wrote it"}});
+}
+
+MINDGAP_INLINE i64 Safetensors::metadata_number(const std::string& key, i64 least, i64 most, const std::string& remedy) const {
+  const std::string& value = metadata_at(key);
+  const auto number = number_in<i64>(value);
+  if (!number || *number < least || *number > most)
+    throw Error(text("safetensors: ", detail::shown(key), " of the file's metadata is ", detail::shown(value)),
+                {{"file", path_.string()}, {"wanted", text("a whole number from ", least, " to ", most)}, {"remedy", remedy}});
+  return *number;
+}
+
+MINDGAP_INLINE std::vector<std::filesystem::path> safetensors_files(const std::filesystem::path& path) {
+  if (path.extension() != ".json") return {path};
+  const std::string what = "safetensors: the index", remedy = "download or copy it again, with all of its files";
+  std::set<std::filesystem::path> files;
+  for (const auto& [tensor, name] : read_json<detail::SafetensorsIndex>(path, what, remedy).weight_map) {
+    const auto file = path.parent_path() / name;
+    if (std::filesystem::path(name).filename() != name || !std::filesystem::exists(file))
+      throw Error(text(what, " names the file ", detail::shown(name), ", which is not beside it"),
+                  {{"file", path.string()}, {"tensor", detail::shown(tensor)}, {"remedy", remedy}});
+    files.insert(file);
+  }
+  if (files.empty()) throw Error(what + " names no file", {{"file", path.string()}, {"remedy", remedy}});
+  return {files.begin(), files.end()};
 }
 
 MINDGAP_INLINE void read_f32(const SafetensorsEntry& entry, float* out) {

@@ -46,6 +46,9 @@ struct AttentionBlock2D {
   GroupNorm2d<D, P> group_norm;
   Linear<D, P> to_q, to_k, to_v, to_out;
   i64 heads;
+  // In files of diffusers before 0.17.
+  static constexpr std::pair<const char*, const char*> older_names[] = {
+      {"to_q", "query"}, {"to_k", "key"}, {"to_v", "value"}, {"to_out.0", "proj_attn"}};
 
   template <class F>
   void visit(F&& f) {

@@ -24,12 +24,11 @@ struct UNetConfig {
   bool mid_attention = true;   // add_attention
   i64 norm_num_groups = 32;
   float norm_eps = 1e-5f;
-  i64 num_class_embeds = 0;  // rows of the class embedding, the last one standing for "no class"; 0: unconditional
+  i64 num_class_embeds = 0;  // rows of the class embedding; 0: unconditional
   bool flip_sin_to_cos = true;
   i64 freq_shift = 0;
 
   i64 time_embed_dim() const { return 4 * block_out_channels[0]; }
-  i64 null_class() const { return num_class_embeds - 1; }
   i64 heads(i64 channels) const { return attention_head_dim ? channels / attention_head_dim : 1; }
   // Throws for extents that do not fit each other.
   void check() const;

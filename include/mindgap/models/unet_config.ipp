@@ -10,7 +10,8 @@ namespace mindgap {
 
 MINDGAP_INLINE void UNetConfig::check() const {
   const auto require = [](bool holds, const std::string& what) {
-    if (!holds) throw Error("U-Net: " + what, {{"remedy", "choose other channels, groups, heads or layers"}});
+    if (!holds)
+      throw Error("U-Net: " + what, {{"remedy", "choose other channels, groups, heads or layers, or fewer resolutions"}});
   };
   const size_t levels = block_out_channels.size();
   require(levels >= 1 && down_attention.size() == levels && up_attention.size() == levels,
@@ -25,7 +26,6 @@ MINDGAP_INLINE void UNetConfig::check() const {
   within("the number of resolutions", i64(levels), 1, 16);
   within("sample_size", sample_size, 0, 1 << 16);
   within("num_class_embeds", num_class_embeds, 0, 1'000'000);
-  require(num_class_embeds != 1, "a class embedding of one row has no class beside the null class");
   for (size_t i = 0; i < levels; ++i) {
     const i64 channels = block_out_channels[i];
     within(text("block_out_channels[", i, "]"), channels, 1, 1 << 16);
@@ -34,6 +34,8 @@ MINDGAP_INLINE void UNetConfig::check() const {
     require(!attends || attention_head_dim == 0 || (attention_head_dim > 0 && channels % attention_head_dim == 0),
             text(channels, " channels do not divide into heads of ", attention_head_dim));
   }
+  require(sample_size % (i64(1) << (levels - 1)) == 0,
+          text(levels, " resolutions want images whose side is a multiple of ", i64(1) << (levels - 1), "; it is ", sample_size));
   require(block_out_channels[0] % 2 == 0, "the first block_out_channels must be even, for sines and cosines");
 }
 

@@ -68,14 +68,16 @@ i64 unfreeze_statistics(M& net, const std::vector<std::string>& patterns) {
   return detail::set_frozen_statistics(net, patterns, false);
 }
 
-// Gives every layer under the patterns fresh initial weights of `seed` (statistics included).
+// Gives every layer under the patterns fresh initial weights of `seed` (statistics included). Returns their names.
 template <Module M>
-i64 reinitialise(M& net, u64 seed, const std::vector<std::string>& patterns) {
-  return detail::apply_patterns(patterns, "layer", [&](auto&& item) {
+std::vector<std::string> reinitialise(M& net, u64 seed, const std::vector<std::string>& patterns) {
+  std::vector<std::string> layers;
+  detail::apply_patterns(patterns, "layer", [&](auto&& item) {
     for_each_module(net, [&](const std::string& name, auto& module) {
-      if constexpr (requires { module.reset(seed, name); }) item(name, [&] { module.reset(seed, name); });
+      if constexpr (requires { module.reset(seed, name); }) item(name, [&] { module.reset(seed, name), layers.push_back(name); });
     });
   });
+  return layers;
 }
 template <Module M>
 void initialise(M& net, u64 seed) {

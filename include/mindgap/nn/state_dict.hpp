@@ -3,7 +3,10 @@
 // Values are stored in f32 (counters in i64) in the published layout: [O, I, kh, kw] for convolutions. Loading is strict:
 // missing, unexpected and wrong-shape entries are reported together, nothing is changed unless all fit, and NaN or
 // infinite values are refused. Files of f32, bf16 and f16 are read straight into what a parameter has, its master or else its
-// value, in one pass by all cores after that check. Published ranks may differ from ours by extents of one.
+// value, in one pass by all cores after that check. Published ranks may differ from ours by extents of one, and entries may have
+// the names that older files gave them (a module's `older_names`). Weights in several files are read by their index.
+// What is written has a hash of all its contents in its metadata ("mindgap_sha256"), which reading checks; files of others and of
+// older versions have none.
 // An optimizer saves its own state the same way, as more items in one file.
 #pragma once
 
@@ -23,6 +26,7 @@ struct StateItem {
   std::function<std::vector<float>()> get;
   std::function<void(const void* published, DType type)> read;  // f32, bf16 or f16
   i64* counter = nullptr;  // where given, the entry is this number, stored as i64, and get and read are empty; a file may lack it
+  std::string older_name = {};  // which a file may have instead
 
   void set(const std::vector<float>& published) const { read(published.data(), DType::f32); }
 };
@@ -47,29 +51,43 @@ StateItem state_item(std::string name, Tensor<T, N, D> tensor, std::function<voi
 template <Module M>
 std::vector<StateItem> state_items(M& net, const std::string& prefix = "") {
   std::vector<StateItem> items;
+  std::vector<std::pair<std::string, std::string>> renamed;  // how names begin, now and in older files
   walk(net, "", [&]<class X>(const std::string& name, X& item) {
+    if constexpr (requires { X::older_names; })
+      for (const auto& [now, older] : X::older_names) {
+        const std::string module = prefix + name + (name.empty() ? "" : ".");
+        renamed.emplace_back(module + now + ".", module + older + ".");
+      }
     if constexpr (is_parameter<X>)
       items.push_back(item.master.defined() ? state_item(prefix + name, item.master, [&item] { item.refresh(); })
                                             : state_item(prefix + name, item.value));
     else if constexpr (is_buffer<X>) items.push_back(state_item(prefix + name, item.value));
     else if constexpr (std::is_same_v<X, Counter>) items.push_back(state_item(prefix + name, item));
   });
+  for (const auto& [now, older] : renamed)
+    for (StateItem& item : items)
+      if (item.name.starts_with(now)) item.older_name = older + item.name.substr(now.size());
   return items;
 }
 
 // Writes the items atomically.
 void write_state(const std::filesystem::path& path, const std::vector<StateItem>& items, const Metadata& metadata = {});
 
-// Reads the items from a file; strict, see above. Returns the file's metadata.
-Metadata read_state(const std::filesystem::path& path, const std::vector<StateItem>& items);
+// Throws where the file has a hash, and it is not that of its contents: tensors and metadata.
+void verify_contents(const Safetensors& file);
+
+// Reads the items from a file, or from those of an index; strict, see above. Returns the metadata. except: layers whose items
+// stay as they are; what the file has under their names need not fit, nor be there.
+Metadata read_state(const std::filesystem::path& path, const std::vector<StateItem>& items,
+                    const std::vector<std::string>& except = {});
 
 template <Module M>
 void save(M& net, const std::filesystem::path& path, const Metadata& metadata = {}) {
   write_state(path, state_items(net), metadata);
 }
 template <Module M>
-Metadata load(M& net, const std::filesystem::path& path) {
-  return read_state(path, state_items(net));
+Metadata load(M& net, const std::filesystem::path& path, const std::vector<std::string>& except = {}) {
+  return read_state(path, state_items(net), except);
 }
 
 // Throws where a parameter or a statistic is NaN or infinite, naming it.
@@ -86,6 +104,9 @@ void check_finite(M& net, const std::string& remedy) {
 // it says, beside those that differ.
 void check_same_settings(const std::string& there, const std::string& now, const std::filesystem::path& file,
                          const std::string& otherwise = "the checkpoint is of a run with other settings");
+// The same for the checkpoint of a trainer. One without a hash is of an older version, whose settings had six digits a number,
+// the path of a file before its hash, and the names of the data.
+void check_same_settings(const Safetensors& checkpoint, const std::string& now);
 
 // Copies parameters, buffers and counters from one network to another of the same shape.
 template <Module M>

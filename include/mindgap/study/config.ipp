@@ -80,7 +80,7 @@ void visit_fields(V& visit, StudyConfig& c) {
   visit("statistics", c.statistics, {.one_of = {"frozen", "live", "reestimated"}});
   visit("counts", c.counts, {.least = 2});
   visit("recipes", c.recipes, {.one_of = {"fc", "last group", "last two", "all", "scratch", "mixed"}});
-  visit("mixed_real", c.mixed_real, {0, 1e9});
+  visit("mixed_real", c.mixed_real, {0, 1 << 24});
   visit("student", c.student);
   visit("finetune", c.finetune);
   visit("scratch", c.scratch);

@@ -33,6 +33,25 @@ struct StudyData {
   i64 generator_images = 0;             // labelled real images that the generator was trained on; 0: not recorded
 };
 
+inline std::string split_name(const StudyConfig& c, const std::vector<std::string>& units, i64 k) {
+  const std::string& last = units[size_t(k - 1)];
+  return c.by_unit ? last : unit_group(last);
+}
+// Of E1 to E3. Throws for one that a network of these units does not have.
+inline std::vector<i64> chosen_splits(const StudyConfig& c, const std::vector<std::string>& units) {
+  std::vector<i64> out;
+  std::string known;
+  for (i64 k : splits(units, c.by_unit)) {
+    const std::string name = split_name(c, units, k);
+    if (c.splits.empty() || std::ranges::find(c.splits, name) != c.splits.end()) out.push_back(k);
+    known += (known.empty() ? "" : ", ") + name;
+  }
+  for (const std::string& name : c.splits)
+    if (std::ranges::none_of(out, [&](i64 k) { return split_name(c, units, k) == name; }))
+      throw Error("study configuration: there is no split '" + name + "'", {{"remedy", "use some of " + known}});
+  return out;
+}
+
 template <Device D, class P>
 class Study {
  public:
@@ -48,7 +67,7 @@ class Study {
         progress_(std::move(progress)) {
     make_folder(out_ / "students");
     units_ = make_student(0)->units();
-    choose_splits();
+    splits_ = chosen_splits(config_, units_);
   }
 
   // All runs of the configuration, seed by seed, so that a study that is stopped early has whole seeds.
@@ -216,21 +235,7 @@ class Study {
 
   // ---- E1 to E3 ---------------------------------------------------------------------------------------------------
 
-  std::string split_name(i64 k) const {
-    const std::string& last = units_[size_t(k - 1)];
-    return config_.by_unit ? last : unit_group(last);
-  }
-  void choose_splits() {
-    std::string known;
-    for (i64 k : splits(units_, config_.by_unit)) {
-      if (config_.splits.empty() || std::ranges::find(config_.splits, split_name(k)) != config_.splits.end())
-        splits_.push_back(k);
-      known += (known.empty() ? "" : ", ") + split_name(k);
-    }
-    for (const std::string& name : config_.splits)
-      if (std::ranges::none_of(splits_, [&](i64 k) { return split_name(k) == name; }))
-        throw Error("study configuration: there is no split '" + name + "'", {{"remedy", "use some of " + known}});
-  }
+  std::string split_name(i64 k) const { return mindgap::split_name(config_, units_, k); }
 
   // Both ways and the controls, split after split: what a frozen prefix makes of a set is what its next split begins with.
   void swaps(u64 seed) {

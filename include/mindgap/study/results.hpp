@@ -69,7 +69,8 @@ struct ParsedRows {
   std::vector<Row> rows;
   bool torn = false;  // the last line had no line end and was dropped
 };
-// Throws when the header differs or a field does not parse; `file` is named in the message.
+// Throws when the header differs, a field does not parse or is out of its range, or a run is there twice; `file` is named in the
+// message with the line.
 ParsedRows parse_csv(const std::string& bytes, const std::string& file);
 
 // results.csv on disk and in memory. One process at a time (FileLock on the study's folder).

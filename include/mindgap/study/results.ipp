@@ -1,9 +1,12 @@
 // The bodies of study/results.hpp, over nlohmann's JSON.
+#include <mindgap/io/numbers.hpp>
 #include <mindgap/study/results.hpp>
 
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <limits>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <tuple>
 
@@ -16,12 +19,6 @@ inline std::string fixed(double value, int decimals) {
   char digits[400];
   const auto end = std::to_chars(digits, digits + sizeof digits, value, std::chars_format::fixed, decimals).ptr;
   return std::string(digits, end);
-}
-
-// The shortest digits that read back as the same number, independent of the locale.
-inline std::string exact(double value) {
-  char digits[40];
-  return std::string(digits, std::to_chars(digits, digits + sizeof digits, value).ptr);
 }
 
 // What is measured, in the file's decimals.
@@ -131,16 +128,21 @@ inline std::vector<CsvRecord> csv_records(const std::string& bytes) {
   return records;
 }
 
+// What a column may hold, apart from its type: counts, losses and times from 0 up, shares up to 1.
 template <class Number>
 Number csv_number(const std::string& field, const char* column, i64 line, const std::string& file) {
-  Number value{};
-  const auto [end, code] = std::from_chars(field.data(), field.data() + field.size(), value);
-  if (code != std::errc() || end != field.data() + field.size())
-    throw Error("results: column " + std::string(column) + " holds no number",
+  const auto refuse = [&](const std::string& what) {
+    throw Error("results: column " + std::string(column) + what,
                 {{"file", file + ":" + std::to_string(line)},
                  {"value", "\"" + field + "\""},
-                 {"remedy", "mend that line, or move the file away and run the study again"}});
-  return value;
+                 {"remedy", "mend that line, or delete it: its run is then repeated"}});
+  };
+  const auto value = number_in<Number>(field);
+  if (!value) refuse(" holds no number");
+  const std::string_view name = column;
+  const Number most = name == "top1" || name == "top5" ? Number(1) : std::numeric_limits<Number>::max();
+  if (!(*value >= 0 && *value <= most)) refuse(most == 1 ? " is not from 0 to 1" : " is not a finite number from 0 up");
+  return *value;
 }
 
 // Six decimals are what the rows have; NaN and infinity become null.
@@ -192,6 +194,7 @@ MINDGAP_INLINE ParsedRows parse_csv(const std::string& bytes, const std::string&
                 {{"file", file},
                  {"wants", detail::csv_header().substr(0, 60) + "..."},
                  {"remedy", "move the file away, or choose another folder"}});
+  std::map<Row, i64, bool (*)(const Row&, const Row&)> line_of(detail::row_less);
   for (size_t i = 1; i < records.size(); ++i) {
     const auto& [line, fields, ended] = records[i];
     if (fields.size() != records[0].fields.size())
@@ -205,9 +208,15 @@ MINDGAP_INLINE ParsedRows parse_csv(const std::string& bytes, const std::string&
       if constexpr (std::is_same_v<Value, std::string>) row.*member = field;
       else row.*member = detail::csv_number<Value>(field, name, line, file);
     });
-    out.rows.push_back(std::move(row));
+    const auto [there, fresh] = line_of.try_emplace(std::move(row), line);
+    if (fresh) continue;
+    const std::string run = detail::csv_line(there->first);
+    throw Error(text("results: lines ", there->second, " and ", line, " are of one run"),
+                {{"file", file + ":" + std::to_string(line)},
+                 {"run", run.substr(0, run.size() - 1)},
+                 {"remedy", "delete the wrong one of them, or both: the run is then repeated"}});
   }
-  std::sort(out.rows.begin(), out.rows.end(), detail::row_less);
+  for (const auto& [row, line] : line_of) out.rows.push_back(row);
   return out;
 }
 

@@ -27,6 +27,7 @@ MINDGAP_INLINE StudentInfo read_student_info(const std::filesystem::path& folder
     throw Error("this is no student's folder: student.json is missing",
                 {{"folder", folder.string()}, {"remedy", "give the --out of train_student"}});
   auto info = read_json<StudentInfo>(file, "student.json", "restore it as train_student wrote it, or train again");
+  check_class_names(info.class_names, file);
   const ResNetConfig& c = info.config;
   info.config = naming_file(
       file.string(), [&] { return ResNetConfig::make(c.name, c.width, c.channels, i64(info.class_names.size()), c.stem); });
@@ -41,9 +42,8 @@ MINDGAP_INLINE void check_student_data(const StudentInfo& info, const Dataset& d
   if (data.shape()[2] != info.config.channels)
     throw Error(text("the images have ", data.shape()[2], " channels, the student wants ", info.config.channels),
                 {{"set", data.name}});
-  if (data.class_names != info.class_names)
-    throw Error("the set has other classes than the student, or the same in another order",
-                {{"set", data.name}, {"classes", text(data.classes(), "; the student has ", info.class_names.size())}});
+  check_same_classes("the set has other classes than the student, or the same in another order", "set " + data.name,
+                     data.class_names, "student", info.class_names);
 }
 
 MINDGAP_INLINE std::string evaluation_json(const Evaluation& evaluation, const std::vector<std::string>& class_names) {

@@ -7,6 +7,7 @@
 
 #include <mindgap/data/subset.hpp>
 #include <mindgap/diffusion/jobs.hpp>
+#include <mindgap/io/numbers.hpp>
 #include <mindgap/study/config.hpp>
 
 namespace mindgap {
@@ -64,7 +65,7 @@ class SyntheticSets {
 
   // Throws for settings that make no sense, before anything is made.
   void check(const std::vector<SyntheticSetting>& settings) const {
-    for (const SyntheticSetting& setting : settings) sampler(setting);
+    for (const SyntheticSetting& setting : settings) sampler(setting), generator_.info.guidance(setting.guidance);
   }
 
   bool draws(const std::vector<SyntheticSetting>& draws, std::vector<SyntheticSet>& sets) const {
@@ -88,7 +89,9 @@ class SyntheticSets {
   }
 
  private:
-  static std::string folder_of(const SyntheticSetting& s) { return text("settings/", s.sampler, "-", s.steps, "-", s.guidance); }
+  static std::string folder_of(const SyntheticSetting& s) {
+    return text("settings/", s.sampler, "-", s.steps, "-", exact(s.guidance));
+  }
 
   Sampler sampler(const SyntheticSetting& s) const {
     return Sampler(read_scheduler_config(files_.scheduler(), sampler_by_name(s.sampler)), s.steps);

@@ -74,6 +74,7 @@ StudentData<D, P>::StudentData(ResNet<D, P>& net, i64 first, const Dataset& data
   const StudentData plain = shallower ? StudentData(*shallower, in_order) : StudentData(data, in_order);
   auto plan = plain.make_plan();
   for (i64 step = 0; step < plain.steps_per_epoch(); ++step) {
+    StopHook::ask();
     plain.prepare(plan, step);
     const Tensor<T, 4, D> part = net.run(plain.read(plan).images, plain.first(), first);
     if (!features_.defined()) {
@@ -106,7 +107,10 @@ void reestimate_statistics(ResNet<D, P>& net, const std::vector<std::string>& pa
   options.shuffle = options.augment = false;
   options.last = LastBatch::keep_unless_one;
   const Loader<typename P::compute, D> loader(data, options);
-  for (i64 step = 0; step < loader.steps_per_epoch(); ++step) net.run(loader.batch(0, step).images, 0, net.unit_count() - 1);
+  for (i64 step = 0; step < loader.steps_per_epoch(); ++step) {
+    StopHook::ask();
+    net.run(loader.batch(0, step).images, 0, net.unit_count() - 1);
+  }
   each_norm([](auto& norm) { norm.cumulative = false; });
 }
 
@@ -191,7 +195,12 @@ Evaluation evaluate(ResNet<D, P>& net, const StudentData<D, P>& data) {
   return evaluate_classifier(net.config.classes, data.steps_per_epoch(), [&](i64 step) {
     data.prepare(plan, step);
     const auto batch = data.read(plan);
-    return std::pair(net.classify(net.run(batch.images, data.first(), net.unit_count() - 1)), batch.labels);
+    auto features = batch.images;
+    for (i64 unit = data.first(); unit < net.unit_count() - 1; ++unit) {
+      StopHook::ask();  // a batch may be the whole set
+      features = net.run(features, unit, unit + 1);
+    }
+    return std::pair(net.classify(features), batch.labels);
   });
 }
 

@@ -1,6 +1,7 @@
 // How well a classifier answers: on a whole set, batch after batch, in evaluation mode.
 #pragma once
 
+#include <mindgap/core/stop.hpp>
 #include <mindgap/ops/loss.hpp>
 #include <mindgap/ops/pointwise.hpp>
 
@@ -23,6 +24,7 @@ Evaluation evaluate_classifier(i64 classes, i64 steps, const Logits& logits_of) 
   out.confusion.assign(size_t(classes), std::vector<i64>(size_t(classes), 0));
   i64 first_right = 0, fifth_right = 0;
   for (i64 step = 0; step < steps; ++step) {
+    StopHook::ask();
     const auto [computed, truth] = logits_of(step);
     const auto logits = cast<float>(computed);
     const std::vector<float> losses = cross_entropy_rows(logits, truth).rows.to_vector();

@@ -150,14 +150,15 @@ class Trainer {
   // Throws for a checkpoint of a run with other settings.
   void resume(const std::filesystem::path& checkpoint, const std::string& settings) {
     const Safetensors file(checkpoint);
-    check_same_settings(file.metadata_at("settings"), settings, checkpoint);
-    const std::string step = file.metadata_at("step");
-    const bool digits = !step.empty() && step.size() < 18 && step.find_first_not_of("0123456789") == step.npos;
-    if (!digits || std::stoll(step) > steps())
-      throw Error(text("the checkpoint is of step \"", step, "\" of ", steps()),
-                  {{"file", checkpoint.string()}, {"remedy", "remove it to start afresh"}});
+    verify_contents(file);  // before what it says is believed
+    check_same_settings(file, settings);
+    const i64 step = file.metadata_number("step", 0, steps(), "remove the checkpoint to start afresh");
+    for (const StateItem& item : optimizer_.items())
+      if (item.counter && file.tensor<i64, 0>(item.name).item() != step)
+        throw Error(text("the checkpoint is of step ", step, ", its optimizer of step ", file.tensor<i64, 0>(item.name).item()),
+                    {{"file", checkpoint.string()}, {"remedy", "remove the checkpoint to start afresh"}});
     read_state(checkpoint, items());
-    done_ = std::stoll(step);
+    done_ = step;
   }
 
   // The entries of a checkpoint: the network, and the states of optimizer, average and loss scale.
