@@ -5,7 +5,9 @@
 #include <mindgap/autograd/pointwise.hpp>
 #include <mindgap/nn/layers.hpp>
 
+#include <array>
 #include <optional>
+#include <utility>
 
 namespace mindgap {
 
@@ -47,8 +49,8 @@ struct AttentionBlock2D {
   Linear<D, P> to_q, to_k, to_v, to_out;
   i64 heads;
   // In files of diffusers before 0.17.
-  static constexpr std::pair<const char*, const char*> older_names[] = {
-      {"to_q", "query"}, {"to_k", "key"}, {"to_v", "value"}, {"to_out.0", "proj_attn"}};
+  static constexpr std::array<std::pair<const char*, const char*>, 4> older_names{
+      {{"to_q", "query"}, {"to_k", "key"}, {"to_v", "value"}, {"to_out.0", "proj_attn"}}};
 
   template <class F>
   void visit(F&& f) {
