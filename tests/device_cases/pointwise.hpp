@@ -37,11 +37,9 @@ Outputs row_scalar_value(Shape<2> shape) {
   return outputs(pointwise(f, x, row(bias), scalar(gain), value(-0.25f)), grad_bias, grad_gain);
 }
 
-template <Device D>
-Outputs every_node(i64 size) {
-  constexpr auto f = [](auto a, auto b) {
-    return sigmoid(a) * tanh(b) - exp(-a) / sqrt(1.f + square(b)) + log(abs(a) + 0.5f) * relu(b) + min(a, b) + silu(a - b);
-  };
+// f(a, b) and both gradients.
+template <Device D, class F>
+Outputs of_two(F f, i64 size) {
   const Shape<1> shape{size};
   const auto a = random_on<D>(shape, 1), b = random_on<D>(shape, 2), grad_y = random_on<D>(shape, 3);
   Tensor<float, 1, D> grad_a(shape), grad_b(shape);
@@ -51,17 +49,20 @@ Outputs every_node(i64 size) {
 }
 
 template <Device D>
+Outputs every_node(i64 size) {
+  constexpr auto f = [](auto a, auto b) {
+    return sigmoid(a) * tanh(b) - exp(-a) / sqrt(1.f + square(b)) + log(abs(a) + 0.5f) * relu(b) + min(a, b) + silu(a - b);
+  };
+  return of_two<D>(f, size);
+}
+
+template <Device D>
 Outputs every_other_node(i64 size) {
   constexpr auto f = [](auto a, auto b) {
     return sin(a) * cos(b) + gelu(a) - gelu_tanh(b) + clamp(a, -0.5f, 0.5f) * pow(abs(b) + 0.5f, a) +
            where(a < b, a * b, erf(a)) - where(b >= 0.25f, 2.f, a);
   };
-  const Shape<1> shape{size};
-  const auto a = random_on<D>(shape, 1), b = random_on<D>(shape, 2), grad_y = random_on<D>(shape, 3);
-  Tensor<float, 1, D> grad_a(shape), grad_b(shape);
-  pointwise_backward(f, grad_y, 0, std::tuple(detail::lower(shape, a), detail::lower(shape, b)),
-                     std::tuple(GradientTarget<float>{grad_a.data()}, GradientTarget<float>{grad_b.data()}));
-  return outputs(pointwise(f, a, b), grad_a, grad_b);
+  return of_two<D>(f, size);
 }
 
 // Of elements from `first` on: tensors that begin at no multiple of 16 bytes.
