@@ -1,6 +1,9 @@
 // Shapes and tensors: extents that overflow, and memory that is read and written in one call.
 #include <mindgap/nn/parameter.hpp>
+#include <mindgap/ops/batch_norm.hpp>
 #include <mindgap/ops/conv.hpp>
+#include <mindgap/ops/group_norm.hpp>
+#include <mindgap/ops/layer_norm.hpp>
 #include <mindgap/ops/pointwise.hpp>
 
 #include "tests/values.hpp"
@@ -85,6 +88,36 @@ BOOST_AUTO_TEST_CASE(versions) {
   BOOST_TEST(version() == before + 2);
   BOOST_TEST(x.slice(1, 3).storage() == x.storage());
   BOOST_TEST(other.clone().storage() != other.storage());
+}
+
+// The norms write the gradients that they are given.
+BOOST_AUTO_TEST_CASE(norms_raise_versions) {
+  const auto raised = [](auto backward, const auto&... gradients) {
+    const std::vector<u64> before{gradients.storage()->version()...};
+    backward();
+    const std::vector<u64> after{gradients.storage()->version()...};
+    for (size_t i = 0; i < before.size(); ++i) BOOST_TEST(after[i] > before[i], "gradient " << i);
+  };
+  const auto x = random_tensor(Shape(4, 6), 1), grad_y = random_tensor(Shape(4, 6), 2);
+  const auto gamma = random_tensor(Shape<1>(6), 3), beta = random_tensor(Shape<1>(6), 4);
+  constexpr auto identity = [](auto z) { return z; };
+
+  const LayerNormGradients<float, 2, Cpu> of_rows{x.clone(), gamma.clone(), beta.clone()};
+  const auto rows = layer_norm(x, gamma, beta, 1e-5f);
+  raised([&] { layer_norm_backward(grad_y, x, rows.mean, rows.rstd, gamma, of_rows); }, of_rows.x, of_rows.gamma, of_rows.beta);
+
+  const GroupNormInput<float, 2, Cpu> in{x, {}, {}};
+  const GroupNormGradients<float, 2, Cpu> of_groups{x.clone(), {}, {}, gamma.clone(), beta.clone()};
+  const auto groups = group_norm(identity, in, 2, 1e-5f, gamma, beta);
+  raised([&] { group_norm_backward(identity, grad_y, in, groups.mean, groups.rstd, gamma, beta, of_groups); }, of_groups.x,
+         of_groups.gamma, of_groups.beta);
+
+  constexpr auto gated = [](auto z, auto r) { return z + r; };
+  const auto s = batch_statistics(x, 1e-5f);
+  const BatchNormInputs<float, 2, Cpu, 1> batch{x, {}, {x}, s.mean, s.rstd, gamma, beta, true};
+  const BatchNormGradients<float, 2, Cpu, 1> of_batch{x.clone(), gamma.clone(), beta.clone(), {x.clone()}};
+  raised([&] { batch_norm_backward(gated, grad_y, batch, of_batch); }, of_batch.x, of_batch.gamma, of_batch.beta,
+         of_batch.extras[0]);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -187,6 +187,8 @@ void batch_norm_backward(F, const Tensor<T, N, D>& grad_y, const BatchNormInputs
                          const BatchNormGradients<T, N, D, K>& grads) {
   using Function = Traced<F, 1 + K>;
   using Rule = Epilogue<F, K>;
+  written(grads.x, grads.gamma, grads.beta);
+  for (const auto& extra : grads.extras) written(extra);
   const Op<D> op("batch norm backward");
   op.moves(grad_y, in.x, grads.x);
   if (in.signs.defined()) op.moves(in.signs);

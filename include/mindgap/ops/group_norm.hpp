@@ -107,6 +107,7 @@ template <class F, class T, int N, Device D>
 void group_norm_backward(F, const Tensor<T, N, D>& grad_y, const GroupNormInput<T, N, D>& in, const Tensor<float, 2, D>& mean,
                          const Tensor<float, 2, D>& rstd, const Tensor<float, 1, D>& gamma, const Tensor<float, 1, D>& beta,
                          const GroupNormGradients<T, N, D>& grads) {
+  written(grads.x, grads.skip, grads.row, grads.gamma, grads.beta);
   const Op<D> op("group norm backward");
   op.moves(grad_y, in.x, in.skip, grads.x, grads.skip);
   const kernel::GroupGrid grid = detail::check_group_norm(in, mean.cols(), gamma, beta);

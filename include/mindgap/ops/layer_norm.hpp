@@ -45,6 +45,7 @@ template <Real T, int N, Device D>
 void layer_norm_backward(const Tensor<T, N, D>& grad_y, const Tensor<T, N, D>& x, const Tensor<float, 1, D>& mean,
                          const Tensor<float, 1, D>& rstd, const Tensor<float, 1, D>& gamma,
                          const LayerNormGradients<T, N, D>& grads) {
+  written(grads.x, grads.gamma, grads.beta);
   const Op<D> op("layer norm backward");
   op.moves(grad_y, x, grads.x);
   kernel::RowTeams teams = kernel::row_teams<T>(x.rows(), x.cols());
