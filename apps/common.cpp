@@ -1,6 +1,7 @@
 // Bodies of common.hpp.
 #include "common.hpp"
 
+#include <mindgap/cpu/neighbours.hpp>
 #include <mindgap/cpu/onednn.hpp>
 #include <mindgap/io/file.hpp>
 
@@ -96,6 +97,7 @@ int run_app(int argc, char** argv, const std::string& name, const std::string& d
       bad_value("precision", common.precision, "f32, tf32, bf16 or f16");
     if (common.device == "cpu") precision_of(common, true);  // refuses what it does not have
     if (common.threads) Runtime<Cpu>::set_threads(int(common.threads));
+    const Neighbours neighbours;
     body(common);
     return 0;
   } catch (const UsageError& error) {

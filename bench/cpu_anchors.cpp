@@ -2,8 +2,13 @@
 // forward and backward. One JSON line a figure, medians of several steps; the names are those that a PyTorch script with
 // the same models prints, so that the lines can be put side by side.
 //
-//   bench/cpu_anchors [r18] [unet] [r50]
+//   bench/cpu_anchors [r18] [unet] [r50] [beside]       beside: while as many other processes as there are cores are busy
+#include <mindgap/cpu/neighbours.hpp>
+
 #include "anchors.hpp"
+#include <signal.h>
+#include <sys/prctl.h>
+#include <unistd.h>
 
 using namespace mindgap;
 using namespace mindgap::bench;
@@ -37,6 +42,16 @@ void unet() {
   std::printf("{\"what\": \"small unet fwd+bwd\", \"dt\": \"%s\", \"img_s\": %.2f}\n", type, double(batch) / both);
 }
 
+// Processes that are busy until this one ends, as many as there are cores.
+void be_busy() {
+  for (int i = 0; i < omp_get_num_procs(); ++i)
+    if (fork() == 0) {
+      prctl(PR_SET_PDEATHSIG, SIGKILL);
+      for (volatile bool forever = true; forever;) {
+      }
+    }
+}
+
 template <class P>
 void all(const std::vector<std::string>& which) {
   const auto wanted = [&](const std::string& part) { return std::find(which.begin(), which.end(), part) != which.end(); };
@@ -57,7 +72,9 @@ void all(const std::vector<std::string>& which) {
 
 int main(int argc, char** argv) {
   std::vector<std::string> which(argv + 1, argv + argc);
+  if (std::erase(which, "beside")) be_busy();
   if (which.empty()) which = {"r18", "unet"};
+  const Neighbours neighbours;
   all<Precision<float>>(which);
   if (cpu::has_bf16()) all<Precision<bf16>>(which);
 }
