@@ -32,7 +32,7 @@ endif()
 
 # The glue's sources are written into the build folder, so that a new header needs no edit here.
 #
-# Bodies: each of the libraries of convolutions and products (cpu, cuda) has a source of its own, and so have conversions. The others read files and write
+# Bodies: each of the libraries of convolutions and products (cpu, cuda) has a source of its own, and so have conversions and samplers. The others read files and write
 # text, most of them with the JSON library, whose templates take longer than all else: they share two sources, at -O1, which
 # compile in a quarter of the time.
 file(GLOB_RECURSE bodies CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/include/mindgap/*.ipp)
@@ -44,6 +44,8 @@ foreach(body IN LISTS bodies)
     set(source ${CMAKE_MATCH_1}_${CMAKE_MATCH_2})
   elseif(body MATCHES "^mindgap/io/elements")  # converts the elements of weights
     set(source elements)
+  elseif(body MATCHES "^mindgap/diffusion/(noise_schedule|samplers)")  # numbers of samplers
+    set(source samplers)
   elseif(body MATCHES "^mindgap/study/")
     set(source study)
   else()
@@ -58,7 +60,7 @@ foreach(source IN LISTS sources)
   set(file ${PROJECT_BINARY_DIR}/glue/${source}.cpp)
   file(CONFIGURE OUTPUT ${file} CONTENT "#define MINDGAP_GLUE_BUILD\n${includes_${source}}")
   list(APPEND glue_sources ${file})
-  if(NOT source MATCHES "^(cpu_onednn|elements)$")
+  if(NOT source MATCHES "^(cpu_onednn|elements|samplers)$")
     set_source_files_properties(${file} PROPERTIES COMPILE_OPTIONS -O1)
   endif()
 endforeach()

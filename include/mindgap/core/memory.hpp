@@ -55,19 +55,11 @@ class Pool : public std::enable_shared_from_this<Pool<D>> {
   }
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
-  ~Pool() {
-    if (!parent_) return;
-    for (auto& [size, blocks] : free_)
-      for (void* block : blocks) parent_->give(block, size);
-  }
+  ~Pool();
 
   // The pool that allocations of this thread come from: the arena of the replay whose step runs, else the common one.
   static Pool& current() { return current_pointer() ? *current_pointer() : common(); }
-  static Pool& common() {
-    // Never destroyed: tensors in static storage may outlive it.
-    static auto* pool = new std::shared_ptr<Pool>(new Pool("common", nullptr));
-    return **pool;
-  }
+  static Pool& common();
 
   // Makes a pool the current one of this thread.
   class Use {
@@ -83,11 +75,7 @@ class Pool : public std::enable_shared_from_this<Pool<D>> {
 
   // A block of at least `bytes` bytes, uninitialised; shared, and returned to the pool by its last owner, who may outlive
   // whoever made the pool.
-  std::shared_ptr<Storage> storage(i64 bytes) {
-    const auto block = std::make_shared<Block>(this->shared_from_this(), size_class(bytes));
-    block->take(bytes);
-    return block;
-  }
+  std::shared_ptr<Storage> storage(i64 bytes);
   std::shared_ptr<void> allocate(i64 bytes) {
     const auto block = storage(bytes);
     return {block, block->data()};
@@ -97,13 +85,7 @@ class Pool : public std::enable_shared_from_this<Pool<D>> {
   void seal() { sealed_ = true; }
 
   // Gives the free blocks of the common pool back to the system.
-  void trim() {
-    std::lock_guard lock(mutex_);
-    for (auto& [size, blocks] : free_)
-      for (void* block : blocks) Runtime<D>::deallocate(block);
-    free_.clear();
-    bytes_free_ = 0;
-  }
+  void trim();
 
   i64 bytes_used() const { return bytes_used_; }
   i64 bytes_held() const { return bytes_used_ + bytes_free_; }  // used or free
@@ -138,41 +120,9 @@ class Pool : public std::enable_shared_from_this<Pool<D>> {
   }
 
   // A block of `size` bytes, a size class; `wanted` of them are asked for.
-  void* take(i64 size, i64 wanted) {
-    std::unique_lock lock(mutex_);
-    void* block = nullptr;
-    if (auto& free = free_[size]; !free.empty()) {
-      block = free.back();
-      free.pop_back();
-      bytes_free_ -= size;
-    } else if (sealed_) {
-      throw Error(text(name_, ": its memory is sealed, and a step now wants ", wanted, " bytes more"),
-                  {{"op", current_op() ? current_op() : "none"},
-                   {"sealed", text(bytes_used_ + bytes_free_, " bytes, ", bytes_used_, " in use")},
-                   {"remedy", "a step that is replayed takes the same memory every time: use one replay for each shape"}});
-    } else {
-      lock.unlock();
-      block = parent_ ? parent_->take(size, wanted) : from_system(size);
-      lock.lock();
-    }
-    bytes_used_ += size;
-    bytes_peak_ = std::max(bytes_peak_, bytes_used_);
-    return block;
-  }
-  void* from_system(i64 size) {
-    try {
-      return Runtime<D>::allocate(size);
-    } catch (const DeviceError&) {  // what is missing may lie in free blocks of other sizes
-      trim();
-      return Runtime<D>::allocate(size);
-    }
-  }
-  void give(void* block, i64 size) {
-    std::lock_guard lock(mutex_);
-    free_[size].push_back(block);
-    bytes_used_ -= size;
-    bytes_free_ += size;
-  }
+  void* take(i64 size, i64 wanted);
+  void* from_system(i64 size);
+  void give(void* block, i64 size);
 
   std::string name_;
   std::shared_ptr<Pool> parent_;  // null: blocks come from the system
@@ -181,5 +131,77 @@ class Pool : public std::enable_shared_from_this<Pool<D>> {
   i64 bytes_used_ = 0, bytes_peak_ = 0, bytes_free_ = 0;
   bool sealed_ = false;
 };
+
+// Outside the class: programs that link the glue do not compile them again (cpu/runtime.hpp).
+template <Device D>
+Pool<D>::~Pool() {
+  if (!parent_) return;
+  for (auto& [size, blocks] : free_)
+    for (void* block : blocks) parent_->give(block, size);
+}
+
+template <Device D>
+Pool<D>& Pool<D>::common() {
+  // Never destroyed: tensors in static storage may outlive it.
+  static auto* pool = new std::shared_ptr<Pool>(new Pool("common", nullptr));
+  return **pool;
+}
+
+template <Device D>
+std::shared_ptr<Storage> Pool<D>::storage(i64 bytes) {
+  const auto block = std::make_shared<Block>(this->shared_from_this(), size_class(bytes));
+  block->take(bytes);
+  return block;
+}
+
+template <Device D>
+void Pool<D>::trim() {
+  std::lock_guard lock(mutex_);
+  for (auto& [size, blocks] : free_)
+    for (void* block : blocks) Runtime<D>::deallocate(block);
+  free_.clear();
+  bytes_free_ = 0;
+}
+
+template <Device D>
+void* Pool<D>::take(i64 size, i64 wanted) {
+  std::unique_lock lock(mutex_);
+  void* block = nullptr;
+  if (auto& free = free_[size]; !free.empty()) {
+    block = free.back();
+    free.pop_back();
+    bytes_free_ -= size;
+  } else if (sealed_) {
+    throw Error(text(name_, ": its memory is sealed, and a step now wants ", wanted, " bytes more"),
+                {{"op", current_op() ? current_op() : "none"},
+                 {"sealed", text(bytes_used_ + bytes_free_, " bytes, ", bytes_used_, " in use")},
+                 {"remedy", "a step that is replayed takes the same memory every time: use one replay for each shape"}});
+  } else {
+    lock.unlock();
+    block = parent_ ? parent_->take(size, wanted) : from_system(size);
+    lock.lock();
+  }
+  bytes_used_ += size;
+  bytes_peak_ = std::max(bytes_peak_, bytes_used_);
+  return block;
+}
+
+template <Device D>
+void* Pool<D>::from_system(i64 size) {
+  try {
+    return Runtime<D>::allocate(size);
+  } catch (const DeviceError&) {  // what is missing may lie in free blocks of other sizes
+    trim();
+    return Runtime<D>::allocate(size);
+  }
+}
+
+template <Device D>
+void Pool<D>::give(void* block, i64 size) {
+  std::lock_guard lock(mutex_);
+  free_[size].push_back(block);
+  bytes_used_ -= size;
+  bytes_free_ += size;
+}
 
 }  // namespace mindgap

@@ -92,26 +92,12 @@ class Op {
   // name: a literal.
   explicit Op(const char* name) : outer_(std::exchange(current_op(), name)) {
     Runtime<D>::begin_range(name);
-    if (!Profile<D>::running() || ++Profile<D>::state().depth > 1) return;
-    noted_plan().clear();
-    call_.op = name;
-    call_.begin = std::make_unique<Event>();
-    call_.end = std::make_unique<Event>();
-    call_.begin->record();
+    if (Profile<D>::running()) begin(name);
   }
   ~Op() {
     Runtime<D>::end_range();
     current_op() = outer_;
-    if (!Profile<D>::running()) return;
-    auto& state = Profile<D>::state();
-    --state.depth;
-    if (!call_.begin) return;
-    try {
-      call_.end->record();
-      call_.plan = noted_plan();
-      state.calls.push_back(std::move(call_));
-    } catch (...) {  // a device that has failed says so at the next call
-    }
+    if (Profile<D>::running() || call_) end();
   }
   Op(const Op&) = delete;
   Op& operator=(const Op&) = delete;
@@ -119,25 +105,53 @@ class Op {
   // Undefined tensors count nothing, nor does what is no tensor; the first one's type stands before the shapes.
   template <class... Tensors>
   void moves(const Tensors&... tensors) const {
-    if (call_.begin) (add(tensors), ...);
+    if (call_) (add(tensors), ...);
   }
-  void computes(double flops) const { call_.flops += flops; }
+  void computes(double flops) const {
+    if (call_) call_->flops += flops;
+  }
 
  private:
-  using Event = typename Runtime<D>::Event;
+  using Call = typename Profile<D>::Call;
 
+  void begin(const char* name);
+  void end();
   template <class X>
   void add([[maybe_unused]] const X& tensor) const {
     if constexpr (requires { tensor.bytes(); }) {
       if (!tensor.defined()) return;
-      call_.shape += (call_.shape.empty() ? mindgap::name(dtype_of<typename X::element>) : "") + (" " + tensor.shape().str());
-      call_.bytes += tensor.bytes();
+      call_->shape += (call_->shape.empty() ? mindgap::name(dtype_of<typename X::element>) : "") + (" " + tensor.shape().str());
+      call_->bytes += tensor.bytes();
     }
   }
 
   const char* outer_;
-  mutable typename Profile<D>::Call call_{};  // without events where nobody listens
+  Call* call_ = nullptr;  // where somebody listens: what end() keeps
 };
+
+template <Device D>
+void Op<D>::begin(const char* name) {
+  if (++Profile<D>::state().depth > 1) return;
+  noted_plan().clear();
+  using Event = typename Profile<D>::Event;
+  auto call = std::make_unique<Call>(Call{name, {}, {}, 0, 0, std::make_unique<Event>(), std::make_unique<Event>()});
+  call->begin->record();
+  call_ = call.release();
+}
+
+template <Device D>
+void Op<D>::end() {
+  const std::unique_ptr<Call> call(call_);
+  if (!Profile<D>::running()) return;
+  --Profile<D>::state().depth;
+  if (!call) return;
+  try {
+    call->end->record();
+    call->plan = noted_plan();
+    Profile<D>::state().calls.push_back(std::move(*call));
+  } catch (...) {  // a device that has failed says so at the next call
+  }
+}
 
 // The lines as a table, with the share of the roofline; `rates` of this machine.
 std::string profile_table(const std::vector<ProfileLine>& lines, const Roofline& rates);

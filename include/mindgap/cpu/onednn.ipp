@@ -418,3 +418,13 @@ MINDGAP_INLINE void matmul(const MatmulGeometry& g, bf16* c, const bf16* a, cons
 }
 
 }  // namespace mindgap::cpu
+
+#if defined(MINDGAP_GLUE_BUILD)
+namespace mindgap {
+
+// For cpu/runtime.hpp.
+template class Pool<Cpu>;
+template class Op<Cpu>;
+
+}  // namespace mindgap
+#endif

@@ -5,6 +5,8 @@
 #include <mindgap/core/backend.hpp>
 #include <mindgap/core/device.hpp>
 #include <mindgap/core/error.hpp>
+#include <mindgap/core/memory.hpp>
+#include <mindgap/core/profile.hpp>
 #include <mindgap/kernels/block.hpp>
 
 #include <chrono>
@@ -60,5 +62,10 @@ struct Runtime<Cpu> {
   static void set_threads(int count) { omp_set_num_threads(count); }
 };
 static_assert(DeviceRuntime<Runtime<Cpu>>);
+
+#if defined(MINDGAP_GLUE)  // compiled once, with cpu/onednn.ipp
+extern template class Pool<Cpu>;
+extern template class Op<Cpu>;
+#endif
 
 }  // namespace mindgap

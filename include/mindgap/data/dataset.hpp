@@ -140,7 +140,7 @@ Dataset load_dataset(const std::string& spec, std::string_view split);
 struct HeldOutSplit {
   std::vector<i64> fit, held_out;  // members for select()
 };
-inline HeldOutSplit held_out_split(const Dataset& dataset);  // body in subset.hpp
+HeldOutSplit held_out_split(const Dataset& dataset);  // body in subset.ipp
 
 Dataset read_idx_folder(const std::filesystem::path& folder, std::string_view split);
 Dataset read_shard_folder(const std::filesystem::path& folder);  // body in shards.ipp

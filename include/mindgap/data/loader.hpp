@@ -108,158 +108,42 @@ struct Position {
 template <Real T, Device D = Cpu>
 class Loader {
  public:
-  Loader(Dataset dataset, LoaderOptions options)
-      : dataset_(std::move(dataset)),
-        options_(std::move(options)),
-        shape_(dataset_.shape()),
-        streamed_(options_.transform.apply || !dataset_.resident()) {
-    const LoaderOptions& o = options_;
-    if (o.transform.apply) shape_[0] = o.transform.height, shape_[1] = o.transform.width;
-    if (shape_.size() < 1 && dataset_.size() > 0)
-      throw Error("loader: the images differ in size",
-                  {{"set", dataset_.name}, {"remedy", "a transform that makes one of them"}});
-    if (o.workers < 0 || o.workers > 1024) throw Error(text("loader: ", o.workers, " workers"), {{"remedy", "0 to 1024"}});
-    if (o.batch < 1) throw Error(text("loader: a batch of ", o.batch, " images"), {{"remedy", "1 or more"}});
-    if (o.augmentation.shift < 0 || o.augmentation.shift > 4096)
-      throw Error(text("loader: a shift of ", o.augmentation.shift, " pixels"), {{"remedy", "0 to 4096"}});
-    if (o.augmentation.crop_height < 0 || o.augmentation.crop_width < 0 || out_height() > height() + 2 * shift() ||
-        out_width() > width() + 2 * shift())
-      throw Error(text("loader: a crop of ", out_height(), " x ", out_width(), " from images of ", height(), " x ", width()),
-                  {{"remedy", "a smaller crop"}});
-    const std::vector<T> table = normalisation_table<T>(o.normalisation, shape_[2]);
-    table_ = Tensor<T, 1, D>::from(table, Shape<1>(i64(table.size())));
-    if (steps_per_epoch() == 0)
-      throw Error(
-          text("loader: ", dataset_.size(), dataset_.size() == 1 ? " image makes" : " images make", " no batch of ", o.batch),
-          {{"set", dataset_.name},
-           {"remedy", o.last == LastBatch::drop ? "use a smaller batch" : "batch norm needs 2 images or more to train"}});
-    if (streamed_) return;
-    images_ = all_images(dataset_).template to<D>();
-    labels_ = Tensor<i64, 1, D>::from(all_labels(dataset_), Shape<1>(dataset_.size()));
-  }
+  Loader(Dataset dataset, LoaderOptions options);
 
   const Dataset& dataset() const { return dataset_; }
   i64 out_height() const { return options_.augmentation.out_height(height()); }
   i64 out_width() const { return options_.augmentation.out_width(width()); }
 
-  i64 steps_per_epoch() const {
-    const i64 full = dataset_.size() / options_.batch, rest = dataset_.size() % options_.batch;
-    const bool kept = options_.last == LastBatch::keep ? rest > 0 : options_.last == LastBatch::keep_unless_one && rest > 1;
-    return full + (kept ? 1 : 0) - (options_.last == LastBatch::keep_unless_one && options_.batch == 1 ? full : 0);
-  }
+  i64 steps_per_epoch() const;
   Position position(i64 global_step) const { return {global_step / steps_per_epoch(), global_step % steps_per_epoch()}; }
 
   // Which images the batch has, in order.
-  std::vector<i64> batch_indices(i64 epoch, i64 step) const {
-    check(epoch, step);
-    const i64 begin = step * options_.batch, end = std::min(begin + options_.batch, dataset_.size());
-    std::vector<i64> indices(size_t(end - begin));
-    if (!options_.shuffle) std::iota(indices.begin(), indices.end(), begin);
-    else std::copy(order(epoch).begin() + begin, order(epoch).begin() + end, indices.begin());
-    return indices;
-  }
+  std::vector<i64> batch_indices(i64 epoch, i64 step) const;
 
   // Room for any batch.
-  BatchPlan<D> make_plan() const {
-    const i64 most = std::min(options_.batch, dataset_.size()), bytes = shape_.size();
-    if (!streamed_) return BatchPlan<D>(most, 0, 0);
-    BatchPlan<D> out(most, most, most * bytes);
-    const auto make = [set = dataset_, shape = shape_, transform = options_.transform.apply, seed = options_.seed,
-                       steps = steps_per_epoch()](i64 number, const PlannedImage& planned, u8* pixels) {
-      if (!transform) return copy_image(set, planned.image, shape, pixels);
-      transform(set.image(planned.image), Stream(seed, "transform", u64(number / steps), u64(planned.image)), pixels);
-    };
-    out.prefetcher_ = std::make_shared<Prefetcher>(make, bytes, options_.workers);
-    return out;
-  }
+  BatchPlan<D> make_plan() const;
 
   // Which batch comes. Returns the labels of its images.
-  std::vector<i64> prepare(BatchPlan<D>& plan, i64 epoch, i64 step) const {
-    check(epoch, step);
-    const i64 steps = steps_per_epoch();
-    const auto* made = streamed_ ? &plan.prefetcher_->take(epoch * steps + step,
-                                                           [&](i64 number) { return planned(number / steps, number % steps); })
-                                 : nullptr;
-    std::vector<PlannedImage> images = made ? made->images : planned(epoch, step);
-    std::vector<i64> labels;
-    for (const PlannedImage& image : images) labels.push_back(dataset_.label(image.image));
-    if (made) {
-      for (size_t i = 0; i < images.size(); ++i) images[i].image = i32(i);
-      plan.labels_.set(labels);
-      plan.pixels_.set(made->pixels);
-    }
-    plan.images_.set(images);
-    return labels;
-  }
-  std::vector<i64> prepare(BatchPlan<D>& plan, i64 global_step) const {
-    const Position at = position(global_step);
-    return prepare(plan, at.epoch, at.step);
-  }
+  std::vector<i64> prepare(BatchPlan<D>& plan, i64 epoch, i64 step) const;
+  std::vector<i64> prepare(BatchPlan<D>& plan, i64 global_step) const;
 
   // The batch that was prepared; nothing but the number of its images is the host's.
-  Batch<T, D> read(const BatchPlan<D>& plan) const {
-    const i64 count = plan.size(), channels = shape_[2], h = out_height(), w = out_width();
-    const Batch<T, D> out{Tensor<T, 4, D>(Shape(count, h, w, channels)), Tensor<i64, 1, D>(Shape{count})};
-    const Op<D> op("place images");
-    op.moves(out.images);
-    Runtime<D>::launch(Grid{count}, kernel::PlaceImages<T>{
-                                        out.images.data(), out.labels.data(), streamed_ ? plan.pixels_.data() : images_.data(),
-                                        streamed_ ? plan.labels_.data() : labels_.data(), plan.images_.data(), table_.data(),
-                                        i32(height()), i32(width()), i32(channels), i32(h), i32(w)});
-    return out;
-  }
+  Batch<T, D> read(const BatchPlan<D>& plan) const;
   // The same images' rows of a tensor that has one for each image of the set, instead of pixels.
-  Batch<T, D> read(const BatchPlan<D>& plan, const Tensor<T, 4, D>& features) const {
-    if (streamed_) throw Error("loader: only a resident set has rows instead of pixels", {{"set", dataset_.name}});
-    Shape<4> shape = features.shape();
-    const i64 size = features.size() / std::max<i64>(shape[0], 1);
-    shape[0] = plan.size();
-    const Batch<T, D> out{Tensor<T, 4, D>(shape), Tensor<i64, 1, D>(Shape{plan.size()})};
-    const Op<D> op("gather rows");
-    op.moves(out.images, out.images);
-    Runtime<D>::launch(Grid{plan.size()}, kernel::GatherRows<T>{out.images.data(), out.labels.data(), features.data(),
-                                                                labels_.data(), plan.images_.data(), size});
-    return out;
-  }
+  Batch<T, D> read(const BatchPlan<D>& plan, const Tensor<T, 4, D>& features) const;
 
   // For whoever replays no steps: by a plan of the loader's own.
-  Batch<T, D> batch(i64 epoch, i64 step) const {
-    if (!own_plan_) own_plan_ = make_plan();
-    prepare(*own_plan_, epoch, step);
-    return read(*own_plan_);
-  }
-  Batch<T, D> batch(i64 global_step) const {
-    const Position at = position(global_step);
-    return batch(at.epoch, at.step);
-  }
+  Batch<T, D> batch(i64 epoch, i64 step) const;
+  Batch<T, D> batch(i64 global_step) const;
 
  private:
   i64 height() const { return shape_[0]; }
   i64 width() const { return shape_[1]; }
   i64 shift() const { return options_.augmentation.shift; }
 
-  void check(i64 epoch, i64 step) const {
-    if (epoch < 0 || step < 0 || step >= steps_per_epoch())
-      throw Error(text("loader: step ", step, " of epoch ", epoch, ", an epoch has ", steps_per_epoch(), " steps"));
-  }
-  std::vector<PlannedImage> planned(i64 epoch, i64 step) const {
-    std::vector<PlannedImage> out;
-    const Augmentation& a = options_.augmentation;
-    for (i64 image : batch_indices(epoch, step)) {
-      const Placement at = options_.augment
-                               ? random_placement(a, height(), width(), Stream(options_.seed, "augment", u64(epoch), u64(image)))
-                               : central_placement(a, height(), width());
-      out.push_back({i32(image), i32(at.top), i32(at.left), at.flip});
-    }
-    return out;
-  }
-  const std::vector<i64>& order(i64 epoch) const {
-    if (epoch != order_epoch_) {
-      order_ = permutation(dataset_.size(), Stream(options_.seed, "order", u64(epoch)));
-      order_epoch_ = epoch;
-    }
-    return order_;
-  }
+  void check(i64 epoch, i64 step) const;
+  std::vector<PlannedImage> planned(i64 epoch, i64 step) const;
+  const std::vector<i64>& order(i64 epoch) const;
 
   Dataset dataset_;
   LoaderOptions options_;
@@ -273,4 +157,163 @@ class Loader {
   mutable std::optional<BatchPlan<D>> own_plan_;
 };
 
+// Outside the class: compiled once for programs that link the glue (data/loader_instances.hpp).
+template <Real T, Device D>
+Loader<T, D>::Loader(Dataset dataset, LoaderOptions options)
+    : dataset_(std::move(dataset)),
+      options_(std::move(options)),
+      shape_(dataset_.shape()),
+      streamed_(options_.transform.apply || !dataset_.resident()) {
+  const LoaderOptions& o = options_;
+  if (o.transform.apply) shape_[0] = o.transform.height, shape_[1] = o.transform.width;
+  if (shape_.size() < 1 && dataset_.size() > 0)
+    throw Error("loader: the images differ in size", {{"set", dataset_.name}, {"remedy", "a transform that makes one of them"}});
+  if (o.workers < 0 || o.workers > 1024) throw Error(text("loader: ", o.workers, " workers"), {{"remedy", "0 to 1024"}});
+  if (o.batch < 1) throw Error(text("loader: a batch of ", o.batch, " images"), {{"remedy", "1 or more"}});
+  if (o.augmentation.shift < 0 || o.augmentation.shift > 4096)
+    throw Error(text("loader: a shift of ", o.augmentation.shift, " pixels"), {{"remedy", "0 to 4096"}});
+  if (o.augmentation.crop_height < 0 || o.augmentation.crop_width < 0 || out_height() > height() + 2 * shift() ||
+      out_width() > width() + 2 * shift())
+    throw Error(text("loader: a crop of ", out_height(), " x ", out_width(), " from images of ", height(), " x ", width()),
+                {{"remedy", "a smaller crop"}});
+  const std::vector<T> table = normalisation_table<T>(o.normalisation, shape_[2]);
+  table_ = Tensor<T, 1, D>::from(table, Shape<1>(i64(table.size())));
+  if (steps_per_epoch() == 0)
+    throw Error(
+        text("loader: ", dataset_.size(), dataset_.size() == 1 ? " image makes" : " images make", " no batch of ", o.batch),
+        {{"set", dataset_.name},
+         {"remedy", o.last == LastBatch::drop ? "use a smaller batch" : "batch norm needs 2 images or more to train"}});
+  if (streamed_) return;
+  images_ = all_images(dataset_).template to<D>();
+  labels_ = Tensor<i64, 1, D>::from(all_labels(dataset_), Shape<1>(dataset_.size()));
+}
+
+template <Real T, Device D>
+i64 Loader<T, D>::steps_per_epoch() const {
+  const i64 full = dataset_.size() / options_.batch, rest = dataset_.size() % options_.batch;
+  const bool kept = options_.last == LastBatch::keep ? rest > 0 : options_.last == LastBatch::keep_unless_one && rest > 1;
+  return full + (kept ? 1 : 0) - (options_.last == LastBatch::keep_unless_one && options_.batch == 1 ? full : 0);
+}
+
+template <Real T, Device D>
+std::vector<i64> Loader<T, D>::batch_indices(i64 epoch, i64 step) const {
+  check(epoch, step);
+  const i64 begin = step * options_.batch, end = std::min(begin + options_.batch, dataset_.size());
+  std::vector<i64> indices(size_t(end - begin));
+  if (!options_.shuffle) std::iota(indices.begin(), indices.end(), begin);
+  else std::copy(order(epoch).begin() + begin, order(epoch).begin() + end, indices.begin());
+  return indices;
+}
+
+template <Real T, Device D>
+BatchPlan<D> Loader<T, D>::make_plan() const {
+  const i64 most = std::min(options_.batch, dataset_.size()), bytes = shape_.size();
+  if (!streamed_) return BatchPlan<D>(most, 0, 0);
+  BatchPlan<D> out(most, most, most * bytes);
+  const auto make = [set = dataset_, shape = shape_, transform = options_.transform.apply, seed = options_.seed,
+                     steps = steps_per_epoch()](i64 number, const PlannedImage& planned, u8* pixels) {
+    if (!transform) return copy_image(set, planned.image, shape, pixels);
+    transform(set.image(planned.image), Stream(seed, "transform", u64(number / steps), u64(planned.image)), pixels);
+  };
+  out.prefetcher_ = std::make_shared<Prefetcher>(make, bytes, options_.workers);
+  return out;
+}
+
+template <Real T, Device D>
+std::vector<i64> Loader<T, D>::prepare(BatchPlan<D>& plan, i64 epoch, i64 step) const {
+  check(epoch, step);
+  const i64 steps = steps_per_epoch();
+  const auto* made = streamed_ ? &plan.prefetcher_->take(epoch * steps + step,
+                                                         [&](i64 number) { return planned(number / steps, number % steps); })
+                               : nullptr;
+  std::vector<PlannedImage> images = made ? made->images : planned(epoch, step);
+  std::vector<i64> labels;
+  for (const PlannedImage& image : images) labels.push_back(dataset_.label(image.image));
+  if (made) {
+    for (size_t i = 0; i < images.size(); ++i) images[i].image = i32(i);
+    plan.labels_.set(labels);
+    plan.pixels_.set(made->pixels);
+  }
+  plan.images_.set(images);
+  return labels;
+}
+
+template <Real T, Device D>
+std::vector<i64> Loader<T, D>::prepare(BatchPlan<D>& plan, i64 global_step) const {
+  const Position at = position(global_step);
+  return prepare(plan, at.epoch, at.step);
+}
+
+template <Real T, Device D>
+Batch<T, D> Loader<T, D>::read(const BatchPlan<D>& plan) const {
+  const i64 count = plan.size(), channels = shape_[2], h = out_height(), w = out_width();
+  const Batch<T, D> out{Tensor<T, 4, D>(Shape(count, h, w, channels)), Tensor<i64, 1, D>(Shape{count})};
+  const Op<D> op("place images");
+  op.moves(out.images);
+  Runtime<D>::launch(
+      Grid{count}, kernel::PlaceImages<T>{out.images.data(), out.labels.data(), streamed_ ? plan.pixels_.data() : images_.data(),
+                                          streamed_ ? plan.labels_.data() : labels_.data(), plan.images_.data(), table_.data(),
+                                          i32(height()), i32(width()), i32(channels), i32(h), i32(w)});
+  return out;
+}
+
+template <Real T, Device D>
+Batch<T, D> Loader<T, D>::read(const BatchPlan<D>& plan, const Tensor<T, 4, D>& features) const {
+  if (streamed_) throw Error("loader: only a resident set has rows instead of pixels", {{"set", dataset_.name}});
+  Shape<4> shape = features.shape();
+  const i64 size = features.size() / std::max<i64>(shape[0], 1);
+  shape[0] = plan.size();
+  const Batch<T, D> out{Tensor<T, 4, D>(shape), Tensor<i64, 1, D>(Shape{plan.size()})};
+  const Op<D> op("gather rows");
+  op.moves(out.images, out.images);
+  Runtime<D>::launch(Grid{plan.size()}, kernel::GatherRows<T>{out.images.data(), out.labels.data(), features.data(),
+                                                              labels_.data(), plan.images_.data(), size});
+  return out;
+}
+
+template <Real T, Device D>
+Batch<T, D> Loader<T, D>::batch(i64 epoch, i64 step) const {
+  if (!own_plan_) own_plan_ = make_plan();
+  prepare(*own_plan_, epoch, step);
+  return read(*own_plan_);
+}
+
+template <Real T, Device D>
+Batch<T, D> Loader<T, D>::batch(i64 global_step) const {
+  const Position at = position(global_step);
+  return batch(at.epoch, at.step);
+}
+
+template <Real T, Device D>
+void Loader<T, D>::check(i64 epoch, i64 step) const {
+  if (epoch < 0 || step < 0 || step >= steps_per_epoch())
+    throw Error(text("loader: step ", step, " of epoch ", epoch, ", an epoch has ", steps_per_epoch(), " steps"));
+}
+
+template <Real T, Device D>
+std::vector<PlannedImage> Loader<T, D>::planned(i64 epoch, i64 step) const {
+  std::vector<PlannedImage> out;
+  const Augmentation& a = options_.augmentation;
+  for (i64 image : batch_indices(epoch, step)) {
+    const Placement at = options_.augment
+                             ? random_placement(a, height(), width(), Stream(options_.seed, "augment", u64(epoch), u64(image)))
+                             : central_placement(a, height(), width());
+    out.push_back({i32(image), i32(at.top), i32(at.left), at.flip});
+  }
+  return out;
+}
+
+template <Real T, Device D>
+const std::vector<i64>& Loader<T, D>::order(i64 epoch) const {
+  if (epoch != order_epoch_) {
+    order_ = permutation(dataset_.size(), Stream(options_.seed, "order", u64(epoch)));
+    order_epoch_ = epoch;
+  }
+  return order_;
+}
+
 }  // namespace mindgap
+
+#if defined(MINDGAP_GLUE) && !defined(MINDGAP_NO_INSTANCES)
+#include <mindgap/data/loader_instances.hpp>
+#endif

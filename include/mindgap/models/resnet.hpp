@@ -24,22 +24,9 @@ struct ResNetConfig {
   i64 channels = 3, classes = 1000;
   Stem stem = Stem::large;
 
-  static const std::vector<std::string>& names() {
-    static const std::vector<std::string> all{"resnet18", "resnet34", "resnet50", "resnet101", "resnet152"};
-    return all;
-  }
+  static const std::vector<std::string>& names();
   // Throws for an unknown name and for counts below one.
-  static ResNetConfig make(const std::string& name, i64 width, i64 channels, i64 classes, Stem stem) {
-    const auto& all = names();
-    const size_t which = size_t(std::find(all.begin(), all.end(), name) - all.begin());
-    if (which == all.size())
-      throw Error("there is no model '" + name + "'", {{"remedy", "use resnet18, resnet34, resnet50, resnet101 or resnet152"}});
-    if (width < 1 || width > 4096 || channels < 1 || channels > 4096 || classes < 1 || classes > 1'000'000)
-      throw Error(text(name, ": width ", width, ", ", channels, " channels and ", classes, " classes"),
-                  {{"wanted", "1 to 4096, 1 to 4096 and 1 to 1,000,000"}});
-    constexpr std::array<i64, 4> depths[] = {{2, 2, 2, 2}, {3, 4, 6, 3}, {3, 4, 6, 3}, {3, 4, 23, 3}, {3, 8, 36, 3}};
-    return {name, depths[which], which >= 2, width, channels, classes, stem};
-  }
+  static ResNetConfig make(const std::string& name, i64 width, i64 channels, i64 classes, Stem stem);
 };
 
 // relu(f(x) + shortcut(x)), f being two 3x3 convolutions or 1x1, 3x3, 1x1 with four times the channels at the end.
@@ -186,4 +173,8 @@ X ResNet<D, P>::run(const X& x, i64 begin, i64 end) {
 
 #if defined(MINDGAP_GLUE) && !defined(MINDGAP_NO_INSTANCES)
 #include <mindgap/models/resnet_instances.hpp>
+#endif
+
+#if !defined(MINDGAP_GLUE)
+#include <mindgap/models/resnet.ipp>
 #endif

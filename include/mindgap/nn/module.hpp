@@ -29,23 +29,34 @@
 namespace mindgap {
 namespace detail {
 
-// names is "a, b, c" as the preprocessor spells the list.
+// Walks are compiled for each network and visitor, so what they all do stays out of them.
+
+// Takes the first name off "a, b, c", as the preprocessor spells a list.
+[[gnu::noinline]] inline std::string_view take_name(std::string_view& names) {
+  const size_t comma = std::min(names.find(','), names.size());
+  std::string_view name = names.substr(0, comma);
+  names.remove_prefix(std::min(names.size(), comma + 1));
+  while (!name.empty() && name.front() == ' ') name.remove_prefix(1);
+  while (!name.empty() && name.back() == ' ') name.remove_suffix(1);
+  return name;
+}
+[[gnu::noinline]] inline std::string joined_name(const std::string& module, std::string_view member) {
+  std::string name = module;
+  if (!name.empty()) name += '.';
+  return name += member;
+}
+[[gnu::noinline]] inline std::string joined_name(const std::string& module, size_t element) {
+  return joined_name(module, std::to_string(element));
+}
+
 template <class F, class... Members>
 void visit_list(std::string_view names, F& f, Members&... members) {
-  const auto next = [&names] {
-    const size_t comma = std::min(names.find(','), names.size());
-    std::string_view name = names.substr(0, comma);
-    names.remove_prefix(std::min(names.size(), comma + 1));
-    while (!name.empty() && name.front() == ' ') name.remove_prefix(1);
-    while (!name.empty() && name.back() == ' ') name.remove_suffix(1);
-    return std::string(name);
-  };
-  (f(next(), members), ...);
+  (f(take_name(names), members), ...);
 }
 
 struct AnyVisitor {
   template <class M>
-  void operator()(const std::string&, M&) const {}
+  void operator()(std::string_view, M&) const {}
 };
 
 }  // namespace detail
@@ -68,10 +79,9 @@ inline constexpr bool is_buffer<Buffer<N, D>> = true;
 // Leaves are Parameter, Buffer and Counter; what is undefined or empty is skipped.
 template <class M, class F>
 void walk(M& item, const std::string& prefix, F&& f) {
-  const auto child = [&](const std::string& name) { return prefix.empty() ? name : prefix + "." + name; };
   if constexpr (Module<M>) {
     f(prefix, item);
-    item.visit([&](const std::string& name, auto& member) { walk(member, child(name), f); });
+    item.visit([&](std::string_view name, auto& member) { walk(member, detail::joined_name(prefix, name), f); });
   } else if constexpr (requires {
                          item.has_value();
                          *item;
@@ -81,7 +91,7 @@ void walk(M& item, const std::string& prefix, F&& f) {
                          item.begin();
                          item.size();
                        }) {
-    for (size_t i = 0; i < item.size(); ++i) walk(item[i], child(std::to_string(i)), f);
+    for (size_t i = 0; i < item.size(); ++i) walk(item[i], detail::joined_name(prefix, i), f);
   } else if constexpr (is_parameter<M>) {
     if (item.defined()) f(prefix, item);
   } else if constexpr (is_buffer<M>) {
