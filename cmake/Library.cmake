@@ -72,13 +72,14 @@ function(mindgap_instances sources device extension)
        ${PROJECT_SOURCE_DIR}/include/mindgap/*_instances.hpp)
   foreach(header IN LISTS headers)
     string(REGEX REPLACE ".*/(.*)_instances.hpp" "\\1" name ${header})
-    string(TOUPPER ${name} list)
+    file(STRINGS ${PROJECT_SOURCE_DIR}/include/${header} declaration REGEX "^MINDGAP_${device}_")
+    string(REPLACE "extern" "" definition "${declaration}")
     set(file ${PROJECT_BINARY_DIR}/glue/${name}_instances.${extension})
     file(CONFIGURE OUTPUT ${file} CONTENT "#define MINDGAP_GLUE
 #include <${header}>
 
 namespace mindgap {
-MINDGAP_${device}_TYPES(MINDGAP_${list}, )
+${definition}
 }
 ")
     list(APPEND ${sources} ${file})

@@ -15,10 +15,14 @@
 
 #include <mindgap/cuda/library.hpp>  // a declaration already asks what the device is
 
-// list(word, device, element) for each element type that networks have on the device.
+// list(word, device, element) for each element type that networks have on the device; a list of what has none is list(word,
+// device).
 #define MINDGAP_CPU_TYPES(list, word) list(word, Cpu, float) list(word, Cpu, bf16)
+#define MINDGAP_CPU_ONCE(list, word) list(word, Cpu)
 #if defined(__CUDACC__)
 #define MINDGAP_CUDA_TYPES(list, word) list(word, Cuda, float) list(word, Cuda, bf16) list(word, Cuda, f16)
+#define MINDGAP_CUDA_ONCE(list, word) list(word, Cuda)
 #else
 #define MINDGAP_CUDA_TYPES(list, word)
+#define MINDGAP_CUDA_ONCE(list, word)
 #endif

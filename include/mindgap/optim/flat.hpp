@@ -143,52 +143,17 @@ class FlatParameters {
 
   // Multiplies the learning rate of the parameters that the pattern matches, and decays their weights by `weight_decay`, matrices
   // or not.
-  void set_group(const std::string& pattern, float learning_rate, float weight_decay) {
-    std::vector<float> rate = rate_.to_vector(), decay = decay_.to_vector();
-    bool any = false;
-    for (const Segment& s : segments_)
-      if (matches(pattern, s.name)) {
-        const i64 first = s.offset / kernel::optimizer_group,
-                  count = (s.size + kernel::optimizer_group - 1) / kernel::optimizer_group;
-        std::fill_n(rate.begin() + first, count, learning_rate);
-        std::fill_n(decay.begin() + first, count, weight_decay);
-        any = true;
-      }
-    if (!any) throw Error("no trained parameter matches '" + pattern + "'");
-    rate_ = Tensor<float, 1, D>::from(rate, rate_.shape());
-    decay_ = Tensor<float, 1, D>::from(decay, decay_.shape());
-  }
+  void set_group(const std::string& pattern, float learning_rate, float weight_decay);
 
   // Before gradients are read: those that no backward wrote are zero, those in a 16-bit type are converted, by one launch. After
   // a step: gradients start afresh.
-  void complete_gradients() {
-    detail::NarrowGradients<D> narrow;
-    for (const Segment& s : segments_) {
-      if (!s.written()) Runtime<D>::zero(gradients_.data() + s.offset, s.size * i64(sizeof(float)));
-      s.take_narrow(narrow);
-    }
-    narrow.convert();
-  }
-  void forget_gradients() {
-    for (const Segment& s : segments_) s.forget();
-  }
+  void complete_gradients();
+  void forget_gradients();
   // Brings the working copies up to date after the values were changed by something else than an optimizer.
-  void refresh() {
-    with_working_copies([&]<class T>(T* working) {
-      if constexpr (!std::is_same_v<T, float>) {
-        using Round = kernel::Convert<T, float>;
-        Runtime<D>::launch(Grid{(size_ + Round::per_block - 1) / Round::per_block}, Round{working, values_.data(), size_});
-        working_.written();
-      }
-    });
-  }
+  void refresh();
 
   // The entries of a flat buffer under the parameters' names, for a state dict.
-  std::vector<StateItem> items(const Tensor<float, 1, D>& flat, const std::string& prefix) const {
-    std::vector<StateItem> out;
-    for (const Segment& s : segments_) out.push_back(s.item(s, prefix + s.name, flat));
-    return out;
-  }
+  std::vector<StateItem> items(const Tensor<float, 1, D>& flat, const std::string& prefix) const;
 
  private:
   template <int N>
@@ -205,6 +170,57 @@ class FlatParameters {
   Tensor<u8, 1, D> working_;
   Tensor<float, 1, D> values_, gradients_, rate_, decay_;
 };
+
+// Outside the class: compiled once for programs that link the glue (train/trainer_instances.hpp).
+template <Device D>
+void FlatParameters<D>::set_group(const std::string& pattern, float learning_rate, float weight_decay) {
+  std::vector<float> rate = rate_.to_vector(), decay = decay_.to_vector();
+  bool any = false;
+  for (const Segment& s : segments_)
+    if (matches(pattern, s.name)) {
+      const i64 first = s.offset / kernel::optimizer_group,
+                count = (s.size + kernel::optimizer_group - 1) / kernel::optimizer_group;
+      std::fill_n(rate.begin() + first, count, learning_rate);
+      std::fill_n(decay.begin() + first, count, weight_decay);
+      any = true;
+    }
+  if (!any) throw Error("no trained parameter matches '" + pattern + "'");
+  rate_ = Tensor<float, 1, D>::from(rate, rate_.shape());
+  decay_ = Tensor<float, 1, D>::from(decay, decay_.shape());
+}
+
+template <Device D>
+void FlatParameters<D>::complete_gradients() {
+  detail::NarrowGradients<D> narrow;
+  for (const Segment& s : segments_) {
+    if (!s.written()) Runtime<D>::zero(gradients_.data() + s.offset, s.size * i64(sizeof(float)));
+    s.take_narrow(narrow);
+  }
+  narrow.convert();
+}
+
+template <Device D>
+void FlatParameters<D>::forget_gradients() {
+  for (const Segment& s : segments_) s.forget();
+}
+
+template <Device D>
+void FlatParameters<D>::refresh() {
+  with_working_copies([&]<class T>(T* working) {
+    if constexpr (!std::is_same_v<T, float>) {
+      using Round = kernel::Convert<T, float>;
+      Runtime<D>::launch(Grid{(size_ + Round::per_block - 1) / Round::per_block}, Round{working, values_.data(), size_});
+      working_.written();
+    }
+  });
+}
+
+template <Device D>
+std::vector<StateItem> FlatParameters<D>::items(const Tensor<float, 1, D>& flat, const std::string& prefix) const {
+  std::vector<StateItem> out;
+  for (const Segment& s : segments_) out.push_back(s.item(s, prefix + s.name, flat));
+  return out;
+}
 
 // What gradients are multiplied by before a step, decided on the device: clipping to a joint norm, and the loss scale of f16.
 //
@@ -230,16 +246,7 @@ class GradientScale {
   Tensor<float, 1, D> seed() const { return loss_scale_.defined() ? loss_scale_.slice(0, 1) : loss_scale_; }
 
   // After backward: the norm of the gradients, and the factor of the next step. One pass over the gradients.
-  void measure() {
-    const Op<D> op("norm of gradients");
-    op.moves(parameters_.gradients());
-    parameters_.complete_gradients();
-    const Grid grid = parameters_.grid();
-    const Tensor<float, 1, D> partial{Shape<1>(grid.blocks)};
-    Runtime<D>::launch(grid, kernel::SquareSums{partial.data(), parameters_.gradients().data(), parameters_.size()});
-    Runtime<D>::launch(Grid{1}, kernel::GradientFactor{factor_.data(), norm_.data(), loss_scale_.data(), partial.data(),
-                                                       grid.blocks, options_.limit});
-  }
+  void measure();
 
   // One element each: the joint norm before clipping, without the loss scale; the factor.
   const Tensor<float, 1, D>& norm() const { return norm_; }
@@ -247,15 +254,30 @@ class GradientScale {
   // [3]: the scale, steps since it changed, steps left out; undefined without one.
   const Tensor<float, 1, D>& loss_scale() const { return loss_scale_; }
 
-  std::vector<StateItem> items() const {
-    if (!loss_scale_.defined()) return {};
-    return {state_item("loss_scale", loss_scale_)};
-  }
+  std::vector<StateItem> items() const;
 
  private:
   FlatParameters<D>& parameters_;
   Options options_;
   Tensor<float, 1, D> factor_, norm_, loss_scale_;
 };
+
+template <Device D>
+void GradientScale<D>::measure() {
+  const Op<D> op("norm of gradients");
+  op.moves(parameters_.gradients());
+  parameters_.complete_gradients();
+  const Grid grid = parameters_.grid();
+  const Tensor<float, 1, D> partial{Shape<1>(grid.blocks)};
+  Runtime<D>::launch(grid, kernel::SquareSums{partial.data(), parameters_.gradients().data(), parameters_.size()});
+  Runtime<D>::launch(Grid{1}, kernel::GradientFactor{factor_.data(), norm_.data(), loss_scale_.data(), partial.data(),
+                                                     grid.blocks, options_.limit});
+}
+
+template <Device D>
+std::vector<StateItem> GradientScale<D>::items() const {
+  if (!loss_scale_.defined()) return {};
+  return {state_item("loss_scale", loss_scale_)};
+}
 
 }  // namespace mindgap

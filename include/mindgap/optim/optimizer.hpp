@@ -25,16 +25,8 @@ class Ema {
   explicit Ema(FlatParameters<D>& parameters) : parameters_(parameters), average_(parameters.values().clone()), step_(1) {}
 
   // The decay of the steps that follow.
-  void prepare(float decay) {
-    const float step = 1.f - decay;
-    step_.set({&step, 1});
-  }
-  void swap() {
-    const Tensor<float, 1, D> values = parameters_.values().clone();
-    parameters_.values().copy_from(average_);
-    average_.copy_from(values);
-    parameters_.refresh();
-  }
+  void prepare(float decay);
+  void swap();
   std::vector<StateItem> items() const { return parameters_.items(average_, "ema."); }
 
   float* average() const { return average_.data(); }
@@ -50,6 +42,21 @@ class Ema {
   Tensor<float, 1, D> average_;
   HostInput<float, D> step_;  // 1 - decay
 };
+
+// Outside the class: compiled once for programs that link the glue (train/trainer_instances.hpp).
+template <Device D>
+void Ema<D>::prepare(float decay) {
+  const float step = 1.f - decay;
+  step_.set({&step, 1});
+}
+
+template <Device D>
+void Ema<D>::swap() {
+  const Tensor<float, 1, D> values = parameters_.values().clone();
+  parameters_.values().copy_from(average_);
+  average_.copy_from(values);
+  parameters_.refresh();
+}
 
 namespace detail {
 
@@ -86,25 +93,9 @@ class Sgd {
   }
 
   // By the gradients as they lie. scale: what they are multiplied by, measured before. average: what follows the values.
-  void update(const GradientScale<D>* scale = nullptr, const Ema<D>* average = nullptr) {
-    const Op<D> op("sgd");
-    parameters_.written();
-    op.moves(parameters_.values(), parameters_.values(), velocity_, velocity_, parameters_.gradients());
-    parameters_.with_working_copies([&]<class T>(T* working) {
-      Runtime<D>::launch(parameters_.grid(), kernel::SgdStep<T>{detail::updated(parameters_, working, average), velocity_.data(),
-                                                                detail::scaled_gradient(parameters_, scale), rate_.data(),
-                                                                parameters_.groups(), options_.momentum, options_.nesterov});
-    });
-  }
-  void step(const GradientScale<D>* scale = nullptr, const Ema<D>* average = nullptr) {
-    parameters_.complete_gradients();
-    update(scale, average);
-    parameters_.forget_gradients();
-  }
-  void step(float learning_rate) {
-    prepare(learning_rate);
-    step();
-  }
+  void update(const GradientScale<D>* scale = nullptr, const Ema<D>* average = nullptr);
+  void step(const GradientScale<D>* scale = nullptr, const Ema<D>* average = nullptr);
+  void step(float learning_rate);
   std::vector<StateItem> items() const { return parameters_.items(velocity_, "momentum."); }
 
  private:
@@ -113,6 +104,31 @@ class Sgd {
   Tensor<float, 1, D> velocity_;
   HostInput<float, D> rate_;
 };
+
+template <Device D>
+void Sgd<D>::update(const GradientScale<D>* scale, const Ema<D>* average) {
+  const Op<D> op("sgd");
+  parameters_.written();
+  op.moves(parameters_.values(), parameters_.values(), velocity_, velocity_, parameters_.gradients());
+  parameters_.with_working_copies([&]<class T>(T* working) {
+    Runtime<D>::launch(parameters_.grid(), kernel::SgdStep<T>{detail::updated(parameters_, working, average), velocity_.data(),
+                                                              detail::scaled_gradient(parameters_, scale), rate_.data(),
+                                                              parameters_.groups(), options_.momentum, options_.nesterov});
+  });
+}
+
+template <Device D>
+void Sgd<D>::step(const GradientScale<D>* scale, const Ema<D>* average) {
+  parameters_.complete_gradients();
+  update(scale, average);
+  parameters_.forget_gradients();
+}
+
+template <Device D>
+void Sgd<D>::step(float learning_rate) {
+  prepare(learning_rate);
+  step();
+}
 
 struct AdamWOptions {
   float beta1 = 0.9f, beta2 = 0.999f, epsilon = 1e-8f;
@@ -127,43 +143,16 @@ class AdamW {
       : parameters_(parameters), options_(options), first_(parameters.make()), second_(parameters.make()), schedule_(3) {}
 
   // The learning rate of the next step, and that it is one step later.
-  void prepare(float learning_rate) {
-    ++steps_.value;
-    const auto correction = [this](float beta) { return float(1. - std::pow(double(beta), double(steps_.value))); };
-    const float schedule[] = {learning_rate, correction(options_.beta1), correction(options_.beta2)};
-    schedule_.set(schedule);
-  }
+  void prepare(float learning_rate);
   // For PackedInputs.
   template <class F>
   void each_input(F&& f) {
     f(schedule_);
   }
-  void update(const GradientScale<D>* scale = nullptr, const Ema<D>* average = nullptr) {
-    const Op<D> op("adamw");
-    parameters_.written();
-    op.moves(parameters_.values(), parameters_.values(), first_, first_, second_, second_, parameters_.gradients());
-    parameters_.with_working_copies([&]<class T>(T* working) {
-      Runtime<D>::launch(parameters_.grid(),
-                         kernel::AdamWStep<T>{detail::updated(parameters_, working, average), first_.data(), second_.data(),
-                                              detail::scaled_gradient(parameters_, scale), schedule_.data(), parameters_.groups(),
-                                              options_.beta1, options_.beta2, options_.epsilon});
-    });
-  }
-  void step(const GradientScale<D>* scale = nullptr, const Ema<D>* average = nullptr) {
-    parameters_.complete_gradients();
-    update(scale, average);
-    parameters_.forget_gradients();
-  }
-  void step(float learning_rate) {
-    prepare(learning_rate);
-    step();
-  }
-  std::vector<StateItem> items() {
-    std::vector<StateItem> out = parameters_.items(first_, "exp_avg.");
-    for (StateItem& item : parameters_.items(second_, "exp_avg_sq.")) out.push_back(std::move(item));
-    out.push_back(state_item("steps", steps_));
-    return out;
-  }
+  void update(const GradientScale<D>* scale = nullptr, const Ema<D>* average = nullptr);
+  void step(const GradientScale<D>* scale = nullptr, const Ema<D>* average = nullptr);
+  void step(float learning_rate);
+  std::vector<StateItem> items();
 
  private:
   FlatParameters<D>& parameters_;
@@ -172,6 +161,48 @@ class AdamW {
   HostInput<float, D> schedule_;  // rate, corrections of both moments
   Counter steps_;
 };
+
+template <Device D>
+void AdamW<D>::prepare(float learning_rate) {
+  ++steps_.value;
+  const auto correction = [this](float beta) { return float(1. - std::pow(double(beta), double(steps_.value))); };
+  const float schedule[] = {learning_rate, correction(options_.beta1), correction(options_.beta2)};
+  schedule_.set(schedule);
+}
+
+template <Device D>
+void AdamW<D>::update(const GradientScale<D>* scale, const Ema<D>* average) {
+  const Op<D> op("adamw");
+  parameters_.written();
+  op.moves(parameters_.values(), parameters_.values(), first_, first_, second_, second_, parameters_.gradients());
+  parameters_.with_working_copies([&]<class T>(T* working) {
+    Runtime<D>::launch(parameters_.grid(),
+                       kernel::AdamWStep<T>{detail::updated(parameters_, working, average), first_.data(), second_.data(),
+                                            detail::scaled_gradient(parameters_, scale), schedule_.data(), parameters_.groups(),
+                                            options_.beta1, options_.beta2, options_.epsilon});
+  });
+}
+
+template <Device D>
+void AdamW<D>::step(const GradientScale<D>* scale, const Ema<D>* average) {
+  parameters_.complete_gradients();
+  update(scale, average);
+  parameters_.forget_gradients();
+}
+
+template <Device D>
+void AdamW<D>::step(float learning_rate) {
+  prepare(learning_rate);
+  step();
+}
+
+template <Device D>
+std::vector<StateItem> AdamW<D>::items() {
+  std::vector<StateItem> out = parameters_.items(first_, "exp_avg.");
+  for (StateItem& item : parameters_.items(second_, "exp_avg_sq.")) out.push_back(std::move(item));
+  out.push_back(state_item("steps", steps_));
+  return out;
+}
 
 // One of them, by its options.
 using OptimizerOptions = std::variant<SgdOptions, AdamWOptions>;
@@ -189,15 +220,9 @@ class Optimizer {
   Optimizer(FlatParameters<D>& parameters, const OptimizerOptions& options)
       : one_(std::visit([&](const auto& o) { return made(parameters, o); }, options)) {}
 
-  void prepare(float learning_rate) {
-    std::visit([&](auto& one) { one.prepare(learning_rate); }, one_);
-  }
-  void update(const GradientScale<D>* scale, const Ema<D>* average) {
-    std::visit([&](auto& one) { one.update(scale, average); }, one_);
-  }
-  std::vector<StateItem> items() {
-    return std::visit([](auto& one) { return one.items(); }, one_);
-  }
+  void prepare(float learning_rate);
+  void update(const GradientScale<D>* scale, const Ema<D>* average);
+  std::vector<StateItem> items();
   template <class F>
   void each_input(F&& f) {
     std::visit([&](auto& one) { one.each_input(f); }, one_);
@@ -210,5 +235,20 @@ class Optimizer {
 
   One one_;
 };
+
+template <Device D>
+void Optimizer<D>::prepare(float learning_rate) {
+  std::visit([&](auto& one) { one.prepare(learning_rate); }, one_);
+}
+
+template <Device D>
+void Optimizer<D>::update(const GradientScale<D>* scale, const Ema<D>* average) {
+  std::visit([&](auto& one) { one.update(scale, average); }, one_);
+}
+
+template <Device D>
+std::vector<StateItem> Optimizer<D>::items() {
+  return std::visit([](auto& one) { return one.items(); }, one_);
+}
 
 }  // namespace mindgap

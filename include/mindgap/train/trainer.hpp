@@ -95,36 +95,10 @@ class Trainer {
 
   // One step. Returns the records that became known: this step's on the CPU; on a GPU, which is not waited for, none or those of
   // the last few dozen steps. Throws when a loss is NaN or infinite.
-  std::vector<TrainingRecord> step() {
-    optimizer_.prepare(float(learning_rate(done_)));
-    if (average_) average_->prepare(float(std::min(options_.ema_decay, double(1 + done_) / double(10 + done_))));
-    for (i64 part = 0; part < options_.accumulation; ++part) {
-      const i64 shape = task_.prepare(done_ * options_.accumulation + part);
-      inputs_.send();
-      gradients_.try_emplace({shape, part > 0}, "gradient").first->second.run([&] { gradient(part == 0); });
-    }
-    if (before_update) before_update(parameters_.gradients());
-    update_.run([&] { update(); });
-    records_.slice(pending_, pending_ + 1).copy_from(measured_);
-    ++done_;
-    return ++pending_ == steps_ahead || finished() ? wait() : std::vector<TrainingRecord>();
-  }
+  std::vector<TrainingRecord> step();
 
   // The records that are not known yet; waits.
-  std::vector<TrainingRecord> wait() {
-    std::vector<TrainingRecord> out;
-    const i64 first = done_ - pending_;
-    const std::vector<float> values = records_.slice(0, std::exchange(pending_, 0)).to_vector();
-    for (size_t i = 0; 2 * i < values.size(); ++i) {
-      const i64 step = first + i64(i);
-      out.push_back({step, values[2 * i], scales() ? values[2 * i + 1] : NAN, learning_rate(step)});
-      if (!std::isfinite(values[2 * i]))
-        throw Error(text("training diverged: the loss is ", std::isnan(values[2 * i]) ? "NaN" : "infinite", " at step ", step,
-                         " of ", steps()),
-                    {{"remedy", text("use a lower learning rate than ", options_.learning_rate)}});
-    }
-    return out;
-  }
+  std::vector<TrainingRecord> wait();
 
   // f() while the network has the averaged weights.
   template <class F>
@@ -144,30 +118,12 @@ class Trainer {
   }
 
   // Writes all that a resumed run needs, atomically. settings: a line each, what such a run must agree with.
-  void save(const std::filesystem::path& checkpoint, const std::string& settings) const {
-    write_state(checkpoint, items(), {{"step", std::to_string(done_)}, {"settings", settings}});
-  }
+  void save(const std::filesystem::path& checkpoint, const std::string& settings) const;
   // Throws for a checkpoint of a run with other settings.
-  void resume(const std::filesystem::path& checkpoint, const std::string& settings) {
-    const Safetensors file(checkpoint);
-    verify_contents(file);  // before what it says is believed
-    check_same_settings(file, settings);
-    const i64 step = file.metadata_number("step", 0, steps(), "remove the checkpoint to start afresh");
-    for (const StateItem& item : optimizer_.items())
-      if (item.counter && file.tensor<i64, 0>(item.name).item() != step)
-        throw Error(text("the checkpoint is of step ", step, ", its optimizer of step ", file.tensor<i64, 0>(item.name).item()),
-                    {{"file", checkpoint.string()}, {"remedy", "remove the checkpoint to start afresh"}});
-    read_state(checkpoint, items());
-    done_ = step;
-  }
+  void resume(const std::filesystem::path& checkpoint, const std::string& settings);
 
   // The entries of a checkpoint: the network, and the states of optimizer, average and loss scale.
-  std::vector<StateItem> items() const {
-    std::vector<StateItem> out = net_items_();
-    for (auto& more : {optimizer_.items(), scale_.items(), average_ ? average_->items() : std::vector<StateItem>()})
-      out.insert(out.end(), more.begin(), more.end());
-    return out;
-  }
+  std::vector<StateItem> items() const;
 
   // For PackedInputs.
   template <class F>
@@ -181,27 +137,8 @@ class Trainer {
 
   bool scales() const { return options_.loss_scale || options_.gradient_clip > 0; }
 
-  void gradient(bool first) {
-    if (first) parameters_.forget_gradients();
-    auto loss = task_.loss(tape_);
-    if (options_.accumulation > 1) {
-      constexpr auto share = [](auto all, auto part) { return all * part; };
-      loss = pointwise(share, loss, value(1.f / float(options_.accumulation)));
-    }
-    constexpr auto sum = [](auto a, auto b) { return a + b; };
-    const auto total = measured_.reshape(Shape<1>(2)).slice(0, 1);
-    if (first) total.copy_from(loss.value());
-    else pointwise_into(total, sum, total, loss.value());
-    backward(loss, scale_.seed());
-    parameters_.complete_gradients();
-  }
-  void update() {
-    if (scales()) {
-      scale_.measure();
-      measured_.reshape(Shape<1>(2)).slice(1, 2).copy_from(scale_.norm());
-    }
-    optimizer_.update(scales() ? &scale_ : nullptr, average_.get());
-  }
+  void gradient(bool first);
+  void update();
 
   TrainingTask<D> task_;
   TrainerOptions options_;
@@ -219,4 +156,93 @@ class Trainer {
   Replay<D> update_{"update"};
 };
 
+// Outside the class: compiled once for programs that link the glue (train/trainer_instances.hpp).
+template <Device D>
+std::vector<TrainingRecord> Trainer<D>::step() {
+  optimizer_.prepare(float(learning_rate(done_)));
+  if (average_) average_->prepare(float(std::min(options_.ema_decay, double(1 + done_) / double(10 + done_))));
+  for (i64 part = 0; part < options_.accumulation; ++part) {
+    const i64 shape = task_.prepare(done_ * options_.accumulation + part);
+    inputs_.send();
+    gradients_.try_emplace({shape, part > 0}, "gradient").first->second.run([&] { gradient(part == 0); });
+  }
+  if (before_update) before_update(parameters_.gradients());
+  update_.run([&] { update(); });
+  records_.slice(pending_, pending_ + 1).copy_from(measured_);
+  ++done_;
+  return ++pending_ == steps_ahead || finished() ? wait() : std::vector<TrainingRecord>();
+}
+
+template <Device D>
+std::vector<TrainingRecord> Trainer<D>::wait() {
+  std::vector<TrainingRecord> out;
+  const i64 first = done_ - pending_;
+  const std::vector<float> values = records_.slice(0, std::exchange(pending_, 0)).to_vector();
+  for (size_t i = 0; 2 * i < values.size(); ++i) {
+    const i64 step = first + i64(i);
+    out.push_back({step, values[2 * i], scales() ? values[2 * i + 1] : NAN, learning_rate(step)});
+    if (!std::isfinite(values[2 * i]))
+      throw Error(text("training diverged: the loss is ", std::isnan(values[2 * i]) ? "NaN" : "infinite", " at step ", step,
+                       " of ", steps()),
+                  {{"remedy", text("use a lower learning rate than ", options_.learning_rate)}});
+  }
+  return out;
+}
+
+template <Device D>
+void Trainer<D>::save(const std::filesystem::path& checkpoint, const std::string& settings) const {
+  write_state(checkpoint, items(), {{"step", std::to_string(done_)}, {"settings", settings}});
+}
+
+template <Device D>
+void Trainer<D>::resume(const std::filesystem::path& checkpoint, const std::string& settings) {
+  const Safetensors file(checkpoint);
+  verify_contents(file);  // before what it says is believed
+  check_same_settings(file, settings);
+  const i64 step = file.metadata_number("step", 0, steps(), "remove the checkpoint to start afresh");
+  for (const StateItem& item : optimizer_.items())
+    if (item.counter && file.tensor<i64, 0>(item.name).item() != step)
+      throw Error(text("the checkpoint is of step ", step, ", its optimizer of step ", file.tensor<i64, 0>(item.name).item()),
+                  {{"file", checkpoint.string()}, {"remedy", "remove the checkpoint to start afresh"}});
+  read_state(checkpoint, items());
+  done_ = step;
+}
+
+template <Device D>
+std::vector<StateItem> Trainer<D>::items() const {
+  std::vector<StateItem> out = net_items_();
+  for (auto& more : {optimizer_.items(), scale_.items(), average_ ? average_->items() : std::vector<StateItem>()})
+    out.insert(out.end(), more.begin(), more.end());
+  return out;
+}
+
+template <Device D>
+void Trainer<D>::gradient(bool first) {
+  if (first) parameters_.forget_gradients();
+  auto loss = task_.loss(tape_);
+  if (options_.accumulation > 1) {
+    constexpr auto share = [](auto all, auto part) { return all * part; };
+    loss = pointwise(share, loss, value(1.f / float(options_.accumulation)));
+  }
+  constexpr auto sum = [](auto a, auto b) { return a + b; };
+  const auto total = measured_.reshape(Shape<1>(2)).slice(0, 1);
+  if (first) total.copy_from(loss.value());
+  else pointwise_into(total, sum, total, loss.value());
+  backward(loss, scale_.seed());
+  parameters_.complete_gradients();
+}
+
+template <Device D>
+void Trainer<D>::update() {
+  if (scales()) {
+    scale_.measure();
+    measured_.reshape(Shape<1>(2)).slice(1, 2).copy_from(scale_.norm());
+  }
+  optimizer_.update(scales() ? &scale_ : nullptr, average_.get());
+}
+
 }  // namespace mindgap
+
+#if defined(MINDGAP_GLUE) && !defined(MINDGAP_NO_INSTANCES)
+#include <mindgap/train/trainer_instances.hpp>
+#endif
