@@ -1,10 +1,10 @@
-// What the table of ops does not show of sums over axes, permutations, concatenation, gathering and dropout: many blocks, every
-// type, threads, bits, what is recorded, errors.
+// What the table of ops does not show of sums over axes, permutations, concatenation, gathering, dropout and operators: many
+// blocks, every type, threads, bits, what is recorded, errors.
 #include <mindgap/autograd/concat.hpp>
 #include <mindgap/autograd/dropout.hpp>
 #include <mindgap/autograd/gather.hpp>
-#include <mindgap/autograd/layout.hpp>
 #include <mindgap/autograd/loss.hpp>
+#include <mindgap/autograd/operators.hpp>
 #include <mindgap/autograd/reduce.hpp>
 
 #include "tests/values.hpp"
@@ -164,6 +164,25 @@ BOOST_AUTO_TEST_CASE(dropout_goes_back_by_its_own_key) {
   key.set(std::span(&second, 1));
   backward(sum(y));
   BOOST_TEST(same_bits(x.gradient(), y.value()));
+}
+
+BOOST_AUTO_TEST_CASE(operators_of_one_shape_repeat_nothing) {
+  Tape tape;
+  const auto a = variable(tape, random_tensor(Shape(2, 1), 1)), b = variable(tape, random_tensor(Shape(2, 1), 2));
+  const auto sum = a + b, product = a * b;
+  BOOST_TEST(tape.size() == 2u);
+  BOOST_TEST(same_bits(product.value(), pointwise([](auto x, auto y) { return x * y; }, a.value(), b.value())));
+  // What is repeated has one record more.
+  const auto wide = variable(tape, random_tensor(Shape(2, 3), 3));
+  const auto difference = wide - a;
+  BOOST_TEST(tape.size() == 4u);
+}
+BOOST_AUTO_TEST_CASE(operators_that_do_not_fit) {
+  Tape tape, other;
+  const auto a = variable(tape, random_tensor(Shape(2, 3), 1)), b = variable(tape, random_tensor(Shape(2, 2), 2)),
+             c = variable(other, random_tensor(Shape(2, 1), 3));
+  BOOST_CHECK_EXCEPTION(a + b, Error, says({"shapes do not fit", "f32 [2, 3] cpu", "f32 [2, 2] cpu", "axis 1 has 3 and 2"}));
+  BOOST_CHECK_EXCEPTION(a + c, Error, says({"two tapes"}));
 }
 
 // The functions that write to their caller's tensor say so.
