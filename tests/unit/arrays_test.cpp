@@ -1,11 +1,13 @@
-// What the table of ops does not show of sums over axes, permutations, concatenation, gathering, dropout and operators: many
-// blocks, every type, threads, bits, what is recorded, errors.
+// What the table of ops does not show of sums over axes, permutations, concatenation, gathering, dropout, operators and the
+// multi-head attention layer: many blocks, every type, threads, bits, what is recorded, errors.
 #include <mindgap/autograd/concat.hpp>
 #include <mindgap/autograd/dropout.hpp>
 #include <mindgap/autograd/gather.hpp>
 #include <mindgap/autograd/loss.hpp>
 #include <mindgap/autograd/operators.hpp>
 #include <mindgap/autograd/reduce.hpp>
+#include <mindgap/nn/attention.hpp>
+#include <mindgap/nn/freeze.hpp>
 
 #include "tests/values.hpp"
 #include <algorithm>
@@ -201,6 +203,70 @@ BOOST_AUTO_TEST_CASE(versions) {
   raised(b, [&] { concat_backward({}, b, twice, 4, 0); });
   const Stream key(1, "key");
   raised(a, [&] { dropout_backward(a, x, 0.5f, &key); });
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_SUITE(multihead_attention_layer)
+
+using Layer = MultiheadAttention<Cpu, Precision<float>>;
+
+// torch.nn.MultiheadAttention's names, shapes and initial values.
+BOOST_AUTO_TEST_CASE(parameters) {
+  Layer layer(6, 2);
+  initialise(layer, 1);
+  std::string names;
+  for_each_parameter(layer, [&](const std::string& name, auto& p) { names += name + " " + p.shape().str() + " "; });
+  BOOST_TEST(names == "in_proj_weight [18, 6] in_proj_bias [18] out_proj.weight [6, 6] out_proj.bias [6] ");
+  const auto largest = [](const auto& p) {
+    float most = 0;
+    for (float value : p.value.to_vector()) most = std::max(most, std::abs(value));
+    return double(most);
+  };
+  BOOST_TEST(largest(layer.in_proj_bias) == 0.);
+  BOOST_TEST(largest(layer.out_proj.bias) == 0.);
+  const double in_bound = std::sqrt(6. / 24), out_bound = 1 / std::sqrt(6.);
+  BOOST_TEST((largest(layer.in_proj_weight) <= in_bound && largest(layer.in_proj_weight) > 0.9 * in_bound));
+  BOOST_TEST((largest(layer.out_proj.weight) <= out_bound && largest(layer.out_proj.weight) > 0.8 * out_bound));
+}
+
+BOOST_AUTO_TEST_CASE(self_and_cross) {
+  Layer layer(6, 3);
+  initialise(layer, 1);
+  init::normal(layer.in_proj_bias, 1.f, 1, "in");
+  init::normal(layer.out_proj.bias, 1.f, 1, "out");
+  const auto x = random_tensor(Shape(2, 5, 6), 1), memory = random_tensor(Shape(2, 4, 6), 2);
+  const auto self = layer(x), cross = layer(x, memory, memory);
+  BOOST_TEST((cross.shape() == x.shape()));
+  BOOST_TEST(same_bits(layer(x, x, x), self));
+  BOOST_TEST(!same_bits(cross, self));
+  Tape tape;
+  BOOST_TEST(same_bits(layer(constant(tape, x)).value(), self));
+  BOOST_TEST(tape.size() > 0u);  // the weights want gradients
+  const auto v = variable(tape, x), m = variable(tape, memory);
+  backward(mse_loss(layer(v, m, m), Tensor<float, 3>::zeros(x.shape())));
+  BOOST_TEST(v.gradient().size() == x.size());
+  BOOST_TEST(m.gradient().size() == memory.size());
+  for_each_parameter(layer, [](const std::string& name, auto& p) {
+    i64 zeros = 0;
+    for (float value : p.slot->gradient().to_vector()) zeros += value == 0;
+    BOOST_TEST(zeros < p.shape().size() / 2, name);
+  });
+}
+
+BOOST_AUTO_TEST_CASE(bf16_is_near) {
+  Layer layer(8, 2);
+  MultiheadAttention<Cpu, Precision<bf16>> half(8, 2);
+  initialise(layer, 1), initialise(half, 1);
+  const auto x = cast<float>(random_tensor<bf16>(Shape(2, 5, 8), 1));
+  BOOST_TEST(relative_error(half(cast<bf16>(x)), doubles(layer(x))) < 0.02);
+}
+
+BOOST_AUTO_TEST_CASE(heads_that_do_not_divide) {
+  Layer layer(6, 4);
+  initialise(layer, 1);
+  layer.path = "encoder.0.self_attn";
+  BOOST_CHECK_EXCEPTION(layer(random_tensor(Shape(1, 2, 6), 1)), Error, says({"do not fit 4 heads", "encoder.0.self_attn"}));
 }
 
 BOOST_AUTO_TEST_SUITE_END()
