@@ -100,7 +100,8 @@ BOOST_AUTO_TEST_CASE(the_table_is_complete) {
   write_file_atomic(build_folder / "support.md", table);
 }
 
-// The header that an op names has it, and every function of the headers that gives a variable is an op.
+// The header that an op names has it; every function of the headers that gives a variable is an op, and has a comment: its
+// paragraph begins with one.
 BOOST_AUTO_TEST_CASE(the_index_is_complete) {
   std::set<std::string> ops{"variable", "constant", "detach"}, parts{"convolved", "summed", "summed_axes"};  // of ops
   for (const OpDoc& doc : op_docs()) {
@@ -110,11 +111,14 @@ BOOST_AUTO_TEST_CASE(the_index_is_complete) {
   }
   for (const auto& entry : std::filesystem::directory_iterator(library / "autograd")) {
     std::istringstream lines(read_file(entry.path()));
-    for (std::string line; std::getline(lines, line);) {
+    for (std::string line, paragraph; std::getline(lines, line);) {
+      if (paragraph.empty() || line.empty()) paragraph = line;
       if (!line.starts_with("Var<") || line.find('(') == std::string::npos) continue;
       const std::string head = line.substr(0, line.find('(')), name = head.substr(head.rfind(' ') + 1);
       BOOST_TEST((ops.contains(name) || parts.contains(name)),
                  name << " in " << entry.path().filename() << " is not in the index");
+      BOOST_TEST((parts.contains(name) || paragraph.starts_with("//")),
+                 name << " in " << entry.path().filename() << " has no comment");
     }
   }
 }
