@@ -87,6 +87,10 @@ std::vector<DeviceCase> array_cases() {
        [] {
          return sums_both_ways<D, float>({1, 16, 10, 3});
        }},
+      {"sums of long rows", 1e-4,
+       [] {
+         return sums_both_ways<D, float>({1, 2, 1, 5000});
+       }},
       {"axes", 0,
        [] {
          return axes_of<D, float>({3, 19, 7, 23});

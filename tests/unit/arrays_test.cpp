@@ -88,6 +88,13 @@ BOOST_AUTO_TEST_CASE(sums_of_many_rows) {
   BOOST_TEST(relative_error(sum(x, {1}), expected) < 3e-7);
   for (double& value : expected) value /= 3001;
   BOOST_TEST(relative_error(mean(x, {1}), expected) < 3e-7);
+  // Side by side, few and many.
+  for (const Shape<2>& rows : {Shape<2>(300, 77), Shape<2>(2, 10'001)}) {
+    const auto wide = random_tensor(rows, 2, 0.5f);
+    std::vector<double> sums(static_cast<size_t>(rows[0]));
+    for (i64 i = 0; i < wide.size(); ++i) sums[size_t(i / rows[1])] += wide.data()[i];
+    BOOST_TEST(relative_error(sum(wide, {1}), sums) < 3e-7);
+  }
   // In f32, though the elements and the result are not.
   const auto ones = Tensor<bf16, 2>::full({5000, 2}, bf16(1.f));
   for (bf16 value : sum(ones, {0}).to_vector()) BOOST_TEST(float(value) == 4992.f);  // the nearest of bf16

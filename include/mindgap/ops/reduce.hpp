@@ -2,6 +2,7 @@
 // side by side and round less than one long sum.
 #pragma once
 
+#include <mindgap/kernels/row_sums.hpp>
 #include <mindgap/ops/layout.hpp>
 #include <mindgap/ops/pointwise.hpp>
 
@@ -51,11 +52,15 @@ void sum_backward(const Tensor<T, N, D>& grad_x, const Tensor<float, 1, D>& grad
 
 namespace detail {
 
-// out[o, c] = scale * sum over r of x[o, r, c]. The CPU, too, adds more than 64 rows in chunks, and has a block for each of those
-// and for 4,096 columns: what is added to what depends on the shape alone.
+// out[o, c] = scale * sum over r of x[o, r, c]. What lies side by side is added by teams of threads, or in lanes. Of the rest the
+// CPU, too, adds more than 64 rows in chunks, and has a block for each of those and for 4,096 columns. What is added to what
+// depends on the shape alone.
 template <Device D, class TO, class T>
 void sum_split(TO* out, const T* x, const AxisSplit& s, float scale) {
-  if constexpr (has_teams<D>) {
+  if (s.inner == 1 && s.extent > 0 && s.extent <= 4096) {
+    const kernel::RowTeams teams = kernel::row_teams<T>(s.outer, s.extent);
+    Runtime<D>::launch(teams.grid(), kernel::RowSums<TO, T>{out, x, teams, scale});
+  } else if constexpr (has_teams<D>) {
     kernel::reduce_rows<D>(out, x, s.outer, s.extent, s.inner, scale);
   } else {
     const i64 chunks = (s.extent + 63) / 64, tiles = (s.inner + 4095) / 4096;
