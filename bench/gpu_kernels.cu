@@ -15,10 +15,13 @@
 #include <mindgap/kernels/lab/softmax.hpp>
 #include <mindgap/nn/layers.hpp>
 #include <mindgap/ops/conv_moments.hpp>
+#include <mindgap/ops/dropout.hpp>
+#include <mindgap/ops/gather.hpp>
 #include <mindgap/ops/group_norm.hpp>
 #include <mindgap/ops/layer_norm.hpp>
 #include <mindgap/ops/loss.hpp>
 #include <mindgap/ops/pool.hpp>
+#include <mindgap/ops/reduce.hpp>
 #include <mindgap/ops/softmax.hpp>
 #include <mindgap/optim/optimizer.hpp>
 
@@ -258,6 +261,22 @@ void pools(Bench& bench) {
   bench("max pool backward, 256x112x112x64", 2 * n + 3 * m, [&] { max_pool2d_backward(grad_x, out.y, out.index, 3, 2, 1); });
 }
 
+void arrays(Bench& bench, Shape<4> shape) {
+  const std::string at = text(", ", shape.str());
+  if (!bench.wanted("array")) return;
+  const auto x = noise<bf16>(shape);
+  const auto row = noise<bf16>(Shape<4>(shape[0], 1, 1, shape[3]));
+  const auto index = Tensor<i32, 4, Cuda>::zeros(Shape<4>(shape[0], shape[1] / 2, shape[2], shape[3]));
+  const HostInput<Stream, Cuda> key(std::vector{Stream(1, "dropout")});
+  const i64 n = x.size();
+  bench("array permute to channels first" + at, 4 * n, [&] { permute(x, {0, 3, 1, 2}); });
+  bench("array expand of a row" + at, 2 * n, [&] { expand(row, shape); });
+  bench("array sum over positions" + at, 2 * n, [&] { sum(x, {1, 2}); });
+  bench("array sum over channels" + at, 2 * n, [&] { sum(x, {3}); });
+  bench("array gather of half" + at, 4 * n, [&] { gather(x, index, 1); });
+  bench("array dropout" + at, 4 * n, [&] { dropout(x, 0.1f, key); });
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -290,6 +309,7 @@ int main(int argc, char** argv) {
     optimizers(bench);
     samplers(bench);
     pools(bench);
+    arrays(bench, {256, 56, 56, 64});
   } catch (const Error& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return 1;

@@ -125,5 +125,8 @@ OpCase op_case(const std::string& op, const std::string& what, double tolerance,
           }};
 }
 
+// The second part of the table, tests/unit/op_cases_arrays.cpp; the first is tests/op_cases.hpp.
+std::vector<OpCase> array_op_cases();
+
 }  // namespace test
 }  // namespace mindgap

@@ -1,4 +1,5 @@
-// The table of ops: one line a case. Every op on variables is here; tests/unit/op_cases_test.cpp checks each case in every mode.
+// The table of ops: one line a case. Every op on variables is here or in its second part, tests/unit/op_cases_arrays.cpp;
+// tests/unit/op_cases_test.cpp checks each case in every mode.
 //
 // Above the table: per op, a function that makes a case of its shapes. The number is the tolerance of the value in f32;
 // gradients, bf16 and emulation have common ones.

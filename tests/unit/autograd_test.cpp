@@ -4,6 +4,7 @@
 #include <mindgap/autograd/layer_norm.hpp>
 #include <mindgap/autograd/linear.hpp>
 #include <mindgap/autograd/loss.hpp>
+#include <mindgap/autograd/operators.hpp>
 #include <mindgap/autograd/reduce.hpp>
 #include <mindgap/autograd/softmax.hpp>
 #include <mindgap/models/resnet.hpp>

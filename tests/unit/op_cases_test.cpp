@@ -1,9 +1,10 @@
-// Every case of tests/op_cases.hpp: value, gradient, emulated kernels, in f32 and bf16; and the support table made of the
-// results, written to support.md in the build folder.
+// Every case of tests/op_cases.hpp and op_cases_arrays.cpp: value, gradient, emulated kernels, in f32 and bf16; the support table
+// made of the results, written to support.md in the build folder; and the index of ops, include/mindgap/README.md.
 #include "tests/op_cases.hpp"
 
 #include <mindgap/io/file.hpp>
 
+#include "tests/op_index.hpp"
 #include <set>
 
 using namespace mindgap;
@@ -20,33 +21,21 @@ std::map<std::string, Support> support;
 
 constexpr double gradient_tolerance = 3e-4, bf16_tolerance = 2e-2, emulated_tolerance = 2e-5;
 
-// Every op of the library that a network may call on variables.
-const std::set<std::string> ops{"conv2d",
-                                "linear",
-                                "linear_pair",
-                                "matmul",
-                                "attend",
-                                "batch_norm",
-                                "group_norm",
-                                "layer_norm",
-                                "max_pool2d",
-                                "avg_pool2d",
-                                "softmax",
-                                "global_avg_pool",
-                                "upsample_nearest",
-                                "embedding",
-                                "concat_channels",
-                                "cross_entropy",
-                                "mse_loss",
-                                "pointwise",
-                                "add",
-                                "reshape",
-                                "sum",
-                                "mean"};
+const std::vector<OpCase>& all_cases() {
+  static const std::vector<OpCase> cases = [] {
+    std::vector<OpCase> both = op_cases();
+    for (OpCase& c : array_op_cases()) both.push_back(std::move(c));
+    return both;
+  }();
+  return cases;
+}
+
+const std::filesystem::path library = std::filesystem::path(MINDGAP_SOURCE_DIR) / "include/mindgap",
+                            build_folder = std::filesystem::path(MINDGAP_APPS_DIR).parent_path();
 
 template <class Measure>
 void check(const char* mode, double Support::*worst, Measure measure, double tolerance) {
-  for (const OpCase& c : op_cases()) BOOST_TEST_CONTEXT(c.name()) {
+  for (const OpCase& c : all_cases()) BOOST_TEST_CONTEXT(c.name()) {
       try {
         const double error = measure(c), allowed = tolerance >= 0 ? tolerance : c.tolerance;
         BOOST_TEST(error <= allowed, mode << ": " << error << " > " << allowed);
@@ -62,7 +51,7 @@ void check(const char* mode, double Support::*worst, Measure measure, double tol
 BOOST_AUTO_TEST_SUITE(op_cases)
 
 BOOST_AUTO_TEST_CASE(value_f32) {
-  for (const OpCase& c : test::op_cases()) ++support[c.op].cases;
+  for (const OpCase& c : all_cases()) ++support[c.op].cases;
   check(
       "value in f32", &Support::value_f32, [](const OpCase& c) { return c.value_f32(); }, -1);
 }
@@ -86,8 +75,9 @@ BOOST_AUTO_TEST_CASE(emulated) {
 }
 
 BOOST_AUTO_TEST_CASE(the_table_is_complete) {
-  std::set<std::string> covered;
-  for (const OpCase& c : test::op_cases()) {
+  std::set<std::string> covered, ops;
+  for (const OpDoc& doc : op_docs()) ops.insert(doc.op);
+  for (const OpCase& c : all_cases()) {
     covered.insert(c.op);
     BOOST_TEST((c.value_f32 && c.value_bf16 && c.gradient_f32 && c.gradient_bf16 && c.emulated), c.name());
   }
@@ -107,7 +97,39 @@ BOOST_AUTO_TEST_CASE(the_table_is_complete) {
         << s.gradient_bf16 << " | " << s.emulated << " |\n";
   BOOST_TEST_MESSAGE(out.str());
   const std::string table = out.str();
-  write_file_atomic(std::filesystem::path(MINDGAP_APPS_DIR).parent_path() / "support.md", table);
+  write_file_atomic(build_folder / "support.md", table);
+}
+
+// The header that an op names has it; every function of the headers that gives a variable is an op, and has a comment: its
+// paragraph begins with one.
+BOOST_AUTO_TEST_CASE(the_index_is_complete) {
+  std::set<std::string> ops{"variable", "constant", "detach"}, parts{"convolved", "summed", "summed_axes"};  // of ops
+  for (const OpDoc& doc : op_docs()) {
+    ops.insert(doc.op);
+    const std::string header = read_file(library / "autograd" / doc.header);
+    BOOST_TEST(header.find(" " + doc.op + "(") != std::string::npos, doc.op << " is not in " << doc.header);
+  }
+  for (const auto& entry : std::filesystem::directory_iterator(library / "autograd")) {
+    std::istringstream lines(read_file(entry.path()));
+    for (std::string line, paragraph; std::getline(lines, line);) {
+      if (paragraph.empty() || line.empty()) paragraph = line;
+      if (!line.starts_with("Var<") || line.find('(') == std::string::npos) continue;
+      const std::string head = line.substr(0, line.find('(')), name = head.substr(head.rfind(' ') + 1);
+      BOOST_TEST((ops.contains(name) || parts.contains(name)),
+                 name << " in " << entry.path().filename() << " is not in the index");
+      BOOST_TEST((parts.contains(name) || paragraph.starts_with("//")),
+                 name << " in " << entry.path().filename() << " has no comment");
+    }
+  }
+}
+BOOST_AUTO_TEST_CASE(the_index_is_up_to_date) {
+  std::map<std::string, int> count;
+  for (const OpCase& c : all_cases()) ++count[c.op];
+  const std::string page = op_index(count);
+  const std::filesystem::path committed = library / "README.md", made = build_folder / "ops.md";
+  write_file_atomic(made, page);
+  BOOST_TEST((std::filesystem::exists(committed) && read_file(committed) == page),
+             "the ops have changed: cp " << made.string() << " " << committed.string());
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -1,4 +1,4 @@
-// Concatenation along the channels on variables.
+// Concatenation on variables.
 #pragma once
 
 #include <mindgap/autograd/var.hpp>
@@ -6,20 +6,26 @@
 
 namespace mindgap {
 
+// a, then b, along an axis; the gradient of each is its part.
 template <Real T, int N, Device D>
-Var<T, N, D> concat_channels(const Var<T, N, D>& a, const Var<T, N, D>& b) {
-  Var<T, N, D> y(concat_channels(a.value(), b.value()), detail::tape_of(a, b), a.needs_gradient() || b.needs_gradient());
+Var<T, N, D> concat(const Var<T, N, D>& a, const Var<T, N, D>& b, int axis) {
+  Var<T, N, D> y(concat(a.value(), b.value(), axis), detail::tape_of(a, b), a.needs_gradient() || b.needs_gradient());
   if (y.needs_gradient())
-    y.tape().record([first = a.value().cols(), as = a.slot(), bs = b.slot(), ys = y.slot()] {
+    y.tape().record([axis, first = a.extent(axis), as = a.slot(), bs = b.slot(), ys = y.slot()] {
       if (!ys->written()) return;
       Tensor<T, N, D> grad_a, grad_b;
       if (as) grad_a = as->destination();
       if (bs) grad_b = bs->destination();
-      concat_channels_backward(grad_a, grad_b, ys->gradient(), first);
+      concat_backward(grad_a, grad_b, ys->gradient(), first, axis);
       if (as) as->commit(grad_a);
       if (bs) bs->commit(grad_b);
     });
   return y;
+}
+// Along the channels.
+template <Real T, int N, Device D>
+Var<T, N, D> concat_channels(const Var<T, N, D>& a, const Var<T, N, D>& b) {
+  return concat(a, b, N - 1);
 }
 
 }  // namespace mindgap

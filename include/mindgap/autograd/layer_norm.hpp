@@ -6,6 +6,7 @@
 
 namespace mindgap {
 
+// Each row normalised by itself; gradients of x, gamma and beta.
 template <Real T, int N, Device D>
 Var<T, N, D> layer_norm(const Var<T, N, D>& x, const Var<float, 1, D>& gamma, const Var<float, 1, D>& beta, float eps) {
   const auto [value, mean, rstd] = layer_norm(x.value(), gamma.value(), beta.value(), eps);

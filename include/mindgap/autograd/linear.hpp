@@ -42,18 +42,21 @@ Var<T, 4, D> convolved(const Tensor<T, 4, D>& value, const Var<T, 4, D>& x, cons
 
 }  // namespace detail
 
+// Convolution; gradients of x, w and the bias, which may be left out.
 template <Real T, Device D, Real GW>
 Var<T, 4, D> conv2d(const Var<T, 4, D>& x, const Var<T, 4, D, GW>& w, const Var<float, 1, D>& bias = {},
                     ConvOptions options = {}) {
   return detail::convolved(conv2d(x.value(), w.value(), bias.value(), options), x, w, bias, options);
 }
 
+// The same without a bias, and the moments of its channels for the norm that follows, which need no gradient.
 template <Real T, Device D, Real GW>
 WithMoments<Var<T, 4, D>, D> conv2d_with_moments(const Var<T, 4, D>& x, const Var<T, 4, D, GW>& w, ConvOptions options = {}) {
   const auto of = conv2d_with_moments(x.value(), w.value(), options);
   return {detail::convolved(of.y, x, w, {}, options), of.moments};
 }
 
+// x w^T + bias; gradients of x, w and the bias, which may be left out.
 template <Real T, int N, Device D, Real GW>
 Var<T, N, D> linear(const Var<T, N, D>& x, const Var<T, 2, D, GW>& w, const Var<float, 1, D>& bias = {}) {
   const bool needed = x.needs_gradient() || w.needs_gradient() || bias.needs_gradient();
@@ -73,6 +76,7 @@ Var<T, N, D> linear(const Var<T, N, D>& x, const Var<T, 2, D, GW>& w, const Var<
   return y;
 }
 
+// [x, skip] w^T + bias, without the concatenation; gradients of all four.
 template <Real T, int N, Device D, Real GW>
 Var<T, N, D> linear_pair(const Var<T, N, D>& x, const Var<T, N, D>& skip, const Var<T, 2, D, GW>& w,
                          const Var<float, 1, D>& bias) {
@@ -119,6 +123,7 @@ template <Real T, Device D>
 Tensor<T, 3, D> attend(const Tensor<T, 3, D>& q, const Tensor<T, 3, D>& k, const Tensor<T, 3, D>& v, i64 heads) {
   return attention(q, k, v, heads).y;
 }
+// Attention; gradients of q, k and v. Where the device makes it in one pass the probabilities are computed again.
 template <Real T, Device D>
 Var<T, 3, D> attend(const Var<T, 3, D>& q, const Var<T, 3, D>& k, const Var<T, 3, D>& v, i64 heads) {
   const bool needed = q.needs_gradient() || k.needs_gradient() || v.needs_gradient();

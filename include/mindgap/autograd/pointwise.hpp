@@ -95,6 +95,7 @@ inline void note_read(Tape&, const ValueMark&) {}
 
 }  // namespace detail
 
+// f of the operands, element by element; gradients of all that are variables and want one.
 template <class F, class... Xs>
 requires(detail::mentions_var<Xs> || ...) auto pointwise(F f, const Xs&... xs) {
   const auto& first = detail::operand_value(std::get<0>(std::tie(xs...)));
@@ -156,61 +157,6 @@ Var<T, N, D> add(const Var<T, N, D>& a, const Var<T, N, D>& b) {
 template <Real T, int N, Device D, Real G>
 Var<T, N, D> detach(const Var<T, N, D, G>& x) {
   return constant(x.tape(), x.value());
-}
-
-// + - * / of two variables of one shape, and of a variable and a number. Each is a kernel of its own: what is more than one of
-// them is quicker as a lambda of pointwise.
-template <Real T, int N, Device D>
-Var<T, N, D> operator+(const Var<T, N, D>& a, const Var<T, N, D>& b) {
-  return add(a, b);
-}
-template <Real T, int N, Device D>
-Var<T, N, D> operator-(const Var<T, N, D>& a, const Var<T, N, D>& b) {
-  return pointwise([](auto x, auto y) { return x - y; }, a, b);
-}
-template <Real T, int N, Device D>
-Var<T, N, D> operator*(const Var<T, N, D>& a, const Var<T, N, D>& b) {
-  return pointwise([](auto x, auto y) { return x * y; }, a, b);
-}
-template <Real T, int N, Device D>
-Var<T, N, D> operator/(const Var<T, N, D>& a, const Var<T, N, D>& b) {
-  return pointwise([](auto x, auto y) { return x / y; }, a, b);
-}
-template <Real T, int N, Device D>
-Var<T, N, D> operator-(const Var<T, N, D>& a) {
-  return pointwise([](auto x) { return -x; }, a);
-}
-template <Real T, int N, Device D>
-Var<T, N, D> operator+(const Var<T, N, D>& a, float number) {
-  return pointwise([](auto x, auto v) { return x + v; }, a, value(number));
-}
-template <Real T, int N, Device D>
-Var<T, N, D> operator+(float number, const Var<T, N, D>& a) {
-  return a + number;
-}
-template <Real T, int N, Device D>
-Var<T, N, D> operator-(const Var<T, N, D>& a, float number) {
-  return a + -number;
-}
-template <Real T, int N, Device D>
-Var<T, N, D> operator-(float number, const Var<T, N, D>& a) {
-  return pointwise([](auto x, auto v) { return v - x; }, a, value(number));
-}
-template <Real T, int N, Device D>
-Var<T, N, D> operator*(const Var<T, N, D>& a, float number) {
-  return pointwise([](auto x, auto v) { return x * v; }, a, value(number));
-}
-template <Real T, int N, Device D>
-Var<T, N, D> operator*(float number, const Var<T, N, D>& a) {
-  return a * number;
-}
-template <Real T, int N, Device D>
-Var<T, N, D> operator/(const Var<T, N, D>& a, float number) {
-  return pointwise([](auto x, auto v) { return x / v; }, a, value(number));
-}
-template <Real T, int N, Device D>
-Var<T, N, D> operator/(float number, const Var<T, N, D>& a) {
-  return pointwise([](auto x, auto v) { return v / x; }, a, value(number));
 }
 
 }  // namespace mindgap

@@ -6,6 +6,7 @@
 
 namespace mindgap {
 
+// The largest of each window; its gradient goes to the first of the largest.
 template <Real T, Device D>
 Var<T, 4, D> max_pool2d(const Var<T, 4, D>& x, i64 kernel, i64 stride, i64 padding) {
   if (!x.needs_gradient()) return Var<T, 4, D>(max_pool2d(x.value(), kernel, stride, padding), detail::tape_of(x), false);
@@ -18,6 +19,7 @@ Var<T, 4, D> max_pool2d(const Var<T, 4, D>& x, i64 kernel, i64 stride, i64 paddi
   return y;
 }
 
+// The sum of each window over kernel^2; what lies outside the image counts as 0.
 template <Real T, Device D>
 Var<T, 4, D> avg_pool2d(const Var<T, 4, D>& x, i64 kernel, i64 stride, i64 padding) {
   Var<T, 4, D> y(avg_pool2d(x.value(), kernel, stride, padding), detail::tape_of(x), x.needs_gradient());
@@ -28,6 +30,7 @@ Var<T, 4, D> avg_pool2d(const Var<T, 4, D>& x, i64 kernel, i64 stride, i64 paddi
   return y;
 }
 
+// The mean over all positions of an image.
 template <Real T, Device D>
 Var<T, 2, D> global_avg_pool(const Var<T, 4, D>& x) {
   Var<T, 2, D> y(global_avg_pool(x.value()), detail::tape_of(x), x.needs_gradient());

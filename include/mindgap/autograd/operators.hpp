@@ -1,0 +1,95 @@
+// + - * / of two variables, and of a variable and a number. Each is a kernel of its own: what is more than one of them is quicker
+// as a lambda of pointwise (autograd/pointwise.hpp).
+//
+// Shapes are equal, or an extent of 1 meets any (numpy's rule, at equal rank): a [N, H, W, C] + b [N, 1, 1, C]. What is smaller
+// is expanded first, by a pass of its own; row() in a lambda of pointwise needs none. Shapes that do not fit are an error.
+#pragma once
+
+#include <mindgap/autograd/layout.hpp>
+#include <mindgap/autograd/pointwise.hpp>
+
+namespace mindgap {
+namespace detail {
+
+// Both in the shape that they have together.
+template <Real T, int N, Device D>
+std::pair<Var<T, N, D>, Var<T, N, D>> fitted(const Var<T, N, D>& a, const Var<T, N, D>& b) {
+  Shape<N> shape;
+  for (int k = 0; k < N; ++k) {
+    shape[k] = a.extent(k) == 1 ? b.extent(k) : a.extent(k);
+    if (shape[k] != b.extent(k) && b.extent(k) != 1)
+      throw Error(
+          "the operands' shapes do not fit",
+          {{"first", a.value().str()},
+           {"second", b.value().str()},
+           {"remedy", text("along each axis equal extents, or 1; axis ", k, " has ", a.extent(k), " and ", b.extent(k))}});
+  }
+  return {expand(a, shape), expand(b, shape)};
+}
+
+}  // namespace detail
+
+// a + b.
+template <Real T, int N, Device D>
+Var<T, N, D> operator+(const Var<T, N, D>& a, const Var<T, N, D>& b) {
+  const auto [x, y] = detail::fitted(a, b);
+  return add(x, y);
+}
+// a - b.
+template <Real T, int N, Device D>
+Var<T, N, D> operator-(const Var<T, N, D>& a, const Var<T, N, D>& b) {
+  const auto [x, y] = detail::fitted(a, b);
+  return pointwise([](auto p, auto q) { return p - q; }, x, y);
+}
+// a b, element by element.
+template <Real T, int N, Device D>
+Var<T, N, D> operator*(const Var<T, N, D>& a, const Var<T, N, D>& b) {
+  const auto [x, y] = detail::fitted(a, b);
+  return pointwise([](auto p, auto q) { return p * q; }, x, y);
+}
+// a / b, element by element.
+template <Real T, int N, Device D>
+Var<T, N, D> operator/(const Var<T, N, D>& a, const Var<T, N, D>& b) {
+  const auto [x, y] = detail::fitted(a, b);
+  return pointwise([](auto p, auto q) { return p / q; }, x, y);
+}
+// -a.
+template <Real T, int N, Device D>
+Var<T, N, D> operator-(const Var<T, N, D>& a) {
+  return pointwise([](auto x) { return -x; }, a);
+}
+// Of a number and each element.
+template <Real T, int N, Device D>
+Var<T, N, D> operator+(const Var<T, N, D>& a, float number) {
+  return pointwise([](auto x, auto v) { return x + v; }, a, value(number));
+}
+template <Real T, int N, Device D>
+Var<T, N, D> operator+(float number, const Var<T, N, D>& a) {
+  return a + number;
+}
+template <Real T, int N, Device D>
+Var<T, N, D> operator-(const Var<T, N, D>& a, float number) {
+  return a + -number;
+}
+template <Real T, int N, Device D>
+Var<T, N, D> operator-(float number, const Var<T, N, D>& a) {
+  return pointwise([](auto x, auto v) { return v - x; }, a, value(number));
+}
+template <Real T, int N, Device D>
+Var<T, N, D> operator*(const Var<T, N, D>& a, float number) {
+  return pointwise([](auto x, auto v) { return x * v; }, a, value(number));
+}
+template <Real T, int N, Device D>
+Var<T, N, D> operator*(float number, const Var<T, N, D>& a) {
+  return a * number;
+}
+template <Real T, int N, Device D>
+Var<T, N, D> operator/(const Var<T, N, D>& a, float number) {
+  return pointwise([](auto x, auto v) { return x / v; }, a, value(number));
+}
+template <Real T, int N, Device D>
+Var<T, N, D> operator/(float number, const Var<T, N, D>& a) {
+  return pointwise([](auto x, auto v) { return v / x; }, a, value(number));
+}
+
+}  // namespace mindgap
