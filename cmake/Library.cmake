@@ -33,8 +33,7 @@ endif()
 # The glue's sources are written into the build folder, so that a new header needs no edit here.
 #
 # Bodies: each of the libraries of convolutions and products (cpu, cuda) has a source of its own, and so have conversions and samplers. The others read files and write
-# text, most of them with the JSON library, whose templates take longer than all else: they share two sources, at -O1, which
-# compile in a quarter of the time.
+# text, most of them with the JSON library, whose templates take longer than all else: they share one source, at -O1.
 file(GLOB_RECURSE bodies CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/include/mindgap/*.ipp)
 if(NOT MINDGAP_CUDA)
   list(FILTER bodies EXCLUDE REGEX "^mindgap/cuda/")
@@ -46,8 +45,6 @@ foreach(body IN LISTS bodies)
     set(source elements)
   elseif(body MATCHES "^mindgap/diffusion/(noise_schedule|samplers)")  # numbers of samplers
     set(source samplers)
-  elseif(body MATCHES "^mindgap/study/")
-    set(source study)
   else()
     set(source files)
   endif()
