@@ -32,8 +32,8 @@ struct Gather {
   }
 };
 
-// grad_x[o, j, c] += sum of grad_y[o, r, c] over all r with index[o, r, c] = j        one block does `per_block` lines, a thread
-// each
+// grad_x[o, j, c] += sum of grad_y[o, r, c] over all r with index[o, r, c] = j        one block does `per_block` lines; no two
+// threads share one
 template <class T>
 struct GatherBackward {
   static constexpr i64 per_block = 256;

@@ -13,9 +13,9 @@ template <class T, int N>
 struct StridedCopy {
   static constexpr i64 per_block = 8192;
 
-  T* y;  // extents
-  const T* x;
-  i64 size;  // elements of y
+  T* y;        // [extents]
+  const T* x;  // where the strides lead
+  i64 size;    // elements of y
   i64 extents[N], strides[N];
 
   MG_HD i64 blocks() const { return (size + per_block - 1) / per_block; }

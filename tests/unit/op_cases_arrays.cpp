@@ -30,26 +30,19 @@ size_t place(const Shape<N>& shape, const Shape<N>& at) {
 }
 
 // ---- sums -------------------------------------------------------------------------------------------------------------
-Reference sums_over(Shape<4> shape, std::vector<int> axes, bool mean_of) {
-  return [=](const std::vector<Values>& in) {
-    Shape<4> left = shape;
-    double count = 1;
-    for (int k : axes) count *= double(shape[k]), left[k] = 1;
-    Values y(size_t(left.size()));
-    size_t i = 0;
-    each_index(shape, [&](const auto& at) { y[place(left, at)] += in[0][i++] / (mean_of ? count : 1.); });
-    return y;
-  };
-}
-template <int... Axis>
-OpCase sum_over_case(const std::string& what, Shape<4> shape) {
+OpCase sum_over_case(bool mean_of, const std::string& what, Shape<4> shape, const std::vector<int>& axes) {
   return op_case(
-      "sum", what, 1e-6, sums_over(shape, {Axis...}, false), [](auto x) { return sum(x, {Axis...}); }, activation(shape, 0.5f));
-}
-template <int... Axis>
-OpCase mean_over_case(const std::string& what, Shape<4> shape) {
-  return op_case(
-      "mean", what, 1e-6, sums_over(shape, {Axis...}, true), [](auto x) { return mean(x, {Axis...}); }, activation(shape, 0.5f));
+      mean_of ? "mean" : "sum", what, 1e-6,
+      [=](auto& in) {
+        Shape<4> left = shape;
+        double count = 1;
+        for (int k : axes) count *= double(shape[k]), left[k] = 1;
+        Values y(size_t(left.size()));
+        size_t i = 0;
+        each_index(shape, [&](const auto& at) { y[place(left, at)] += in[0][i++] / (mean_of ? count : 1.); });
+        return y;
+      },
+      [=](auto x) { return mean_of ? mean(x, axes) : sum(x, axes); }, activation(shape, 0.5f));
 }
 
 // ---- axes -------------------------------------------------------------------------------------------------------------
@@ -144,11 +137,11 @@ OpCase dropout_case(const std::string& what, Shape<3> shape, float p) {
 }
 
 // ---- operators --------------------------------------------------------------------------------------------------------
-// f: of variables, and of numbers for the reference; b is far from 0.
-template <class F>
-OpCase operator_case(const char* op, const std::string& what, Shape<4> a, Shape<4> b, F f) {
+// sign: + - * or /. b is far from 0.
+OpCase operator_case(char sign, const std::string& what, Shape<4> a, Shape<4> b) {
+  const auto f = [=](auto x, auto y) { return sign == '+' ? x + y : sign == '-' ? x - y : sign == '*' ? x * y : x / y; };
   return op_case(
-      op, what, 2e-7,
+      std::string("operator") + sign, what, 2e-7,
       [=](auto& in) {
         Shape<4> shape;
         for (int k = 0; k < 4; ++k) shape[k] = a[k] == 1 ? b[k] : a[k];
@@ -158,10 +151,6 @@ OpCase operator_case(const char* op, const std::string& what, Shape<4> a, Shape<
       },
       f, activation(a), activation(b, 3.f, 0.5f));
 }
-constexpr auto plus = [](auto a, auto b) { return a + b; };
-constexpr auto minus = [](auto a, auto b) { return a - b; };
-constexpr auto times = [](auto a, auto b) { return a * b; };
-constexpr auto over = [](auto a, auto b) { return a / b; };
 
 // ---- multi-head attention ---------------------------------------------------------------------------------------------
 // query [n, l, e], key and value [n, m, e]
@@ -191,18 +180,18 @@ OpCase multihead_case(const std::string& what, i64 n, i64 l, i64 m, i64 heads, i
 // ---- the table --------------------------------------------------------------------------------------------------------
 std::vector<OpCase> array_op_cases() {
   return {
-      sum_over_case<3>("the innermost axis", {2, 3, 4, 5}),
-      sum_over_case<0>("the outermost axis", {3, 2, 1, 7}),
-      sum_over_case<1, 2>("two axes side by side", {2, 3, 5, 4}),
-      sum_over_case<2, 0>("two axes apart", {3, 2, 5, 3}),
-      sum_over_case<0, 1, 3>("two runs, extents of 1", {2, 1, 3, 1}),
-      sum_over_case<0, 1, 2, 3>("all axes", {2, 3, 2, 3}),
-      sum_over_case<1>("many rows, in chunks", {2, 131, 1, 3}),
-      sum_over_case<1>("an axis of none", {2, 0, 1, 3}),
-      sum_over_case<0>("none beside the axis", {2, 3, 0, 1}),
-      mean_over_case<1, 2>("two axes side by side", {2, 3, 5, 4}),
-      mean_over_case<3, 1>("two axes apart", {2, 3, 2, 5}),
-      mean_over_case<2>("one element", {2, 3, 1, 2}),
+      sum_over_case(false, "the innermost axis", {2, 3, 4, 5}, {3}),
+      sum_over_case(false, "the outermost axis", {3, 2, 1, 7}, {0}),
+      sum_over_case(false, "two axes side by side", {2, 3, 5, 4}, {1, 2}),
+      sum_over_case(false, "two axes apart", {3, 2, 5, 3}, {2, 0}),
+      sum_over_case(false, "two runs, extents of 1", {2, 1, 3, 1}, {0, 1, 3}),
+      sum_over_case(false, "all axes", {2, 3, 2, 3}, {0, 1, 2, 3}),
+      sum_over_case(false, "many rows, in chunks", {2, 131, 1, 3}, {1}),
+      sum_over_case(false, "an axis of none", {2, 0, 1, 3}, {1}),
+      sum_over_case(false, "none beside the axis", {2, 3, 0, 1}, {0}),
+      sum_over_case(true, "two axes side by side", {2, 3, 5, 4}, {1, 2}),
+      sum_over_case(true, "two axes apart", {2, 3, 2, 5}, {3, 1}),
+      sum_over_case(true, "one element", {2, 3, 1, 2}, {2}),
       permute_case("channels first", {2, 3, 5, 4}, {0, 3, 1, 2}),
       permute_case("reversed", {3, 2, 5, 7}, {3, 2, 1, 0}),
       permute_case("as it was", {2, 3, 1, 5}, {0, 1, 2, 3}),
@@ -229,13 +218,13 @@ std::vector<OpCase> array_op_cases() {
       dropout_case("a third", {3, 5, 7}, 0.33f),
       dropout_case("none", {2, 1, 3}, 0.f),
       dropout_case("no elements", {2, 0, 3}, 0.5f),
-      operator_case("operator+", "one shape", {2, 3, 1, 4}, {2, 3, 1, 4}, plus),
-      operator_case("operator+", "[N, 1, 1, C]", {2, 3, 4, 5}, {2, 1, 1, 5}, plus),
-      operator_case("operator+", "[N, H, W, 1], the first", {2, 3, 4, 1}, {2, 3, 4, 5}, plus),
-      operator_case("operator-", "both are repeated", {2, 1, 4, 1}, {1, 3, 1, 5}, minus),
-      operator_case("operator*", "[N, H, W, 1]", {2, 3, 4, 5}, {2, 3, 4, 1}, times),
-      operator_case("operator*", "no elements", {2, 0, 4, 5}, {2, 1, 4, 1}, times),
-      operator_case("operator/", "[N, 1, 1, C]", {2, 3, 2, 5}, {2, 1, 1, 5}, over),
+      operator_case('+', "one shape", {2, 3, 1, 4}, {2, 3, 1, 4}),
+      operator_case('+', "[N, 1, 1, C]", {2, 3, 4, 5}, {2, 1, 1, 5}),
+      operator_case('+', "[N, H, W, 1], the first", {2, 3, 4, 1}, {2, 3, 4, 5}),
+      operator_case('-', "both are repeated", {2, 1, 4, 1}, {1, 3, 1, 5}),
+      operator_case('*', "[N, H, W, 1]", {2, 3, 4, 5}, {2, 3, 4, 1}),
+      operator_case('*', "no elements", {2, 0, 4, 5}, {2, 1, 4, 1}),
+      operator_case('/', "[N, 1, 1, C]", {2, 3, 2, 5}, {2, 1, 1, 5}),
       multihead_case("two heads of 4", 2, 5, 5, 2, 8),
       multihead_case("3 heads of 1, other keys", 1, 4, 7, 3, 3),
   };

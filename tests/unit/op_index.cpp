@@ -378,17 +378,17 @@ Generated from the table of cases that the tests check (`tests/op_cases.hpp`, `t
       out << "\n## " << family << "\n\n| op | on tensors | shapes | gradient of | types | devices | value, gradient, emulated |\n"
           << "|---|---|---|---|---|---|---|\n";
     }
-    const auto count = cases.find(doc.op);
+    const int count = cases.contains(doc.op) ? cases.at(doc.op) : 0;
     out << "| [`" << doc.call << "`](autograd/" << doc.header << ") | " << (doc.on_tensors.empty() ? "the same" : doc.on_tensors)
         << " | " << doc.shapes << " | " << doc.gradients << " | " << (doc.product ? product_types : "f32 bf16 f16")
-        << " | cpu cuda | " << (count == cases.end() ? 0 : count->second) << " cases |\n";
+        << " | cpu cuda | " << count << (count == 1 ? " case |\n" : " cases |\n");
     std::string messages;
     for (const auto& mistake : doc.mistakes) {
       const std::string message = message_of(mistake);
       if (message.empty()) throw Error("op index: a mistake is none", {{"op", doc.op}});
       messages += (messages.empty() ? "" : "; ") + ("`" + message + "`");
     }
-    if (!messages.empty()) errors += "- `" + doc.op + "` " + messages + "\n";
+    if (!messages.empty()) errors += "- `" + (doc.op.starts_with("operator") ? doc.call : doc.op) + "` " + messages + "\n";
   }
   end_of_family();
   out << R"(

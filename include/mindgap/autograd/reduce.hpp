@@ -42,12 +42,12 @@ Var<float, 1, D> mean(const Var<T, N, D>& x) {
 
 // Over some axes, whose extents become 1: sum(x, {1, 2}) of [N, H, W, C] is [N, 1, 1, C].
 template <Real T, int N, Device D>
-Var<T, N, D> sum(const Var<T, N, D>& x, std::initializer_list<int> axes) {
+Var<T, N, D> sum(const Var<T, N, D>& x, const std::vector<int>& axes) {
   return detail::summed_axes(sum(x.value(), axes), x, 1.f);
 }
 // The mean over some axes, as sum.
 template <Real T, int N, Device D>
-Var<T, N, D> mean(const Var<T, N, D>& x, std::initializer_list<int> axes) {
+Var<T, N, D> mean(const Var<T, N, D>& x, const std::vector<int>& axes) {
   const Tensor<T, N, D> y = mean(x.value(), axes);
   return detail::summed_axes(y, x, y.size() ? 1.f / float(x.size() / y.size()) : 1.f);
 }

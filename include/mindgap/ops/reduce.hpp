@@ -6,7 +6,7 @@
 #include <mindgap/ops/layout.hpp>
 #include <mindgap/ops/pointwise.hpp>
 
-#include <initializer_list>
+#include <vector>
 
 namespace mindgap {
 
@@ -105,7 +105,7 @@ void sum_axes_into(const Tensor<T, N, D>& y, const Tensor<T, N, D>& x, unsigned 
 
 // The axes as bits. Throws where one is not there or named twice, or none is.
 template <int N>
-unsigned axis_bits(const char* op, std::initializer_list<int> axes, const std::string& input) {
+unsigned axis_bits(const char* op, const std::vector<int>& axes, const std::string& input) {
   unsigned bits = 0;
   for (int axis : axes) {
     check_axis(op, axis, N, input);
@@ -133,7 +133,7 @@ struct AxisSums {
 // Over some axes: sum(x, {1, 2}) of [N, H, W, C] is [N, 1, 1, C]. The rank stays (torch's keepdim=True), the type too: it is
 // rounded once. Throws where an axis is not there or named twice.
 template <Real T, int N, Device D>
-Tensor<T, N, D> sum(const Tensor<T, N, D>& x, std::initializer_list<int> axes) {
+Tensor<T, N, D> sum(const Tensor<T, N, D>& x, const std::vector<int>& axes) {
   const unsigned bits = detail::axis_bits<N>("sum", axes, x.str());
   const Tensor<T, N, D> y(detail::AxisSums<N>(x.shape(), bits).shape);
   detail::sum_axes_into(y, x, bits, 1.f);
@@ -141,7 +141,7 @@ Tensor<T, N, D> sum(const Tensor<T, N, D>& x, std::initializer_list<int> axes) {
 }
 // Throws, too, where there is nothing to take a mean of.
 template <Real T, int N, Device D>
-Tensor<T, N, D> mean(const Tensor<T, N, D>& x, std::initializer_list<int> axes) {
+Tensor<T, N, D> mean(const Tensor<T, N, D>& x, const std::vector<int>& axes) {
   const unsigned bits = detail::axis_bits<N>("mean", axes, x.str());
   const detail::AxisSums<N> sums(x.shape(), bits);
   if (sums.count == 0) throw Error("mean: there are no elements", {{"input", x.str()}});
