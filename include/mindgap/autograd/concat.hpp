@@ -7,7 +7,8 @@
 namespace mindgap {
 
 template <Real T, int N, Device D>
-Var<T, N, D> concat_channels(const Var<T, N, D>& a, const Var<T, N, D>& b) {
+Var<T, N, D> concat_channels(const Var<T, N, D>& a, const Var<T, N, D>& b, Location at = Location::current()) {
+  const Caller caller(at);
   Var<T, N, D> y(concat_channels(a.value(), b.value()), detail::tape_of(a, b), a.needs_gradient() || b.needs_gradient());
   if (y.needs_gradient())
     y.tape().record([first = a.value().cols(), as = a.slot(), bs = b.slot(), ys = y.slot()] {

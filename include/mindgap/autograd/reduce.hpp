@@ -21,11 +21,13 @@ Var<float, 1, D> summed(const Tensor<float, 1, D>& value, const Var<T, N, D>& x,
 }  // namespace detail
 
 template <Real T, int N, Device D>
-Var<float, 1, D> sum(const Var<T, N, D>& x) {
+Var<float, 1, D> sum(const Var<T, N, D>& x, Location at = Location::current()) {
+  const Caller caller(at);
   return detail::summed(sum(x.value()), x, 1.f);
 }
 template <Real T, int N, Device D>
-Var<float, 1, D> mean(const Var<T, N, D>& x) {
+Var<float, 1, D> mean(const Var<T, N, D>& x, Location at = Location::current()) {
+  const Caller caller(at);
   return detail::summed(mean(x.value()), x, 1.f / float(x.size()));
 }
 

@@ -2,6 +2,7 @@
 //
 // A tensor is a shared handle: copying it shares the elements, clone() copies them. There are no strides; a view is a
 // reshape or a slice of the outermost axis, both of which share. Elements are uninitialised unless a factory says so.
+// What can fail takes the caller's line as its last argument, for the error (core/error.hpp).
 //
 // Functions that write to an existing tensor say so (written()): autograd refuses a gradient of values that are gone. What is
 // written through data() is not seen.
@@ -27,7 +28,8 @@ class Tensor {
   static constexpr int rank = N;
 
   Tensor() = default;
-  explicit Tensor(Shape<N> shape) : shape_(shape) {
+  explicit Tensor(Shape<N> shape, Location at = Location::current()) : shape_(shape) {
+    const Caller caller(at);
     for (i64 extent : shape.extents)
       if (extent < 0) throw Error("tensor: negative extent", {{"shape", shape.str()}});
     if (shape.size() > std::numeric_limits<i64>::max() / 2 / i64(sizeof(T)))
@@ -36,7 +38,8 @@ class Tensor {
     data_ = static_cast<T*>(storage_->data());
   }
   // Elements that lie in memory of `owner`, who lives as long as any tensor of them: of device D, aligned as T wants.
-  static Tensor borrow(T* data, Shape<N> shape, std::shared_ptr<void> owner) {
+  static Tensor borrow(T* data, Shape<N> shape, std::shared_ptr<void> owner, Location at = Location::current()) {
+    const Caller caller(at);
     if (reinterpret_cast<std::uintptr_t>(data) % alignof(T))
       throw Error("tensor: borrowed memory is not aligned", {{"remedy", text("to ", alignof(T), " bytes")}});
     struct Borrowed final : Storage {
@@ -46,14 +49,22 @@ class Tensor {
     return Tensor(std::make_shared<Borrowed>(data, std::move(owner)), data, shape);
   }
 
-  static Tensor zeros(Shape<N> shape) {
-    Tensor out(shape);
+  static Tensor zeros(Shape<N> shape, Location at = Location::current()) {
+    Tensor out(shape, at);
     Runtime<D>::zero(out.data_, out.bytes());
     return out;
   }
-  static Tensor full(Shape<N> shape, T value) { return from(std::vector<T>(size_t(shape.size()), value), shape); }
-  static Tensor from(const std::vector<T>& values, Shape<N> shape) { return from(std::span(values), shape); }
-  static Tensor from(std::span<const T> values, Shape<N> shape) {
+  static Tensor full(Shape<N> shape, T value, Location at = Location::current()) {
+    const Tensor out(shape, at);
+    const std::vector<T> values(size_t(out.size()), value);
+    Runtime<D>::from_host(out.data_, values.data(), out.bytes());
+    return out;
+  }
+  static Tensor from(const std::vector<T>& values, Shape<N> shape, Location at = Location::current()) {
+    return from(std::span(values), shape, at);
+  }
+  static Tensor from(std::span<const T> values, Shape<N> shape, Location at = Location::current()) {
+    const Caller caller(at);
     if (i64(values.size()) != shape.size())
       throw Error(text("tensor: ", values.size(), " values for ", shape.size(), " elements"), {{"shape", shape.str()}});
     Tensor out(shape);
@@ -73,7 +84,8 @@ class Tensor {
   i64 rows() const requires(N > 0) { return cols() ? size() / cols() : 0; }
 
   template <int M>
-  Tensor<T, M, D> reshape(Shape<M> shape) const {
+  Tensor<T, M, D> reshape(Shape<M> shape, Location at = Location::current()) const {
+    const Caller caller(at);
     if (shape.size() != size())
       throw Error(text("reshape: ", size(), " elements do not fill the new shape"),
                   {{"from", shape_.str()}, {"to", shape.str()}});
@@ -82,13 +94,15 @@ class Tensor {
 
   // The same bytes as elements of another type.
   template <Element U>
-  Tensor<U, 1, D> as() const {
+  Tensor<U, 1, D> as(Location at = Location::current()) const {
+    const Caller caller(at);
     if (bytes() % i64(sizeof(U))) throw Error(text("as: ", bytes(), " bytes are no whole elements"), {{"tensor", str()}});
     return Tensor<U, 1, D>(storage_, reinterpret_cast<U*>(data_), Shape<1>(bytes() / i64(sizeof(U))));
   }
 
   // Elements [begin, end) of the outermost axis.
-  Tensor slice(i64 begin, i64 end) const requires(N > 0) {
+  Tensor slice(i64 begin, i64 end, Location at = Location::current()) const requires(N > 0) {
+    const Caller caller(at);
     if (begin < 0 || begin > end || end > shape_[0])
       throw Error(text("slice: [", begin, ", ", end, ") is outside the outermost axis"), {{"shape", shape_.str()}});
     Shape<N> shape = shape_;
@@ -102,7 +116,8 @@ class Tensor {
     return out;
   }
   // Copies the elements of another tensor of the same shape into this one.
-  void copy_from(const Tensor& other) const {
+  void copy_from(const Tensor& other, Location at = Location::current()) const {
+    const Caller caller(at);
     if (other.shape() != shape_) throw Error("copy: shapes differ", {{"from", other.shape().str()}, {"to", shape_.str()}});
     if (other.data() == data_) return;
     if (overlaps(other)) throw Error("copy: source and target overlap", {{"remedy", "copy from a clone() of the source"}});
@@ -121,7 +136,8 @@ class Tensor {
     return out;
   }
   // The only element, on the host; waits for the device.
-  T item() const {
+  T item(Location at = Location::current()) const {
+    const Caller caller(at);
     if (size() != 1) throw Error("item: the tensor has not exactly one element", {{"shape", shape_.str()}});
     return to_vector()[0];
   }

@@ -16,7 +16,8 @@ inline i64 concat_rows_per_block(i64 channels) { return std::max<i64>(1, 8192 / 
 
 // a [..., A], b [..., B] -> [..., A + B]
 template <Element T, int N, Device D>
-Tensor<T, N, D> concat_channels(const Tensor<T, N, D>& a, const Tensor<T, N, D>& b) {
+Tensor<T, N, D> concat_channels(const Tensor<T, N, D>& a, const Tensor<T, N, D>& b, Location at = Location::current()) {
+  const Caller caller(at);
   Shape<N> shape = a.shape();
   shape[N - 1] = b.cols();
   if (shape != b.shape())

@@ -23,13 +23,15 @@ Tensor<float, 1, D> scaled_sum(const Tensor<T, N, D>& x, float scale) {
 
 // One element, f32; 0 of a tensor without any.
 template <Real T, int N, Device D>
-Tensor<float, 1, D> sum(const Tensor<T, N, D>& x) {
+Tensor<float, 1, D> sum(const Tensor<T, N, D>& x, Location at = Location::current()) {
+  const Caller caller(at);
   const Op<D> op("sum");
   op.moves(x);
   return detail::scaled_sum(x, 1.f);
 }
 template <Real T, int N, Device D>
-Tensor<float, 1, D> mean(const Tensor<T, N, D>& x) {
+Tensor<float, 1, D> mean(const Tensor<T, N, D>& x, Location at = Location::current()) {
+  const Caller caller(at);
   const Op<D> op("mean");
   op.moves(x);
   if (x.size() == 0) throw Error("mean: there are no elements", {{"input", x.str()}});
