@@ -1,8 +1,8 @@
 // Freezing and starting afresh, by pattern of published names.
 //
-// freeze stops gradients; freeze_statistics stops batch norms' running averages and makes them normalise by these. The
-// two are separate on purpose: stopping gradients alone leaves the averages moving, the classic mistake of transfer
-// learning (pytorch#86590). A pattern that matches nothing throws and lists the names.
+// freeze stops gradients, and what an optimizer does to the parameters, at any time; freeze_statistics stops batch norms' running
+// averages and makes them normalise by these. The two are separate on purpose: stopping gradients alone leaves the averages
+// moving, the classic mistake of transfer learning (pytorch#86590). A pattern that matches nothing throws and lists the names.
 #pragma once
 
 #include <mindgap/nn/module.hpp>
@@ -35,7 +35,7 @@ template <Module M>
 i64 set_requires_grad(M& net, const std::vector<std::string>& patterns, bool requires_grad) {
   return apply_patterns(patterns, "parameter", [&](auto&& item) {
     for_each_parameter(
-        net, [&](const std::string& name, auto& parameter) { item(name, [&] { parameter.requires_grad = requires_grad; }); });
+        net, [&](const std::string& name, auto& parameter) { item(name, [&] { parameter.set_requires_grad(requires_grad); }); });
   });
 }
 

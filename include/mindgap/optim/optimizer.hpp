@@ -78,7 +78,10 @@ class Sgd {
       : parameters_(parameters), options_(options), velocity_(parameters.make()), rate_(1) {}
 
   // The learning rate of the next step.
-  void prepare(float learning_rate) { rate_.set({&learning_rate, 1}); }
+  void prepare(float learning_rate) {
+    parameters_.follow_freezing();
+    rate_.set({&learning_rate, 1});
+  }
   // For PackedInputs.
   template <class F>
   void each_input(F&& f) {
@@ -128,6 +131,7 @@ class AdamW {
 
   // The learning rate of the next step, and that it is one step later.
   void prepare(float learning_rate) {
+    parameters_.follow_freezing();
     ++steps_.value;
     const auto correction = [this](float beta) { return float(1. - std::pow(double(beta), double(steps_.value))); };
     const float schedule[] = {learning_rate, correction(options_.beta1), correction(options_.beta2)};
