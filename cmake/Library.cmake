@@ -1,6 +1,7 @@
 # mindgap::mindgap  the headers alone, with what their bodies need.
 # mindgap::glue     the same headers with the parts that need oneDNN, zlib, libpng, OpenSSL, JSON or Boost.Math compiled once;
 #                   what links it sees light declarations only (MINDGAP_GLUE), and compiles quickly.
+# mindgap::fibers   the headers with Boost.Context, for the fiber executor and the device Emulated (MINDGAP_FIBERS).
 find_package(OpenMP REQUIRED COMPONENTS CXX)
 find_package(dnnl CONFIG REQUIRED)
 find_package(ZLIB REQUIRED)
@@ -11,7 +12,13 @@ find_package(Boost REQUIRED)  # headers: Boost.Math
 
 add_library(mindgap INTERFACE)
 add_library(mindgap::mindgap ALIAS mindgap)
-target_include_directories(mindgap INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:include>)
+# The headers of another project's subfolder are system headers to it, as those of a package are: its warnings are not about them.
+set(system_headers)
+if(NOT PROJECT_IS_TOP_LEVEL)
+  set(system_headers SYSTEM)
+endif()
+target_include_directories(mindgap ${system_headers} INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
+                                                               $<INSTALL_INTERFACE:include>)
 target_compile_features(mindgap INTERFACE cxx_std_20)
 target_link_libraries(mindgap INTERFACE OpenMP::OpenMP_CXX DNNL::dnnl ZLIB::ZLIB PNG::PNG OpenSSL::Crypto
                                         nlohmann_json::nlohmann_json Boost::headers)
@@ -28,6 +35,14 @@ if(MINDGAP_CUDA)
   target_compile_options(
     mindgap INTERFACE "$<$<COMPILE_LANGUAGE:CUDA>:-std=c++20;--expt-relaxed-constexpr;--extended-lambda;-Xcompiler=-fopenmp>")
   target_link_libraries(mindgap INTERFACE CUDA::cudart)
+endif()
+
+if(MINDGAP_FIBERS)
+  find_package(Boost REQUIRED COMPONENTS context)
+  add_library(mindgap_fibers INTERFACE)
+  add_library(mindgap::fibers ALIAS mindgap_fibers)
+  set_target_properties(mindgap_fibers PROPERTIES EXPORT_NAME fibers)
+  target_link_libraries(mindgap_fibers INTERFACE mindgap Boost::context)
 endif()
 
 # The glue's sources are written into the build folder, so that a new header needs no edit here.

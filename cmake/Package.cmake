@@ -1,4 +1,4 @@
-# Install and find_package(mindgap). include/mindgap/kernels is a link to kernels/ in the source tree and a folder here.
+# Install and find_package(mindgap), or find_package(mindgap COMPONENTS fibers). include/mindgap/kernels is a link to kernels/ in the source tree and a folder here.
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 set(package_folder ${CMAKE_INSTALL_LIBDIR}/cmake/mindgap)
@@ -12,7 +12,11 @@ install(
   PATTERN "*.ipp")
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/kernels DESTINATION include/mindgap FILES_MATCHING PATTERN "*.hpp")
 install(TARGETS mindgap mindgap_glue EXPORT mindgap)
-install(EXPORT mindgap NAMESPACE mindgap:: DESTINATION ${package_folder})
+install(EXPORT mindgap FILE mindgap_targets.cmake NAMESPACE mindgap:: DESTINATION ${package_folder})
+if(MINDGAP_FIBERS)  # a file of its own: only who wants it must have Boost.Context
+  install(TARGETS mindgap_fibers EXPORT mindgap_fibers)
+  install(EXPORT mindgap_fibers FILE mindgap_fibers.cmake NAMESPACE mindgap:: DESTINATION ${package_folder})
+endif()
 
 configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/mindgap-config.cmake.in mindgap-config.cmake
                               INSTALL_DESTINATION ${package_folder})

@@ -18,6 +18,7 @@ struct PlannedImage {
 };
 
 namespace kernel {
+inline namespace MINDGAP_SET {
 
 // One block an image.
 template <class T>
@@ -97,5 +98,6 @@ struct GatherRows {
   }
 };
 
+}  // namespace MINDGAP_SET
 }  // namespace kernel
 }  // namespace mindgap

@@ -4,6 +4,7 @@
 #include <mindgap/kernels/columns.hpp>
 
 namespace mindgap::kernel {
+inline namespace MINDGAP_SET {
 
 inline constexpr i64 bias_rows_per_block = 32;
 
@@ -105,4 +106,5 @@ struct ConvertAll {
   }
 };
 
+}  // namespace MINDGAP_SET
 }  // namespace mindgap::kernel

@@ -17,6 +17,8 @@
 //   serial(block)     the CPU's: loops that the compiler makes vectors of
 //   team(block)       a GPU's; or team<V>(block) with V neighbouring elements an access, V = vec_size where vectorised() says
 //                     that every pointer and every row is aligned for it, else 1
+//
+// Kernels and executors carry the name of the instruction set that they are compiled for (MINDGAP_SET, core/config.hpp).
 #pragma once
 
 #include <mindgap/core/dtype.hpp>
@@ -35,6 +37,8 @@ struct Grid {
   i64 blocks;
   int threads = 256;
 };
+
+inline namespace MINDGAP_SET {
 
 // Threads of a block of the kernels that keep columns in registers; fewer are correct too.
 inline constexpr int team_threads = 256;
@@ -143,4 +147,5 @@ void run_serial(Grid grid, const Kernel& kernel) {
   }
 }
 
+}  // namespace MINDGAP_SET
 }  // namespace mindgap

@@ -7,6 +7,7 @@
 #include <mindgap/kernels/columns.hpp>
 
 namespace mindgap::kernel {
+inline namespace MINDGAP_SET {
 
 // Pixels [top, bottom) x [left, right) of an image.
 struct Box {
@@ -77,4 +78,5 @@ struct BoxSum {
   }
 };
 
+}  // namespace MINDGAP_SET
 }  // namespace mindgap::kernel

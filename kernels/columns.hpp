@@ -18,6 +18,7 @@
 #include <mindgap/kernels/vectorised.hpp>
 
 namespace mindgap::kernel {
+inline namespace MINDGAP_SET {
 
 struct ColumnGrid {
   i64 rows, cols;
@@ -252,4 +253,5 @@ MG_HD void for_group(B& block, i64 cols, F f) {
   }
 }
 
+}  // namespace MINDGAP_SET
 }  // namespace mindgap::kernel

@@ -5,6 +5,7 @@
 #include <mindgap/kernels/copy.hpp>
 
 namespace mindgap::kernel {
+inline namespace MINDGAP_SET {
 
 // One block does a few rows. Copies [a, b] to y where Join, y to [a, b] otherwise; a null part is skipped.
 template <class T, bool Join>
@@ -65,4 +66,5 @@ struct ConcatChannels {
   }
 };
 
+}  // namespace MINDGAP_SET
 }  // namespace mindgap::kernel

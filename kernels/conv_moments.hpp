@@ -24,6 +24,7 @@
 #include <mindgap/kernels/matrix_block.hpp>
 
 namespace mindgap::kernel {
+inline namespace MINDGAP_SET {
 
 template <class T, int N>
 struct ConvMoments {
@@ -208,4 +209,5 @@ struct ConvMoments {
   }
 };
 
+}  // namespace MINDGAP_SET
 }  // namespace mindgap::kernel

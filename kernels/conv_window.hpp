@@ -26,6 +26,7 @@
 #include <mindgap/kernels/matrix_block.hpp>
 
 namespace mindgap::kernel {
+inline namespace MINDGAP_SET {
 
 // Whether there is such a kernel for a convolution; tensors begin at multiples of 16 bytes.
 inline bool fits_window(const ConvGeometry& g) {
@@ -257,4 +258,5 @@ struct FlipWeights {
   }
 };
 
+}  // namespace MINDGAP_SET
 }  // namespace mindgap::kernel

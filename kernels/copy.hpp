@@ -6,6 +6,7 @@
 #include <cstring>
 
 namespace mindgap::kernel {
+inline namespace MINDGAP_SET {
 
 template <class B, class T>
 MG_HD void copy_row(B& block, T* to, const T* from, i64 n) {
@@ -22,4 +23,5 @@ MG_HD void copy_row(B& block, T* to, const T* from, i64 n) {
   }
 }
 
+}  // namespace MINDGAP_SET
 }  // namespace mindgap::kernel

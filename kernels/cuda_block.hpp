@@ -15,6 +15,7 @@
 #if defined(__CUDACC__)
 
 namespace mindgap {
+inline namespace MINDGAP_SET {
 
 class CudaBlock {
  public:
@@ -133,6 +134,7 @@ constexpr auto cuda_entry_of() {
   else return &cuda_entry<Kernel>;
 }
 
+}  // namespace MINDGAP_SET
 }  // namespace mindgap
 
 #endif

@@ -19,6 +19,7 @@ struct StepCoefficients {
 };
 
 namespace kernel {
+inline namespace MINDGAP_SET {
 
 // f(width, i, z) for the elements i .. i + width - 1 of quad `quad` of an image of `size` elements: all four at once where images
 // begin at multiples of four, else one by one; z are the quad's normals from element i on.
@@ -152,5 +153,6 @@ struct NoisyImages {
   }
 };
 
+}  // namespace MINDGAP_SET
 }  // namespace kernel
 }  // namespace mindgap

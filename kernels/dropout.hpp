@@ -5,6 +5,7 @@
 #include <mindgap/kernels/vectorised.hpp>
 
 namespace mindgap::kernel {
+inline namespace MINDGAP_SET {
 
 // y[i] = x[i] (u_i < p ? 0 : scale), u_i = stream.uniform(i)       one block does `per_block` blocks of four numbers
 template <class T>
@@ -31,4 +32,5 @@ struct Dropout {
   }
 };
 
+}  // namespace MINDGAP_SET
 }  // namespace mindgap::kernel

@@ -9,6 +9,7 @@
 #include <mindgap/kernels/copy.hpp>
 
 namespace mindgap::kernel {
+inline namespace MINDGAP_SET {
 
 // y[i, c] = table[ids[i], c], or NaN for an id outside the table     one block an id; reads and writes every element of y once
 template <class T>
@@ -97,4 +98,5 @@ struct TimestepEmbedding {
   }
 };
 
+}  // namespace MINDGAP_SET
 }  // namespace mindgap::kernel

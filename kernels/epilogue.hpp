@@ -7,9 +7,8 @@
 
 #include <mindgap/kernels/expression.hpp>
 
-namespace mindgap {
-
-namespace detail {
+namespace mindgap::detail {
+inline namespace MINDGAP_SET {
 
 template <class Tree>
 struct ReluOfSum {
@@ -20,7 +19,11 @@ struct ReluOfSum<expression::Unary<expression::Relu, A>> {
   static constexpr bool value = A::reads == 0;
 };
 
-}  // namespace detail
+}  // namespace MINDGAP_SET
+}  // namespace mindgap::detail
+
+namespace mindgap {
+inline namespace MINDGAP_SET {
 
 template <class F, int Extras>
 struct Epilogue {
@@ -69,4 +72,5 @@ inline constexpr auto relu_add = [](auto z, auto residual) { return expression::
 using epilogues::identity;
 using epilogues::relu_add;
 
+}  // namespace MINDGAP_SET
 }  // namespace mindgap

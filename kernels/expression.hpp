@@ -19,6 +19,7 @@
 #include <utility>
 
 namespace mindgap::expression {
+inline namespace MINDGAP_SET {
 
 // Every node has: value(in), vjp(in, g, grads), and the bit masks deps (inputs its value depends on) and reads.
 struct Node {};
@@ -387,9 +388,11 @@ constexpr auto freeze() {
   else return tree;
 }
 
+}  // namespace MINDGAP_SET
 }  // namespace mindgap::expression
 
 namespace mindgap {
+inline namespace MINDGAP_SET {
 
 // A traced lambda: its expression as a type. Kernels take this as their F, not the lambda, because a CUDA kernel's type
 // cannot mention a lambda; and equal formulas share one kernel.
@@ -402,7 +405,11 @@ struct Formula {
   MG_HD static void vjp(const float* in, float g, float* grads) { Tree{}.vjp(in, g, grads); }
 };
 
-namespace detail {
+}  // namespace MINDGAP_SET
+}  // namespace mindgap
+
+namespace mindgap::detail {
+inline namespace MINDGAP_SET {
 
 template <class F, int Arity>
 struct Trace {
@@ -415,10 +422,15 @@ struct Trace<Formula<Tree>, Arity> {
   using type = Formula<Tree>;
 };
 
-}  // namespace detail
+}  // namespace MINDGAP_SET
+}  // namespace mindgap::detail
+
+namespace mindgap {
+inline namespace MINDGAP_SET {
 
 // The formula of the stateless lambda F of `Arity` inputs; of a formula, itself.
 template <class F, int Arity>
 using Traced = typename detail::Trace<F, Arity>::type;
 
+}  // namespace MINDGAP_SET
 }  // namespace mindgap

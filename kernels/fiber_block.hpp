@@ -10,7 +10,7 @@
 //
 // A missing barrier shows as a wrong result: shared memory is poisoned (NaN, or huge values of either sign, by the seed)
 // before each block, and another order of threads reads other stale values. So a test runs several seeds and block sizes
-// and compares with the serial executor (tests/emulate.hpp). A reduction combines in the order of CudaBlock; one over groups
+// and compares with the serial executor (emulated/emulate.hpp). A reduction combines in the order of CudaBlock; one over groups
 // of lanes is a barrier here, where CUDA lets the groups go on by themselves. At a product a warp waits for its own lanes, and
 // some warps, by the seed, are held there while others run ahead as far as the next barrier. An asynchronous copy happens as
 // late as it may, when its thread waits for it, or under every other seed as early, when it is asked for.
@@ -37,6 +37,7 @@
 #endif
 
 namespace mindgap {
+inline namespace MINDGAP_SET {
 
 // The threads of one block: their fibers, their shared memory and the scheduler. One team runs block after block.
 class FiberTeam {
@@ -463,4 +464,5 @@ void run_fibers(Grid grid, const Kernel& kernel, u64 seed = 0) {
     });
 }
 
+}  // namespace MINDGAP_SET
 }  // namespace mindgap

@@ -4,6 +4,7 @@
 #include <mindgap/kernels/vectorised.hpp>
 
 namespace mindgap::kernel {
+inline namespace MINDGAP_SET {
 
 template <class T>
 struct Fill {
@@ -20,4 +21,5 @@ struct Fill {
   }
 };
 
+}  // namespace MINDGAP_SET
 }  // namespace mindgap::kernel

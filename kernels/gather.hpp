@@ -9,6 +9,7 @@
 #include <cmath>
 
 namespace mindgap::kernel {
+inline namespace MINDGAP_SET {
 
 // y[o, r, c] = x[o, index[o, r, c], c], or NaN for an index outside x        one block does `per_block` elements
 template <class T>
@@ -58,4 +59,5 @@ struct GatherBackward {
   }
 };
 
+}  // namespace MINDGAP_SET
 }  // namespace mindgap::kernel

@@ -16,6 +16,7 @@
 #include <mindgap/kernels/rows.hpp>
 
 namespace mindgap::kernel {
+inline namespace MINDGAP_SET {
 
 // What both directions share. Exactly one of labels and targets is given.
 template <class T>
@@ -175,4 +176,5 @@ struct LabelRank {
   }
 };
 
+}  // namespace MINDGAP_SET
 }  // namespace mindgap::kernel

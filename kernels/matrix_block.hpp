@@ -16,6 +16,7 @@
 #include <mindgap/kernels/vectorised.hpp>
 
 namespace mindgap {
+inline namespace MINDGAP_SET {
 
 struct OperandA {
   u32 pair[4];  // the element of the lower index in the lower half
@@ -67,4 +68,5 @@ MG_HD void multiply_tiles(B& block, SumsOfC (&sums)[R][C], const T* left, const 
   }
 }
 
+}  // namespace MINDGAP_SET
 }  // namespace mindgap

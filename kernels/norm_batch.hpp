@@ -16,6 +16,7 @@
 #include <mindgap/kernels/epilogue.hpp>
 
 namespace mindgap::kernel {
+inline namespace MINDGAP_SET {
 
 template <class T>
 struct BatchMoments {
@@ -251,4 +252,5 @@ struct BatchNormApply {
   }
 };
 
+}  // namespace MINDGAP_SET
 }  // namespace mindgap::kernel

@@ -18,6 +18,7 @@
 #include <mindgap/kernels/norm_batch.hpp>
 
 namespace mindgap::kernel {
+inline namespace MINDGAP_SET {
 
 // What both passes of the backward read.
 template <class F, class T, int K>
@@ -331,4 +332,5 @@ struct BatchNormBackward {
   }
 };
 
+}  // namespace MINDGAP_SET
 }  // namespace mindgap::kernel

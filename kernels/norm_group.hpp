@@ -19,6 +19,7 @@
 #include <mindgap/kernels/epilogue.hpp>
 
 namespace mindgap::kernel {
+inline namespace MINDGAP_SET {
 
 struct GroupGrid {
   i64 samples, rows, channels, groups;
@@ -248,4 +249,5 @@ struct GroupNormBackward {
   }
 };
 
+}  // namespace MINDGAP_SET
 }  // namespace mindgap::kernel

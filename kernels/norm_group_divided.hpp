@@ -18,6 +18,7 @@
 #include <mindgap/kernels/rows.hpp>
 
 namespace mindgap::kernel {
+inline namespace MINDGAP_SET {
 
 struct GroupTiles {
   GroupGrid grid;
@@ -245,4 +246,5 @@ struct GroupApply {
   }
 };
 
+}  // namespace MINDGAP_SET
 }  // namespace mindgap::kernel

@@ -9,6 +9,7 @@
 #include <mindgap/kernels/norm_group_divided.hpp>
 
 namespace mindgap::kernel {
+inline namespace MINDGAP_SET {
 
 // What a thread loads of a row.
 template <class T, int V>
@@ -197,4 +198,5 @@ struct GroupBackward {
   }
 };
 
+}  // namespace MINDGAP_SET
 }  // namespace mindgap::kernel

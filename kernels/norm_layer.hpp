@@ -17,6 +17,7 @@
 #include <mindgap/kernels/rows.hpp>
 
 namespace mindgap::kernel {
+inline namespace MINDGAP_SET {
 
 template <class T>
 struct LayerNorm {
@@ -189,4 +190,5 @@ struct LayerNormBackward {
   }
 };
 
+}  // namespace MINDGAP_SET
 }  // namespace mindgap::kernel

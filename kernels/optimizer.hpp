@@ -15,12 +15,15 @@
 #include <mindgap/kernels/vectorised.hpp>
 
 namespace mindgap::kernel {
+inline namespace MINDGAP_SET {
 
 inline constexpr i64 optimizer_group = 64;                    // elements that share rate and decay
 inline constexpr i64 optimizer_chunk = 64 * optimizer_group;  // elements that a block does
 
 struct FlatGroups {
-  const float* rate;   // [groups]   multiplies the learning rate
+  static constexpr float frozen = -1.f;
+
+  const float* rate;   // [groups]   multiplies the learning rate; `frozen`: the group is left alone
   const float* decay;  // [groups]   weight decay
   i64 groups;
 
@@ -32,10 +35,12 @@ struct FlatGroups {
     if constexpr (B::is_team) {
       constexpr int V = 8;
       for (i64 i = begin + i64(block.rank()) * V; i < end; i += i64(block.size()) * V)
-        f(std::integral_constant<int, V>{}, i, rate[i / optimizer_group], decay[i / optimizer_group]);
+        if (const float r = rate[i / optimizer_group]; r >= 0.f)
+          f(std::integral_constant<int, V>{}, i, r, decay[i / optimizer_group]);
     } else {
       for (i64 g = begin / optimizer_group; g < end / optimizer_group; ++g) {
         const float r = rate[g], d = decay[g];
+        if (r < 0.f) continue;
 #pragma GCC ivdep
         for (i64 i = g * optimizer_group; i < (g + 1) * optimizer_group; ++i) f(std::integral_constant<int, 1>{}, i, r, d);
       }
@@ -201,4 +206,5 @@ struct GradientFactor {
   }
 };
 
+}  // namespace MINDGAP_SET
 }  // namespace mindgap::kernel

@@ -9,9 +9,8 @@
 #include <cstddef>
 #include <utility>
 
-namespace mindgap {
-
-namespace detail {
+namespace mindgap::detail {
+inline namespace MINDGAP_SET {
 
 template <size_t I, class T>
 struct PackElement {
@@ -22,7 +21,11 @@ struct PackElements;
 template <size_t... I, class... T>
 struct PackElements<std::index_sequence<I...>, T...> : PackElement<I, T>... {};
 
-}  // namespace detail
+}  // namespace MINDGAP_SET
+}  // namespace mindgap::detail
+
+namespace mindgap {
+inline namespace MINDGAP_SET {
 
 template <class... T>
 struct Pack : detail::PackElements<std::index_sequence_for<T...>, T...> {};
@@ -41,4 +44,5 @@ MG_HD constexpr const T& get(const detail::PackElement<I, T>& element) {
   return element.value;
 }
 
+}  // namespace MINDGAP_SET
 }  // namespace mindgap

@@ -18,6 +18,7 @@
 #include <tuple>
 
 namespace mindgap::kernel {
+inline namespace MINDGAP_SET {
 
 // An operand serves the CPU by row() and at(), element by element. A thread of a team loads a vector of a dense operand, and
 // keeps what hold<V>() gives, V values for all its rows, of any other.
@@ -364,4 +365,5 @@ struct PointwiseBackward {
   }
 };
 
+}  // namespace MINDGAP_SET
 }  // namespace mindgap::kernel

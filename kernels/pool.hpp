@@ -10,6 +10,7 @@
 #include <mindgap/kernels/box.hpp>
 
 namespace mindgap::kernel {
+inline namespace MINDGAP_SET {
 
 // A square window on images: kernel, stride and padding are the same in both directions.
 struct PoolGeometry {
@@ -233,4 +234,5 @@ struct SpreadRows {
   }
 };
 
+}  // namespace MINDGAP_SET
 }  // namespace mindgap::kernel

@@ -5,6 +5,7 @@
 #include <mindgap/kernels/columns.hpp>
 
 namespace mindgap::kernel {
+inline namespace MINDGAP_SET {
 
 // out[o, k, c] = scale * sum of x[o, r, c] over chunk k of the rows       one block an outer index, a chunk and a tile of
 // columns
@@ -137,4 +138,5 @@ struct SumAll {
   }
 };
 
+}  // namespace MINDGAP_SET
 }  // namespace mindgap::kernel

@@ -9,6 +9,7 @@
 #include <mindgap/kernels/copy.hpp>
 
 namespace mindgap::kernel {
+inline namespace MINDGAP_SET {
 
 // Extents are below 65,536: products of two fit 32 bits, which a GPU divides in a few cycles.
 struct ResizeGeometry {
@@ -71,4 +72,5 @@ struct Copies {
   MG_HD Box operator()(int i, int j) const { return g.copies_of(i, j); }
 };
 
+}  // namespace MINDGAP_SET
 }  // namespace mindgap::kernel

@@ -4,6 +4,7 @@
 #include <mindgap/kernels/rows.hpp>
 
 namespace mindgap::kernel {
+inline namespace MINDGAP_SET {
 
 // out[r] = scale * sum over c of x[r, c]; at least one column. Reads every element once.
 template <class TO, class T>
@@ -23,4 +24,5 @@ struct RowSums {
   }
 };
 
+}  // namespace MINDGAP_SET
 }  // namespace mindgap::kernel

@@ -13,6 +13,7 @@
 #include <utility>
 
 namespace mindgap::kernel {
+inline namespace MINDGAP_SET {
 
 inline constexpr int register_elements = 16;  // of a row that a thread keeps in registers: few enough for many threads a core
 
@@ -165,4 +166,5 @@ MG_HD bool with_register_rows(B& block, const RowTeams& teams, bool aligned, F f
   return true;
 }
 
+}  // namespace MINDGAP_SET
 }  // namespace mindgap::kernel

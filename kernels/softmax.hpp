@@ -10,6 +10,7 @@
 #include <mindgap/kernels/rows.hpp>
 
 namespace mindgap::kernel {
+inline namespace MINDGAP_SET {
 
 // exp(x) for x <= 0. A GPU has an instruction for it; with the twenty of exp_f32 an element its instructions, not its memory,
 // would set the pace of rows of two-byte elements. The relative error is below 1.2e-7 (2 - 1.2 x), and where that is large exp(x)
@@ -121,4 +122,5 @@ struct SoftmaxBackward {
   }
 };
 
+}  // namespace MINDGAP_SET
 }  // namespace mindgap::kernel

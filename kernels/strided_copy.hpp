@@ -7,6 +7,7 @@
 #include <mindgap/kernels/copy.hpp>
 
 namespace mindgap::kernel {
+inline namespace MINDGAP_SET {
 
 // y[i0, i1, ...] = x[sum of i_k strides_k] for a dense y; a stride of 0 repeats          one block does `per_block` elements
 template <class T, int N>
@@ -59,4 +60,5 @@ struct StridedCopy {
   MG_HD static i64 least(i64 a, i64 b) { return a < b ? a : b; }
 };
 
+}  // namespace MINDGAP_SET
 }  // namespace mindgap::kernel

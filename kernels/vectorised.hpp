@@ -22,6 +22,7 @@
 #include <type_traits>
 
 namespace mindgap {
+inline namespace MINDGAP_SET {
 
 inline constexpr int vector_bytes = 16;
 
@@ -75,7 +76,11 @@ MG_HD void store_vector(T* to, const AlignedVector<T, V>& vector) {
   *reinterpret_cast<AlignedVector<T, V>*>(to) = vector;
 }
 
-namespace detail {
+}  // namespace MINDGAP_SET
+}  // namespace mindgap
+
+namespace mindgap::detail {
+inline namespace MINDGAP_SET {
 
 // Whether elements of T are converted two at a time, in words.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
@@ -111,7 +116,11 @@ MG_HD void widen_pair(float* to, u32 pair) {
   }
 }
 
-}  // namespace detail
+}  // namespace MINDGAP_SET
+}  // namespace mindgap::detail
+
+namespace mindgap {
+inline namespace MINDGAP_SET {
 
 // to[j] = element j as f32.
 template <int V, class T>
@@ -192,4 +201,5 @@ MG_HD void for_vectors(B& block, i64 n, bool aligned, F&& f) {
   for (i64 i = whole + block.rank(); i < n; i += block.size()) f(One{}, i);
 }
 
+}  // namespace MINDGAP_SET
 }  // namespace mindgap

@@ -6,6 +6,7 @@
 #include <mindgap/kernels/norm_batch.hpp>
 
 namespace mindgap::kernel::lab {
+inline namespace MINDGAP_SET {
 
 // What all versions are given. One chunk of rows is one block's, or the blocks' of each of its columns.
 template <class T>
@@ -122,4 +123,5 @@ struct MomentsOnePass : BatchMoments<T> {
   Grid grid() const { return {BatchMoments<T>::grid.blocks(), team_threads}; }
 };
 
+}  // namespace MINDGAP_SET
 }  // namespace mindgap::kernel::lab

@@ -5,6 +5,7 @@
 #include <mindgap/kernels/conv_moments.hpp>
 
 namespace mindgap::kernel::lab {
+inline namespace MINDGAP_SET {
 
 // What all versions are given.
 template <class T>
@@ -115,4 +116,5 @@ struct ProductRing : ConvMoments<T, 64> {
       : Convolution{p.c, mean, m2, p.a, p.b, g, Convolution::grid_of(g, 2048)} {}
 };
 
+}  // namespace MINDGAP_SET
 }  // namespace mindgap::kernel::lab

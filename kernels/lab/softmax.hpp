@@ -5,6 +5,7 @@
 #include <mindgap/kernels/softmax.hpp>
 
 namespace mindgap::kernel::lab {
+inline namespace MINDGAP_SET {
 
 // v1, plain: a thread does a row, as one would on a CPU. Neighbouring threads read addresses a row apart, so that each load of a
 // warp touches 32 sectors of 32 bytes and uses one element of each; the first-level cache must keep them until their other
@@ -103,4 +104,5 @@ struct SoftmaxRegisters : Softmax<T> {
   Grid grid() const { return this->teams.grid(); }
 };
 
+}  // namespace MINDGAP_SET
 }  // namespace mindgap::kernel::lab

@@ -1,7 +1,9 @@
 // The device cases of conv_moments.hpp on fibers. Their kernels take as many threads as they want, whatever a block is given.
 #include "tests/device_cases/conv_moments.hpp"
 
-#include "tests/emulated_library.hpp"
+#include <mindgap/emulated/library.hpp>
+
+#include "tests/emulate.hpp"
 
 BOOST_AUTO_TEST_SUITE(conv_moments)
 

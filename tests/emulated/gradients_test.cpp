@@ -1,9 +1,10 @@
 // Gradients of weights that a device leaves in a 16-bit type: converted together before a step, or when somebody looks.
+#include <mindgap/emulated/library.hpp>
 #include <mindgap/nn/freeze.hpp>
 #include <mindgap/nn/layers.hpp>
 #include <mindgap/optim/flat.hpp>
 
-#include "tests/emulated_library.hpp"
+#include "tests/emulate.hpp"
 
 using namespace mindgap;
 using namespace mindgap::test;

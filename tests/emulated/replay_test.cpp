@@ -7,7 +7,9 @@
 #define MINDGAP_EMULATE_SERIALLY
 #include "tests/device_cases/replay.hpp"
 
-#include "tests/emulated_library.hpp"
+#include <mindgap/emulated/library.hpp>
+
+#include "tests/emulate.hpp"
 #include "tests/files.hpp"
 #include <set>
 
@@ -168,6 +170,35 @@ BOOST_AUTO_TEST_CASE(generators) {
   BOOST_TEST(Runtime<Emulated>::launches == 2 * 4);  // of the gradient and the update
   BOOST_TEST(largest_difference(replayed, eager) == 0);
   BOOST_TEST(largest_difference(replayed, {train_generator<Cpu>()}) < 1e-3);
+}
+
+// A layer that is frozen between two steps, and given back later, moves as in steps that are run op by op, with a norm of its
+// own: what was recorded is recorded anew.
+BOOST_AUTO_TEST_CASE(freezing_between_steps) {
+  using P = Precision<float>;
+  const auto job = [](bool freezes) {
+    TrainingOptions options = small_training();
+    options.gradient_clip = 0.5;
+    ResNet<Emulated, P> net(small_student(), 3);
+    const StudentData<Emulated, P> batches(small_set(26), options.loader());
+    auto run = student_trainer(net, batches, options);
+    std::vector<float> out;
+    std::vector<std::vector<float>> conv1;
+    for (int k = 0; k < 18; ++k) {
+      if (freezes && k == 6) freeze(net, {"conv1"});
+      if (freezes && k == 12) unfreeze(net, {"conv1"});
+      for (const TrainingRecord& record : run.step()) out.push_back(record.loss), out.push_back(record.gradient_norm);
+      conv1.push_back(net.conv1.weight.value.to_vector());
+    }
+    for (const TrainingRecord& record : run.wait()) out.push_back(record.loss), out.push_back(record.gradient_norm);
+    for (int k = 6; k < 12; ++k) BOOST_TEST((conv1[size_t(k)] == conv1[5]) == freezes);
+    BOOST_TEST((conv1[17] != conv1[5]));
+    return out;
+  };
+  const auto replayed = job(true);
+  BOOST_TEST(Runtime<Emulated>::launches > 0);
+  BOOST_TEST(replayed == eagerly([&] { return job(true); }));
+  BOOST_TEST(replayed != job(false));
 }
 
 // The pixels of a streamed set come with the plan: a replayed step reads what was sent before it, as with resident ones.

@@ -138,14 +138,14 @@ BOOST_AUTO_TEST_CASE(a_pattern_that_matches_nothing_lists_the_names) {
 BOOST_AUTO_TEST_CASE(freezing_counts_what_it_matched) {
   Small net;
   BOOST_TEST(freeze(net, {"norms", "fc.bias"}) == 5);
-  BOOST_TEST(!net.norms[1].weight.requires_grad);
-  BOOST_TEST(!net.fc.bias.requires_grad);
-  BOOST_TEST(net.fc.weight.requires_grad);
+  BOOST_TEST(!net.norms[1].weight.requires_grad());
+  BOOST_TEST(!net.fc.bias.requires_grad());
+  BOOST_TEST(net.fc.weight.requires_grad());
   BOOST_TEST(!net.norms[0].frozen_statistics);  // separate on purpose
   BOOST_TEST(freeze_statistics(net, {"norms.1"}) == 1);
   BOOST_TEST(net.norms[1].frozen_statistics);
   BOOST_TEST(unfreeze(net, {"*"}) == 9);
-  BOOST_TEST(net.fc.bias.requires_grad);
+  BOOST_TEST(net.fc.bias.requires_grad());
   BOOST_TEST(unfreeze_statistics(net, {"*"}) == 2);
 }
 

@@ -7,6 +7,7 @@
 //   for k in range(3):
 //     for p in (w, b): p.grad = (torch.arange(float(p.numel())) * 0.3 - 0.4 * k + 0.1).reshape(p.shape)
 //     o.step()
+#include <mindgap/nn/freeze.hpp>
 #include <mindgap/optim/optimizer.hpp>
 #include <mindgap/optim/schedule.hpp>
 
@@ -174,6 +175,7 @@ BOOST_AUTO_TEST_CASE(rates_of_layers) {
   for (size_t i = 0; i < 6; ++i) BOOST_TEST(net.values()[i] == before[i]);
   BOOST_TEST(std::abs(net.values()[6] - (before[6] - 0.1f)) < 1e-7f);
   BOOST_CHECK_THROW(parameters.set_group("fc", 2.f, 0.f), Error);
+  BOOST_CHECK_THROW(parameters.set_group("b", -1.f, 0.f), Error);
 }
 
 BOOST_AUTO_TEST_CASE(average_in_closed_form) {
@@ -199,16 +201,80 @@ BOOST_AUTO_TEST_CASE(average_in_closed_form) {
 
 BOOST_AUTO_TEST_CASE(nothing_to_train_is_an_error) {
   Net net;
-  net.w.requires_grad = net.b.requires_grad = false;
+  freeze(net, {"*"});
   BOOST_CHECK_THROW(FlatParameters<Cpu>{net}, Error);
 }
 
 BOOST_AUTO_TEST_CASE(frozen_parameters_are_left_out) {
   Net net;
-  net.w.requires_grad = false;
+  freeze(net, {"w"});
   FlatParameters<Cpu> parameters(net, 0.1f);
   BOOST_TEST(parameters.segments().size() == 1u);
   BOOST_TEST(parameters.segments()[0].name == "b");
+}
+
+// A matrix with decay and momentum, frozen after two steps, just after a backward wrote its gradient: it has no share in the
+// norm, and neither it nor its state nor its average moves. Unfrozen, it goes on as if the steps between had not been.
+BOOST_AUTO_TEST_CASE(freezing_takes_effect_at_any_time) {
+  const auto check = [](auto make) {
+    Net net, twin;
+    FlatParameters<Cpu> parameters(net, 0.1f), twins(twin, 0.1f);
+    auto optimizer = make(parameters), twin_optimizer = make(twins);
+    Ema<Cpu> ema(parameters), twin_ema(twins);
+    GradientScale<Cpu> scale(parameters, {});
+    const auto step = [](Net& n, int k, auto& o, Ema<Cpu>& average) {
+      n.backward(k);
+      o.prepare(0.1f);
+      average.prepare(0.9f);
+      o.step(nullptr, &average);
+    };
+    const auto of_w = [](auto& o, Ema<Cpu>& average, const Net& n) {
+      std::vector<std::vector<float>> out{n.w.value.to_vector()};
+      for (const auto& items : {o.items(), average.items()})
+        for (const StateItem& item : items)
+          if (item.name.ends_with(".w")) out.push_back(item.get());
+      return out;
+    };
+    for (int k : {0, 1}) step(net, k, optimizer, ema), step(twin, k, twin_optimizer, twin_ema);
+    const auto before = of_w(optimizer, ema, net);
+    BOOST_TEST(before.size() >= 3u);  // the value, its average and the optimizer's state
+
+    net.backward(2);
+    double square = 0;
+    for (float g : net.b.slot->gradient().to_vector()) square += double(g) * double(g);
+    freeze(net, {"w"});
+    scale.measure();
+    BOOST_TEST(std::abs(scale.norm().item() - std::sqrt(square)) < 1e-6);
+    for (int k : {2, 3}) {
+      const auto b = net.b.value.to_vector();
+      step(net, k, optimizer, ema);
+      BOOST_TEST((of_w(optimizer, ema, net) == before));
+      BOOST_TEST(net.b.value.to_vector() != b);
+    }
+
+    unfreeze(net, {"w"});
+    step(net, 4, optimizer, ema);
+    BOOST_TEST((of_w(optimizer, ema, net) != before));
+    return std::pair(of_w(optimizer, ema, net), (step(twin, 4, twin_optimizer, twin_ema), of_w(twin_optimizer, twin_ema, twin)));
+  };
+  const auto [sgd, as_if] = check([](auto& p) { return Sgd<Cpu>(p, {.momentum = 0.9f, .nesterov = true}); });
+  BOOST_TEST((sgd == as_if));
+  check([](auto& p) { return AdamW<Cpu>(p, {}); });
+}
+
+// What was frozen before has no place in the buffers.
+BOOST_AUTO_TEST_CASE(unfreezing_what_no_optimizer_has) {
+  Net net;
+  freeze(net, {"w"});
+  FlatParameters<Cpu> parameters(net);
+  Sgd<Cpu> sgd(parameters, {});
+  net.b.slot->write([](const auto& out) { std::fill_n(out.data(), out.size(), 1.f); });
+  sgd.step(0.1f);
+  unfreeze(net, {"w"});
+  BOOST_CHECK_EXCEPTION(sgd.step(0.1f), Error, [](const Error& e) {
+    const std::string said = e.what();
+    return said.find("unfrozen that no optimizer has") != std::string::npos && said.find("parameter w") != std::string::npos;
+  });
 }
 
 // Its buffers hold all that it needs: the network may move, or end first.

@@ -11,7 +11,8 @@ namespace mindgap {
 // queries, the keys and the values, one after the other; out_weight [E, E], out_bias [E]. Throws where heads do not divide E.
 template <class X, class W, class B>
 X multihead_attention(const X& query, const X& key, const X& value, const W& in_weight, const B& in_bias, const W& out_weight,
-                      const B& out_bias, i64 heads) {
+                      const B& out_bias, i64 heads, Location at = Location::current()) {
+  const Caller caller(at);
   const i64 e = in_weight.extent(1);
   if (in_weight.extent(0) != 3 * e || in_bias.size() != 3 * e)
     throw Error("multihead attention: the input projections are not [3 E, E] and [3 E]",

@@ -8,7 +8,8 @@ namespace mindgap {
 
 // a, then b, along an axis; the gradient of each is its part.
 template <Real T, int N, Device D>
-Var<T, N, D> concat(const Var<T, N, D>& a, const Var<T, N, D>& b, int axis) {
+Var<T, N, D> concat(const Var<T, N, D>& a, const Var<T, N, D>& b, int axis, Location at = Location::current()) {
+  const Caller caller(at);
   Var<T, N, D> y(concat(a.value(), b.value(), axis), detail::tape_of(a, b), a.needs_gradient() || b.needs_gradient());
   if (y.needs_gradient())
     y.tape().record([axis, first = a.extent(axis), as = a.slot(), bs = b.slot(), ys = y.slot()] {
@@ -24,8 +25,8 @@ Var<T, N, D> concat(const Var<T, N, D>& a, const Var<T, N, D>& b, int axis) {
 }
 // Along the channels.
 template <Real T, int N, Device D>
-Var<T, N, D> concat_channels(const Var<T, N, D>& a, const Var<T, N, D>& b) {
-  return concat(a, b, N - 1);
+Var<T, N, D> concat_channels(const Var<T, N, D>& a, const Var<T, N, D>& b, Location at = Location::current()) {
+  return concat(a, b, N - 1, at);
 }
 
 }  // namespace mindgap

@@ -8,7 +8,8 @@ namespace mindgap {
 
 // The rows of the table that the ids name; a row named several times has the sum of the gradients.
 template <Real T, Device D, Real G>
-Var<T, 2, D> embedding(const Tensor<i64, 1, D>& ids, const Var<T, 2, D, G>& table) {
+Var<T, 2, D> embedding(const Tensor<i64, 1, D>& ids, const Var<T, 2, D, G>& table, Location at = Location::current()) {
+  const Caller caller(at);
   Var<T, 2, D> y(embedding(ids, table.value()), detail::tape_of(table), table.needs_gradient());
   if (y.needs_gradient()) {
     y.tape().reads(ids);

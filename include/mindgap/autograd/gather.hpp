@@ -8,7 +8,8 @@ namespace mindgap {
 
 // The elements of x that the index names along an axis; what is named several times has the sum of the gradients.
 template <Real T, int N, Device D>
-Var<T, N, D> gather(const Var<T, N, D>& x, const Tensor<i32, N, D>& index, int axis) {
+Var<T, N, D> gather(const Var<T, N, D>& x, const Tensor<i32, N, D>& index, int axis, Location at = Location::current()) {
+  const Caller caller(at);
   Var<T, N, D> y(gather(x.value(), index, axis), detail::tape_of(x), x.needs_gradient());
   if (y.needs_gradient()) {
     y.tape().reads(index);

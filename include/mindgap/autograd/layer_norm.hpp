@@ -8,7 +8,9 @@ namespace mindgap {
 
 // Each row normalised by itself; gradients of x, gamma and beta.
 template <Real T, int N, Device D>
-Var<T, N, D> layer_norm(const Var<T, N, D>& x, const Var<float, 1, D>& gamma, const Var<float, 1, D>& beta, float eps) {
+Var<T, N, D> layer_norm(const Var<T, N, D>& x, const Var<float, 1, D>& gamma, const Var<float, 1, D>& beta, float eps,
+                        Location at = Location::current()) {
+  const Caller caller(at);
   const auto [value, mean, rstd] = layer_norm(x.value(), gamma.value(), beta.value(), eps);
   Var<T, N, D> y(value, detail::tape_of(x, gamma, beta), x.needs_gradient() || gamma.needs_gradient() || beta.needs_gradient());
   if (y.needs_gradient()) {

@@ -9,7 +9,8 @@ namespace mindgap {
 
 // Axis k of the result is axis axes[k] of x; the gradient goes the other way.
 template <Real T, int N, Device D, Real G>
-Var<T, N, D, G> permute(const Var<T, N, D, G>& x, const Axes<N>& axes) {
+Var<T, N, D, G> permute(const Var<T, N, D, G>& x, const Axes<N>& axes, Location at = Location::current()) {
+  const Caller caller(at);
   Var<T, N, D, G> y(permute(x.value(), axes), detail::tape_of(x), x.needs_gradient());
   if (y.needs_gradient()) {
     Axes<N> back;
@@ -23,13 +24,15 @@ Var<T, N, D, G> permute(const Var<T, N, D, G>& x, const Axes<N>& axes) {
 
 // Axes i and j exchanged.
 template <Real T, int N, Device D, Real G>
-Var<T, N, D, G> transpose(const Var<T, N, D, G>& x, int i, int j) {
+Var<T, N, D, G> transpose(const Var<T, N, D, G>& x, int i, int j, Location at = Location::current()) {
+  const Caller caller(at);
   return permute(x, detail::swapped_axes<N>(i, j, x.value().str()));
 }
 
 // Repeated to a shape where x has extents of 1; the gradient is the sum over those axes. x itself where it has the shape.
 template <Real T, int N, Device D>
-Var<T, N, D> expand(const Var<T, N, D>& x, const std::type_identity_t<Shape<N>>& shape) {
+Var<T, N, D> expand(const Var<T, N, D>& x, const std::type_identity_t<Shape<N>>& shape, Location at = Location::current()) {
+  const Caller caller(at);
   if (x.shape() == shape) return x;
   Var<T, N, D> y(expand(x.value(), shape), detail::tape_of(x), x.needs_gradient());
   if (y.needs_gradient()) {

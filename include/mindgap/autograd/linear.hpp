@@ -44,21 +44,26 @@ Var<T, 4, D> convolved(const Tensor<T, 4, D>& value, const Var<T, 4, D>& x, cons
 
 // Convolution; gradients of x, w and the bias, which may be left out.
 template <Real T, Device D, Real GW>
-Var<T, 4, D> conv2d(const Var<T, 4, D>& x, const Var<T, 4, D, GW>& w, const Var<float, 1, D>& bias = {},
-                    ConvOptions options = {}) {
+Var<T, 4, D> conv2d(const Var<T, 4, D>& x, const Var<T, 4, D, GW>& w, const Var<float, 1, D>& bias = {}, ConvOptions options = {},
+                    Location at = Location::current()) {
+  const Caller caller(at);
   return detail::convolved(conv2d(x.value(), w.value(), bias.value(), options), x, w, bias, options);
 }
 
 // The same without a bias, and the moments of its channels for the norm that follows, which need no gradient.
 template <Real T, Device D, Real GW>
-WithMoments<Var<T, 4, D>, D> conv2d_with_moments(const Var<T, 4, D>& x, const Var<T, 4, D, GW>& w, ConvOptions options = {}) {
+WithMoments<Var<T, 4, D>, D> conv2d_with_moments(const Var<T, 4, D>& x, const Var<T, 4, D, GW>& w, ConvOptions options = {},
+                                                 Location at = Location::current()) {
+  const Caller caller(at);
   const auto of = conv2d_with_moments(x.value(), w.value(), options);
   return {detail::convolved(of.y, x, w, {}, options), of.moments};
 }
 
 // x w^T + bias; gradients of x, w and the bias, which may be left out.
 template <Real T, int N, Device D, Real GW>
-Var<T, N, D> linear(const Var<T, N, D>& x, const Var<T, 2, D, GW>& w, const Var<float, 1, D>& bias = {}) {
+Var<T, N, D> linear(const Var<T, N, D>& x, const Var<T, 2, D, GW>& w, const Var<float, 1, D>& bias = {},
+                    Location at = Location::current()) {
+  const Caller caller(at);
   const bool needed = x.needs_gradient() || w.needs_gradient() || bias.needs_gradient();
   Var<T, N, D> y(linear(x.value(), w.value(), bias.value()), detail::tape_of(x, w, bias), needed);
   if (needed) {
@@ -78,8 +83,9 @@ Var<T, N, D> linear(const Var<T, N, D>& x, const Var<T, 2, D, GW>& w, const Var<
 
 // [x, skip] w^T + bias, without the concatenation; gradients of all four.
 template <Real T, int N, Device D, Real GW>
-Var<T, N, D> linear_pair(const Var<T, N, D>& x, const Var<T, N, D>& skip, const Var<T, 2, D, GW>& w,
-                         const Var<float, 1, D>& bias) {
+Var<T, N, D> linear_pair(const Var<T, N, D>& x, const Var<T, N, D>& skip, const Var<T, 2, D, GW>& w, const Var<float, 1, D>& bias,
+                         Location at = Location::current()) {
+  const Caller caller(at);
   const bool needed = x.needs_gradient() || skip.needs_gradient() || w.needs_gradient() || bias.needs_gradient();
   Var<T, N, D> y(linear_pair(x.value(), skip.value(), w.value(), bias.value()), detail::tape_of(x, skip, w, bias), needed);
   if (needed) {
@@ -101,7 +107,9 @@ Var<T, N, D> linear_pair(const Var<T, N, D>& x, const Var<T, N, D>& skip, const 
 
 // c = op(a) op(b) for each of a batch; op transposes where asked. With A = op(a), B = op(b): dA = dc B^T, dB = A^T dc.
 template <Real T, Device D>
-Var<T, 3, D> matmul(const Var<T, 3, D>& a, const Var<T, 3, D>& b, bool transpose_a = false, bool transpose_b = false) {
+Var<T, 3, D> matmul(const Var<T, 3, D>& a, const Var<T, 3, D>& b, bool transpose_a = false, bool transpose_b = false,
+                    Location at = Location::current()) {
+  const Caller caller(at);
   const bool needed = a.needs_gradient() || b.needs_gradient();
   Var<T, 3, D> c(matmul(a.value(), b.value(), transpose_a, transpose_b), detail::tape_of(a, b), needed);
   if (needed) {
@@ -120,12 +128,16 @@ Var<T, 3, D> matmul(const Var<T, 3, D>& a, const Var<T, 3, D>& b, bool transpose
 
 // The attended values alone; attention() on tensors gives what the backward reads too.
 template <Real T, Device D>
-Tensor<T, 3, D> attend(const Tensor<T, 3, D>& q, const Tensor<T, 3, D>& k, const Tensor<T, 3, D>& v, i64 heads) {
+Tensor<T, 3, D> attend(const Tensor<T, 3, D>& q, const Tensor<T, 3, D>& k, const Tensor<T, 3, D>& v, i64 heads,
+                       Location at = Location::current()) {
+  const Caller caller(at);
   return attention(q, k, v, heads).y;
 }
 // Attention; gradients of q, k and v. Where the device makes it in one pass the probabilities are computed again.
 template <Real T, Device D>
-Var<T, 3, D> attend(const Var<T, 3, D>& q, const Var<T, 3, D>& k, const Var<T, 3, D>& v, i64 heads) {
+Var<T, 3, D> attend(const Var<T, 3, D>& q, const Var<T, 3, D>& k, const Var<T, 3, D>& v, i64 heads,
+                    Location at = Location::current()) {
+  const Caller caller(at);
   const bool needed = q.needs_gradient() || k.needs_gradient() || v.needs_gradient();
   const Attention<T, D> attended = attention(q.value(), k.value(), v.value(), heads);
   Var<T, 3, D> y(attended.y, detail::tape_of(q, k, v), needed);

@@ -8,7 +8,10 @@ namespace mindgap {
 
 // The mean over the rows, one element in f32; gradient of the logits. targets: labels, or a distribution a row.
 template <Real T, Device D, class Targets>
-Var<float, 1, D> cross_entropy(const Var<T, 2, D>& logits, const Targets& targets, float smoothing = 0.f) {
+Var<float, 1, D> cross_entropy(const Var<T, 2, D>& logits, const Targets& targets, float smoothing = 0.f,
+                               Location at = Location::current()) {
+  detail::assert_targets<T, D, Targets>();
+  const Caller caller(at);
   const CrossEntropyResult<D> result = cross_entropy_rows(logits.value(), targets, smoothing);
   Var<float, 1, D> loss(result.loss, detail::tape_of(logits), logits.needs_gradient());
   if (loss.needs_gradient()) {
@@ -23,7 +26,8 @@ Var<float, 1, D> cross_entropy(const Var<T, 2, D>& logits, const Targets& target
 
 // The mean of (x - y)^2, one element in f32; gradient of x.
 template <Real T, int N, Device D>
-Var<float, 1, D> mse_loss(const Var<T, N, D>& x, const Tensor<T, N, D>& y) {
+Var<float, 1, D> mse_loss(const Var<T, N, D>& x, const Tensor<T, N, D>& y, Location at = Location::current()) {
+  const Caller caller(at);
   Var<float, 1, D> loss(mse_loss(x.value(), y), detail::tape_of(x), x.needs_gradient());
   if (loss.needs_gradient()) {
     loss.tape().reads(x.value(), y);

@@ -54,7 +54,9 @@ Var<T, N, D> batch_norm(F epilogue, const Var<T, N, D>& x, const Tensor<float, 1
 // every position of its sample before the norm) as in ops/group_norm.hpp.
 template <class F, Real T, int N, Device D>
 Var<T, N, D> group_norm(F epilogue, const Var<T, N, D>& x, const Var<T, N, D>& skip, const Var<T, 2, D>& row, i64 groups,
-                        float eps, const Var<float, 1, D>& gamma, const Var<float, 1, D>& beta) {
+                        float eps, const Var<float, 1, D>& gamma, const Var<float, 1, D>& beta,
+                        Location at = Location::current()) {
+  const Caller caller(at);
   const GroupNormInput<T, N, D> in{x.value(), skip.value(), row.value()};
   const bool needed =
       x.needs_gradient() || skip.needs_gradient() || row.needs_gradient() || gamma.needs_gradient() || beta.needs_gradient();
@@ -83,7 +85,9 @@ Var<T, N, D> group_norm(F epilogue, const Var<T, N, D>& x, const Var<T, N, D>& s
 }
 template <class F, Real T, int N, Device D>
 Tensor<T, N, D> group_norm(F epilogue, const Tensor<T, N, D>& x, const Tensor<T, N, D>& skip, const Tensor<T, 2, D>& row,
-                           i64 groups, float eps, const Tensor<float, 1, D>& gamma, const Tensor<float, 1, D>& beta) {
+                           i64 groups, float eps, const Tensor<float, 1, D>& gamma, const Tensor<float, 1, D>& beta,
+                           Location at = Location::current()) {
+  const Caller caller(at);
   return group_norm(epilogue, GroupNormInput<T, N, D>{x, skip, row}, groups, eps, gamma, beta).y;
 }
 

@@ -92,4 +92,14 @@ Var<T, N, D> operator/(float number, const Var<T, N, D>& a) {
   return pointwise([](auto x, auto v) { return v / x; }, a, value(number));
 }
 
+// Of operands that do not fit each other, as add().
+template <class A, class B>
+requires(detail::misfits_as_operands<A, B>) auto operator+(const A& a, const B& b) { return add(a, b); }
+template <class A, class B>
+requires(detail::misfits_as_operands<A, B>) auto operator-(const A& a, const B& b) { return add(a, b); }
+template <class A, class B>
+requires(detail::misfits_as_operands<A, B>) auto operator*(const A& a, const B& b) { return add(a, b); }
+template <class A, class B>
+requires(detail::misfits_as_operands<A, B>) auto operator/(const A& a, const B& b) { return add(a, b); }
+
 }  // namespace mindgap

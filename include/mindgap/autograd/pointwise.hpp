@@ -138,11 +138,13 @@ requires(detail::mentions_var<Xs> || ...) auto pointwise(F f, const Xs&... xs) {
 
 // a + b. Unlike pointwise, its backward runs nothing: both gradients are the result's.
 template <Real T, int N, Device D>
-Tensor<T, N, D> add(const Tensor<T, N, D>& a, const Tensor<T, N, D>& b) {
+Tensor<T, N, D> add(const Tensor<T, N, D>& a, const Tensor<T, N, D>& b, Location at = Location::current()) {
+  const Caller caller(at);
   return pointwise([](auto x, auto y) { return x + y; }, a, b);
 }
 template <Real T, int N, Device D>
-Var<T, N, D> add(const Var<T, N, D>& a, const Var<T, N, D>& b) {
+Var<T, N, D> add(const Var<T, N, D>& a, const Var<T, N, D>& b, Location at = Location::current()) {
+  const Caller caller(at);
   Var<T, N, D> y(add(a.value(), b.value()), detail::tape_of(a, b), a.needs_gradient() || b.needs_gradient());
   if (y.needs_gradient())
     y.tape().record([as = a.slot(), bs = b.slot(), ys = y.slot()] {
@@ -151,6 +153,22 @@ Var<T, N, D> add(const Var<T, N, D>& a, const Var<T, N, D>& b) {
       if (bs) bs->pass(ys->gradient());
     });
   return y;
+}
+
+namespace detail {
+
+// Two operands, one of them a variable, that do not fit each other: not a variable and a number.
+template <class A, class B>
+inline constexpr bool misfits_as_operands = misfits<0, same_rank, A, B>&& is_operand<A>&& is_operand<B> &&
+                                            (is_var<A> || is_var<B>);
+
+}  // namespace detail
+
+template <class A, class B>
+requires(detail::misfits<0, detail::same_rank, A, B>) auto add(const A& a, const B&) {
+  static_assert(!detail::alike<A, B>, "mindgap: add wants two operands of one shape; pointwise() adds a row(x) or a scalar(x)");
+  detail::explain<A, B>();
+  return a;
 }
 
 // x as a constant: no gradient flows through it.

@@ -31,23 +31,27 @@ Var<T, N, D> summed_axes(const Tensor<T, N, D>& value, const Var<T, N, D>& x, fl
 
 // The sum of all elements, one, f32.
 template <Real T, int N, Device D>
-Var<float, 1, D> sum(const Var<T, N, D>& x) {
+Var<float, 1, D> sum(const Var<T, N, D>& x, Location at = Location::current()) {
+  const Caller caller(at);
   return detail::summed(sum(x.value()), x, 1.f);
 }
 // Their mean.
 template <Real T, int N, Device D>
-Var<float, 1, D> mean(const Var<T, N, D>& x) {
+Var<float, 1, D> mean(const Var<T, N, D>& x, Location at = Location::current()) {
+  const Caller caller(at);
   return detail::summed(mean(x.value()), x, 1.f / float(x.size()));
 }
 
 // Over some axes, whose extents become 1: sum(x, {1, 2}) of [N, H, W, C] is [N, 1, 1, C].
 template <Real T, int N, Device D>
-Var<T, N, D> sum(const Var<T, N, D>& x, const std::vector<int>& axes) {
+Var<T, N, D> sum(const Var<T, N, D>& x, const std::vector<int>& axes, Location at = Location::current()) {
+  const Caller caller(at);
   return detail::summed_axes(sum(x.value(), axes), x, 1.f);
 }
 // The mean over some axes, as sum.
 template <Real T, int N, Device D>
-Var<T, N, D> mean(const Var<T, N, D>& x, const std::vector<int>& axes) {
+Var<T, N, D> mean(const Var<T, N, D>& x, const std::vector<int>& axes, Location at = Location::current()) {
+  const Caller caller(at);
   const Tensor<T, N, D> y = mean(x.value(), axes);
   return detail::summed_axes(y, x, y.size() ? 1.f / float(x.size() / y.size()) : 1.f);
 }

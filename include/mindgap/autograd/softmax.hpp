@@ -8,7 +8,8 @@ namespace mindgap {
 
 // Over the innermost axis.
 template <Real T, int N, Device D>
-Var<T, N, D> softmax(const Var<T, N, D>& x) {
+Var<T, N, D> softmax(const Var<T, N, D>& x, Location at = Location::current()) {
+  const Caller caller(at);
   Var<T, N, D> y(softmax(x.value()), detail::tape_of(x), x.needs_gradient());
   if (y.needs_gradient()) {
     y.tape().reads(y.value());

@@ -30,6 +30,9 @@ class GradientSlot {
   const Shape<N>& shape() const { return shape_; }
   bool written() const { return written_; }
   bool taken() const { return !owner_.expired(); }
+  // Whether its gradient is asked for: false while a parameter is frozen.
+  bool wanted() const { return wanted_; }
+  void set_wanted(bool wanted) { wanted_ = wanted; }
   const Tensor<G, N, D>& gradient() const {
     if (!written_)
       throw Error("gradient: nothing has been written to it",
@@ -119,7 +122,7 @@ class GradientSlot {
 
   Shape<N> shape_;
   Tensor<G, N, D> gradient_;
-  bool written_ = false, borrowed_ = false, fixed_ = false;
+  bool written_ = false, borrowed_ = false, fixed_ = false, wanted_ = true;
   std::weak_ptr<const void> owner_;
   // What gradient_ does not have yet, where a device had it sooner in a 16-bit type.
   mutable std::variant<std::monostate, Tensor<bf16, N, D>, Tensor<f16, N, D>> narrow_;
@@ -152,7 +155,8 @@ class Var {
   bool needs_gradient() const { return slot_ != nullptr; }
   // Whether its record is gone: backward() has run since it was computed. Leaves have no record and are never stale.
   bool stale() const { return slot_ && recorded_at_ != leaf && recorded_at_ != tape_->emptied(); }
-  const Tensor<G, N, D>& gradient() const {
+  const Tensor<G, N, D>& gradient(Location at = Location::current()) const {
+    const Caller caller(at);
     if (!slot_) throw Error("gradient: this variable needs none", {{"remedy", "make it with variable(tape, value)"}});
     return slot_->gradient();
   }
@@ -232,7 +236,8 @@ Tape& tape_of(const Xs&... xs) {
 // tape: one backward for each computation. The sum of several losses is a loss. seed: d loss / d loss, one element; 1 unless it
 // is given.
 template <int N, Device D>
-void backward(const Var<float, N, D>& loss, const Tensor<float, 1, D>& seed = {}) {
+void backward(const Var<float, N, D>& loss, const Tensor<float, 1, D>& seed = {}, Location at = Location::current()) {
+  const Caller caller(at);
   if (loss.stale())
     throw Error("backward: the tape has been emptied since this loss was computed",
                 {{"remedy", "add losses of one computation and call backward() once; or compute this one again"}});
@@ -249,7 +254,8 @@ void backward(const Var<float, N, D>& loss, const Tensor<float, 1, D>& seed = {}
 
 // Reshape shares the value, and its gradient is a reshape too.
 template <int M, Real T, int N, Device D, Real G>
-Var<T, M, D, G> reshape(const Var<T, N, D, G>& x, Shape<M> shape) {
+Var<T, M, D, G> reshape(const Var<T, N, D, G>& x, Shape<M> shape, Location at = Location::current()) {
+  const Caller caller(at);
   Var<T, M, D, G> y(x.value().reshape(shape), detail::tape_of(x), x.needs_gradient());
   if (y.needs_gradient())
     y.tape().record([xs = x.slot(), ys = y.slot()] {
@@ -258,13 +264,15 @@ Var<T, M, D, G> reshape(const Var<T, N, D, G>& x, Shape<M> shape) {
   return y;
 }
 template <int M, Element T, int N, Device D>
-Tensor<T, M, D> reshape(const Tensor<T, N, D>& x, Shape<M> shape) {
+Tensor<T, M, D> reshape(const Tensor<T, N, D>& x, Shape<M> shape, Location at = Location::current()) {
+  const Caller caller(at);
   return x.reshape(shape);
 }
 
 // Elements [begin, end) of the outermost axis: shares the value; the gradient of what is left out is 0.
 template <Real T, int N, Device D, Real G>
-Var<T, N, D, G> slice(const Var<T, N, D, G>& x, i64 begin, i64 end) {
+Var<T, N, D, G> slice(const Var<T, N, D, G>& x, i64 begin, i64 end, Location at = Location::current()) {
+  const Caller caller(at);
   Var<T, N, D, G> y(x.value().slice(begin, end), detail::tape_of(x), x.needs_gradient());
   if (y.needs_gradient())
     y.tape().record([begin, end, xs = x.slot(), ys = y.slot()] {
@@ -277,7 +285,8 @@ Var<T, N, D, G> slice(const Var<T, N, D, G>& x, i64 begin, i64 end) {
   return y;
 }
 template <Element T, int N, Device D>
-Tensor<T, N, D> slice(const Tensor<T, N, D>& x, i64 begin, i64 end) {
+Tensor<T, N, D> slice(const Tensor<T, N, D>& x, i64 begin, i64 end, Location at = Location::current()) {
+  const Caller caller(at);
   return x.slice(begin, end);
 }
 

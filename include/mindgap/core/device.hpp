@@ -11,7 +11,7 @@ struct Cpu {
 struct Cuda {
   static constexpr const char* name = "cuda";
 };
-// A GPU in a test: the CPU's memory, and kernels run by the fiber executor. Specialised in tests/emulate.hpp.
+// A GPU in a test: the CPU's memory, and kernels run by the fiber executor. Specialised in emulated/.
 struct Emulated {
   static constexpr const char* name = "emulated";
 };

@@ -6,7 +6,7 @@
 //     at      apps/train_student.cpp:71
 //
 // `in` is the module path: modules push their member name while they run (ModulePath), so that an op deep inside a
-// network can say which layer called it.
+// network can say which layer called it. `at` is the line that called the library (Caller), else the one that throws.
 #pragma once
 
 #include <mindgap/core/config.hpp>
@@ -38,6 +38,38 @@ class ModulePath {
   }
 };
 
+using Location = std::source_location;
+
+// The line that called the public function which runs in this thread. A function takes it as its last argument,
+//
+//   Tensor<T, 2, D> f(..., Location at = Location::current()) {
+//     const Caller caller(at);
+//
+// and an Error inside names it; of functions that call each other it is the outermost one's. Those that take any number of
+// arguments, operators, and the backwards of single ops have no such argument: there a line of ours is named, unless the
+// caller's own code has `const Caller here;`, which names its own line.
+class Caller {
+ public:
+  explicit Caller(Location at = Location::current()) : at_(at), outer_(current()) {
+    if (!outer_) current() = this;
+  }
+  ~Caller() { current() = outer_; }
+  Caller(const Caller&) = delete;
+  Caller& operator=(const Caller&) = delete;
+
+  // The outermost one's line, or `otherwise` where there is none.
+  static Location line(Location otherwise) { return current() ? current()->at_ : otherwise; }
+
+ private:
+  static const Caller*& current() {
+    thread_local const Caller* outermost = nullptr;
+    return outermost;
+  }
+
+  Location at_;
+  const Caller* outer_;
+};
+
 // The op that runs in this thread (core/profile.hpp), or null.
 inline const char*& current_op() {
   thread_local const char* name = nullptr;
@@ -51,9 +83,9 @@ struct ErrorLine {
 
 class Error : public std::runtime_error {
  public:
-  // what: one sentence without full stop. lines: the values concerned and, for a person's input, the remedy.
-  explicit Error(const std::string& what, std::vector<ErrorLine> lines = {},
-                 std::source_location where = std::source_location::current());
+  // what: one sentence without full stop. lines: the values concerned and, for a person's input, the remedy. at: the line to
+  // name where there is no Caller.
+  explicit Error(const std::string& what, std::vector<ErrorLine> lines = {}, Location at = Location::current());
   // The same error with one more line.
   Error(const Error& error, const ErrorLine& line);
 };
@@ -64,9 +96,8 @@ void warn(const Error& error);
 // Not what it was given but the device is to blame: it has no memory left, or has failed.
 class DeviceError : public Error {
  public:
-  explicit DeviceError(const std::string& what, std::vector<ErrorLine> lines = {},
-                       std::source_location where = std::source_location::current())
-      : Error(what, std::move(lines), where) {}
+  explicit DeviceError(const std::string& what, std::vector<ErrorLine> lines = {}, Location at = Location::current())
+      : Error(what, std::move(lines), at) {}
 };
 
 // f(), whose Error, if it throws one, also names the file that the values came from.

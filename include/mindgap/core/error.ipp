@@ -13,7 +13,7 @@ inline std::string formatted(const ErrorLine& line) {
   return "\n  " + line.label + std::string(line.label.size() < 8 ? 8 - line.label.size() : 1, ' ') + line.text;
 }
 
-inline std::string block(const std::string& what, std::vector<ErrorLine> lines, std::source_location where) {
+inline std::string block(const std::string& what, std::vector<ErrorLine> lines, Location where) {
   if (std::string path = ModulePath::current(); !path.empty()) lines.push_back({"in", path});
   std::string_view file = where.file_name();
   for (std::string_view root : {"include/mindgap/", "kernels/", "apps/", "tests/", "bench/"})
@@ -45,8 +45,8 @@ MINDGAP_INLINE std::string ModulePath::current() {
   return path;
 }
 
-MINDGAP_INLINE Error::Error(const std::string& what, std::vector<ErrorLine> lines, std::source_location where)
-    : std::runtime_error(detail::block(what, std::move(lines), where)) {}
+MINDGAP_INLINE Error::Error(const std::string& what, std::vector<ErrorLine> lines, Location at)
+    : std::runtime_error(detail::block(what, std::move(lines), Caller::line(at))) {}
 MINDGAP_INLINE Error::Error(const Error& error, const ErrorLine& line)
     : std::runtime_error(error.what() + detail::formatted(line)) {}
 

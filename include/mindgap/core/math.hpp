@@ -11,6 +11,7 @@
 #include <cmath>
 
 namespace mindgap {
+inline namespace MINDGAP_SET {
 
 MG_HD float exp_f32(float x) {
   // exp(88.72) overflows to infinity through the last multiplication, exp(-104) underflows to zero.
@@ -84,4 +85,5 @@ MG_HD float tanh_f32(float x) {
   return z < 0.390625f ? small : large;
 }
 
+}  // namespace MINDGAP_SET
 }  // namespace mindgap

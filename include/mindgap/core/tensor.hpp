@@ -2,6 +2,7 @@
 //
 // A tensor is a shared handle: copying it shares the elements, clone() copies them. There are no strides; a view is a
 // reshape or a slice of the outermost axis, both of which share. Elements are uninitialised unless a factory says so.
+// What can fail takes the caller's line as its last argument, for the error (core/error.hpp).
 //
 // Functions that write to an existing tensor say so (written()): autograd refuses a gradient of values that are gone. What is
 // written through data() is not seen.
@@ -27,39 +28,14 @@ class Tensor {
   static constexpr int rank = N;
 
   Tensor() = default;
-  explicit Tensor(Shape<N> shape) : shape_(shape) {
-    for (i64 extent : shape.extents)
-      if (extent < 0) throw Error("tensor: negative extent", {{"shape", shape.str()}});
-    if (shape.size() > std::numeric_limits<i64>::max() / 2 / i64(sizeof(T)))
-      throw Error("tensor: more bytes than any memory has", {{"shape", shape.str()}});
-    storage_ = Pool<D>::current().storage(bytes());
-    data_ = static_cast<T*>(storage_->data());
-  }
+  explicit Tensor(Shape<N> shape, Location at = Location::current());
   // Elements that lie in memory of `owner`, who lives as long as any tensor of them: of device D, aligned as T wants.
-  static Tensor borrow(T* data, Shape<N> shape, std::shared_ptr<void> owner) {
-    if (reinterpret_cast<std::uintptr_t>(data) % alignof(T))
-      throw Error("tensor: borrowed memory is not aligned", {{"remedy", text("to ", alignof(T), " bytes")}});
-    struct Borrowed final : Storage {
-      Borrowed(void* data, std::shared_ptr<void> owner) : Storage(data), owner(std::move(owner)) {}
-      std::shared_ptr<void> owner;
-    };
-    return Tensor(std::make_shared<Borrowed>(data, std::move(owner)), data, shape);
-  }
+  static Tensor borrow(T* data, Shape<N> shape, std::shared_ptr<void> owner, Location at = Location::current());
 
-  static Tensor zeros(Shape<N> shape) {
-    Tensor out(shape);
-    Runtime<D>::zero(out.data_, out.bytes());
-    return out;
-  }
-  static Tensor full(Shape<N> shape, T value) { return from(std::vector<T>(size_t(shape.size()), value), shape); }
-  static Tensor from(const std::vector<T>& values, Shape<N> shape) { return from(std::span(values), shape); }
-  static Tensor from(std::span<const T> values, Shape<N> shape) {
-    if (i64(values.size()) != shape.size())
-      throw Error(text("tensor: ", values.size(), " values for ", shape.size(), " elements"), {{"shape", shape.str()}});
-    Tensor out(shape);
-    Runtime<D>::from_host(out.data_, values.data(), out.bytes());
-    return out;
-  }
+  static Tensor zeros(Shape<N> shape, Location at = Location::current());
+  static Tensor full(Shape<N> shape, T value, Location at = Location::current());
+  static Tensor from(const std::vector<T>& values, Shape<N> shape, Location at = Location::current());
+  static Tensor from(std::span<const T> values, Shape<N> shape, Location at = Location::current());
 
   bool defined() const { return storage_ != nullptr; }
   T* data() const { return data_; }
@@ -73,7 +49,8 @@ class Tensor {
   i64 rows() const requires(N > 0) { return cols() ? size() / cols() : 0; }
 
   template <int M>
-  Tensor<T, M, D> reshape(Shape<M> shape) const {
+  Tensor<T, M, D> reshape(Shape<M> shape, Location at = Location::current()) const {
+    const Caller caller(at);
     if (shape.size() != size())
       throw Error(text("reshape: ", size(), " elements do not fill the new shape"),
                   {{"from", shape_.str()}, {"to", shape.str()}});
@@ -82,13 +59,15 @@ class Tensor {
 
   // The same bytes as elements of another type.
   template <Element U>
-  Tensor<U, 1, D> as() const {
+  Tensor<U, 1, D> as(Location at = Location::current()) const {
+    const Caller caller(at);
     if (bytes() % i64(sizeof(U))) throw Error(text("as: ", bytes(), " bytes are no whole elements"), {{"tensor", str()}});
     return Tensor<U, 1, D>(storage_, reinterpret_cast<U*>(data_), Shape<1>(bytes() / i64(sizeof(U))));
   }
 
   // Elements [begin, end) of the outermost axis.
-  Tensor slice(i64 begin, i64 end) const requires(N > 0) {
+  Tensor slice(i64 begin, i64 end, Location at = Location::current()) const requires(N > 0) {
+    const Caller caller(at);
     if (begin < 0 || begin > end || end > shape_[0])
       throw Error(text("slice: [", begin, ", ", end, ") is outside the outermost axis"), {{"shape", shape_.str()}});
     Shape<N> shape = shape_;
@@ -96,35 +75,18 @@ class Tensor {
     return Tensor(storage_, data_ + (shape_[0] ? begin * (size() / shape_[0]) : 0), shape);
   }
 
-  Tensor clone() const {
-    Tensor out(shape_);
-    Runtime<D>::copy(out.data_, data_, bytes());
-    return out;
-  }
+  Tensor clone() const;
   // Copies the elements of another tensor of the same shape into this one.
-  void copy_from(const Tensor& other) const {
-    if (other.shape() != shape_) throw Error("copy: shapes differ", {{"from", other.shape().str()}, {"to", shape_.str()}});
-    if (other.data() == data_) return;
-    if (overlaps(other)) throw Error("copy: source and target overlap", {{"remedy", "copy from a clone() of the source"}});
-    Runtime<D>::copy(data_, other.data(), bytes());
-    written();
-  }
+  void copy_from(const Tensor& other, Location at = Location::current()) const;
   template <Device E>
   Tensor<T, N, E> to() const {
     if constexpr (std::is_same_v<D, E>) return *this;
     else return Tensor<T, N, E>::from(to_vector(), shape_);
   }
 
-  std::vector<T> to_vector() const {
-    std::vector<T> out(static_cast<size_t>(size()));
-    Runtime<D>::to_host(out.data(), data_, bytes());
-    return out;
-  }
+  std::vector<T> to_vector() const;
   // The only element, on the host; waits for the device.
-  T item() const {
-    if (size() != 1) throw Error("item: the tensor has not exactly one element", {{"shape", shape_.str()}});
-    return to_vector()[0];
-  }
+  T item(Location at = Location::current()) const;
 
   const std::shared_ptr<Storage>& storage() const { return storage_; }
   // Says that elements were changed, for every tensor that shares them.
@@ -151,6 +113,91 @@ class Tensor {
   T* data_ = nullptr;
   Shape<N> shape_;
 };
+
+// Outside the class: programs that link the glue do not compile them again for the usual tensors of the CPU (cpu/runtime.hpp).
+template <Element T, int N, Device D>
+Tensor<T, N, D>::Tensor(Shape<N> shape, Location at) : shape_(shape) {
+  const Caller caller(at);
+  for (i64 extent : shape.extents)
+    if (extent < 0) throw Error("tensor: negative extent", {{"shape", shape.str()}});
+  if (shape.size() > std::numeric_limits<i64>::max() / 2 / i64(sizeof(T)))
+    throw Error("tensor: more bytes than any memory has", {{"shape", shape.str()}});
+  storage_ = Pool<D>::current().storage(bytes());
+  data_ = static_cast<T*>(storage_->data());
+}
+
+template <Element T, int N, Device D>
+Tensor<T, N, D> Tensor<T, N, D>::borrow(T* data, Shape<N> shape, std::shared_ptr<void> owner, Location at) {
+  const Caller caller(at);
+  if (reinterpret_cast<std::uintptr_t>(data) % alignof(T))
+    throw Error("tensor: borrowed memory is not aligned", {{"remedy", text("to ", alignof(T), " bytes")}});
+  struct Borrowed final : Storage {
+    Borrowed(void* data, std::shared_ptr<void> owner) : Storage(data), owner(std::move(owner)) {}
+    std::shared_ptr<void> owner;
+  };
+  return Tensor(std::make_shared<Borrowed>(data, std::move(owner)), data, shape);
+}
+
+template <Element T, int N, Device D>
+Tensor<T, N, D> Tensor<T, N, D>::zeros(Shape<N> shape, Location at) {
+  Tensor out(shape, at);
+  Runtime<D>::zero(out.data_, out.bytes());
+  return out;
+}
+
+template <Element T, int N, Device D>
+Tensor<T, N, D> Tensor<T, N, D>::full(Shape<N> shape, T value, Location at) {
+  const Tensor out(shape, at);
+  const std::vector<T> values(size_t(out.size()), value);
+  Runtime<D>::from_host(out.data_, values.data(), out.bytes());
+  return out;
+}
+
+template <Element T, int N, Device D>
+Tensor<T, N, D> Tensor<T, N, D>::from(const std::vector<T>& values, Shape<N> shape, Location at) {
+  return from(std::span(values), shape, at);
+}
+
+template <Element T, int N, Device D>
+Tensor<T, N, D> Tensor<T, N, D>::from(std::span<const T> values, Shape<N> shape, Location at) {
+  const Caller caller(at);
+  if (i64(values.size()) != shape.size())
+    throw Error(text("tensor: ", values.size(), " values for ", shape.size(), " elements"), {{"shape", shape.str()}});
+  Tensor out(shape);
+  Runtime<D>::from_host(out.data_, values.data(), out.bytes());
+  return out;
+}
+
+template <Element T, int N, Device D>
+Tensor<T, N, D> Tensor<T, N, D>::clone() const {
+  Tensor out(shape_);
+  Runtime<D>::copy(out.data_, data_, bytes());
+  return out;
+}
+
+template <Element T, int N, Device D>
+void Tensor<T, N, D>::copy_from(const Tensor& other, Location at) const {
+  const Caller caller(at);
+  if (other.shape() != shape_) throw Error("copy: shapes differ", {{"from", other.shape().str()}, {"to", shape_.str()}});
+  if (other.data() == data_) return;
+  if (overlaps(other)) throw Error("copy: source and target overlap", {{"remedy", "copy from a clone() of the source"}});
+  Runtime<D>::copy(data_, other.data(), bytes());
+  written();
+}
+
+template <Element T, int N, Device D>
+std::vector<T> Tensor<T, N, D>::to_vector() const {
+  std::vector<T> out(static_cast<size_t>(size()));
+  Runtime<D>::to_host(out.data(), data_, bytes());
+  return out;
+}
+
+template <Element T, int N, Device D>
+T Tensor<T, N, D>::item(Location at) const {
+  const Caller caller(at);
+  if (size() != 1) throw Error("item: the tensor has not exactly one element", {{"shape", shape_.str()}});
+  return to_vector()[0];
+}
 
 // Each of the tensors that is defined was written to.
 template <class... Tensors>

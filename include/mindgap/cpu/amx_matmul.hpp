@@ -11,6 +11,7 @@
 #include <mindgap/cpu/direct_gather.hpp>
 
 namespace mindgap::cpu::amx {
+inline namespace MINDGAP_SET {
 
 template <class C>
 void matmul(const MatmulGeometry& g, C* c, const bf16* a, const bf16* b, float alpha, bool accumulate, const float* bias) {
@@ -92,4 +93,5 @@ void matmul(const MatmulGeometry& g, C* c, const bf16* a, const bf16* b, float a
   }
 }
 
+}  // namespace MINDGAP_SET
 }  // namespace mindgap::cpu::amx

@@ -18,6 +18,7 @@
 #include <mindgap/cpu/pixel_units.hpp>
 
 namespace mindgap::cpu::amx {
+inline namespace MINDGAP_SET {
 
 using namespace direct;
 
@@ -85,4 +86,5 @@ inline void conv2d_backward_weights(const ConvGeometry& g, float* grad_w, float*
   sums.finish();
 }
 
+}  // namespace MINDGAP_SET
 }  // namespace mindgap::cpu::amx

@@ -19,6 +19,7 @@
 #define MINDGAP_AMX gnu::target("avx512f,avx512bw,avx512vl,amx-tile,amx-bf16")
 
 namespace mindgap::cpu::amx {
+inline namespace MINDGAP_SET {
 
 inline constexpr i64 edge = 16, depth = 32;     // a tile is `edge` rows of `depth` numbers
 inline constexpr i64 tile_size = edge * depth;  // 1 KiB
@@ -207,4 +208,5 @@ template <int Left, int Right>
   if constexpr (Left * Right > 3) _tile_stored(3, c3, row_bytes);
 }
 
+}  // namespace MINDGAP_SET
 }  // namespace mindgap::cpu::amx

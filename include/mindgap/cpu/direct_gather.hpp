@@ -21,6 +21,7 @@
 #include <vector>
 
 namespace mindgap::cpu::direct {
+inline namespace MINDGAP_SET {
 
 // The kernels here need AVX2 with FMA.
 inline bool runs_here() {
@@ -346,4 +347,5 @@ inline void conv2d_backward_data(const ConvGeometry& g, float* grad_x, const flo
            nullptr);
 }
 
+}  // namespace MINDGAP_SET
 }  // namespace mindgap::cpu::direct

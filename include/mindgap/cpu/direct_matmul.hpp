@@ -9,6 +9,7 @@
 #include <mindgap/cpu/direct_gather.hpp>
 
 namespace mindgap::cpu::direct {
+inline namespace MINDGAP_SET {
 
 inline void matmul(const MatmulGeometry& g, float* c, const float* a, const float* b, float alpha, bool accumulate,
                    const float* bias) {
@@ -67,4 +68,5 @@ inline void matmul(const MatmulGeometry& g, float* c, const float* a, const floa
   }
 }
 
+}  // namespace MINDGAP_SET
 }  // namespace mindgap::cpu::direct

@@ -14,6 +14,7 @@
 #include <mindgap/cpu/pixel_units.hpp>
 
 namespace mindgap::cpu::direct {
+inline namespace MINDGAP_SET {
 
 // grad_y of a unit's pixels as [channels / 4][pixel][4], with zeros in the last four.
 [[gnu::target("avx2,fma")]] inline void pack_fours(float* to, const float* from, i64 from_row, i64 channels, i64 pixels) {
@@ -150,4 +151,5 @@ inline void conv2d_backward_weights(const ConvGeometry& g, float* grad_w, float*
   sums.finish();
 }
 
+}  // namespace MINDGAP_SET
 }  // namespace mindgap::cpu::direct

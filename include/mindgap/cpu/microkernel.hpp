@@ -25,6 +25,7 @@
 #endif
 
 namespace mindgap::cpu::direct {
+inline namespace MINDGAP_SET {
 
 inline constexpr int lanes = 8;
 inline constexpr int gather_rows = 6, gather_vectors = 2, panel = gather_vectors * lanes;  // columns of a packed panel
@@ -192,4 +193,5 @@ template <int Rows, int Vectors>
   }
 }
 
+}  // namespace MINDGAP_SET
 }  // namespace mindgap::cpu::direct

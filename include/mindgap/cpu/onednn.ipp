@@ -422,9 +422,7 @@ MINDGAP_INLINE void matmul(const MatmulGeometry& g, bf16* c, const bf16* a, cons
 #if defined(MINDGAP_GLUE_BUILD)
 namespace mindgap {
 
-// For cpu/runtime.hpp.
-template class Pool<Cpu>;
-template class Op<Cpu>;
+MINDGAP_CPU_CORE()  // cpu/runtime.hpp
 
 }  // namespace mindgap
 #endif

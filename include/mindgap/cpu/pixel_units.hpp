@@ -5,6 +5,7 @@
 #include <mindgap/cpu/direct_gather.hpp>
 
 namespace mindgap::cpu::direct {
+inline namespace MINDGAP_SET {
 
 // Units of about `size` output pixels: some rows of one image, or some images. A unit's windows begin at offset[pixel] of its
 // source, which is x itself or a copy with zeros around it. A window is kh segments of kw * c numbers, row_size apart.
@@ -101,4 +102,5 @@ class PartialSums {
   Scratch weights_, bias_;
 };
 
+}  // namespace MINDGAP_SET
 }  // namespace mindgap::cpu::direct

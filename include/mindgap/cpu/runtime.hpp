@@ -7,6 +7,7 @@
 #include <mindgap/core/error.hpp>
 #include <mindgap/core/memory.hpp>
 #include <mindgap/core/profile.hpp>
+#include <mindgap/core/tensor.hpp>
 #include <mindgap/kernels/block.hpp>
 
 #include <chrono>
@@ -63,9 +64,18 @@ struct Runtime<Cpu> {
 };
 static_assert(DeviceRuntime<Runtime<Cpu>>);
 
-#if defined(MINDGAP_GLUE)  // compiled once, with cpu/onednn.ipp
-extern template class Pool<Cpu>;
-extern template class Op<Cpu>;
+// What every program would compile again: once, with cpu/onednn.ipp, for programs that link the glue.
+#define MINDGAP_CPU_TENSORS(word, T)     \
+  word template class Tensor<T, 1, Cpu>; \
+  word template class Tensor<T, 2, Cpu>; \
+  word template class Tensor<T, 3, Cpu>; \
+  word template class Tensor<T, 4, Cpu>;
+#define MINDGAP_CPU_CORE(word)   \
+  word template class Pool<Cpu>; \
+  word template class Op<Cpu>;   \
+  MINDGAP_CPU_TENSORS(word, float) MINDGAP_CPU_TENSORS(word, bf16) MINDGAP_CPU_TENSORS(word, u8) MINDGAP_CPU_TENSORS(word, i64)
+#if defined(MINDGAP_GLUE)
+MINDGAP_CPU_CORE(extern)
 #endif
 
 }  // namespace mindgap

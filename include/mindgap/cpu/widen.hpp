@@ -10,6 +10,7 @@
 #include <memory>
 
 namespace mindgap::cpu {
+inline namespace MINDGAP_SET {
 
 // An f32 array from the tensor pool, a copy of a bf16 array or to be rounded into one.
 class Widened {
@@ -58,4 +59,5 @@ constexpr i64 span(const MatmulGeometry& g, i64 rows, i64 columns, const MatrixS
 constexpr i64 span_a(const MatmulGeometry& g) { return span(g, g.trans_a ? g.k : g.m, g.trans_a ? g.m : g.k, g.a); }
 constexpr i64 span_b(const MatmulGeometry& g) { return span(g, g.trans_b ? g.n : g.k, g.trans_b ? g.k : g.n, g.b); }
 
+}  // namespace MINDGAP_SET
 }  // namespace mindgap::cpu

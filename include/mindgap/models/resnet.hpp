@@ -122,7 +122,8 @@ struct ResNet {
   }
   // x [N, H, W, channels] -> logits [N, classes]
   template <class X>
-  auto operator()(const X& x) {
+  auto operator()(const X& x, Location at = Location::current()) {
+    const Caller caller(at);
     return classify(run(x, 0, unit_count() - 1));
   }
 

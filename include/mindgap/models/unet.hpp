@@ -51,7 +51,8 @@ struct UNet2DModel {
 
   // Defined outside the class, like the constructor, so that explicit instances are possible.
   template <class X>
-  X operator()(const X& x, const Tensor<float, 1, D>& timesteps, const Tensor<i64, 1, D>& classes) const;
+  X operator()(const X& x, const Tensor<float, 1, D>& timesteps, const Tensor<i64, 1, D>& classes,
+               Location at = Location::current()) const;
 
  private:
   void check_input(const auto& x, const Tensor<float, 1, D>& timesteps, const Tensor<i64, 1, D>& classes) const {
@@ -119,7 +120,9 @@ UNet2DModel<D, P>::UNet2DModel(const UNetConfig& c) : config(c) {
 
 template <Device D, class P>
 template <class X>
-X UNet2DModel<D, P>::operator()(const X& x, const Tensor<float, 1, D>& timesteps, const Tensor<i64, 1, D>& classes) const {
+X UNet2DModel<D, P>::operator()(const X& x, const Tensor<float, 1, D>& timesteps, const Tensor<i64, 1, D>& classes,
+                                Location at) const {
+  const Caller caller(at);
   check_input(value_of(x), timesteps, classes);
   auto time = embed(x, timesteps);
   if (class_embedding) time = add(time, (*class_embedding)(classes, x));

@@ -32,14 +32,15 @@ struct MultiheadAttention {
         heads(head_count) {}
 
   template <class X>
-  X operator()(const X& query, const X& key, const X& value) const {
+  X operator()(const X& query, const X& key, const X& value, Location at = Location::current()) const {
+    const Caller caller(at);
     const ModulePath in(path);
     return multihead_attention(query, key, value, in_proj_weight.as(query), in_proj_bias.as(query), out_proj.weight.as(query),
                                out_proj.bias.as(query), heads);
   }
   template <class X>
-  X operator()(const X& x) const {
-    return (*this)(x, x, x);
+  X operator()(const X& x, Location at = Location::current()) const {
+    return (*this)(x, x, x, at);
   }
 
   // Glorot and Bengio's uniform values (2010, equation 16) of the whole of in_proj_weight.

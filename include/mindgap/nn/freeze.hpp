@@ -1,51 +1,41 @@
 // Freezing and starting afresh, by pattern of published names.
 //
-// freeze stops gradients; freeze_statistics stops batch norms' running averages and makes them normalise by these. The
-// two are separate on purpose: stopping gradients alone leaves the averages moving, the classic mistake of transfer
-// learning (pytorch#86590). A pattern that matches nothing throws and lists the names.
+// freeze stops gradients, and what an optimizer does to the parameters, at any time; freeze_statistics stops batch norms' running
+// averages and makes them normalise by these. The two are separate on purpose: stopping gradients alone leaves the averages
+// moving, the classic mistake of transfer learning (pytorch#86590). A pattern that matches nothing throws and lists the names.
 #pragma once
 
 #include <mindgap/nn/module.hpp>
 
+#include <functional>
+
 namespace mindgap {
 namespace detail {
 
-// Applies `set` to every item that visit_names hands out and that a pattern matches. Returns how many.
-template <class Walk>
-i64 apply_patterns(const std::vector<std::string>& patterns, const char* kind, Walk&& walk_items) {
-  i64 count = 0;
-  for (const std::string& pattern : patterns) {
-    i64 matched = 0;
-    std::string names;
-    walk_items([&](const std::string& name, auto&& set) {
-      (names += names.empty() ? "" : " ") += name;
-      if (!matches(pattern, name)) return;
-      set();
-      ++matched;
-    });
-    if (!matched)
-      throw Error("no " + std::string(kind) + " matches '" + pattern + "'",
-                  {{"names", names}, {"remedy", "* stands for any characters; a module's name stands for all it contains"}});
-    count += matched;
-  }
-  return count;
-}
+// A name, and what is done to what has it.
+using PatternItem = std::pair<std::string, std::function<void()>>;
+
+// Does it to every item that a pattern matches. Returns how many. kind: what items are, for the error of a pattern without a
+// match.
+i64 apply_patterns(const std::vector<std::string>& patterns, const char* kind, const std::vector<PatternItem>& items);
 
 template <Module M>
 i64 set_requires_grad(M& net, const std::vector<std::string>& patterns, bool requires_grad) {
-  return apply_patterns(patterns, "parameter", [&](auto&& item) {
-    for_each_parameter(
-        net, [&](const std::string& name, auto& parameter) { item(name, [&] { parameter.requires_grad = requires_grad; }); });
+  std::vector<PatternItem> items;
+  for_each_parameter(net, [&](const std::string& name, auto& parameter) {
+    items.emplace_back(name, [&parameter, requires_grad] { parameter.set_requires_grad(requires_grad); });
   });
+  return apply_patterns(patterns, "parameter", items);
 }
 
 template <Module M>
 i64 set_frozen_statistics(M& net, const std::vector<std::string>& patterns, bool frozen) {
-  return apply_patterns(patterns, "batch norm", [&](auto&& item) {
-    for_each_module(net, [&](const std::string& name, auto& module) {
-      if constexpr (requires { module.frozen_statistics; }) item(name, [&] { module.frozen_statistics = frozen; });
-    });
+  std::vector<PatternItem> items;
+  for_each_module(net, [&](const std::string& name, auto& module) {
+    if constexpr (requires { module.frozen_statistics; })
+      items.emplace_back(name, [&module, frozen] { module.frozen_statistics = frozen; });
   });
+  return apply_patterns(patterns, "batch norm", items);
 }
 
 }  // namespace detail
@@ -72,11 +62,12 @@ i64 unfreeze_statistics(M& net, const std::vector<std::string>& patterns) {
 template <Module M>
 std::vector<std::string> reinitialise(M& net, u64 seed, const std::vector<std::string>& patterns) {
   std::vector<std::string> layers;
-  detail::apply_patterns(patterns, "layer", [&](auto&& item) {
-    for_each_module(net, [&](const std::string& name, auto& module) {
-      if constexpr (requires { module.reset(seed, name); }) item(name, [&] { module.reset(seed, name), layers.push_back(name); });
-    });
+  std::vector<detail::PatternItem> items;
+  for_each_module(net, [&](const std::string& name, auto& module) {
+    if constexpr (requires { module.reset(seed, name); })
+      items.emplace_back(name, [&module, &layers, seed, name] { module.reset(seed, name), layers.push_back(name); });
   });
+  detail::apply_patterns(patterns, "layer", items);
   return layers;
 }
 template <Module M>
@@ -85,3 +76,7 @@ void initialise(M& net, u64 seed) {
 }
 
 }  // namespace mindgap
+
+#if !defined(MINDGAP_GLUE)
+#include <mindgap/nn/freeze.ipp>
+#endif

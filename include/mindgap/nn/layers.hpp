@@ -2,7 +2,8 @@
 //
 // A layer is called with a Tensor or a Var: one body serves the sampler and the student. Each knows its dotted name
 // (`path`) so that errors say where they come from, and how to initialise itself from (seed, name). Before that, or before it is
-// loaded, only a norm has values.
+// loaded, only a norm has values. A call takes its own line as its last argument, for the error (core/error.hpp), but for a batch
+// norm's with an epilogue.
 #pragma once
 
 #include <mindgap/autograd/embedding.hpp>
@@ -34,14 +35,16 @@ struct Conv2d {
   }
 
   template <class X>
-  auto operator()(const X& x) const {
+  auto operator()(const X& x, Location at = Location::current()) const {
+    const Caller caller(at);
     const ModulePath in(path);
     return conv2d(x, weight.as(x), bias.as(x), options);
   }
 
   // For a norm that follows: y without the bias, and its moments (ops/conv_moments.hpp).
   template <class X>
-  auto with_moments(const X& x) const {
+  auto with_moments(const X& x, Location at = Location::current()) const {
+    const Caller caller(at);
     const ModulePath in(path);
     return conv2d_with_moments(x, weight.as(x), options);
   }
@@ -69,7 +72,8 @@ struct Linear {
   }
 
   template <class X>
-  auto operator()(const X& x) const {
+  auto operator()(const X& x, Location at = Location::current()) const {
+    const Caller caller(at);
     const ModulePath in(path);
     return linear(x, weight.as(x), bias.as(x));
   }
@@ -137,8 +141,13 @@ struct BatchNorm2d {
   }
   void reset_statistics() { sets[active] = Statistics(weight.shape().size()); }
 
-  template <class X, class F = std::remove_const_t<decltype(epilogues::identity)>, class... Extras>
-  X operator()(const X& x, F epilogue = {}, const Extras&... extras) {
+  template <class X>
+  X operator()(const X& x, Location at = Location::current()) {
+    const Caller caller(at);
+    return normalised(x, {}, epilogues::identity);
+  }
+  template <class X, class F, class... Extras>
+  X operator()(const X& x, F epilogue, const Extras&... extras) {
     return normalised(x, {}, epilogue, extras...);
   }
 
@@ -162,6 +171,9 @@ struct BatchNorm2d {
   // moments: of x, or undefined.
   template <class X, class F, class... Extras>
   X normalised(const X& x, const ColumnMoments<D>& moments, F epilogue, const Extras&... extras) {
+    static_assert(
+        (std::is_same_v<Extras, X> && ... && true),
+        "mindgap: batch norm: what its epilogue takes besides is of the type of x: element, rank, device, and a variable or not");
     const ModulePath in(path);
     Statistics& s = sets[active];
     BatchNormStatistics<D> n;
@@ -193,7 +205,8 @@ struct GroupNorm2d {
 
   // skip and row may be default-made: absent.
   template <class X, class F, class R>
-  X operator()(F epilogue, const X& x, const X& skip, const R& row) const {
+  X operator()(F epilogue, const X& x, const X& skip, const R& row, Location at = Location::current()) const {
+    const Caller caller(at);
     const ModulePath in(path);
     return group_norm(epilogue, x, skip, row, groups, eps, weight.as(x), bias.as(x));
   }
@@ -218,7 +231,8 @@ struct LayerNorm {
   }
 
   template <class X>
-  X operator()(const X& x) const {
+  X operator()(const X& x, Location at = Location::current()) const {
+    const Caller caller(at);
     const ModulePath in(path);
     if constexpr (is_tensor<X>) return layer_norm(x, weight.value, bias.value, eps).y;
     else return layer_norm(x, weight.as(x), bias.as(x), eps);
@@ -242,7 +256,8 @@ struct Embedding {
 
   // x only says whether a tensor or a variable is wanted, and on which tape.
   template <class X>
-  auto operator()(const Tensor<i64, 1, D>& ids, const X& x) const {
+  auto operator()(const Tensor<i64, 1, D>& ids, const X& x, Location at = Location::current()) const {
+    const Caller caller(at);
     const ModulePath in(path);
     return embedding(ids, weight.as(x));
   }

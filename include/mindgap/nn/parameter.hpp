@@ -74,7 +74,6 @@ struct Parameter {
   Tensor<element, N, D> value;         // what is computed with
   Tensor<float, N, D> master;          // what is trained: the value itself where that is f32, else undefined until it is made
   mutable std::shared_ptr<Slot> slot;  // made when a variable first needs it, or by an optimizer in its flat buffer
-  bool requires_grad = true;
 
   static constexpr bool has_working_copy = !std::is_same_v<element, float>;
 
@@ -90,6 +89,13 @@ struct Parameter {
 
   bool defined() const { return value.defined(); }
   const Shape<N>& shape() const { return value.shape(); }
+
+  // False: frozen. Its variables record nothing, and an optimizer that has it leaves it alone.
+  bool requires_grad() const { return requires_grad_; }
+  void set_requires_grad(bool wanted) {
+    requires_grad_ = wanted;
+    if (slot) slot->set_wanted(wanted);
+  }
 
   // Makes the master of the value, where there is none.
   void make_master() {
@@ -113,10 +119,13 @@ struct Parameter {
       return value;
     } else {
       if (!defined()) return Var<element, N, D, float>();
-      if (requires_grad && !slot) slot = std::make_shared<Slot>(shape());
-      return Var<element, N, D, float>(value, x.tape(), requires_grad ? slot : nullptr);
+      if (requires_grad_ && !slot) slot = std::make_shared<Slot>(shape());
+      return Var<element, N, D, float>(value, x.tape(), requires_grad_ ? slot : nullptr);
     }
   }
+
+ private:
+  bool requires_grad_ = true;
 };
 
 template <int N, Device D>

@@ -66,7 +66,9 @@ struct Attention {
 };
 
 template <Real T, Device D>
-Attention<T, D> attention(const Tensor<T, 3, D>& q, const Tensor<T, 3, D>& k, const Tensor<T, 3, D>& v, i64 heads) {
+Attention<T, D> attention(const Tensor<T, 3, D>& q, const Tensor<T, 3, D>& k, const Tensor<T, 3, D>& v, i64 heads,
+                          Location at = Location::current()) {
+  const Caller caller(at);
   const Op<D> op("attention");
   const AttentionGeometry g = detail::attention_geometry(q, k, v, heads);
   const Tensor<T, 3, D> y(q.shape());

@@ -91,14 +91,16 @@ BatchNormStatistics<D> batch_statistics(const Tensor<T, N, D>& x, ColumnMoments<
 
 // Mean and rstd of each channel over all rows of x. Needs at least two rows.
 template <class T, int N, Device D>
-BatchNormStatistics<D> batch_statistics(const Tensor<T, N, D>& x, float eps) {
+BatchNormStatistics<D> batch_statistics(const Tensor<T, N, D>& x, float eps, Location at = Location::current()) {
+  const Caller caller(at);
   return detail::batch_statistics(x, {}, eps, RunningAverages<D>{});
 }
 
 // The same, and moves the running averages. moments: of x, from who wrote it, which spares a pass over x; or undefined.
 template <class T, int N, Device D>
 BatchNormStatistics<D> batch_statistics(const Tensor<T, N, D>& x, float eps, const RunningAverages<D>& running,
-                                        const ColumnMoments<D>& moments = {}) {
+                                        const ColumnMoments<D>& moments = {}, Location at = Location::current()) {
+  const Caller caller(at);
   detail::check_channels("batch norm", x, "running mean", running.mean);
   detail::check_channels("batch norm", x, "running variance", running.variance);
   return detail::batch_statistics(x, moments, eps, running);

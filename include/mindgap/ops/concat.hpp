@@ -17,7 +17,8 @@ inline i64 concat_rows_per_block(i64 channels) { return std::max<i64>(1, 8192 / 
 
 // a [..., A], b [..., B] -> [..., A + B]
 template <Element T, int N, Device D>
-Tensor<T, N, D> concat_channels(const Tensor<T, N, D>& a, const Tensor<T, N, D>& b) {
+Tensor<T, N, D> concat_channels(const Tensor<T, N, D>& a, const Tensor<T, N, D>& b, Location at = Location::current()) {
+  const Caller caller(at);
   Shape<N> shape = a.shape();
   shape[N - 1] = b.cols();
   if (shape != b.shape())
@@ -60,7 +61,8 @@ Tensor<T, 2, D> joined_at(const Tensor<T, N, D>& x, int axis) {
 
 // a, then b, along an axis, as torch.cat((a, b), axis). Throws where they differ along another one.
 template <Element T, int N, Device D>
-Tensor<T, N, D> concat(const Tensor<T, N, D>& a, const Tensor<T, N, D>& b, int axis) {
+Tensor<T, N, D> concat(const Tensor<T, N, D>& a, const Tensor<T, N, D>& b, int axis, Location at = Location::current()) {
+  const Caller caller(at);
   check_axis("concat", axis, N, a.str());
   Shape<N> shape = a.shape();
   shape[axis] = b.extent(axis);

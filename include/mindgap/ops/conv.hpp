@@ -54,7 +54,8 @@ ConvGeometry checked_conv(const Tensor<T, 4, D>& x, const Tensor<T, 4, D>& w, co
 
 template <Real T, Device D>
 Tensor<T, 4, D> conv2d(const Tensor<T, 4, D>& x, const Tensor<T, 4, D>& w, const Tensor<float, 1, D>& bias = {},
-                       ConvOptions options = {}) {
+                       ConvOptions options = {}, Location at = Location::current()) {
+  const Caller caller(at);
   detail::assert_computes<D, T>();
   const Op<D> op("conv2d");
   const ConvGeometry g = detail::checked_conv(x, w, bias, options);
@@ -65,11 +66,22 @@ Tensor<T, 4, D> conv2d(const Tensor<T, 4, D>& x, const Tensor<T, 4, D>& w, const
   return y;
 }
 
+// Of operands that do not fit.
+template <class X, class W, class B = Tensor<float, 1>>
+requires detail::misfits<4, 4, X, W>
+auto conv2d(const X& x, const W&, const B& = {}, ConvOptions = {}) {
+  static_assert(!detail::alike<X, W>, "mindgap: conv2d wants images [N, H, W, C] and weights [O, kh, kw, C]");
+  detail::explain<X, W>();
+  return x;
+}
+
 // relu(conv2d(x, w) + bias (+ residual)), for inference: a convolution whose batch norm was folded into w and bias, and the end
 // of a residual block. residual [N, OH, OW, O] or undefined. Where the device's library can, y is written once and not read.
 template <Real T, Device D>
 Tensor<T, 4, D> conv2d_bias_relu(const Tensor<T, 4, D>& x, const Tensor<T, 4, D>& w, const Tensor<T, 1, D>& bias,
-                                 ConvOptions options = {}, const Tensor<T, 4, D>& residual = {}) {
+                                 ConvOptions options = {}, const Tensor<T, 4, D>& residual = {},
+                                 Location at = Location::current()) {
+  const Caller caller(at);
   detail::assert_computes<D, T>();
   const Op<D> op("conv2d bias relu");
   const ConvGeometry g = detail::checked_conv(x, w, bias, options);

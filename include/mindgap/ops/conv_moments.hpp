@@ -85,8 +85,9 @@ ColumnMoments<D> moments_by_library(const ConvGeometry& g, const Tensor<T, 4, D>
 }  // namespace detail
 
 template <Real T, Device D>
-WithMoments<Tensor<T, 4, D>, D> conv2d_with_moments(const Tensor<T, 4, D>& x, const Tensor<T, 4, D>& w,
-                                                    ConvOptions options = {}) {
+WithMoments<Tensor<T, 4, D>, D> conv2d_with_moments(const Tensor<T, 4, D>& x, const Tensor<T, 4, D>& w, ConvOptions options = {},
+                                                    Location at = Location::current()) {
+  const Caller caller(at);
   if constexpr (detail::gathers_moments<T, D>) {
     const ConvGeometry g = detail::checked_conv(x, w, Tensor<float, 1, D>(), options);
     if (detail::can_gather_moments(g, x, w)) {

@@ -27,7 +27,8 @@ void dropout_into(const Tensor<T, N, D>& y, const Tensor<T, N, D>& x, float p, c
 
 // Throws where p is not in [0, 1).
 template <Real T, int N, Device D>
-Tensor<T, N, D> dropout(const Tensor<T, N, D>& x, float p, const HostInput<Stream, D>& key) {
+Tensor<T, N, D> dropout(const Tensor<T, N, D>& x, float p, const HostInput<Stream, D>& key, Location at = Location::current()) {
+  const Caller caller(at);
   if (!(p >= 0 && p < 1)) throw Error(text("dropout: a probability of ", p), {{"remedy", "0 to below 1"}});
   const Op<D> op("dropout");
   const Tensor<T, N, D> y(x.shape());
@@ -37,7 +38,8 @@ Tensor<T, N, D> dropout(const Tensor<T, N, D>& x, float p, const HostInput<Strea
 }
 // Of a tensor or a variable, with a key that goes to the device at once.
 template <class X>
-X dropout(const X& x, float p, const Stream& key) {
+X dropout(const X& x, float p, const Stream& key, Location at = Location::current()) {
+  const Caller caller(at);
   return dropout(x, p, HostInput<Stream, typename X::device>(std::span(&key, 1)));
 }
 

@@ -11,7 +11,8 @@ namespace mindgap {
 // ids [N], table [R, C] -> [N, C]. An id outside the table is an error on the CPU; on a GPU, whose ids the host does not read,
 // its row is NaN.
 template <Real T, Device D>
-Tensor<T, 2, D> embedding(const Tensor<i64, 1, D>& ids, const Tensor<T, 2, D>& table) {
+Tensor<T, 2, D> embedding(const Tensor<i64, 1, D>& ids, const Tensor<T, 2, D>& table, Location at = Location::current()) {
+  const Caller caller(at);
   const Op<D> op("embedding");
   if constexpr (std::same_as<D, Cpu>)
     for (i64 i = 0; i < ids.size(); ++i)
@@ -37,7 +38,9 @@ void embedding_backward(const Tensor<float, 2, D>& grad_table, const Tensor<i64,
 // Sinusoidal embedding of timesteps (Vaswani et al. 2017, section 3.5), as diffusers' get_timestep_embedding: timesteps [N],
 // `dim` even -> [N, dim], cosines first if `flip_sin_to_cos`; freq_shift moves the lowest frequency.
 template <Real T, Device D>
-Tensor<T, 2, D> timestep_embedding(const Tensor<float, 1, D>& timesteps, i64 dim, bool flip_sin_to_cos, double freq_shift) {
+Tensor<T, 2, D> timestep_embedding(const Tensor<float, 1, D>& timesteps, i64 dim, bool flip_sin_to_cos, double freq_shift,
+                                   Location at = Location::current()) {
+  const Caller caller(at);
   if (dim < 2 || dim % 2) throw Error(text("timestep embedding: ", dim, " channels, wanted an even number"));
   const Op<D> op("timestep embedding");
   Tensor<T, 2, D> y({timesteps.size(), dim});

@@ -10,7 +10,8 @@ namespace mindgap {
 // y[i, j, ...] = x[i, index[i, j, ...], ...] where `axis` is that of j. index has x's shape but for that axis; the result has
 // index's. An index outside the axis is an error on the CPU; on a GPU, whose index the host does not read, its element is NaN.
 template <Real T, int N, Device D>
-Tensor<T, N, D> gather(const Tensor<T, N, D>& x, const Tensor<i32, N, D>& index, int axis) {
+Tensor<T, N, D> gather(const Tensor<T, N, D>& x, const Tensor<i32, N, D>& index, int axis, Location at = Location::current()) {
+  const Caller caller(at);
   check_axis("gather", axis, N, x.str());
   Shape<N> shape = x.shape();
   shape[axis] = index.extent(axis);

@@ -66,7 +66,8 @@ kernel::GroupGrid check_group_norm(const GroupNormInput<T, N, D>& in, i64 groups
 
 template <class F, class T, int N, Device D>
 GroupNormResult<T, N, D> group_norm(F, const GroupNormInput<T, N, D>& in, i64 groups, float eps, const Tensor<float, 1, D>& gamma,
-                                    const Tensor<float, 1, D>& beta) {
+                                    const Tensor<float, 1, D>& beta, Location at = Location::current()) {
+  const Caller caller(at);
   const Op<D> op("group norm");
   const kernel::GroupGrid grid = detail::check_group_norm(in, groups, gamma, beta);
   Shape<N> shape = in.x.shape();

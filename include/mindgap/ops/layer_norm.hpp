@@ -7,6 +7,7 @@
 #include <mindgap/cpu/runtime.hpp>
 #include <mindgap/kernels/norm_layer.hpp>
 #include <mindgap/kernels/reduce.hpp>
+#include <mindgap/ops/operands.hpp>
 
 namespace mindgap {
 
@@ -19,7 +20,8 @@ struct LayerNormResult {
 // x [..., C], gamma and beta f32 [C].
 template <Real T, int N, Device D>
 LayerNormResult<T, N, D> layer_norm(const Tensor<T, N, D>& x, const Tensor<float, 1, D>& gamma, const Tensor<float, 1, D>& beta,
-                                    float eps) {
+                                    float eps, Location at = Location::current()) {
+  const Caller caller(at);
   const Op<D> op("layer norm");
   if (gamma.size() != x.cols() || beta.size() != x.cols())
     throw Error(text("layer norm: input has ", x.cols(), " channels, gamma has ", gamma.size(), ", beta has ", beta.size()),
@@ -32,6 +34,16 @@ LayerNormResult<T, N, D> layer_norm(const Tensor<T, N, D>& x, const Tensor<float
   Runtime<D>::launch(teams.grid(), kernel::LayerNorm<T>{out.y.data(), out.mean.data(), out.rstd.data(), x.data(), gamma.data(),
                                                         beta.data(), teams, eps});
   return out;
+}
+
+// Of operands that do not fit.
+template <class X, class G, class B, class... Rest>
+requires(detail::is_operand<X> && !(detail::is_row_for<X, G>() &&
+                                    detail::is_row_for<X, B>())) auto layer_norm(const X& x, const G&, const B&, const Rest&...) {
+  static_assert(
+      !detail::is_operand<X>,
+      "mindgap: layer_norm wants x in f32, bf16 or f16 and gamma and beta f32 [C]; all tensors or all variables, on one device");
+  return x;
 }
 
 // Where the gradients go; an undefined tensor is not wanted.

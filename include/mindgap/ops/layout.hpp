@@ -45,7 +45,8 @@ void copy_strided(const Tensor<T, N, D>& y, const Tensor<T, N, D>& x, const Stri
 // y[i_axes[0], i_axes[1], ...] = x[i_0, i_1, ...]: axis k of the result is axis axes[k] of x. Throws unless the axes are a
 // permutation. permute(x, {0, 3, 1, 2}) makes [N, C, H, W] of [N, H, W, C].
 template <Element T, int N, Device D>
-Tensor<T, N, D> permute(const Tensor<T, N, D>& x, const Axes<N>& axes) {
+Tensor<T, N, D> permute(const Tensor<T, N, D>& x, const Axes<N>& axes, Location at = Location::current()) {
+  const Caller caller(at);
   Shape<N> shape;
   detail::Strides<N> strides;
   Axes<N> times{};
@@ -77,7 +78,8 @@ Axes<N> swapped_axes(int i, int j, const std::string& input) {
 
 // x with axes i and j exchanged.
 template <Element T, int N, Device D>
-Tensor<T, N, D> transpose(const Tensor<T, N, D>& x, int i, int j) {
+Tensor<T, N, D> transpose(const Tensor<T, N, D>& x, int i, int j, Location at = Location::current()) {
+  const Caller caller(at);
   return permute(x, detail::swapped_axes<N>(i, j, x.str()));
 }
 
@@ -99,7 +101,8 @@ void expand_into(const Tensor<T, N, D>& y, const Tensor<T, N, D>& x) {
 }
 // x repeated to a shape of the same rank: [N, 1, 1, C] to [N, H, W, C]. x itself where it has the shape.
 template <Element T, int N, Device D>
-Tensor<T, N, D> expand(const Tensor<T, N, D>& x, const std::type_identity_t<Shape<N>>& shape) {
+Tensor<T, N, D> expand(const Tensor<T, N, D>& x, const std::type_identity_t<Shape<N>>& shape, Location at = Location::current()) {
+  const Caller caller(at);
   if (x.shape() == shape) return x;
   const Tensor<T, N, D> y(shape);
   expand_into(y, x);

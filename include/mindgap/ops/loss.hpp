@@ -37,10 +37,24 @@ kernel::ClassTargets<T> class_targets(const Tensor<T, 2, D>& logits, const Tenso
 
 }  // namespace detail
 
+namespace detail {
+
+template <class T, class D, class Targets>
+constexpr void assert_targets() {
+  static_assert(std::is_same_v<Targets, Tensor<i64, 1, D>> || std::is_same_v<Targets, Tensor<T, 2, D>>,
+                "mindgap: cross_entropy wants labels, an i64 tensor [N], or a distribution a row, a tensor [N, K] of the logits' "
+                "type; on the device of the logits");
+}
+
+}  // namespace detail
+
 // logits [N, K]; targets: labels i64 [N], or a distribution a row, [N, K]. A label outside the classes is an error on the CPU and
 // a loss of NaN on a GPU.
 template <Real T, Device D, class Targets>
-CrossEntropyResult<D> cross_entropy_rows(const Tensor<T, 2, D>& logits, const Targets& targets, float smoothing = 0.f) {
+CrossEntropyResult<D> cross_entropy_rows(const Tensor<T, 2, D>& logits, const Targets& targets, float smoothing = 0.f,
+                                         Location at = Location::current()) {
+  detail::assert_targets<T, D, Targets>();
+  const Caller caller(at);
   const Op<D> op("cross entropy");
   op.moves(logits);
   const i64 rows = logits.extent(0), classes = logits.extent(1);
@@ -54,7 +68,10 @@ CrossEntropyResult<D> cross_entropy_rows(const Tensor<T, 2, D>& logits, const Ta
   return out;
 }
 template <Real T, Device D, class Targets>
-Tensor<float, 1, D> cross_entropy(const Tensor<T, 2, D>& logits, const Targets& targets, float smoothing = 0.f) {
+Tensor<float, 1, D> cross_entropy(const Tensor<T, 2, D>& logits, const Targets& targets, float smoothing = 0.f,
+                                  Location at = Location::current()) {
+  detail::assert_targets<T, D, Targets>();
+  const Caller caller(at);
   return cross_entropy_rows(logits, targets, smoothing).loss;
 }
 // Overwrites grad_logits; grad_loss has one element.
@@ -74,7 +91,8 @@ void cross_entropy_backward(const Tensor<T, 2, D>& grad_logits, const Tensor<flo
 
 // mean of (x - y)^2, as torch.nn.functional.mse_loss
 template <Real T, int N, Device D>
-Tensor<float, 1, D> mse_loss(const Tensor<T, N, D>& x, const Tensor<T, N, D>& y) {
+Tensor<float, 1, D> mse_loss(const Tensor<T, N, D>& x, const Tensor<T, N, D>& y, Location at = Location::current()) {
+  const Caller caller(at);
   const Op<D> op("mse loss");
   op.moves(x, y);
   if (x.shape() != y.shape() || x.size() == 0)
@@ -85,6 +103,28 @@ Tensor<float, 1, D> mse_loss(const Tensor<T, N, D>& x, const Tensor<T, N, D>& y)
   Runtime<D>::launch(Grid{1}, kernel::SumAll<float, float>{loss.data(), partial.data(), blocks, 1.f / float(x.size())});
   return loss;
 }
+namespace detail {
+
+// Whether Y may be the goal of mse_loss(x): a tensor as x, or as x's value.
+template <class X, class Y>
+constexpr bool is_goal_for() {
+  if constexpr (is_operand<X> && is_tensor<Y>)
+    return X::rank == Y::rank && std::is_same_v<typename X::device, typename Y::device> &&
+           std::is_same_v<typename X::element, typename Y::element> && Real<typename X::element>;
+  else return false;
+}
+
+}  // namespace detail
+
+// Of operands that do not fit.
+template <class X, class Y, class... Rest>
+requires(detail::is_operand<X> && !detail::is_goal_for<X, Y>()) auto mse_loss(const X& x, const Y&, const Rest&...) {
+  static_assert(!detail::is_operand<X>,
+                "mindgap: mse_loss wants x in f32, bf16 or f16 and a goal that is a tensor of its type, rank and device: of a "
+                "variable, its value()");
+  return x;
+}
+
 // Overwrites grad_x = 2 (x - y) / size * grad_loss. The gradient of y is its negative.
 template <Real T, int N, Device D>
 void mse_loss_backward(const Tensor<T, N, D>& grad_x, const Tensor<float, 1, D>& grad_loss, const Tensor<T, N, D>& x,
@@ -98,7 +138,8 @@ void mse_loss_backward(const Tensor<T, N, D>& grad_x, const Tensor<float, 1, D>&
 
 // The class of the first largest logit of each row, i64 [N].
 template <Real T, Device D>
-Tensor<i64, 1, D> argmax(const Tensor<T, 2, D>& logits) {
+Tensor<i64, 1, D> argmax(const Tensor<T, 2, D>& logits, Location at = Location::current()) {
+  const Caller caller(at);
   const Op<D> op("argmax");
   op.moves(logits);
   const i64 rows = logits.extent(0), classes = logits.extent(1);
@@ -112,7 +153,8 @@ Tensor<i64, 1, D> argmax(const Tensor<T, 2, D>& logits) {
 // How many classes come before each row's label, i32 [N]: 0 is right, below k is among the top k. A label outside the classes is
 // an error on the CPU and has rank K on a GPU.
 template <Real T, Device D>
-Tensor<i32, 1, D> label_ranks(const Tensor<T, 2, D>& logits, const Tensor<i64, 1, D>& labels) {
+Tensor<i32, 1, D> label_ranks(const Tensor<T, 2, D>& logits, const Tensor<i64, 1, D>& labels, Location at = Location::current()) {
+  const Caller caller(at);
   const Op<D> op("label ranks");
   op.moves(logits);
   const kernel::ClassTargets<T> q = detail::class_targets(logits, labels, 0.f);

@@ -10,7 +10,9 @@
 namespace mindgap {
 
 template <Real T, Device D>
-Tensor<T, 3, D> matmul(const Tensor<T, 3, D>& a, const Tensor<T, 3, D>& b, bool transpose_a = false, bool transpose_b = false) {
+Tensor<T, 3, D> matmul(const Tensor<T, 3, D>& a, const Tensor<T, 3, D>& b, bool transpose_a = false, bool transpose_b = false,
+                       Location at = Location::current()) {
+  const Caller caller(at);
   detail::assert_computes<D, T>();
   const Op<D> op("matmul");
   const i64 m = a.extent(transpose_a ? 2 : 1), k = a.extent(transpose_a ? 1 : 2);
@@ -30,7 +32,9 @@ Tensor<T, 3, D> matmul(const Tensor<T, 3, D>& a, const Tensor<T, 3, D>& b, bool 
 }
 
 template <Real T, int N, Device D>
-Tensor<T, N, D> linear(const Tensor<T, N, D>& x, const Tensor<T, 2, D>& w, const Tensor<float, 1, D>& bias = {}) {
+Tensor<T, N, D> linear(const Tensor<T, N, D>& x, const Tensor<T, 2, D>& w, const Tensor<float, 1, D>& bias = {},
+                       Location at = Location::current()) {
+  const Caller caller(at);
   detail::assert_computes<D, T>();
   const Op<D> op("linear");
   if (x.cols() != w.extent(1))
@@ -48,6 +52,23 @@ Tensor<T, N, D> linear(const Tensor<T, N, D>& x, const Tensor<T, 2, D>& w, const
   return y;
 }
 
+// Of operands that do not fit.
+template <class A, class B, class... Rest>
+requires detail::misfits<3, 3, A, B>
+auto matmul(const A& a, const B&, const Rest&...) {
+  static_assert(!detail::alike<A, B>,
+                "mindgap: matmul wants batches of matrices, [B, M, K] and [B, K, N]; linear(x, w) is x w^T");
+  detail::explain<A, B>();
+  return a;
+}
+template <class X, class W, class B = Tensor<float, 1>>
+requires detail::misfits<0, 2, X, W>
+auto linear(const X& x, const W&, const B& = {}) {
+  static_assert(!detail::alike<X, W>, "mindgap: linear wants rows [..., I] and weights [O, I]");
+  detail::explain<X, W>();
+  return x;
+}
+
 namespace detail {
 
 // One part of a product with weights [O, I1 + I2]: y (+)= x w[:, offset : offset + I]^T, the parts lying side by side in w.
@@ -61,7 +82,8 @@ inline MatmulGeometry part_geometry(i64 rows, i64 in, i64 out, i64 w_cols) {
 // without concatenating them: two products, accumulated.
 template <Real T, int N, Device D>
 Tensor<T, N, D> linear_pair(const Tensor<T, N, D>& x, const Tensor<T, N, D>& skip, const Tensor<T, 2, D>& w,
-                            const Tensor<float, 1, D>& bias) {
+                            const Tensor<float, 1, D>& bias, Location at = Location::current()) {
+  const Caller caller(at);
   detail::assert_computes<D, T>();
   const Op<D> op("linear of two");
   if (x.cols() + skip.cols() != w.extent(1) || x.rows() != skip.rows())

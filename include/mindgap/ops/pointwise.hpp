@@ -13,6 +13,7 @@
 #include <mindgap/kernels/bias.hpp>
 #include <mindgap/kernels/pointwise.hpp>
 #include <mindgap/kernels/reduce.hpp>
+#include <mindgap/ops/operands.hpp>
 
 #include <tuple>
 
@@ -40,10 +41,6 @@ ScalarMark<X> scalar(X x) {
 }
 inline ValueMark value(float number) { return {number}; }
 
-// Is X a variable (autograd/var.hpp)? A call with one is not for tensors, whatever its first operand.
-template <class X>
-inline constexpr bool is_var = false;
-
 namespace detail {
 
 template <class X>
@@ -52,6 +49,16 @@ template <class X>
 inline constexpr bool mentions_var<RowMark<X>> = is_var<X>;
 template <class X>
 inline constexpr bool mentions_var<ScalarMark<X>> = is_var<X>;
+
+// Whether an operand is a number, or lies on device D.
+template <class D, class X>
+inline constexpr bool lies_on = true;
+template <class D, class T, int N, class E>
+inline constexpr bool lies_on<D, Tensor<T, N, E>> = std::is_same_v<D, E>;
+template <class D, class X>
+inline constexpr bool lies_on<D, RowMark<X>> = lies_on<D, X>;
+template <class D, class X>
+inline constexpr bool lies_on<D, ScalarMark<X>> = lies_on<D, X>;
 
 // Elements a block does: large enough to hide the launch, small enough to spread over the cores. A constant, so that
 // the order of partial sums does not depend on the machine.
@@ -131,6 +138,8 @@ bool clobbers(const Tensor<T, N, D>&, const ValueMark&) {
 // it overlaps an operand in another way.
 template <class F, class T, int N, Device D, class TX, class... Marks>
 void pointwise_into(const Tensor<T, N, D>& y, F, const Tensor<TX, N, D>& x, const Marks&... marks) {
+  static_assert((detail::lies_on<D, Marks> && ... && true),
+                "mindgap: the operands of one op live on one device: x.to<Cuda>() copies a tensor there");
   written(y);
   const Op<D> op("pointwise");
   op.moves(y, x, marks...);

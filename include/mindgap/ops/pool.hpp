@@ -6,6 +6,7 @@
 #include <mindgap/cpu/runtime.hpp>
 #include <mindgap/kernels/pool.hpp>
 #include <mindgap/kernels/reduce.hpp>
+#include <mindgap/ops/operands.hpp>
 
 namespace mindgap {
 
@@ -34,7 +35,9 @@ kernel::PoolGeometry pool_geometry(const char* op, const Tensor<T, 4, D>& x, i64
 // x [N, H, W, C] -> [N, OH, OW, C], OH = (H + 2 padding - kernel) / stride + 1. With an index, and so for a gradient, the kernel
 // is at most 16: a window's places are bytes.
 template <Real T, Device D>
-MaxPoolResult<T, D> max_pool2d_with_index(const Tensor<T, 4, D>& x, i64 kernel, i64 stride, i64 padding) {
+MaxPoolResult<T, D> max_pool2d_with_index(const Tensor<T, 4, D>& x, i64 kernel, i64 stride, i64 padding,
+                                          Location at = Location::current()) {
+  const Caller caller(at);
   const Op<D> op("max pool");
   const kernel::PoolGeometry g = detail::pool_geometry("max pool", x, kernel, stride, padding);
   if (kernel > kernel::largest_indexed_window)
@@ -47,7 +50,8 @@ MaxPoolResult<T, D> max_pool2d_with_index(const Tensor<T, 4, D>& x, i64 kernel, 
   return out;
 }
 template <Real T, Device D>
-Tensor<T, 4, D> max_pool2d(const Tensor<T, 4, D>& x, i64 kernel, i64 stride, i64 padding) {
+Tensor<T, 4, D> max_pool2d(const Tensor<T, 4, D>& x, i64 kernel, i64 stride, i64 padding, Location at = Location::current()) {
+  const Caller caller(at);
   const Op<D> op("max pool");
   const kernel::PoolGeometry g = detail::pool_geometry("max pool", x, kernel, stride, padding);
   Tensor<T, 4, D> y({x.extent(0), g.out_h, g.out_w, g.channels});
@@ -69,7 +73,8 @@ void max_pool2d_backward(const Tensor<T, 4, D>& grad_x, const Tensor<T, 4, D>& g
 
 // Padding counts as zeros.
 template <Real T, Device D>
-Tensor<T, 4, D> avg_pool2d(const Tensor<T, 4, D>& x, i64 kernel, i64 stride, i64 padding) {
+Tensor<T, 4, D> avg_pool2d(const Tensor<T, 4, D>& x, i64 kernel, i64 stride, i64 padding, Location at = Location::current()) {
+  const Caller caller(at);
   const Op<D> op("average pool");
   const kernel::PoolGeometry g = detail::pool_geometry("average pool", x, kernel, stride, padding);
   Tensor<T, 4, D> y({x.extent(0), g.out_h, g.out_w, g.channels});
@@ -91,7 +96,8 @@ void avg_pool2d_backward(const Tensor<T, 4, D>& grad_x, const Tensor<T, 4, D>& g
 
 // The mean over all positions: x [N, H, W, C] -> [N, C]
 template <Real T, Device D>
-Tensor<T, 2, D> global_avg_pool(const Tensor<T, 4, D>& x) {
+Tensor<T, 2, D> global_avg_pool(const Tensor<T, 4, D>& x, Location at = Location::current()) {
+  const Caller caller(at);
   const i64 positions = x.extent(1) * x.extent(2);
   if (positions < 1) throw Error("global average pool: there are no positions", {{"input", x.str()}});
   const Op<D> op("global average pool");
@@ -108,6 +114,23 @@ void global_avg_pool_backward(const Tensor<T, 4, D>& grad_x, const Tensor<T, 2, 
   const i64 positions = grad_x.extent(1) * grad_x.extent(2);
   Runtime<D>::launch(Grid{grad_x.extent(0), team_threads},
                      kernel::SpreadRows<T>{grad_x.data(), grad_y.data(), positions, grad_x.extent(3), 1.f / float(positions)});
+}
+
+// Of what is no batch of images.
+template <detail::NoImages X, class... Rest>
+auto max_pool2d(const X& x, const Rest&...) {
+  detail::explain_images<X>();
+  return x;
+}
+template <detail::NoImages X, class... Rest>
+auto avg_pool2d(const X& x, const Rest&...) {
+  detail::explain_images<X>();
+  return x;
+}
+template <detail::NoImages X, class... Rest>
+auto global_avg_pool(const X& x, const Rest&...) {
+  detail::explain_images<X>();
+  return x;
 }
 
 }  // namespace mindgap

@@ -27,13 +27,15 @@ Tensor<float, 1, D> scaled_sum(const Tensor<T, N, D>& x, float scale) {
 
 // One element, f32; 0 of a tensor without any.
 template <Real T, int N, Device D>
-Tensor<float, 1, D> sum(const Tensor<T, N, D>& x) {
+Tensor<float, 1, D> sum(const Tensor<T, N, D>& x, Location at = Location::current()) {
+  const Caller caller(at);
   const Op<D> op("sum");
   op.moves(x);
   return detail::scaled_sum(x, 1.f);
 }
 template <Real T, int N, Device D>
-Tensor<float, 1, D> mean(const Tensor<T, N, D>& x) {
+Tensor<float, 1, D> mean(const Tensor<T, N, D>& x, Location at = Location::current()) {
+  const Caller caller(at);
   const Op<D> op("mean");
   op.moves(x);
   if (x.size() == 0) throw Error("mean: there are no elements", {{"input", x.str()}});
@@ -133,7 +135,8 @@ struct AxisSums {
 // Over some axes: sum(x, {1, 2}) of [N, H, W, C] is [N, 1, 1, C]. The rank stays (torch's keepdim=True), the type too: it is
 // rounded once. Throws where an axis is not there or named twice.
 template <Real T, int N, Device D>
-Tensor<T, N, D> sum(const Tensor<T, N, D>& x, const std::vector<int>& axes) {
+Tensor<T, N, D> sum(const Tensor<T, N, D>& x, const std::vector<int>& axes, Location at = Location::current()) {
+  const Caller caller(at);
   const unsigned bits = detail::axis_bits<N>("sum", axes, x.str());
   const Tensor<T, N, D> y(detail::AxisSums<N>(x.shape(), bits).shape);
   detail::sum_axes_into(y, x, bits, 1.f);
@@ -141,7 +144,8 @@ Tensor<T, N, D> sum(const Tensor<T, N, D>& x, const std::vector<int>& axes) {
 }
 // Throws, too, where there is nothing to take a mean of.
 template <Real T, int N, Device D>
-Tensor<T, N, D> mean(const Tensor<T, N, D>& x, const std::vector<int>& axes) {
+Tensor<T, N, D> mean(const Tensor<T, N, D>& x, const std::vector<int>& axes, Location at = Location::current()) {
+  const Caller caller(at);
   const unsigned bits = detail::axis_bits<N>("mean", axes, x.str());
   const detail::AxisSums<N> sums(x.shape(), bits);
   if (sums.count == 0) throw Error("mean: there are no elements", {{"input", x.str()}});

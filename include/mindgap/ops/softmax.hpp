@@ -10,7 +10,8 @@ namespace mindgap {
 
 // y may be x itself.
 template <Real T, int N, Device D>
-void softmax_into(const Tensor<T, N, D>& y, const Tensor<T, N, D>& x) {
+void softmax_into(const Tensor<T, N, D>& y, const Tensor<T, N, D>& x, Location at = Location::current()) {
+  const Caller caller(at);
   written(y);
   const Op<D> op("softmax");
   op.moves(y, x);
@@ -18,7 +19,8 @@ void softmax_into(const Tensor<T, N, D>& y, const Tensor<T, N, D>& x) {
   Runtime<D>::launch(teams.grid(), kernel::Softmax<T>{y.data(), x.data(), teams});
 }
 template <Real T, int N, Device D>
-Tensor<T, N, D> softmax(const Tensor<T, N, D>& x) {
+Tensor<T, N, D> softmax(const Tensor<T, N, D>& x, Location at = Location::current()) {
+  const Caller caller(at);
   Tensor<T, N, D> y(x.shape());
   softmax_into(y, x);
   return y;

@@ -2,8 +2,11 @@
 // matrices in a third: one fused update, one norm, one average; and one all-reduce when there are several devices.
 //
 // Making a FlatParameters moves the parameters that require a gradient into the buffers (their tensors become views of
-// them), so freeze first. It may outlive the network. Weight decay applies to matrices (rank 2 and above) only, as is usual for
-// norms and biases.
+// them). It may outlive the network. Weight decay applies to matrices (rank 2 and above) only, as is usual for norms and biases.
+//
+// A parameter of it that is frozen later stays as it is from the next step on, with its momentum and its average; it has no
+// share in the gradients' norm. Unfrozen, it goes on from there. One that was frozen before is in no buffer: to unfreeze it is an
+// error at the next step.
 #pragma once
 
 #include <mindgap/core/profile.hpp>
@@ -58,6 +61,7 @@ class FlatParameters {
     StateItem (*item)(const Segment&, const std::string& name, const Tensor<float, 1, D>& flat);
     std::vector<i64> extents;  // ours
     std::function<bool()> written;
+    std::function<bool()> wanted;
     std::function<void()> forget;
     std::function<void(detail::NarrowGradients<D>&)> take_narrow;
   };
@@ -72,7 +76,7 @@ class FlatParameters {
     });
     for_each_parameter(net, [&]<int N, class P>(const std::string& name, Parameter<N, D, P>& p) {
       p.slot = nullptr;
-      if (p.requires_grad) {
+      if (p.requires_grad()) {
         segments_.push_back({name,
                              size_,
                              p.shape().size(),
@@ -81,9 +85,14 @@ class FlatParameters {
                              {p.shape().extents.begin(), p.shape().extents.end()},
                              {},
                              {},
+                             {},
                              {}});
         if constexpr (Parameter<N, D, P>::has_working_copy) working_type_ = dtype_of<typename P::compute>;
         size_ += (p.shape().size() + kernel::optimizer_group - 1) / kernel::optimizer_group * kernel::optimizer_group;
+      } else {
+        const auto slot = p.slot = std::make_shared<typename Parameter<N, D, P>::Slot>(p.shape());
+        slot->set_wanted(false);
+        left_out_.push_back({name, [slot] { return slot->wanted(); }});
       }
     });
     if (segments_.empty())
@@ -93,7 +102,7 @@ class FlatParameters {
     if (working_type_ != DType::f32) working_ = Tensor<u8, 1, D>::zeros(Shape<1>(size_ * bytes(working_type_)));
     size_t next = 0;
     for_each_parameter(net, [&]<int N, class P>(const std::string&, Parameter<N, D, P>& p) {
-      if (!p.requires_grad) return;
+      if (!p.requires_grad()) return;
       Segment& s = segments_[next++];
       const auto view = [&](const auto& flat) { return flat.slice(s.offset, s.offset + s.size).reshape(p.shape()); };
       const auto place = view(values_);
@@ -103,18 +112,16 @@ class FlatParameters {
       else p.bind(place, place);
       const auto slot = p.slot = std::make_shared<typename Parameter<N, D, P>::Slot>(view(gradients_), alive_);
       s.written = [slot] { return slot->written(); };
+      s.wanted = [slot] { return slot->wanted(); };
       s.forget = [slot] { slot->forget(); };
       s.take_narrow = [slot](detail::NarrowGradients<D>& all) {
         slot->take_narrow([&](const auto& to, const auto& from) { all.add(to, from); });
       };
     });
-    std::vector<float> rate(size_t(size_ / kernel::optimizer_group), 1.f), decay(rate.size(), 0.f);
-    for (const Segment& s : segments_)
-      if (s.matrix)
-        std::fill_n(decay.begin() + s.offset / kernel::optimizer_group,
-                    (s.size + kernel::optimizer_group - 1) / kernel::optimizer_group, weight_decay);
-    rate_ = Tensor<float, 1, D>::from(rate, Shape<1>(i64(rate.size())));
-    decay_ = Tensor<float, 1, D>::from(decay, Shape<1>(i64(decay.size())));
+    for (const Segment& s : segments_) groups_.push_back({1.f, s.matrix ? weight_decay : 0.f, true});
+    rate_ = Tensor<float, 1, D>(Shape<1>(size_ / kernel::optimizer_group));
+    decay_ = Tensor<float, 1, D>(rate_.shape());
+    send_groups();
   }
 
   i64 size() const { return size_; }
@@ -145,8 +152,13 @@ class FlatParameters {
   // or not.
   void set_group(const std::string& pattern, float learning_rate, float weight_decay);
 
-  // Before gradients are read: those that no backward wrote are zero, those in a 16-bit type are converted, by one launch. After
-  // a step: gradients start afresh.
+  // Takes note of what was frozen and unfrozen since the last call; says whether anything was. Optimizers call it before a step,
+  // by prepare(): the device is told, also for a step that is replayed. Only, a replay makes the gradients that were wanted when
+  // it was captured: whoever has one makes it anew.
+  bool follow_freezing();
+
+  // Before gradients are read: those that no backward wrote are zero, and those of what is frozen; those in a 16-bit type are
+  // converted, by one launch. After a step: gradients start afresh.
   void complete_gradients();
   void forget_gradients();
   // Brings the working copies up to date after the values were changed by something else than an optimizer.
@@ -163,8 +175,19 @@ class FlatParameters {
     return state_item(name, flat.slice(s.offset, s.offset + s.size).reshape(shape));
   }
 
+  // What an optimizer does with a segment.
+  struct Group {
+    float rate, decay;
+    bool trained;
+  };
+
+  // To the same memory, which a captured step reads.
+  void send_groups();
+
   std::shared_ptr<const char> alive_ = std::make_shared<const char>();
   std::vector<Segment> segments_;
+  std::vector<Group> groups_;                                            // of each segment
+  std::vector<std::pair<std::string, std::function<bool()>>> left_out_;  // parameters in no buffer: whether they are wanted now
   i64 size_ = 0;
   DType working_type_ = DType::f32;
   Tensor<u8, 1, D> working_;
@@ -174,25 +197,34 @@ class FlatParameters {
 // Outside the class: compiled once for programs that link the glue (train/trainer_instances.hpp).
 template <Device D>
 void FlatParameters<D>::set_group(const std::string& pattern, float learning_rate, float weight_decay) {
-  std::vector<float> rate = rate_.to_vector(), decay = decay_.to_vector();
+  if (!(learning_rate >= 0.f))
+    throw Error(text("a group of parameters with ", learning_rate, " times the learning rate"),
+                {{"pattern", pattern}, {"remedy", "use 0 or more"}});
   bool any = false;
-  for (const Segment& s : segments_)
-    if (matches(pattern, s.name)) {
-      const i64 first = s.offset / kernel::optimizer_group,
-                count = (s.size + kernel::optimizer_group - 1) / kernel::optimizer_group;
-      std::fill_n(rate.begin() + first, count, learning_rate);
-      std::fill_n(decay.begin() + first, count, weight_decay);
-      any = true;
-    }
+  for (size_t k = 0; k < segments_.size(); ++k)
+    if (matches(pattern, segments_[k].name)) groups_[k].rate = learning_rate, groups_[k].decay = weight_decay, any = true;
   if (!any) throw Error("no trained parameter matches '" + pattern + "'");
-  rate_ = Tensor<float, 1, D>::from(rate, rate_.shape());
-  decay_ = Tensor<float, 1, D>::from(decay, decay_.shape());
+  send_groups();
+}
+
+template <Device D>
+bool FlatParameters<D>::follow_freezing() {
+  for (const auto& [name, wanted] : left_out_)
+    if (wanted())
+      throw Error("a parameter was unfrozen that no optimizer has: it was frozen when the optimizer was made",
+                  {{"parameter", name}, {"remedy", "make a new optimizer or trainer after unfreezing"}});
+  bool changed = false;
+  for (size_t k = 0; k < segments_.size(); ++k)
+    if (const bool trained = segments_[k].wanted(); trained != groups_[k].trained) groups_[k].trained = trained, changed = true;
+  if (changed) send_groups();
+  return changed;
 }
 
 template <Device D>
 void FlatParameters<D>::complete_gradients() {
   detail::NarrowGradients<D> narrow;
   for (const Segment& s : segments_) {
+    if (!s.wanted()) s.forget();
     if (!s.written()) Runtime<D>::zero(gradients_.data() + s.offset, s.size * i64(sizeof(float)));
     s.take_narrow(narrow);
   }
@@ -220,6 +252,19 @@ std::vector<StateItem> FlatParameters<D>::items(const Tensor<float, 1, D>& flat,
   std::vector<StateItem> out;
   for (const Segment& s : segments_) out.push_back(s.item(s, prefix + s.name, flat));
   return out;
+}
+
+template <Device D>
+void FlatParameters<D>::send_groups() {
+  std::vector<float> rate(size_t(rate_.size()), 1.f), decay(rate.size(), 0.f);
+  for (size_t k = 0; k < segments_.size(); ++k) {
+    const i64 first = segments_[k].offset / kernel::optimizer_group,
+              count = (segments_[k].size + kernel::optimizer_group - 1) / kernel::optimizer_group;
+    std::fill_n(rate.begin() + first, count, groups_[k].trained ? groups_[k].rate : kernel::FlatGroups::frozen);
+    std::fill_n(decay.begin() + first, count, groups_[k].decay);
+  }
+  Runtime<D>::from_host(rate_.data(), rate.data(), rate_.bytes());
+  Runtime<D>::from_host(decay_.data(), decay.data(), decay_.bytes());
 }
 
 // What gradients are multiplied by before a step, decided on the device: clipping to a joint norm, and the loss scale of f16.

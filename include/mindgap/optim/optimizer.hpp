@@ -85,7 +85,7 @@ class Sgd {
       : parameters_(parameters), options_(options), velocity_(parameters.make()), rate_(1) {}
 
   // The learning rate of the next step.
-  void prepare(float learning_rate) { rate_.set({&learning_rate, 1}); }
+  void prepare(float learning_rate);
   // For PackedInputs.
   template <class F>
   void each_input(F&& f) {
@@ -104,6 +104,12 @@ class Sgd {
   Tensor<float, 1, D> velocity_;
   HostInput<float, D> rate_;
 };
+
+template <Device D>
+void Sgd<D>::prepare(float learning_rate) {
+  parameters_.follow_freezing();
+  rate_.set({&learning_rate, 1});
+}
 
 template <Device D>
 void Sgd<D>::update(const GradientScale<D>* scale, const Ema<D>* average) {
@@ -164,6 +170,7 @@ class AdamW {
 
 template <Device D>
 void AdamW<D>::prepare(float learning_rate) {
+  parameters_.follow_freezing();
   ++steps_.value;
   const auto correction = [this](float beta) { return float(1. - std::pow(double(beta), double(steps_.value))); };
   const float schedule[] = {learning_rate, correction(options_.beta1), correction(options_.beta2)};

@@ -145,7 +145,7 @@ i64 freeze_units(ResNet<D, P>& net, const std::vector<std::string>& given, Stati
   for (const i64 units = net.unit_count(); first < units; ++first) {
     bool trained = false;
     for (const std::string& pattern : patterns_of(net, first, first + 1))
-      for_each_parameter(net, [&](const std::string& name, auto& p) { trained |= p.requires_grad && matches(pattern, name); });
+      for_each_parameter(net, [&](const std::string& name, auto& p) { trained |= p.requires_grad() && matches(pattern, name); });
     if (trained) break;
   }
   return first;

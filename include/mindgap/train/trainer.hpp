@@ -63,7 +63,8 @@ struct TrainingRecord {
 template <Device D>
 class Trainer {
  public:
-  // Freeze before. inputs: HostInputs and parts that have some, which task.prepare sets. All must outlive the trainer.
+  // inputs: HostInputs and parts that have some, which task.prepare sets. All must outlive the trainer. What is frozen or
+  // unfrozen between steps takes effect, but what was frozen before the trainer was made stays so.
   template <Module M, class... Inputs>
   Trainer(M& net, TrainingTask<D> task, const TrainerOptions& options, Inputs&... inputs)
       : task_(std::move(task)),
@@ -159,6 +160,10 @@ class Trainer {
 // Outside the class: compiled once for programs that link the glue (train/trainer_instances.hpp).
 template <Device D>
 std::vector<TrainingRecord> Trainer<D>::step() {
+  if (parameters_.follow_freezing()) {  // recorded steps have other gradients
+    Runtime<D>::synchronize();
+    gradients_.clear();
+  }
   optimizer_.prepare(float(learning_rate(done_)));
   if (average_) average_->prepare(float(std::min(options_.ema_decay, double(1 + done_) / double(10 + done_))));
   for (i64 part = 0; part < options_.accumulation; ++part) {

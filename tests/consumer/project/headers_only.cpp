@@ -1,7 +1,12 @@
-// The smallest use of mindgap from another project: a tensor, and a product, whose library must come with the headers.
+// The smallest use of mindgap from another project: a tensor, a product, whose library must come with the headers, and a step of
+// training, whose templates must not trip over this project's warnings.
+#include <mindgap/autograd/loss.hpp>
 #include <mindgap/core/tensor.hpp>
 #include <mindgap/cpu/library.hpp>
+#include <mindgap/nn/freeze.hpp>
+#include <mindgap/nn/layers.hpp>
 #include <mindgap/ops/matmul.hpp>
+#include <mindgap/optim/optimizer.hpp>
 
 #include <iostream>
 
@@ -9,9 +14,29 @@
 #error "the flags without which loops are not vectorised did not come with mindgap::mindgap"
 #endif
 
+struct Net {
+  mindgap::Linear<mindgap::Cpu, mindgap::Precision<float>> first{3, 4}, second{4, 2};
+  mindgap::BatchNorm2d<mindgap::Cpu, mindgap::Precision<float>> norm{4};
+  MINDGAP_MODULE(first, second, norm)
+
+  template <class X>
+  auto operator()(const X& x) {
+    return second(norm(first(x), mindgap::epilogues::relu));
+  }
+};
+
 int main() {
   const auto x = mindgap::Tensor<float, 2>::full({2, 3}, 1.5f);
   const auto y = mindgap::linear(x, x);
   std::cout << y.str() << "\n";
-  return y.to_vector()[3] == 6.75f ? 0 : 1;
+
+  Net net;
+  mindgap::initialise(net, 1);
+  mindgap::FlatParameters<mindgap::Cpu> parameters(net);
+  mindgap::Sgd<mindgap::Cpu> sgd(parameters, {});
+  mindgap::Tape tape;
+  backward(mindgap::cross_entropy(net(mindgap::constant(tape, x)), mindgap::Tensor<mindgap::i64, 1>::full({2}, 1)));
+  const float before = net.second.bias.value.data()[0];
+  sgd.step(0.1f);
+  return y.to_vector()[3] == 6.75f && net.second.bias.value.data()[0] != before ? 0 : 1;
 }

@@ -3,8 +3,10 @@
 #pragma once
 
 #include <mindgap/cpu/library.hpp>
+#include <mindgap/emulated/runtime.hpp>
 
-#include "tests/emulate.hpp"
+#include <array>
+#include <cmath>
 
 namespace mindgap {
 

@@ -1,0 +1,7 @@
+// As above, by an operator.
+// expect_first: mindgap: a tensor and a variable in one op: constant\(tape, x\) makes a variable of a tensor
+#include <mindgap/autograd/pointwise.hpp>
+
+using namespace mindgap;
+
+Var<float, 2> sum(const Var<float, 2>& x, const Tensor<float, 2>& y) { return x + y; }
