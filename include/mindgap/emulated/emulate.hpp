@@ -1,5 +1,5 @@
 // Emulation of one kernel: what a GPU would run, on the fiber executor, against the CPU. For tests of kernels of one's own where
-// there is no GPU; with any test framework, or none.
+// there is no GPU; with any test framework, or none. By the host's compiler: nvcc lets no fiber run what is marked for a GPU.
 //
 //   Tensor<float, 2> x = ..., y({8, 100});
 //   emulate({8}, SoftmaxRows<float>{y.data(), x.data(), 100}, 1e-6, y);
