@@ -9,12 +9,12 @@
 // agrees with the serial run. Outputs start every run from the values they came with, so a kernel may accumulate.
 //
 // emulate_cases() takes device cases (tests/device_cases/): whole ops on tensors of the device Emulated take the path
-// that they take on a GPU. In both, whatever the executor reports (a divergent barrier, an overrun) fails the test.
+// that they take on a GPU. In both, whatever the executor reports (a missing or divergent barrier, an overrun) fails the test.
 #pragma once
 
 #include <mindgap/core/tensor.hpp>
 #include <mindgap/cpu/runtime.hpp>
-#include <mindgap/kernels/fiber_block.hpp>
+#include <mindgap/kernels/fiber_watch.hpp>
 
 #include "tests/device_cases/case.hpp"
 #include <boost/test/unit_test.hpp>
