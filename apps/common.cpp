@@ -49,7 +49,7 @@ void catch_signals() {
     sigaction(number, &action, nullptr);
   }
   std::signal(SIGXFSZ, SIG_IGN);  // a file beyond the limit is an error of its write, which names it
-  std::signal(SIGPIPE, SIG_DFL);  // also where whoever started the program ignores it
+  std::signal(SIGPIPE, SIG_IGN);  // nobody reads what is said on standard error: no reason to lose work; print() is another case
 }
 
 // A file that is opened gets the least number that is free: that of a closed stream, and with it what is said there.
@@ -116,7 +116,11 @@ int run_app(int argc, char** argv, const std::string& name, const std::string& d
 bool interrupted() { return signalled != 0; }
 void stop_interrupted(const std::string& how_to_go_on) { throw Interrupted{how_to_go_on}; }
 
-void print(const std::string& text) { detail::write_all(STDOUT_FILENO, text, "standard output"); }
+void print(const std::string& text) {
+  const auto old = std::signal(SIGPIPE, SIG_DFL);
+  detail::write_all(STDOUT_FILENO, text, "standard output");
+  std::signal(SIGPIPE, old);
+}
 
 std::string device_of(const CommonOptions& common, bool built, bool gpu) {
   if (common.device == "cuda" && !built)

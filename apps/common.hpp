@@ -7,7 +7,8 @@
 //                  [&](const CommonOptions& common) { ... });
 //
 // Exit codes: 0 done, 1 bad data or a failure, 2 a bad flag or value on the command line, 130 interrupted. An error is one
-// block on standard error. A pipe that nobody reads any more ends a program without a word, by SIGPIPE.
+// block on standard error. A pipe that nobody reads any more ends a program without a word, by SIGPIPE, where it is standard
+// output; where it is standard error the program goes on.
 #pragma once
 
 #include <mindgap/core/stop.hpp>

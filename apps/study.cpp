@@ -35,7 +35,8 @@ StudyData load_real(StudyConfig& c, Dataset& pool) {
   out.real = equal_counts(pool, c.per_class, 0);
   for (i64 count : c.counts)
     if (count > out.real.size() && std::ranges::find(c.experiments, "E5") != c.experiments.end())
-      throw Error(text("study configuration: counts has ", count, ", R has ", out.real.size(), " real images to draw from"));
+      throw Error(text("study configuration: counts has ", count, ", R has ", out.real.size(), " real images to draw from"),
+                  {{"remedy", "lower that count, or raise per_class"}});
   return out;
 }
 

@@ -55,6 +55,19 @@ Dataset load(const Options& o, const CommonOptions& common) {
   return o.subset ? check_flags([&] { return subset(data, o.subset, common.seed); }) : data;
 }
 
+// Where the weights are a student's, and its classifier is kept, each of its outputs must stand for the class that the data have
+// there.
+void check_init_classes(const std::filesystem::path& init, const Dataset& data, const std::vector<std::string>& fresh) {
+  const auto folder = init.parent_path();
+  if (matches_any(fresh, "fc.weight") || !std::filesystem::exists(folder / "student.json")) return;
+  try {
+    check_same_classes("--init is of other classes than the data, or of the same in another order", "--init " + init.string(),
+                       read_student_info(folder).class_names, "data", data.class_names);
+  } catch (const Error& error) {
+    throw Error(error, {"or", "--reinitialise fc: the classifier then starts afresh"});
+  }
+}
+
 // What the run must agree with to be continued: files by their contents, wherever they lie and however they are named.
 std::string settings(const Options& o, const CommonOptions& common, const std::string& precision, const Dataset& data) {
   const TrainingOptions& t = o.training;
@@ -89,7 +102,10 @@ void train(Options o, const CommonOptions& common) {
   std::vector<std::string> fresh;
   if (!o.reinitialise.empty())
     fresh = check_flags([&] { return reinitialise(net, mix64(common.seed), patterns_of(net, o.reinitialise)); });
-  if (!o.init.empty()) make_masters(net), load(net, o.init, fresh);
+  if (!o.init.empty()) {
+    check_init_classes(o.init, data, fresh);
+    make_masters(net), load(net, o.init, fresh);
+  }
   TrainingOptions& t = o.training;
   if (!o.freeze.empty()) check_flags([&] { return freeze(net, patterns_of(net, o.freeze)); });
   const i64 first = freeze_units(net, o.freeze, statistics_policy(o.statistics), data, t.loader());  // may read the images

@@ -7,9 +7,11 @@
 //   a barrier that some threads do not reach, or threads that wait at different barriers
 //   a write beyond a piece of shared memory (each piece lies between sentinels, checked at every switch)
 //   more shared memory than the kernel's shared_bytes() declares, or pieces whose sizes differ between threads
+//   two threads that touch the same shared memory between two barriers, one of them writing: a missing barrier. For this the
+//   source is compiled as fiber_watch.hpp says
 //
-// A missing barrier shows as a wrong result: shared memory is poisoned (NaN, or huge values of either sign, by the seed)
-// before each block, and another order of threads reads other stale values. So a test runs several seeds and block sizes
+// Elsewhere a missing barrier shows as a wrong result: shared memory is poisoned (NaN, or huge values of either sign, by the
+// seed) before each block, and another order of threads reads other stale values. So a test runs several seeds and block sizes
 // and compares with the serial executor (emulated/emulate.hpp). A reduction combines in the order of CudaBlock; one over groups
 // of lanes is a barrier here, where CUDA lets the groups go on by themselves. At a product a warp waits for its own lanes, and
 // some warps, by the seed, are held there while others run ahead as far as the next barrier. An asynchronous copy happens as
@@ -23,6 +25,7 @@
 #include <mindgap/core/random.hpp>
 #include <mindgap/core/type_name.hpp>
 #include <mindgap/kernels/matrix_block.hpp>
+#include <mindgap/kernels/shared_watch.hpp>
 
 #include <array>
 #include <boost/context/fiber.hpp>
@@ -43,7 +46,13 @@ inline namespace MINDGAP_SET {
 class FiberTeam {
  public:
   FiberTeam(Grid grid, i64 shared_bytes, std::string kernel, u64 seed)
-      : grid_(grid), shared_bytes_(shared_bytes), kernel_(std::move(kernel)), seed_(seed), random_(mix64(seed)) {
+      : grid_(grid),
+        shared_bytes_(shared_bytes),
+        kernel_(std::move(kernel)),
+        seed_(seed),
+        random_(mix64(seed)),
+        watch_(shared_bytes) {
+    std::memset(sentinel_, poison(), sizeof sentinel_);
     if (grid.threads < 1 || grid.threads > 1024)
       throw Error(text("fibers: a block has 1 to 1024 threads, not ", grid.threads), {{"kernel", kernel_}});
     stacks_ = std::make_unique_for_overwrite<std::byte[]>(size_t(grid.threads * stack_bytes));
@@ -53,6 +62,8 @@ class FiberTeam {
   void run(i64 id, const std::function<void(int)>& body) {
     id_ = id;
     pieces_.clear();
+    watch_.begin_block();
+    barriers_ = 0;
     failure_ = nullptr;
     threads_.clear();
     for (int rank = 0; rank < grid_.threads; ++rank) threads_.push_back(start(rank, body));
@@ -71,12 +82,15 @@ class FiberTeam {
   struct Copy {
     void* to;
     const void* from;  // null: zeros
+    bool done;         // early
+    u32 call;          // which the watch names
   };
 
   struct Thread {
     boost::context::fiber fiber, scheduler;
     State state = State::ready;
     bool in_warp = false;                      // waits for its warp, not for all
+    bool in_groups = false;                    // waits in a reduction over groups of lanes, which is no barrier
     const char* call = "";                     // "sync", "reduce" or "multiply"
     std::source_location where;                // of that call
     void* value = nullptr;                     // what a waiting thread gives to a reduction; receives the result
@@ -117,12 +131,14 @@ class FiberTeam {
                                            Thread& self = threads_[size_t(rank)];
                                            self.scheduler = std::move(scheduler);
                                            entered(nullptr);
+                                           watch_.go_on(rank, 0);
                                            try {
                                              body(rank);
                                            } catch (const Abandoned&) {
                                            } catch (...) {
                                              if (!failure_) failure_ = std::current_exception();
                                            }
+                                           watch_.pause();
                                            self.state = State::done;
                                            leaving(nullptr, scheduler_stack_, scheduler_stack_bytes_);
                                            return std::move(self.scheduler);
@@ -138,6 +154,7 @@ class FiberTeam {
     for (int rank : order) {
       resume(rank);
       check_sentinels(rank);
+      check_watch();
     }
     return true;
   }
@@ -152,7 +169,7 @@ class FiberTeam {
     for (int first = 0; first < grid_.threads; first += 32)
       if (waits_as_a_warp(first)) warps.push_back(first);
     if (warps.empty()) {
-      if (threads_[size_t(all[0])].state == State::waiting) check_barrier();
+      if (threads_[size_t(all[0])].state == State::waiting) check_barrier(), pass_barrier(all[0]);
       combined_ = {};
       return all;
     }
@@ -167,14 +184,14 @@ class FiberTeam {
   }
   bool waits_as_a_warp(int first) const {
     for (int rank = first; rank < first + 32; ++rank)
-      if (rank >= grid_.threads || !threads_[size_t(rank)].in_warp || stop(rank) != stop(first)) return false;
+      if (rank >= grid_.threads || !threads_[size_t(rank)].in_warp || !same_stop(rank, first)) return false;
     return true;
   }
 
   void resume(int rank) {
     Thread& thread = threads_[size_t(rank)];
     thread.state = State::ready;
-    thread.in_warp = false;
+    thread.in_warp = thread.in_groups = false;
     void* fake_stack = nullptr;
     leaving(&fake_stack, stacks_.get() + rank * stack_bytes, size_t(stack_bytes));
     thread.fiber = std::move(thread.fiber).resume();
@@ -188,9 +205,11 @@ class FiberTeam {
     self.state = State::waiting;
     self.call = call;
     self.where = where;
+    const u32 place = watch_.pause();
     leaving(&self.fake_stack, scheduler_stack_, scheduler_stack_bytes_);
     self.scheduler = std::move(self.scheduler).resume();
     entered(self.fake_stack);
+    watch_.go_on(rank, place);
     if (failure_) throw Abandoned{};
   }
 
@@ -201,6 +220,7 @@ class FiberTeam {
     Thread* const threads = &threads_[size_t(first)];
     threads_[size_t(rank)].value = &value;
     wait(rank, call, where);
+    const SharedWatch::Pause paused(watch_);
     if (bool& combined = combined_[size_t(first / 32)]; !combined) {
       combined = true;
       std::vector<T> values;
@@ -233,6 +253,7 @@ class FiberTeam {
     if (lanes < 1 || lanes > 32 || 32 % lanes || grid_.threads % lanes)
       throw Error(text("fibers: a reduction over groups of ", lanes, " threads"),
                   lines({{"remedy", "use 1, 2, 4, 8, 16 or 32, which divide the threads of a block"}}), where);
+    threads_[size_t(rank)].in_groups = true;
     return exchange(rank, value, where, [&](std::vector<T>& values) {
       for (int offset = 1; offset < lanes; offset *= 2)
         for (size_t i = 0; i < values.size(); ++i)
@@ -267,14 +288,18 @@ class FiberTeam {
   void copy_async(int rank, void* to, const void* from, bool inside, std::source_location where) {
     if (reinterpret_cast<std::uintptr_t>(to) % 16 || (inside && reinterpret_cast<std::uintptr_t>(from) % 16))
       throw Error("fibers: an asynchronous copy from or to memory that is no multiple of 16 bytes", lines({}), where);
-    const Copy copy{to, inside ? from : nullptr};
-    if (seed_ % 2) perform(copy);
-    else threads_[size_t(rank)].copies.back().push_back(copy);
+    const SharedWatch::Pause paused(watch_);
+    const Copy copy{to, inside ? from : nullptr, seed_ % 2 != 0, paused.call};
+    if (copy.done) perform(copy);
+    watch_.write_from(copy.call, rank, to, 16);
+    threads_[size_t(rank)].copies.back().push_back(copy);
   }
   void wait_copies(int rank, int pending) {
+    const SharedWatch::Pause paused(watch_);
     auto& groups = threads_[size_t(rank)].copies;
     while (int(groups.size()) - 1 > pending) {
-      for (const Copy& copy : groups.front()) perform(copy);
+      for (const Copy& copy : groups.front())
+        if (!copy.done) perform(copy);
       groups.erase(groups.begin());
     }
   }
@@ -284,6 +309,7 @@ class FiberTeam {
   }
 
   std::byte* shared(int rank, i64 bytes, std::source_location where) {
+    const SharedWatch::Pause paused(watch_);
     const size_t index = threads_[size_t(rank)].pieces++;
     if (index == pieces_.size()) {
       Piece piece{std::vector<Piece::Line>(size_t(shared_size(bytes) / shared_alignment + 2 * sentinel_lines)), bytes, where};
@@ -294,6 +320,7 @@ class FiberTeam {
       if (total > shared_bytes_)
         throw Error("fibers: the kernel takes more shared memory than its shared_bytes() declares",
                     lines({{"declared", text(shared_bytes_, " bytes")}, {"taken", text(total, " bytes")}}), where);
+      watch_.add_piece(pieces_.back().data(), bytes);
     } else if (pieces_[index].bytes != bytes) {
       throw Error("fibers: threads disagree on the size of a piece of shared memory",
                   lines({{"others", text(pieces_[index].bytes, " bytes")}, {"thread", text(rank, " wants ", bytes, " bytes")}}),
@@ -312,6 +339,7 @@ class FiberTeam {
     if (failure_) return;
     const std::byte expected = std::byte(poison());
     const auto check = [&](Piece& piece, std::byte* begin, std::byte* end) {
+      if (!std::memcmp(begin, sentinel_, size_t(end - begin))) return;
       for (std::byte* at = begin; at < end; ++at)
         if (*at != expected) {
           failure_ = std::make_exception_ptr(
@@ -328,8 +356,40 @@ class FiberTeam {
     }
   }
 
+  void check_watch() {
+    if (failure_ || !watch_.race()) return;
+    const SharedWatch::Race& race = *watch_.race();
+    const Piece& piece = pieces_[size_t(race.piece)];
+    const auto said = [&](const SharedWatch::Access& access) {
+      return ErrorLine{"thread", text(access.thread, access.writes() ? " wrote it" : " read it", ": ", watch_.place(access))};
+    };
+    failure_ = std::make_exception_ptr(Error(
+        "fibers: two threads touch the same shared memory, with no barrier between them",
+        lines({{"memory", text("byte ", race.byte, " (32-bit word ", race.byte / 4, ") of a piece of ", piece.bytes, " bytes")},
+               said(race.first),
+               said(race.second),
+               {"interval",
+                barriers_ ? text(barriers_ + 1, " of the block, after ", barrier_) : "1 of the block, before any barrier"},
+               {"remedy", "all threads must reach a block.sync() between the two"}}),
+        piece.where));
+  }
+
+  // All threads wait at the same call: where that is a barrier, what they did before it is done, but for copies under way.
+  void pass_barrier(int rank) {
+    if (failure_ || !SharedWatch::is_used || threads_[size_t(rank)].in_groups) return;
+    ++barriers_;
+    barrier_ = stop(rank);
+    watch_.next_interval();
+    for (size_t i = 0; i < threads_.size(); ++i)
+      for (const auto& group : threads_[i].copies)
+        for (const Copy& copy : group) watch_.write_from(copy.call, int(i), copy.to, 16);
+  }
+
   // After a step every thread must wait at the same call, or all must have ended.
   void check_barrier() {
+    bool together = true;
+    for (int rank = 1; rank < grid_.threads; ++rank) together = together && same_stop(rank, 0);
+    if (together) return;
     std::vector<std::pair<std::string, std::vector<int>>> stops;
     for (int rank = 0; rank < grid_.threads; ++rank) {
       const std::string here = stop(rank);
@@ -338,7 +398,6 @@ class FiberTeam {
       if (at == stops.end()) at = stops.insert(at, {here, {}});
       at->second.push_back(rank);
     }
-    if (stops.size() == 1) return;
     std::vector<ErrorLine> found;
     std::optional<std::source_location> barrier;
     for (const auto& [where, ranks] : stops) {
@@ -347,6 +406,13 @@ class FiberTeam {
       if (!barrier && first.state == State::waiting) barrier = first.where;
     }
     failure_ = std::make_exception_ptr(Error("fibers: a barrier that not all threads reach", lines(std::move(found)), *barrier));
+  }
+
+  bool same_stop(int rank, int other) const {
+    const Thread &a = threads_[size_t(rank)], &b = threads_[size_t(other)];
+    if (a.state == State::done || b.state == State::done) return a.state == b.state;
+    return a.where.line() == b.where.line() && !std::strcmp(a.call, b.call) &&
+           !std::strcmp(a.where.file_name(), b.where.file_name());
   }
 
   // Where a thread stopped: "sync() in line 40 of softmax.hpp" or "its end".
@@ -402,6 +468,7 @@ class FiberTeam {
   std::string kernel_;
   u64 seed_, random_;
   i64 id_ = 0;
+  std::byte sentinel_[(sentinel_lines + 1) * shared_alignment];  // what lies before and behind each piece
   std::unique_ptr<std::byte[]> stacks_;
   std::vector<Thread> threads_;
   std::vector<Piece> pieces_;
@@ -409,6 +476,9 @@ class FiberTeam {
   std::array<bool, 32> combined_{};  // of each warp, or the first for all: whether an exchange is done
   const void* scheduler_stack_ = nullptr;
   size_t scheduler_stack_bytes_ = 0;
+  SharedWatch watch_;
+  i64 barriers_ = 0;  // that the block passed; and the last of them
+  std::string barrier_;
 };
 
 // What one thread sees of its block.

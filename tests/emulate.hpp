@@ -4,6 +4,7 @@
 
 #include <mindgap/emulated/emulate.hpp>
 #include <mindgap/emulated/runtime.hpp>
+#include <mindgap/kernels/fiber_watch.hpp>
 
 #include "tests/device_cases/case.hpp"
 #include <boost/test/unit_test.hpp>

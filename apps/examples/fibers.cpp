@@ -33,7 +33,7 @@ int main() {
   try {
     run_fibers({.blocks = 2, .threads = 3}, Reverse<false>{y, x}, /*seed*/ 7);
   } catch (const Error& report) {  // says which threads wait at which line, and which do not
-    return std::puts(report.what()) < 0;
+    return std::puts(report.what()) < 0 || std::fflush(stdout) != 0;
   }
   return 1;  // the wrong kernel went unnoticed
 }

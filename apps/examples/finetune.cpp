@@ -36,5 +36,5 @@ int main() {
   train(net, first, few, options);
   const double after = accuracy(net, test);
   std::cout << "after 1500 negatives " << before << ", after 200 images for units " << first << " and up " << after << "\n";
-  return after > before ? 0 : 1;
+  return after > before && std::cout.flush() ? 0 : 1;
 }

@@ -34,4 +34,5 @@ int main(int argc, char** argv) {
   const auto png = std::filesystem::temp_directory_path() / ("mindgap-sample-" + std::to_string(getpid()) + ".png");
   write_file_atomic(png, encode_png(make_grid(images, 1)));
   std::cout << generator.info.class_names[1] << ": " << png.string() << "\n";
+  return std::cout.flush() ? 0 : 1;
 }

@@ -23,10 +23,10 @@ Arguments evaluation(const Folder& folder, const Arguments& more = {}) {
 // Standard output of a program that is about to start.
 void goes_nowhere() { ::close(STDOUT_FILENO); }
 void goes_to_a_full_disk() { ::dup2(::open("/dev/full", O_WRONLY), STDOUT_FILENO); }
-void goes_to_a_closed_pipe() {
+void goes_to_a_closed_pipe(int stream) {
   int ends[2];
   if (::pipe(ends) != 0) ::_exit(126);
-  ::dup2(ends[1], STDOUT_FILENO);
+  ::dup2(ends[1], stream);
   ::close(ends[0]), ::close(ends[1]);
 }
 
@@ -130,6 +130,14 @@ BOOST_AUTO_TEST_CASE(help_that_nobody_gets) {
     }
 }
 
+BOOST_AUTO_TEST_CASE(examples_that_nobody_reads) {
+  for (const std::string example : {"fused_op", "own_loss", "fibers", "sample_one"}) {
+    BOOST_TEST(run("examples/" + example, {}).code == 0, example);
+    for (void (*output)() : {goes_nowhere, goes_to_a_full_disk})
+      BOOST_TEST(run("examples/" + example, {}, output).code == 1, example);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(results_that_nobody_gets) {
   const Folder folder;
   make_student(folder, 12);
@@ -142,15 +150,22 @@ BOOST_AUTO_TEST_CASE(results_that_nobody_gets) {
   BOOST_TEST(closed.says("standard output"), closed);
   const Result again = run("train_student", training(folder, "student", {"--epochs", "1"}), goes_to_a_full_disk);
   BOOST_TEST(again.code == 1, again);
-  const Result pipe = run("evaluate", evaluation(folder), goes_to_a_closed_pipe);
+  const auto output_breaks = [] { goes_to_a_closed_pipe(STDOUT_FILENO); };
+  const Result pipe = run("evaluate", evaluation(folder), output_breaks);
   BOOST_TEST(pipe.code == 128 + SIGPIPE, pipe);
   BOOST_TEST(pipe.err == "");
-  const Result ignored = run("evaluate", evaluation(folder), [] { ::signal(SIGPIPE, SIG_IGN), goes_to_a_closed_pipe(); });
+  const Result ignored = run("evaluate", evaluation(folder), [&] { ::signal(SIGPIPE, SIG_IGN), output_breaks(); });
   BOOST_TEST(ignored.code == 128 + SIGPIPE, ignored);
   // A closed standard error: what would have been said there is in no file.
   const Result silent = run("train_student", training(folder, "silent", {"--epochs", "1"}), [] { ::close(STDERR_FILENO); });
   BOOST_TEST(silent.code == 0);
   run_well("evaluate", {"--model", (folder / "silent").string(), "--data", (folder / "data").string()});
+  // One that nobody reads any more: the work goes on, and an error is an exit code.
+  const auto nobody_reads = [] { goes_to_a_closed_pipe(STDERR_FILENO); };
+  const Result unread = run("train_student", training(folder, "unread", {"--epochs", "1"}), nobody_reads);
+  BOOST_TEST(unread.code == 0, unread);
+  run_well("evaluate", {"--model", (folder / "unread").string(), "--data", (folder / "data").string()});
+  BOOST_TEST(run("evaluate", {"--model", (folder / "none").string(), "--data", "none"}, nobody_reads).code == 1);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

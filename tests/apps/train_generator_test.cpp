@@ -90,6 +90,34 @@ BOOST_AUTO_TEST_CASE(noise_prediction) {
   BOOST_TEST(fs::exists(folder / "out" / "samples.png"));
 }
 
+// Without images that have no class there is no row for "no class", and no guidance away from it.
+BOOST_AUTO_TEST_CASE(no_label_is_dropped) {
+  const Folder folder;
+  write_idx(folder / "data", 24, 12);
+  run_well("train_generator", training(folder, "out", "2") + Arguments{"--label-dropout", "0"});
+  BOOST_TEST(fs::exists(folder / "out" / "samples.png"));
+  const Arguments sampling{"--model", (folder / "out").string(), "--per-class", "1", "--steps", "2", "--out"};
+  const Result guided = run("sample", sampling + Arguments{(folder / "guided").string(), "--guidance", "2"});
+  BOOST_TEST(guided.code != 0, guided);
+  BOOST_TEST(guided.says("the generator has no \"no class\" to guide away from"), guided);
+  run_well("sample", sampling + Arguments{(folder / "set").string(), "--guidance", "1"});
+}
+
+// A table of losses that has lost rows.
+BOOST_AUTO_TEST_CASE(losses_that_are_gone) {
+  const Folder folder;
+  write_idx(folder / "data", 24, 12);
+  run_well("train_generator", training(folder, "out", "5"));
+  const fs::path losses = folder / "out" / "loss.csv";
+  const std::string rows = read_file(losses);
+  write_file_atomic(losses, rows.substr(0, rows.find("\n4,") + 1));
+  const Result r = run("train_generator", training(folder, "out", "5"));
+  BOOST_TEST(r.code == 1, r);
+  BOOST_TEST(r.says("the file has 4 rows, the checkpoint is of step 5"), r);
+  write_file_atomic(losses, rows);
+  run_well("train_generator", training(folder, "out", "5"));
+}
+
 BOOST_AUTO_TEST_CASE(shapes_that_do_not_fit) {
   const Folder folder;
   write_idx(folder / "data", 24, 12, 9);

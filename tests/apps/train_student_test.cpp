@@ -249,6 +249,18 @@ BOOST_AUTO_TEST_CASE(init_of_other_classes) {
     run_well("train_student", from(folder / name));
     BOOST_TEST(read_file(weights(folder, "from " + name)) == read_file(weights(folder, "from model.safetensors")), name);
   }
+  // A student of as many classes by other names; its classifier would take one for another.
+  write_idx(folder / "renamed", 36, 12);
+  write_file_atomic(folder / "renamed" / "classes.txt", class_names[1] + "\n" + class_names[0] + "\n" + class_names[2] + "\n");
+  Arguments renamed = training(folder, "renamed student", {"--epochs", "1", "--init", weights(folder, "first").string()});
+  renamed[1] = (folder / "renamed").string();
+  const Result swapped = run("train_student", renamed);
+  BOOST_TEST(swapped.code == 1, swapped);
+  BOOST_TEST(swapped.says("--init is of other classes than the data"), swapped);
+  BOOST_TEST(swapped.says("--reinitialise fc"), swapped);
+  BOOST_TEST(!fs::exists(folder / "renamed student"));
+  run_well("train_student", renamed + Arguments{"--reinitialise", "fc"});
+
   const Result other = run("train_student", from(folder / "wide", "layer4"));
   BOOST_TEST(other.code == 1, other);
   BOOST_TEST(other.says("fc.weight is [1000, 32], wanted [3, 32]"), other);

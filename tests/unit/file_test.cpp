@@ -42,11 +42,14 @@ BOOST_FIXTURE_TEST_CASE(large_file_survives, Folder) {
 }
 
 BOOST_FIXTURE_TEST_CASE(first_rows_of_a_table, Folder) {
-  BOOST_TEST(first_rows(path / "none", "head\n", 3) == "head\n");
+  BOOST_TEST(first_rows(path / "none", "head\n", 0) == "head\n");
   write_file_atomic(path / "x", "head\n1\n2\n3\n4");
   BOOST_TEST(first_rows(path / "x", "other\n", 0) == "other\n");
   BOOST_TEST(first_rows(path / "x", "head\n", 2) == "head\n1\n2\n");
-  BOOST_TEST(first_rows(path / "x", "head\n", 9) == "head\n1\n2\n3\n");  // the last line is half of a row
+  BOOST_TEST(first_rows(path / "x", "head\n", 3) == "head\n1\n2\n3\n");
+  // Rows that the checkpoint counts and the file has not; the last line is half of one.
+  REFUSED(first_rows(path / "x", "head\n", 4), "the file has 3 rows, the checkpoint is of step 4");
+  REFUSED(first_rows(path / "none", "head\n", 3), "the file has 0 rows, the checkpoint is of step 3");
 }
 
 BOOST_FIXTURE_TEST_CASE(left_over_temporary_is_taken_over, Folder) {
@@ -68,6 +71,17 @@ BOOST_FIXTURE_TEST_CASE(errors_name_the_file, Folder) {
   BOOST_CHECK_EXCEPTION(make_folder("/proc/none/x"), Error, [&](auto& e) { return names_file(e, "/proc/none/x"); });
   BOOST_CHECK_EXCEPTION(write_file_atomic("/dev/full/x", "x"), Error, [&](auto& e) { return names_file(e, "/dev/full/x"); });
   BOOST_TEST(names().size() == 1u);  // no temporary stays behind
+}
+
+BOOST_FIXTURE_TEST_CASE(errors_say_what_to_do, Folder) {
+  make_folder(path / "folder");
+  REFUSED(read_file(path / "none" / "x"), "remedy  check the path");
+  REFUSED(read_file(path / "folder"), "remedy  give the path of a file");
+  REFUSED(read_file(write("large", "12345"), 4), "remedy  check that it is the file that is meant");
+  REFUSED(write_file_atomic(path / "none" / "x", "x"), "remedy  check the path");
+  REFUSED(make_folder("/proc/none/x"), "remedy  ");
+  const detail::Descriptor full(::open("/dev/full", O_WRONLY));
+  REFUSED(detail::write_all(full.get(), "x", "standard output"), "remedy  free space there");
 }
 
 BOOST_FIXTURE_TEST_CASE(threads_that_write_one_path_take_turns, Folder) {

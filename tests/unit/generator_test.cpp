@@ -187,6 +187,17 @@ BOOST_AUTO_TEST_CASE(several_forms_in_one_folder) {
   for (const char* ending : {".safetensors", ".safetensors.index.json"}) REFUSED(folder.state(), stem + ending);
 }
 
+BOOST_AUTO_TEST_CASE(training_txt_says_each_thing_once) {
+  const DiffusersFolder folder;
+  const GeneratorFiles files{folder.path};
+  folder.write("training.txt", "command images\nimages 5\nimages_hash 1\nflip 0\n");
+  BOOST_TEST((files.read_origin().images == 5 && files.read_origin().flip == false));
+  for (const std::string twice : {"images", "flip"}) {
+    folder.write("training.txt", "images 5\nflip 0\n" + twice + " 1\n");
+    REFUSED(files.read_origin(), "it says " + twice + " twice");
+  }
+}
+
 // A set says which generator made it: the hash of a folder with one file of weights stays what it was.
 BOOST_AUTO_TEST_CASE(the_hash_of_a_folder) {
   const DiffusersFolder folder;

@@ -13,6 +13,7 @@
 #include <atomic>
 #include <boost/test/unit_test.hpp>
 #include <set>
+#include <sys/wait.h>
 #include <unistd.h>
 
 using namespace mindgap;
@@ -389,6 +390,33 @@ BOOST_AUTO_TEST_CASE(an_image_that_cannot_be_read) {
     REFUSED(fails.batch(0, 0), "pixel 1");
     REFUSED(fails.batch(0, 1), "pixel 5");
   }
+}
+
+// Its threads stay behind in the parent: an error there, whose unwinding waits for nobody. What makes images itself goes on.
+BOOST_AUTO_TEST_CASE(a_fork_leaves_the_threads_behind) {
+  const Dataset set = make_set({40}, 4, 4);
+  const LoaderOptions options = evaluation_options(5);
+  const Loader<float> resident(set, options), alone(streamed(set), with_workers(options, 0));
+  auto with_threads = std::make_unique<Loader<float>>(streamed(set), with_workers(options, 3));
+  alone.batch(0, 0), with_threads->batch(0, 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::alarm(30);
+    bool refused = false;
+    try {
+      with_threads->batch(0, 1);
+    } catch (const Error& error) {
+      refused = std::string(error.what()).find("its worker threads are in the process that forked this one") != std::string::npos;
+    }
+    with_threads = std::make_unique<Loader<float>>(streamed(set), with_workers(options, 3));
+    const bool same = same_bits(with_threads->batch(0, 1).images, resident.batch(0, 1).images) &&
+                      same_bits(alone.batch(0, 1).images, resident.batch(0, 1).images);
+    ::_exit(refused && same ? 0 : 1);
+  }
+  int status = -1;
+  ::waitpid(child, &status, 0);
+  BOOST_TEST(status == 0);
+  require_same(with_threads->batch(0, 1), resident.batch(0, 1));
 }
 
 // A run may end at any moment: nothing hangs, no image is asked for afterwards, no thread holds the set, and at most the ring was

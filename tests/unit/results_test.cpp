@@ -182,6 +182,11 @@ BOOST_AUTO_TEST_CASE(damage_is_named) {
   bad = csv;
   bad.replace(bad.find(",1,8,0,"), 7, ",-1,8,0,");
   BOOST_CHECK_EXCEPTION(parse_csv(bad, "r.csv"), Error, [](auto& e) { return says(e, "column seed") && says(e, "\"-1\""); });
+  // A stray quotation mark does not take the rows behind it along.
+  for (const auto& [at, line] : {std::pair(size_t(0), 1), {csv.find("E0,R,") + 3, 2}, {csv.find("E0,S,") + 3, 4}})
+    BOOST_CHECK_EXCEPTION(parse_csv(std::string(csv).insert(at, "\""), "r.csv"), Error, [line = line](auto& e) {
+      return says(e, "a quotation mark opens") && says(e, text("r.csv:", line, "\n")) && says(e, "remedy");
+    });
 }
 
 // What no run gives is no result.

@@ -1,5 +1,7 @@
 // The CPU as a device: aligned memory, copies, and launches by the serial executor on OpenMP's threads (oneDNN runs on
 // the same threads; a second pool would oversubscribe the cores).
+//
+// A child of fork() may compute, too: OpenMP's threads end before a fork, and come back where they are needed.
 #pragma once
 
 #include <mindgap/core/backend.hpp>
@@ -13,8 +15,18 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <pthread.h>
 
 namespace mindgap {
+
+namespace detail {
+
+// Threads do not survive a fork: in the child GNU's OpenMP would wait for them for ever. It has a pool for each thread that runs
+// parallel regions, and of those the one that forks alone goes on in the child. Inside of such a region nothing is done.
+inline void end_openmp_threads() { omp_pause_resource_all(omp_pause_soft); }
+inline const int ends_openmp_threads_before_fork = pthread_atfork(end_openmp_threads, nullptr, nullptr);
+
+}  // namespace detail
 
 template <>
 struct Runtime<Cpu> {

@@ -61,7 +61,8 @@ struct MemorySource final : Source {
 
   MemorySource(Tensor<u8, 4, Cpu> images_, Tensor<i64, 1, Cpu> labels_) : images(std::move(images_)), labels(std::move(labels_)) {
     if (labels.size() != size())
-      throw Error(text("data set: ", size(), " images but ", labels.size(), " labels: the files do not belong together"));
+      throw Error(text("data set: ", size(), " images but ", labels.size(), " labels: the files do not belong together"),
+                  {{"remedy", "give images and labels of one set and split, in the same order"}});
   }
   i64 size() const override { return images.extent(0); }
   i64 label(i64 i) const override { return labels.data()[i]; }

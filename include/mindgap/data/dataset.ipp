@@ -27,7 +27,9 @@ inline std::filesystem::path idx_path(const std::filesystem::path& folder, const
 
 inline std::filesystem::path need_idx_path(const std::filesystem::path& folder, const std::string& stem) {
   std::filesystem::path path = idx_path(folder, stem);
-  if (path.empty()) throw Error("data set: the folder lacks " + stem + " and " + stem + ".gz", {{"folder", folder.string()}});
+  if (path.empty())
+    throw Error("data set: the folder lacks " + stem + " and " + stem + ".gz",
+                {{"folder", folder.string()}, {"remedy", "copy the missing file there, or give another folder or --split"}});
   return path;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <mindgap/data/idx.hpp>
+#include <mindgap/io/file.hpp>
 
 #include <cerrno>
 #include <cstring>
@@ -16,9 +17,9 @@ class IdxFile {
   explicit IdxFile(const std::filesystem::path& path) : path_(path) {
     std::error_code code;
     file_bytes_ = i64(std::filesystem::file_size(path, code));
-    if (code) throw Error("idx: cannot read the file: " + code.message(), {{"file", path.string()}});
+    if (code) file_error("idx: cannot read the file", path, code.value());
     file_ = gzopen(path.c_str(), "rb");
-    if (!file_) throw Error(std::string("idx: cannot read the file: ") + std::strerror(errno), {{"file", path.string()}});
+    if (!file_) file_error("idx: cannot read the file", path, errno);
     gzbuffer(file_, 1 << 17);
   }
   ~IdxFile() { gzclose(file_); }

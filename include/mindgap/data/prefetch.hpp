@@ -6,15 +6,19 @@
 // takes one image at a time, so a batch is ready as soon as all workers together can make it, and whoever waits makes images
 // too: with no workers it makes all of them. What an image is depends on none of this. The error of an image is thrown
 // to whoever takes its batch, of several the first in the batch. A prefetcher stops as soon as the images at hand are finished.
+// Threads do not survive fork(): where a prefetcher has some, take() is an Error in the child.
 #pragma once
 
+#include <mindgap/core/error.hpp>
 #include <mindgap/kernels/augment.hpp>
 
 #include <condition_variable>
 #include <exception>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <thread>
+#include <unistd.h>
 #include <vector>
 
 namespace mindgap {
@@ -41,23 +45,32 @@ class Prefetcher {
   Prefetcher(const Prefetcher&) = delete;
   Prefetcher& operator=(const Prefetcher&) = delete;
   ~Prefetcher() {
+    if (is_forked()) {
+      team_.release();  // who would wait for its threads, or destroy what they wait for, would wait for ever
+      return;
+    }
     {
-      const std::lock_guard lock(mutex_);
+      const std::lock_guard lock(team_->mutex);
       stop_ = true;
     }
-    work_.notify_all();
-    for (std::thread& thread : threads_) thread.join();
+    team_->work.notify_all();
+    for (std::thread& thread : team_->threads) thread.join();
   }
 
   // One thread at a time. plan(number): the images of a batch; called by this thread.
   template <class Plan>
   const Batch& take(i64 number, Plan&& plan) {
-    std::unique_lock lock(mutex_);
-    while (threads_.size() < workers_) threads_.emplace_back([this] { work(); });
+    if (is_forked())
+      throw Error(
+          "loader: its worker threads are in the process that forked this one",
+          {{"workers", text(workers_)}, {"remedy", "make the loader in the child, or take no batch of it before the fork"}});
+    std::unique_lock lock(team_->mutex);
+    team_->process = getpid();
+    while (team_->threads.size() < workers_) team_->threads.emplace_back([this] { work(); });
     if (number != taken_ && number != taken_ + 1) {  // nothing is left to begin, and nothing at hand
       begun_ = planned_;
       taken_ = none;
-      done_.wait(lock, [&] { return busy_ == 0; });
+      team_->done.wait(lock, [&] { return busy_ == 0; });
       begun_ = planned_ = number;
       place_ = 0;
     }
@@ -70,11 +83,11 @@ class Prefetcher {
       batch.error = nullptr;
     }
     taken_ = number;
-    work_.notify_all();
+    team_->work.notify_all();
     Batch& batch = at(number);
     while (batch.missing > 0) {
       if (begun_ == number) make_one(lock);
-      else done_.wait(lock);
+      else team_->done.wait(lock);
     }
     if (batch.error) std::rethrow_exception(batch.error);
     return batch;
@@ -83,12 +96,21 @@ class Prefetcher {
  private:
   static constexpr i64 none = -2;
 
+  struct Team {
+    std::mutex mutex;
+    std::condition_variable work, done;
+    std::vector<std::thread> threads;
+    pid_t process = 0;  // in which they are
+  };
+
+  bool is_forked() const { return !team_->threads.empty() && team_->process != getpid(); }
+
   Batch& at(i64 number) { return ring_[size_t(number) % ring_.size()]; }
 
   void work() {
-    std::unique_lock lock(mutex_);
+    std::unique_lock lock(team_->mutex);
     while (true) {
-      work_.wait(lock, [&] { return stop_ || begun_ < planned_; });
+      team_->work.wait(lock, [&] { return stop_ || begun_ < planned_; });
       if (stop_) return;
       make_one(lock);
     }
@@ -110,19 +132,17 @@ class Prefetcher {
     lock.lock();
     if (error && (!batch.error || place < batch.error_place)) batch.error = error, batch.error_place = place;
     --busy_;
-    if (--batch.missing == 0 || busy_ == 0) done_.notify_all();
+    if (--batch.missing == 0 || busy_ == 0) team_->done.notify_all();
   }
 
   Make make_;
   size_t image_bytes_, workers_;
-  std::mutex mutex_;
-  std::condition_variable work_, done_;
+  std::unique_ptr<Team> team_ = std::make_unique<Team>();
   std::vector<Batch> ring_;                     // batch b at b modulo its size
   i64 taken_ = none, planned_ = 0, begun_ = 0;  // batches: the last that was asked for; the next to plan; the next to make from
   size_t place_ = 0;                            // the next image of begun_
   i64 busy_ = 0;                                // images that are being made
   bool stop_ = false;
-  std::vector<std::thread> threads_;
 };
 
 }  // namespace mindgap

@@ -17,7 +17,7 @@ MINDGAP_INLINE Normalisation channel_statistics(const Dataset& dataset) {
       for (i64 c = 0; c < channels; ++c) ++counts[size_t(256 * c + image.pixels[pixel * channels + c])];
     pixels += more;
   }
-  if (pixels == 0) throw Error("statistics: the data set has no pixels", {{"set", dataset.name}});
+  if (pixels == 0) throw Error("statistics: the data set has no pixels", {{"set", dataset.name}, {"remedy", "use another set"}});
   const xt::xtensor<double, 1> value = xt::arange<double>(256) / 255.0;
   Normalisation out{{}, {}};
   for (i64 c = 0; c < channels; ++c) {

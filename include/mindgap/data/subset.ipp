@@ -49,7 +49,8 @@ MINDGAP_INLINE Dataset equal_counts(const Dataset& dataset, i64 per_class, u64 s
   for (size_t c = 0; c < counts.size(); ++c)
     if (counts[c] < per_class) lacking += text(lacking.empty() ? "" : ", ", dataset.class_names[c], " (", counts[c], ")");
   if (!lacking.empty())
-    throw Error(text("subset: not every class has ", per_class, " images"), {{"set", dataset.name}, {"lacking", lacking}});
+    throw Error(text("subset: not every class has ", per_class, " images"),
+                {{"set", dataset.name}, {"lacking", lacking}, {"remedy", "ask for fewer images a class, or use a larger set"}});
   return subset(dataset, per_class * dataset.classes(), seed);
 }
 
@@ -68,7 +69,9 @@ MINDGAP_INLINE Dataset concat(const std::vector<Dataset>& sets) {
   for (const Dataset& set : sets) {
     if (set.shape() != sets[0].shape())
       throw Error("data sets have images of different size",
-                  {{sets[0].name, sets[0].shape().str()}, {set.name, set.shape().str()}});
+                  {{sets[0].name, sets[0].shape().str()},
+                   {set.name, set.shape().str()},
+                   {"remedy", "a mixture wants images of one size and number of channels"}});
     check_same_classes("data sets have different classes, or the same in another order", sets[0].name, sets[0].class_names,
                        set.name, set.class_names);
     for (i64 i = 0; i < set.size(); ++i) {

@@ -8,6 +8,7 @@
 #include <mindgap/io/numbers.hpp>
 
 #include <map>
+#include <set>
 #include <sstream>
 
 namespace mindgap {
@@ -99,11 +100,15 @@ MINDGAP_INLINE void GeneratorFiles::write_class_names(const std::vector<std::str
 MINDGAP_INLINE GeneratorOrigin GeneratorFiles::read_origin() const {
   GeneratorOrigin out;
   if (!std::filesystem::exists(training())) return out;
+  std::set<std::string> seen;
   std::istringstream lines(read_file(training()));
   for (std::string line; std::getline(lines, line);) {
     const size_t space = line.find(' ');
     const std::string key = line.substr(0, space), value = space == line.npos ? "" : line.substr(space + 1);
     if (key != "images" && key != "flip") continue;
+    if (!seen.insert(key).second)
+      throw Error("training.txt: it says " + key + " twice",
+                  {{"file", training().string()}, {"remedy", "restore the file as train_generator wrote it"}});
     const auto number = number_in<i64>(value);
     if (!number || *number < 0 || (key == "flip" && *number > 1))
       throw Error("training.txt: " + key + " is \"" + value + "\"", {{"file", training().string()},
@@ -118,18 +123,21 @@ MINDGAP_INLINE GeneratorOrigin GeneratorFiles::read_origin() const {
 MINDGAP_INLINE Guidance GeneratorInfo::guidance(double scale) const {
   const Guidance out{scale};
   if (out.unconditional() && classes() == unet.num_class_embeds)
-    throw Error(text("guidance ", scale, ": the generator has no \"no class\" to guide away from"),
-                {{"classes", text(classes(), ", as many as its class embedding has rows")},
-                 {"remedy",
-                  "use guidance 1; where the last row was trained as \"no class\", write a classes.json with the names of "
-                  "the others"}});
+    throw Error(
+        text("guidance ", scale, ": the generator has no \"no class\" to guide away from"),
+        {{"classes", text(classes(), ", as many as its class embedding has rows")},
+         {"remedy",
+          "use guidance 1, or train with --label-dropout above 0; where the last row was trained as \"no class\", write a "
+          "classes.json with the names of the others"}});
   return out;
 }
 
 MINDGAP_INLINE GeneratorInfo read_generator_info(const GeneratorFiles& files, std::optional<SamplerKind> sampler) {
   GeneratorInfo info{read_unet_config(files.unet_config()), read_scheduler_config(files.scheduler(), sampler), {}};
   const auto refuse = [&](const std::string& what) {
-    throw Error("this network cannot generate a labelled set: " + what, {{"file", files.unet_config().string()}});
+    throw Error("this network cannot generate a labelled set: " + what,
+                {{"file", files.unet_config().string()},
+                 {"remedy", "give a class-conditional UNet2DModel that says its image size, as train_generator writes them"}});
   };
   if (info.unet.num_class_embeds < 1) refuse("it is not conditioned on classes (num_class_embeds)");
   if (info.unet.in_channels != info.unet.out_channels)

@@ -46,7 +46,7 @@ struct GeneratorOutput {
   std::string precision;  // likewise
 };
 
-// `columns` images of each class, a row a class: 15 steps, guidance 1.5.
+// `columns` images of each class, a row a class: 15 steps, guidance 1.5 where the model has one.
 template <Device D, class P>
 Tensor<u8, 3, Cpu> sample_grid(const UNet2DModel<D, P>& unet, const GeneratorInfo& info, u64 seed, i64 columns) {
   SchedulerConfig scheduler = info.scheduler;
@@ -56,7 +56,8 @@ Tensor<u8, 3, Cpu> sample_grid(const UNet2DModel<D, P>& unet, const GeneratorInf
   for (i64 label = 0; label < info.classes(); ++label)
     for (i64 index = 0; index < columns; ++index) keys.push_back({seed, label, index});
   const Sampler sampler(scheduler, std::min<i64>(15, scheduler.num_train_timesteps));
-  return make_grid(GeneratedImages<D, P>(unet, info, sampler, 1.5, 64)(keys), columns);
+  const double guidance = info.classes() < info.unet.num_class_embeds ? 1.5 : 1;
+  return make_grid(GeneratedImages<D, P>(unet, info, sampler, guidance, 64)(keys), columns);
 }
 
 // Trains, or goes on training, and writes the folder. False: stopped; the checkpoint has every step that was made.

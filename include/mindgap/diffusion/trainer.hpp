@@ -22,7 +22,7 @@ struct GeneratorTraining {
   double learning_rate = 1e-3;  // peak
   double warmup = 200;          // steps, or below 1 a share of them
   double weight_decay = 0, gradient_clip = 1, ema_decay = 0.999;
-  double label_dropout = 0.1;  // trains the half without class
+  double label_dropout = 0.1;  // trains the half without class; with 0 there is none, and no guidance
   bool flip = true;
   u64 seed = 0;
 
@@ -149,7 +149,7 @@ inline GeneratorInfo GeneratorTraining::info(const Dataset& data) const {
   c.layers_per_block = layers_per_block;
   c.attention_head_dim = head;
   c.norm_num_groups = groups;
-  c.num_class_embeds = data.classes() + 1;
+  c.num_class_embeds = data.classes() + (label_dropout > 0 ? 1 : 0);  // a row for "no class", where it is trained
   c.check();
   out.scheduler.beta_schedule = schedule;
   out.scheduler.prediction_type = prediction;

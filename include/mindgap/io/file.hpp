@@ -15,6 +15,7 @@
 #include <mindgap/core/dtype.hpp>
 #include <mindgap/core/error.hpp>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
@@ -33,8 +34,36 @@ namespace mindgap {
 
 namespace detail {
 
+// What to do where the system refuses.
+inline const char* file_remedy(int code) {
+  switch (code) {
+    case ENOENT:
+    case ENOTDIR:
+      return "check the path: it, or a folder on the way to it, does not exist";
+    case EACCES:
+    case EPERM:
+    case EROFS:
+      return "check who may read and write there, or use another place";
+    case EISDIR:
+      return "give the path of a file, not of a folder";
+    case ENOSPC:
+    case EDQUOT:
+      return "free space there, or use another place";
+    case EFBIG:
+      return "raise the limit on the size of files (ulimit -f), or use another place";
+    case EMFILE:
+    case ENFILE:
+      return "raise the limit on open files (ulimit -n)";
+    case EBADF:
+    case EPIPE:
+      return "give it a file, a pipe that is read, or /dev/null";
+    default:
+      return "check the path and the disk or network that it lies on";
+  }
+}
+
 [[noreturn]] inline void file_error(const std::string& what, const std::filesystem::path& path, int code) {
-  throw Error(what + ": " + std::strerror(code), {{"file", path.string()}});
+  throw Error(what + ": " + std::strerror(code), {{"file", path.string()}, {"remedy", file_remedy(code)}});
 }
 
 // A descriptor that closes itself.
@@ -92,7 +121,9 @@ inline void write_all(int fd, std::string_view bytes, const std::filesystem::pat
 inline void make_folder(const std::filesystem::path& path) {
   std::error_code code;
   std::filesystem::create_directories(path, code);
-  if (code) throw Error("cannot create the folder: " + code.message(), {{"folder", path.string()}});
+  if (code)
+    throw Error("cannot create the folder: " + code.message(),
+                {{"folder", path.string()}, {"remedy", detail::file_remedy(code.value())}});
 }
 
 // Creates the folder and its parents. Those that it created go with the object where they are still empty, so that a run that is
@@ -124,7 +155,9 @@ inline std::string read_file(const std::filesystem::path& path, i64 most = std::
   if (!file || ::fstat(file.get(), &info) != 0) detail::file_error("cannot read the file", path, errno);
   if (S_ISDIR(info.st_mode)) detail::file_error("cannot read the file", path, EISDIR);
   const auto check = [&](size_t bytes) {
-    if (bytes > size_t(most)) throw Error(text("the file has more than ", most, " bytes"), {{"file", path.string()}});
+    if (bytes > size_t(most))
+      throw Error(text("the file has more than ", most, " bytes"),
+                  {{"file", path.string()}, {"remedy", "check that it is the file that is meant: such files are small"}});
   };
   check(size_t(info.st_size));
   std::string bytes(size_t(info.st_size), '\0');
@@ -164,15 +197,17 @@ inline void write_file_atomic(const std::filesystem::path& path, std::string_vie
   write_file_atomic(path, std::span<const std::string_view>(&bytes, 1));
 }
 
-// What a CSV file that is being continued begins with: the header and at most the first `count` rows of the file. Later rows
-// belong to steps that will be made again.
+// What a CSV file that is being continued begins with: the header and the first `count` rows of the file, which must be there.
+// Later rows belong to steps that will be made again.
 inline std::string first_rows(const std::filesystem::path& path, const std::string& header, i64 count) {
-  if (count == 0 || !std::filesystem::exists(path)) return header;
-  const std::string rows = read_file(path);
+  if (count == 0) return header;
+  const std::string rows = std::filesystem::exists(path) ? read_file(path) : "";
   size_t end = 0;
   for (i64 line = 0; line <= count; ++line) {
     const size_t next = rows.find('\n', end);
-    if (next == rows.npos) break;
+    if (next == rows.npos)
+      throw Error(text("the file has ", std::max<i64>(line - 1, 0), " rows, the checkpoint is of step ", count),
+                  {{"file", path.string()}, {"remedy", "restore the file, or remove the checkpoint to start afresh"}});
     end = next + 1;
   }
   return rows.substr(0, end);

@@ -19,6 +19,7 @@
 
 #include <cstring>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <span>
 #include <string>
@@ -91,8 +92,9 @@ std::vector<std::filesystem::path> safetensors_files(const std::filesystem::path
 // Widens the elements of an F32, BF16 or F16 entry to f32; out has entry.size() elements. Throws for other types.
 void read_f32(const SafetensorsEntry& entry, float* out);
 
-// Throws one Error that lists the tensors with NaN or infinite elements.
-void check_finite(const Safetensors& file);
+// Throws one Error that lists the tensors with NaN or infinite elements, of those whose name is read.
+void check_finite(
+    const Safetensors& file, const std::function<bool(std::string_view)>& is_read = [](std::string_view) { return true; });
 
 // A tensor to write; `bytes` must stay alive until then.
 struct SafetensorsSource {

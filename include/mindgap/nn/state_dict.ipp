@@ -199,7 +199,7 @@ MINDGAP_INLINE Metadata read_state(const std::filesystem::path& path, const std:
     lines.push_back({"remedy", "is this the file of another model, or of another width or number of classes?"});
     throw Error("the weights do not fit the model", lines);
   }
-  for (const Safetensors& file : files) check_finite(file);
+  for (const Safetensors& file : files) check_finite(file, [&](std::string_view name) { return !matches_any(except, name); });
   if (!miscounted.empty())
     throw Error(text(miscounted.size() == 1 ? "a counter is" : "counters are",
                      " no whole number from 0 up: ", detail::some_of(miscounted)),

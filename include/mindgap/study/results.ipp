@@ -101,7 +101,8 @@ inline std::string csv_line(const Row& row) {
 struct CsvRecord {
   i64 line;  // where it starts, from 1
   std::vector<std::string> fields;
-  bool ended = false;  // by a line end
+  bool ended = false;   // by a line end
+  bool quoted = false;  // at its end
 };
 
 // RFC 4180, with LF or CRLF: quoted fields may hold commas, line ends and doubled quotes.
@@ -111,7 +112,7 @@ inline std::vector<CsvRecord> csv_records(const std::string& bytes) {
   i64 line = 1;
   while (at < bytes.size()) {
     CsvRecord record{line, {""}};
-    bool quoted = false;
+    bool& quoted = record.quoted;
     for (; at < bytes.size() && !record.ended; ++at) {
       const char c = bytes[at];
       if (c == '\n') ++line;
@@ -126,6 +127,18 @@ inline std::vector<CsvRecord> csv_records(const std::string& bytes) {
     records.push_back(std::move(record));
   }
   return records;
+}
+
+// Whether one of the text's whole lines behind the first is a row of the table.
+inline bool has_row(const std::string& text) {
+  const std::string header = csv_header();
+  const auto commas = std::count(header.begin(), header.end(), ',');
+  for (auto begin = std::find(text.begin(), text.end(), '\n'); begin != text.end();) {
+    const auto end = std::find(++begin, text.end(), '\n');
+    if (end != text.end() && std::count(begin, end, ',') >= commas) return true;
+    begin = end;
+  }
+  return false;
 }
 
 // What a column may hold, apart from its type: counts, losses and times from 0 up, shares up to 1.
@@ -180,6 +193,12 @@ MINDGAP_INLINE ParsedRows parse_csv(const std::string& bytes, const std::string&
   ParsedRows out;
   std::vector<detail::CsvRecord> records = detail::csv_records(bytes);
   if (!records.empty() && !records.back().ended) {
+    // A file may end inside of a quoted field; but not with whole rows in it.
+    const detail::CsvRecord& last = records.back();
+    if (last.quoted && detail::has_row(last.fields.back()))
+      throw Error("results: a quotation mark opens a field that takes the rest of the file",
+                  {{"file", file + ":" + std::to_string(last.line)},
+                   {"remedy", "mend that line, or delete it: its run is then repeated"}});
     out.torn = true;
     records.pop_back();
   }
@@ -196,7 +215,7 @@ MINDGAP_INLINE ParsedRows parse_csv(const std::string& bytes, const std::string&
                  {"remedy", "move the file away, or choose another folder"}});
   std::map<Row, i64, bool (*)(const Row&, const Row&)> line_of(detail::row_less);
   for (size_t i = 1; i < records.size(); ++i) {
-    const auto& [line, fields, ended] = records[i];
+    const auto& [line, fields, ended, quoted] = records[i];
     if (fields.size() != records[0].fields.size())
       throw Error(text("results: a row has ", fields.size(), " fields, the header ", records[0].fields.size()),
                   {{"file", file + ":" + std::to_string(line)}, {"remedy", "delete that line; its run is then repeated"}});

@@ -41,7 +41,7 @@ MINDGAP_INLINE void write_student_info(const std::filesystem::path& folder, cons
 MINDGAP_INLINE void check_student_data(const StudentInfo& info, const Dataset& data) {
   if (data.shape()[2] != info.config.channels)
     throw Error(text("the images have ", data.shape()[2], " channels, the student wants ", info.config.channels),
-                {{"set", data.name}});
+                {{"set", data.name}, {"remedy", "give images of the kind that the student was trained on"}});
   check_same_classes("the set has other classes than the student, or the same in another order", "set " + data.name,
                      data.class_names, "student", info.class_names);
 }
