@@ -260,7 +260,7 @@ std::vector<OpDoc> op_docs() {
         [] {
           sum(of(2, 3), {1, 1});
         },
-        [] { sum(of(2, 3), {}); }}},
+        [] { sum(of(2, 3), std::vector<int>{}); }}},
       {arithmetic,
        "mean",
        "mean(x), mean(x, {axes})",
