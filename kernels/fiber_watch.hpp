@@ -8,7 +8,7 @@
 // those below here. run_fibers() in that source reports a missing barrier as an Error that names kernel, byte, both threads, the
 // barrier before them and, with -g1, the lines. Without -fsanitize=thread nothing is watched. Kernels run several times slower.
 //
-// Leaves out memcpy() and memset() of a size that is not a constant: they are calls into the C library.
+// Leaves out what memcpy() and memset() do, where the compiler leaves them as calls into the C library.
 #pragma once
 
 #include <mindgap/kernels/fiber_block.hpp>
