@@ -1,6 +1,6 @@
 // As above, by an operator.
 // expect_first: mindgap: a tensor and a variable in one op: constant\(tape, x\) makes a variable of a tensor
-#include <mindgap/autograd/pointwise.hpp>
+#include <mindgap/autograd/operators.hpp>
 
 using namespace mindgap;
 
