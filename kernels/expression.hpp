@@ -153,19 +153,21 @@ struct Divide {
   static constexpr bool left_reads_x = false, left_reads_y = true, right_reads_x = true, right_reads_y = true;
   MG_HD static constexpr float value(float x, float y) { return x / y; }
   MG_HD static constexpr float left(float, float y) { return 1.f / y; }
-  MG_HD static constexpr float right(float x, float y) { return -x / (y * y); }
+  MG_HD static constexpr float right(float x, float y) { return -(x / y) / y; }  // y * y over- and underflows sooner
 };
-struct Maximum {
+struct Maximum {  // NaN where either is NaN, as PyTorch
   static constexpr bool left_reads_x = true, left_reads_y = true, right_reads_x = true, right_reads_y = true;
-  MG_HD static constexpr float value(float x, float y) { return x < y ? y : x; }
-  MG_HD static constexpr float left(float x, float y) { return x < y ? 0.f : 1.f; }
-  MG_HD static constexpr float right(float x, float y) { return x < y ? 1.f : 0.f; }
+  MG_HD static constexpr bool second(float x, float y) { return x < y || y != y; }
+  MG_HD static constexpr float value(float x, float y) { return second(x, y) ? y : x; }
+  MG_HD static constexpr float left(float x, float y) { return second(x, y) ? 0.f : 1.f; }
+  MG_HD static constexpr float right(float x, float y) { return second(x, y) ? 1.f : 0.f; }
 };
 struct Minimum {
   static constexpr bool left_reads_x = true, left_reads_y = true, right_reads_x = true, right_reads_y = true;
-  MG_HD static constexpr float value(float x, float y) { return y < x ? y : x; }
-  MG_HD static constexpr float left(float x, float y) { return y < x ? 0.f : 1.f; }
-  MG_HD static constexpr float right(float x, float y) { return y < x ? 1.f : 0.f; }
+  MG_HD static constexpr bool second(float x, float y) { return y < x || y != y; }
+  MG_HD static constexpr float value(float x, float y) { return second(x, y) ? y : x; }
+  MG_HD static constexpr float left(float x, float y) { return second(x, y) ? 0.f : 1.f; }
+  MG_HD static constexpr float right(float x, float y) { return second(x, y) ? 1.f : 0.f; }
 };
 
 struct Power {  // as powf: NaN where x is negative and y no whole number
@@ -179,6 +181,12 @@ struct Less {
 };
 struct LessOrEqual {
   MG_HD static constexpr bool holds(float x, float y) { return x <= y; }
+};
+struct Equal {
+  MG_HD static constexpr bool holds(float x, float y) { return x == y; }
+};
+struct Unequal {
+  MG_HD static constexpr bool holds(float x, float y) { return x != y; }
 };
 
 // ---- unary operations -------------------------------------------------------------------------------------------
@@ -315,6 +323,11 @@ requires Operands<A, B> MG_HD constexpr auto operator>(A a, B b) { return compar
 template <class A, class B>
 requires Operands<A, B> MG_HD constexpr auto operator>=(A a, B b) { return compare<LessOrEqual>(node(b), node(a)); }
 
+template <class A, class B>
+requires Operands<A, B> MG_HD constexpr auto operator==(A a, B b) { return compare<Equal>(node(a), node(b)); }
+template <class A, class B>
+requires Operands<A, B> MG_HD constexpr auto operator!=(A a, B b) { return compare<Unequal>(node(a), node(b)); }
+
 template <class C, class A, class B>
 MG_HD constexpr auto select(C c, A a, B b) {
   return Select<C, A, B>(c, a, b);
@@ -411,8 +424,14 @@ struct Formula {
 namespace mindgap::detail {
 inline namespace MINDGAP_SET {
 
+template <class F, int... I>
+constexpr bool takes_operands(std::integer_sequence<int, I...>) {
+  return std::is_invocable_v<F, expression::Input<I>...>;
+}
 template <class F, int Arity>
 struct Trace {
+  static_assert(takes_operands<F>(std::make_integer_sequence<int, Arity>{}),
+                "mindgap: pointwise: the lambda takes as many arguments as there are operands, each of them `auto`");
   static_assert(std::is_empty_v<F>, "mindgap: pointwise: the lambda must not capture; pass the value as an argument: value(x)");
   static constexpr auto tree = expression::trace(F{}, std::make_integer_sequence<int, Arity>{});
   using type = Formula<decltype(expression::freeze<tree>())>;

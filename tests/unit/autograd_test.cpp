@@ -357,6 +357,29 @@ BOOST_AUTO_TEST_CASE(gradients_passed_on_are_safe) {
   BOOST_TEST(worst < 1e-4);
 }
 
+// Nor what the caller writes to one of them, as for clipping.
+BOOST_AUTO_TEST_CASE(gradients_are_the_variables_own) {
+  Tape tape;
+  const auto one = Tensor<float, 1>::full(Shape<1>(2), 1.f);
+  const auto a = variable(tape, one), b = variable(tape, one);
+  backward(sum(a + b));
+  for (const auto* v : {&a, &b})
+    pointwise_into(
+        v->gradient(), [](auto g) { return 10.f * g; }, v->gradient());
+  BOOST_TEST(a.gradient().data()[0] == 10.f);
+  BOOST_TEST(b.gradient().data()[0] == 10.f);
+}
+
+BOOST_AUTO_TEST_CASE(undefined_variables_are_an_error) {
+  Tape tape;
+  const auto one = variable(tape, Tensor<float, 1>::full(Shape<1>(1), 1.f));
+  const Var<float, 1> none;
+  const auto said = [](const Error& e) { return std::string(e.what()).find("undefined") != std::string::npos; };
+  BOOST_CHECK_EXCEPTION(sum(none), Error, said);
+  BOOST_CHECK_EXCEPTION(one * none, Error, said);
+  BOOST_CHECK_EXCEPTION(pointwise([](auto x) { return -x; }, none), Error, said);
+}
+
 BOOST_AUTO_TEST_CASE(slots) {
   const auto full = [](float value) { return Tensor<float, 1>::full(Shape<1>(2), value); };
   const auto first = [](const auto& slot) { return slot.gradient().data()[0]; };

@@ -6,7 +6,11 @@
 #include <mindgap/autograd/reduce.hpp>
 #include <mindgap/autograd/resize.hpp>
 #include <mindgap/models/resnet.hpp>
+#include <mindgap/nn/attention.hpp>
+#include <mindgap/nn/freeze.hpp>
 #include <mindgap/nn/layers.hpp>
+#include <mindgap/nn/state_dict.hpp>
+#include <mindgap/optim/optimizer.hpp>
 
 #include "tests/files.hpp"
 #include "tests/values.hpp"
@@ -124,6 +128,40 @@ BOOST_AUTO_TEST_CASE(of_layers) {
   ResNet<Cpu, F32> net(ResNetConfig::make("resnet18", 4, 1, 10, Stem::small), 0);
   NAMES_ITS_LINE(net(image));
   BOOST_TEST(error_of([&] { net(image); }).find("in      conv1") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(of_networks_and_optimizers) {
+  using Layer = Linear<Cpu, F32>;
+  NAMES_ITS_LINE(Layer(-3, 2));
+  NAMES_ITS_LINE(Conv2d<Cpu, F32>(3, -2, 3));
+  NAMES_ITS_LINE(BatchNorm2d<Cpu, F32>(-1));
+  NAMES_ITS_LINE(GroupNorm2d<Cpu, F32>(2, -4, 1e-5f));
+  NAMES_ITS_LINE(LayerNorm<Cpu, F32>(-1));
+  NAMES_ITS_LINE(Embedding<Cpu, F32>(-1, 2));
+  NAMES_ITS_LINE(MultiheadAttention<Cpu, F32>(-4, 2));
+  Layer layer(3, 2);
+  NAMES_ITS_LINE(freeze(layer, {"nothing"}));
+  NAMES_ITS_LINE(unfreeze(layer, {"nothing"}));
+  NAMES_ITS_LINE(freeze_statistics(layer, {"nothing"}));
+  NAMES_ITS_LINE(unfreeze_statistics(layer, {"nothing"}));
+  NAMES_ITS_LINE(reinitialise(layer, 1, {"nothing"}));
+  NAMES_ITS_LINE(load(layer, "/there is no such file"));
+  NAMES_ITS_LINE(save(layer, "/there is no such folder/file"));
+  initialise(layer, 1);
+  FlatParameters<Cpu> parameters(layer);
+  NAMES_ITS_LINE(FlatParameters<Cpu>(layer, 0.f));
+  NAMES_ITS_LINE(parameters.set_group("nothing", 1.f, 0.f));
+  Sgd<Cpu> sgd(parameters, {});
+  NAMES_ITS_LINE(sgd.step());
+  AdamW<Cpu> adam(parameters, {});
+  NAMES_ITS_LINE(adam.step());
+  Layer frozen(3, 2);
+  freeze(frozen, {"bias"});
+  FlatParameters<Cpu> others(frozen);
+  Sgd<Cpu> of_others(others, {});
+  unfreeze(frozen, {"bias"});
+  NAMES_ITS_LINE(of_others.step(0.1f));
+  NAMES_ITS_LINE(of_others.prepare(0.1f));
 }
 
 // What takes any number of operands cannot take a line; a Caller of the program's own names one.

@@ -117,4 +117,29 @@ BOOST_AUTO_TEST_CASE(what_is_dense) {
   taken([](Foreign& f) { f.shape[1] = 0; });
 }
 
+BOOST_AUTO_TEST_CASE(structs_that_lie) {
+  Foreign foreign;
+  const auto refused = [&](const char* words) {
+    BOOST_CHECK_EXCEPTION((from_dlpack<float, 4>(&foreign.managed)), Error,
+                          [&](const Error& e) { return std::string(e.what()).find(words) != std::string::npos; });
+    BOOST_TEST(foreign.deleted == 0);  // still the caller's
+  };
+  foreign.shape = {1, -2, -3, 4};
+  refused("negative extent");
+  foreign.managed.dl_tensor.strides = nullptr;
+  refused("negative extent");
+  foreign.shape = {i64(1) << 20, i64(1) << 20, i64(1) << 20, i64(1) << 20};
+  refused("more than 2^63 elements");
+  foreign.shape = {1, i64(1) << 20, i64(1) << 20, i64(1) << 21};
+  refused("more bytes");
+  foreign.shape = {1, 2, 3, 4};
+  foreign.managed.dl_tensor.data = nullptr;
+  refused("no memory");
+  BOOST_CHECK_EXCEPTION((from_dlpack<float, 4>(nullptr)), Error,
+                        [](const Error& e) { return std::string(e.what()).find("the struct is null") != std::string::npos; });
+  foreign.shape = {1, 0, 3, 4};
+  from_dlpack<float, 4>(&foreign.managed);
+  BOOST_TEST(foreign.deleted == 1);
+}
+
 BOOST_AUTO_TEST_SUITE_END()

@@ -85,4 +85,34 @@ BOOST_AUTO_TEST_CASE(where_takes_one_gradient) {
   BOOST_TEST(x.gradient().to_vector() == std::vector<float>({3.f, 0.25f}), boost::test_tools::per_element());
 }
 
+// As torch.maximum and torch.minimum: what diverges must not look healthy, on either side.
+BOOST_AUTO_TEST_CASE(the_larger_of_a_number_and_none) {
+  for (const float got : values_of([](auto x) { return max(0.f, x); }, {not_a_number})) BOOST_TEST(std::isnan(got));
+  for (const float got : values_of([](auto x) { return min(0.f, x); }, {not_a_number})) BOOST_TEST(std::isnan(got));
+  for (const float got : values_of([](auto x) { return max(x, 0.f); }, {not_a_number})) BOOST_TEST(std::isnan(got));
+  for (const float got : values_of([](auto x) { return min(x, 0.f); }, {not_a_number})) BOOST_TEST(std::isnan(got));
+}
+
+// y * y is infinite or 0 long before x / y is.
+BOOST_AUTO_TEST_CASE(the_gradient_of_a_quotient_of_far_numbers) {
+  using Quotient = Traced<decltype([](auto x, auto y) { return x / y; }), 2>;
+  const auto slope = [](float x, float y) {
+    const float in[] = {x, y};
+    float grads[] = {0.f, 0.f};
+    Quotient::vjp(in, 1.f, grads);
+    return grads[1];
+  };
+  BOOST_TEST(slope(0.f, 1e-30f) == 0.f);
+  BOOST_TEST(std::abs(slope(1e30f, 1e25f) + 1e-20f) < 1e-26f);
+  BOOST_TEST(std::abs(slope(1e-30f, 1e-25f) + 1e20f) < 1e14f);
+}
+
+BOOST_AUTO_TEST_CASE(equality) {
+  const std::vector<float> at = {-1.f, 0.f, 1.f, not_a_number};
+  BOOST_TEST(values_of([](auto x) { return where(x == 1.f, 2.f, 3.f); }, at) == (std::vector<float>{3, 3, 2, 3}),
+             boost::test_tools::per_element());
+  BOOST_TEST(values_of([](auto x) { return where(x != 1.f, 2.f, 3.f); }, at) == (std::vector<float>{2, 2, 3, 2}),
+             boost::test_tools::per_element());
+}
+
 BOOST_AUTO_TEST_SUITE_END()

@@ -133,4 +133,10 @@ BOOST_AUTO_TEST_CASE(ranks_and_argmax) {
   for (i32 rank : label_ranks(wide, best).to_vector()) BOOST_TEST(rank == 0);
 }
 
+BOOST_AUTO_TEST_CASE(smoothing_outside_its_range_is_an_error) {
+  const auto logits = Tensor<float, 2>::zeros(Shape(1, 3));
+  const auto label = Tensor<i64, 1>::full(Shape<1>(1), 1);
+  for (const float smoothing : {-0.1f, 1.5f, NAN}) BOOST_CHECK_THROW(cross_entropy(logits, label, smoothing), Error);
+}
+
 BOOST_AUTO_TEST_SUITE_END()

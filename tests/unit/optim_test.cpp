@@ -7,6 +7,8 @@
 //   for k in range(3):
 //     for p in (w, b): p.grad = (torch.arange(float(p.numel())) * 0.3 - 0.4 * k + 0.1).reshape(p.shape)
 //     o.step()
+#include <mindgap/autograd/linear.hpp>
+#include <mindgap/autograd/reduce.hpp>
 #include <mindgap/nn/freeze.hpp>
 #include <mindgap/optim/optimizer.hpp>
 #include <mindgap/optim/schedule.hpp>
@@ -304,6 +306,38 @@ BOOST_AUTO_TEST_CASE(parameters_have_one_owner) {
                           [](const Error& e) { return std::string(e.what()).find("two FlatParameters") != std::string::npos; });
   }
   BOOST_TEST(FlatParameters<Cpu>(net).segments().size() == 2u);
+}
+
+// What was recorded before would write to gradients that no optimizer reads.
+BOOST_AUTO_TEST_CASE(an_optimizer_comes_before_the_loss) {
+  Net net;
+  Tape tape;
+  const auto x = constant(tape, random_tensor(Shape(4, 3), 1));
+  const auto loss = mean(linear(x, net.w.as(x), net.b.as(x)));
+  const FlatParameters<Cpu> parameters(net);
+  BOOST_CHECK_EXCEPTION(backward(loss), Error, [](const Error& e) {
+    return std::string(e.what()).find("was given to an optimizer after an op had used it") != std::string::npos;
+  });
+  backward(mean(linear(x, net.w.as(x), net.b.as(x))));
+  BOOST_TEST(net.b.slot->gradient().data()[0] == 0.5f);
+}
+
+// It was a number that nobody had written.
+BOOST_AUTO_TEST_CASE(a_scale_that_was_not_measured) {
+  Net net;
+  FlatParameters<Cpu> parameters(net);
+  GradientScale<Cpu> scale(parameters, {.limit = 1});
+  Sgd<Cpu> sgd(parameters, {});
+  sgd.prepare(0.1f);
+  net.backward(0);
+  const auto says = [](const char* words) {
+    return [=](const Error& e) { return std::string(e.what()).find(words) != std::string::npos; };
+  };
+  BOOST_CHECK_EXCEPTION(sgd.step(&scale), Error, says("was not measured"));
+  scale.measure();
+  sgd.step(&scale);
+  BOOST_CHECK_EXCEPTION((GradientScale<Cpu>(parameters, {.limit = -1})), Error, says("clipped to a norm of -1"));
+  BOOST_CHECK_THROW((GradientScale<Cpu>(parameters, {.limit = NAN})), Error);
 }
 
 // Three steps, a file, three more: the same bits as six steps, for both optimizers and the average.

@@ -4,6 +4,7 @@
 #include <mindgap/ops/conv.hpp>
 #include <mindgap/ops/group_norm.hpp>
 #include <mindgap/ops/layer_norm.hpp>
+#include <mindgap/ops/matmul.hpp>
 #include <mindgap/ops/pointwise.hpp>
 
 #include "tests/values.hpp"
@@ -118,6 +119,50 @@ BOOST_AUTO_TEST_CASE(norms_raise_versions) {
   const BatchNormGradients<float, 2, Cpu, 1> of_batch{x.clone(), gamma.clone(), beta.clone(), {x.clone()}};
   raised([&] { batch_norm_backward(gated, grad_y, batch, of_batch); }, of_batch.x, of_batch.gamma, of_batch.beta,
          of_batch.extras[0]);
+}
+
+// Two negative extents have a positive product.
+BOOST_AUTO_TEST_CASE(negative_extents) {
+  const auto x = Tensor<float, 1>::zeros(Shape<1>(6));
+  BOOST_CHECK_EXCEPTION(x.reshape(Shape(-2, -3)), Error, says("negative extent"));
+  BOOST_CHECK_EXCEPTION((Tensor<float, 2>::borrow(x.data(), Shape(-2, -3), {})), Error, says("negative extent"));
+  BOOST_CHECK_EXCEPTION((Tensor<float, 1>::borrow(x.data(), Shape<1>(-6), {})), Error, says("negative extent"));
+}
+
+BOOST_AUTO_TEST_CASE(memory_that_cannot_be_borrowed) {
+  const i64 large = i64(1) << 31;
+  float one = 1;
+  BOOST_CHECK_EXCEPTION((Tensor<float, 2>::borrow(&one, Shape(large, large), {})), Error, says("more bytes"));
+  BOOST_CHECK_EXCEPTION((Tensor<float, 1>::borrow(nullptr, Shape<1>(4), {})), Error, says("no memory"));
+  BOOST_TEST((Tensor<float, 2>::borrow(nullptr, Shape(0, 4), {}).defined()));
+}
+
+BOOST_AUTO_TEST_CASE(memory_that_two_borrowed) {
+  std::vector<float> memory(6, 1.f);
+  const auto front = Tensor<float, 1>::borrow(memory.data(), Shape<1>(5), {});
+  const auto back = Tensor<float, 1>::borrow(memory.data() + 1, Shape<1>(5), {});
+  BOOST_CHECK_EXCEPTION(back.copy_from(front), Error, says("overlap"));
+  BOOST_CHECK_EXCEPTION(pointwise_into(
+                            back, [](auto x) { return x + 1.f; }, front),
+                        Error, says("overlaps an operand"));
+  BOOST_TEST(memory == std::vector<float>(6, 1.f), boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(bytes_that_begin_in_the_middle_of_an_element) {
+  const auto bytes = Tensor<u8, 1>::zeros(Shape<1>(9));
+  BOOST_CHECK_EXCEPTION(bytes.slice(1, 9).as<float>(), Error, says("do not begin at a multiple of 4 bytes"));
+  BOOST_TEST(bytes.slice(0, 8).as<float>().size() == 2);
+}
+
+// Nothing is summed up: such weights were an integer division by zero or memory that nobody wrote.
+BOOST_AUTO_TEST_CASE(weights_without_elements) {
+  const auto image = Tensor<float, 4>::zeros(Shape(1, 4, 4, 3)), none = Tensor<float, 4>::zeros(Shape(1, 4, 4, 0));
+  BOOST_CHECK_EXCEPTION(conv2d(none, Tensor<float, 4>::zeros(Shape(2, 3, 3, 0))), Error, says("the weight has no elements"));
+  BOOST_CHECK_EXCEPTION(conv2d(image, Tensor<float, 4>::zeros(Shape(2, 0, 0, 3))), Error, says("the weight has no elements"));
+  BOOST_CHECK_EXCEPTION(linear(Tensor<float, 2>::zeros(Shape(2, 0)), Tensor<float, 2>::zeros(Shape(4, 0))), Error,
+                        says("the weight has no elements"));
+  BOOST_CHECK_EXCEPTION(linear(Tensor<float, 2>::zeros(Shape(2, 3)), Tensor<float, 2>::zeros(Shape(0, 3))), Error,
+                        says("the weight has no elements"));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

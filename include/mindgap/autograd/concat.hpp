@@ -29,4 +29,12 @@ Var<T, N, D> concat_channels(const Var<T, N, D>& a, const Var<T, N, D>& b, Locat
   return concat(a, b, N - 1, at);
 }
 
+// Of operands that do not fit.
+template <class A, class B>
+requires((is_var<A> || is_var<B>)&&detail::misfits<0, detail::same_rank, A, B>) auto concat(const A& a, const B&, int) {
+  static_assert(!detail::alike<A, B>, "mindgap: concat wants two operands of one rank");
+  detail::explain<A, B>();
+  return a;
+}
+
 }  // namespace mindgap

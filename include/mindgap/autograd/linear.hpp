@@ -157,4 +157,13 @@ Var<T, 3, D> attend(const Var<T, 3, D>& q, const Var<T, 3, D>& k, const Var<T, 3
   return y;
 }
 
+// Of operands that do not fit.
+template <class Q, class K, class V>
+requires(detail::misfits<3, 3, Q, K> || detail::misfits<3, 3, Q, V>) auto attend(const Q& q, const K&, const V&, i64) {
+  static_assert(!detail::alike<Q, K> || !detail::alike<Q, V>, "mindgap: attend wants q [N, L, E] and k and v [N, M, E]");
+  if constexpr (!detail::alike<Q, K>) detail::explain<Q, K>();
+  else detail::explain<Q, V>();
+  return q;
+}
+
 }  // namespace mindgap

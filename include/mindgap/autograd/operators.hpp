@@ -14,6 +14,8 @@ namespace detail {
 // Both in the shape that they have together.
 template <Real T, int N, Device D>
 std::pair<Var<T, N, D>, Var<T, N, D>> fitted(const Var<T, N, D>& a, const Var<T, N, D>& b) {
+  if (!a.has_tape() || !b.has_tape())
+    throw Error("an operand is an undefined variable", {{"first", a.value().str()}, {"second", b.value().str()}});
   Shape<N> shape;
   for (int k = 0; k < N; ++k) {
     shape[k] = a.extent(k) == 1 ? b.extent(k) : a.extent(k);

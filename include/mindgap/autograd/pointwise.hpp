@@ -97,7 +97,7 @@ inline void note_read(Tape&, const ValueMark&) {}
 
 // f of the operands, element by element; gradients of all that are variables and want one.
 template <class F, class... Xs>
-requires(detail::mentions_var<Xs> || ...) auto pointwise(F f, const Xs&... xs) {
+requires((detail::mentions_var<Xs> || ...) && !(std::is_arithmetic_v<Xs> || ...)) auto pointwise(F f, const Xs&... xs) {
   const auto& first = detail::operand_value(std::get<0>(std::tie(xs...)));
   const Shape shape = first.shape();
   auto y_value = pointwise(f, detail::operand_value(xs)...);

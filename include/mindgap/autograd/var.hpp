@@ -40,6 +40,12 @@ class GradientSlot {
     convert();
     return gradient_;
   }
+  // The gradient in memory of its own: whoever writes to it changes no other variable's.
+  void own() {
+    if (written_ && borrowed_) gradient_ = gradient_.clone(), borrowed_ = false;
+  }
+  // Nothing will read it any more: what still writes to it is an error.
+  void retire() { retired_ = true; }
   void forget() {
     written_ = false;
     narrow_ = std::monostate();
@@ -47,6 +53,7 @@ class GradientSlot {
 
   // Where an op writes its contribution: the gradient itself the first time, a temporary later. commit() adds the latter.
   Tensor<G, N, D> destination() {
+    check_in_use();
     if (written_) return Tensor<G, N, D>(shape_);
     if (!gradient_.defined() || borrowed_) gradient_ = Tensor<G, N, D>(shape_), borrowed_ = false;
     written_ = true;
@@ -90,6 +97,7 @@ class GradientSlot {
   template <class Compute>
   void write_sum(Compute&& compute) {
     if (!written_ || fixed_) return write([&](const Tensor<G, N, D>& out) { compute(out, Tensor<G, N, D>()); });
+    check_in_use();
     const Tensor<G, N, D> out(shape_);
     compute(out, gradient_);
     gradient_ = out, borrowed_ = false;
@@ -97,6 +105,7 @@ class GradientSlot {
 
   // The gradient is exactly `other`, which somebody else may still hold: shared until something is added to it.
   void pass(const Tensor<G, N, D>& other) {
+    check_in_use();
     if (written_) return accumulate(other);
     if (gradient_.defined() && !borrowed_) gradient_.copy_from(other);
     else gradient_ = other, borrowed_ = true;
@@ -106,6 +115,11 @@ class GradientSlot {
  private:
   static constexpr bool may_wait = std::is_same_v<G, float>;  // gradients of parameters
 
+  void check_in_use() const {
+    if (retired_)
+      throw Error("backward: a parameter was given to an optimizer after an op had used it: the gradient would be lost",
+                  {{"remedy", "make the optimizer or trainer first, then compute the loss"}});
+  }
   void convert() const {
     take_narrow([](const auto& to, const auto& narrow) { cast_into(to, narrow); });
   }
@@ -122,7 +136,7 @@ class GradientSlot {
 
   Shape<N> shape_;
   Tensor<G, N, D> gradient_;
-  bool written_ = false, borrowed_ = false, fixed_ = false, wanted_ = true;
+  bool written_ = false, borrowed_ = false, fixed_ = false, wanted_ = true, retired_ = false;
   std::weak_ptr<const void> owner_;
   // What gradient_ does not have yet, where a device had it sooner in a 16-bit type.
   mutable std::variant<std::monostate, Tensor<bf16, N, D>, Tensor<f16, N, D>> narrow_;
@@ -158,6 +172,7 @@ class Var {
   const Tensor<G, N, D>& gradient(Location at = Location::current()) const {
     const Caller caller(at);
     if (!slot_) throw Error("gradient: this variable needs none", {{"remedy", "make it with variable(tape, value)"}});
+    slot_->own();
     return slot_->gradient();
   }
 
@@ -227,8 +242,14 @@ Tape& tape_of(const Xs&... xs) {
       throw Error("an op has variables of two tapes", {{"remedy", "make all variables of a computation on one tape"}});
     if (tape) out = tape;
   }
+  if (!out) throw Error("an op has no variable: they are undefined", {{"remedy", "make them with variable() or constant()"}});
   return *out;
 }
+
+template <class X>
+inline constexpr bool is_loss = false;
+template <int N, Device D>
+inline constexpr bool is_loss<Var<float, N, D>> = true;
 
 }  // namespace detail
 
@@ -250,6 +271,13 @@ void backward(const Var<float, N, D>& loss, const Tensor<float, 1, D>& seed = {}
     else Runtime<D>::launch(Grid{1, 32}, kernel::Fill<float>{g.data(), 1, 1.f});
   });
   loss.tape().run();
+}
+
+// Of what has no gradient.
+template <class X, class... Rest>
+requires(detail::is_operand<X> && !detail::is_loss<X>) void backward(const X&, const Rest&...) {
+  static_assert(is_var<X>, "mindgap: backward wants a variable: a tensor does not know what it was computed from");
+  static_assert(!is_var<X> || detail::is_loss<X>, "mindgap: backward wants a loss in f32: mean() and sum() give one of any type");
 }
 
 // Reshape shares the value, and its gradient is a reshape too.

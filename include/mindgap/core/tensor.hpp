@@ -29,7 +29,9 @@ class Tensor {
 
   Tensor() = default;
   explicit Tensor(Shape<N> shape, Location at = Location::current());
-  // Elements that lie in memory of `owner`, who lives as long as any tensor of them: of device D, aligned as T wants.
+  // Elements that lie in memory of `owner`, who lives as long as any tensor of them: of device D, aligned as T wants. Writes are
+  // seen by gradients of this tensor and its views; memory that is borrowed twice is two tensors, of which neither sees the
+  // other's.
   static Tensor borrow(T* data, Shape<N> shape, std::shared_ptr<void> owner, Location at = Location::current());
 
   static Tensor zeros(Shape<N> shape, Location at = Location::current());
@@ -51,6 +53,7 @@ class Tensor {
   template <int M>
   Tensor<T, M, D> reshape(Shape<M> shape, Location at = Location::current()) const {
     const Caller caller(at);
+    Tensor<T, M, D>::check(shape);
     if (shape.size() != size())
       throw Error(text("reshape: ", size(), " elements do not fill the new shape"),
                   {{"from", shape_.str()}, {"to", shape.str()}});
@@ -62,6 +65,9 @@ class Tensor {
   Tensor<U, 1, D> as(Location at = Location::current()) const {
     const Caller caller(at);
     if (bytes() % i64(sizeof(U))) throw Error(text("as: ", bytes(), " bytes are no whole elements"), {{"tensor", str()}});
+    if (reinterpret_cast<std::uintptr_t>(data_) % alignof(U))
+      throw Error(text("as: the elements do not begin at a multiple of ", alignof(U), " bytes"),
+                  {{"tensor", str()}, {"remedy", "take a clone() of the slice"}});
     return Tensor<U, 1, D>(storage_, reinterpret_cast<U*>(data_), Shape<1>(bytes() / i64(sizeof(U))));
   }
 
@@ -94,11 +100,11 @@ class Tensor {
     if (storage_) storage_->written();
   }
 
-  // Whether the two have a byte in common.
+  // Whether the two have a byte in common, also one that both borrowed.
   template <Element U, int M>
   bool overlaps(const Tensor<U, M, D>& other) const {
     const auto *begin = reinterpret_cast<const char*>(data_), *others = reinterpret_cast<const char*>(other.data());
-    return storage_ && storage_ == other.storage_ && begin < others + other.bytes() && others < begin + bytes();
+    return storage_ && other.storage_ && begin < others + other.bytes() && others < begin + bytes();
   }
 
   // "f32 [8, 28, 28, 16] cpu"
@@ -107,6 +113,13 @@ class Tensor {
  private:
   template <Element, int, Device>
   friend class Tensor;
+  // Throws for extents that no tensor has.
+  static void check(const Shape<N>& shape) {
+    for (i64 extent : shape.extents)
+      if (extent < 0) throw Error("tensor: negative extent", {{"shape", shape.str()}});
+    if (shape.size() > std::numeric_limits<i64>::max() / 2 / i64(sizeof(T)))
+      throw Error("tensor: more bytes than any memory has", {{"shape", shape.str()}});
+  }
   Tensor(std::shared_ptr<Storage> storage, T* data, Shape<N> shape) : storage_(std::move(storage)), data_(data), shape_(shape) {}
 
   std::shared_ptr<Storage> storage_;
@@ -118,10 +131,7 @@ class Tensor {
 template <Element T, int N, Device D>
 Tensor<T, N, D>::Tensor(Shape<N> shape, Location at) : shape_(shape) {
   const Caller caller(at);
-  for (i64 extent : shape.extents)
-    if (extent < 0) throw Error("tensor: negative extent", {{"shape", shape.str()}});
-  if (shape.size() > std::numeric_limits<i64>::max() / 2 / i64(sizeof(T)))
-    throw Error("tensor: more bytes than any memory has", {{"shape", shape.str()}});
+  check(shape);
   storage_ = Pool<D>::current().storage(bytes());
   data_ = static_cast<T*>(storage_->data());
 }
@@ -129,6 +139,8 @@ Tensor<T, N, D>::Tensor(Shape<N> shape, Location at) : shape_(shape) {
 template <Element T, int N, Device D>
 Tensor<T, N, D> Tensor<T, N, D>::borrow(T* data, Shape<N> shape, std::shared_ptr<void> owner, Location at) {
   const Caller caller(at);
+  check(shape);
+  if (!data && shape.size() > 0) throw Error("tensor: no memory is borrowed", {{"shape", shape.str()}});
   if (reinterpret_cast<std::uintptr_t>(data) % alignof(T))
     throw Error("tensor: borrowed memory is not aligned", {{"remedy", text("to ", alignof(T), " bytes")}});
   struct Borrowed final : Storage {

@@ -61,6 +61,16 @@ constexpr dlpack::DLDataType dlpack_type() {
   else if constexpr (std::is_same_v<T, f16> || std::is_floating_point_v<T>) return {dlpack::ieee_float, bits, 1};
   else return {std::is_signed_v<T> ? dlpack::signed_integer : dlpack::unsigned_integer, bits, 1};
 }
+struct DlpackOwner {
+  dlpack::DLManagedTensorVersioned* managed = nullptr;
+
+  DlpackOwner() = default;
+  DlpackOwner(const DlpackOwner&) = delete;
+  DlpackOwner& operator=(const DlpackOwner&) = delete;
+  ~DlpackOwner() {
+    if (managed && managed->deleter) managed->deleter(managed);
+  }
+};
 template <Device D>
 constexpr std::int32_t dlpack_device = std::same_as<D, Cpu> ? dlpack::cpu : dlpack::cuda;
 
@@ -68,9 +78,12 @@ constexpr std::int32_t dlpack_device = std::same_as<D, Cpu> ? dlpack::cpu : dlpa
 
 // The tensor takes the struct over: its deleter runs when the last tensor of the memory ends. Throws, and leaves the struct to
 // the caller, where device, element type or rank are others, where elements are not dense in the order of the axes or not aligned
-// (on a GPU to 16 bytes), and for read-only memory.
+// (on a GPU to 16 bytes), for read-only memory, and for extents that no tensor has. What is written to the memory by others, our
+// own tensors that it came from among them, is not seen by gradients of this one.
 template <Element T, int N, Device D = Cpu>
-Tensor<T, N, D> from_dlpack(dlpack::DLManagedTensorVersioned* managed) {
+Tensor<T, N, D> from_dlpack(dlpack::DLManagedTensorVersioned* managed, Location at = Location::current()) {
+  const Caller caller(at);
+  if (!managed) throw Error("dlpack: the struct is null", {{"remedy", "a capsule is taken once"}});
   const dlpack::DLTensor& from = managed->dl_tensor;
   const auto refuse = [](const std::string& what, const std::string& remedy) {
     throw Error("dlpack: " + what, {{"remedy", remedy}});
@@ -90,12 +103,16 @@ Tensor<T, N, D> from_dlpack(dlpack::DLManagedTensorVersioned* managed) {
 
   Shape<N> shape;
   for (int i = 0; i < N; ++i) shape[i] = from.shape[i];
+  for (i64 extent : shape.extents)
+    if (extent < 0) refuse("negative extent in " + shape.str(), "look at what made the struct");
+  const i64 size = shape.size();
+  if (size && !from.data) refuse("there is no memory for " + shape.str(), "look at what made the struct");
   bool dense = true;
   std::string strides;
   i64 stride = 1;
   for (int i = N; i-- > 0; stride *= shape[i]) {
     if (!from.strides) continue;
-    dense = dense && (shape[i] == 1 || shape.size() == 0 || from.strides[i] == stride);
+    dense = dense && (shape[i] == 1 || size == 0 || from.strides[i] == stride);
     strides = std::to_string(from.strides[i]) + (strides.empty() ? "" : ", ") + strides;
   }
   if (!dense)
@@ -105,15 +122,17 @@ Tensor<T, N, D> from_dlpack(dlpack::DLManagedTensorVersioned* managed) {
   constexpr size_t alignment = std::same_as<D, Cpu> ? alignof(T) : 16;
   if (reinterpret_cast<std::uintptr_t>(data) % alignment)
     refuse(text("the elements do not begin at a multiple of ", alignment, " bytes"), "copy it (torch: clone())");
-  return Tensor<T, N, D>::borrow(data, shape, std::shared_ptr<void>(managed, [](void* given) {
-                                   auto* const owned = static_cast<dlpack::DLManagedTensorVersioned*>(given);
-                                   if (owned->deleter) owned->deleter(owned);
-                                 }));
+  // The memory is taken over last, when nothing can fail any more.
+  const auto owner = std::make_shared<detail::DlpackOwner>();
+  const auto tensor = Tensor<T, N, D>::borrow(data, shape, owner);
+  owner->managed = managed;
+  return tensor;
 }
 
 // A struct that shares the tensor's memory; its deleter ends that. Device 0 of its kind.
 template <Element T, int N, Device D>
-dlpack::DLManagedTensorVersioned* to_dlpack(const Tensor<T, N, D>& tensor) {
+dlpack::DLManagedTensorVersioned* to_dlpack(const Tensor<T, N, D>& tensor, Location at = Location::current()) {
+  const Caller caller(at);
   if (!tensor.defined()) throw Error("dlpack: the tensor is undefined");
   struct Holder {
     dlpack::DLManagedTensorVersioned managed;

@@ -11,7 +11,8 @@
                                                                          const Tensor<i64, 1, D>&, Location) const;          \
   word template Var<T, 4, D> UNet2DModel<D, Precision<T>>::operator()(const Var<T, 4, D>&, const Tensor<float, 1, D>&,       \
                                                                       const Tensor<i64, 1, D>&, Location) const;             \
-  word template std::vector<std::string> reinitialise(UNet2DModel<D, Precision<T>>&, u64, const std::vector<std::string>&);  \
+  word template std::vector<std::string> reinitialise(UNet2DModel<D, Precision<T>>&, u64, const std::vector<std::string>&,   \
+                                                      Location);                                                             \
   word template void initialise(UNet2DModel<D, Precision<T>>&, u64);                                                         \
   word template std::vector<StateItem> state_items(UNet2DModel<D, Precision<T>>&, const std::string&);
 

@@ -25,8 +25,8 @@ struct MultiheadAttention {
   MINDGAP_MODULE(in_proj_weight, in_proj_bias, out_proj)
 
   MultiheadAttention() = default;
-  MultiheadAttention(i64 features, i64 head_count)
-      : in_proj_weight(Shape<2>(3 * features, features)),
+  MultiheadAttention(i64 features, i64 head_count, Location at = Location::current())
+      : in_proj_weight(Shape<2>(3 * features, features), at),
         in_proj_bias(Shape<1>(3 * features)),
         out_proj{Parameter<2, D, P>(Shape<2>(features, features)), Parameter<1, D, P>(Shape<1>(features))},
         heads(head_count) {}

@@ -42,25 +42,31 @@ i64 set_frozen_statistics(M& net, const std::vector<std::string>& patterns, bool
 
 // Each returns the number of parameters (batch norms) that the patterns matched, counted once a pattern.
 template <Module M>
-i64 freeze(M& net, const std::vector<std::string>& patterns) {
+i64 freeze(M& net, const std::vector<std::string>& patterns, Location at = Location::current()) {
+  const Caller caller(at);
   return detail::set_requires_grad(net, patterns, false);
 }
 template <Module M>
-i64 unfreeze(M& net, const std::vector<std::string>& patterns) {
+i64 unfreeze(M& net, const std::vector<std::string>& patterns, Location at = Location::current()) {
+  const Caller caller(at);
   return detail::set_requires_grad(net, patterns, true);
 }
 template <Module M>
-i64 freeze_statistics(M& net, const std::vector<std::string>& patterns) {
+i64 freeze_statistics(M& net, const std::vector<std::string>& patterns, Location at = Location::current()) {
+  const Caller caller(at);
   return detail::set_frozen_statistics(net, patterns, true);
 }
 template <Module M>
-i64 unfreeze_statistics(M& net, const std::vector<std::string>& patterns) {
+i64 unfreeze_statistics(M& net, const std::vector<std::string>& patterns, Location at = Location::current()) {
+  const Caller caller(at);
   return detail::set_frozen_statistics(net, patterns, false);
 }
 
 // Gives every layer under the patterns fresh initial weights of `seed` (statistics included). Returns their names.
 template <Module M>
-std::vector<std::string> reinitialise(M& net, u64 seed, const std::vector<std::string>& patterns) {
+std::vector<std::string> reinitialise(M& net, u64 seed, const std::vector<std::string>& patterns,
+                                      Location at = Location::current()) {
+  const Caller caller(at);
   std::vector<std::string> layers;
   std::vector<detail::PatternItem> items;
   for_each_module(net, [&](const std::string& name, auto& module) {

@@ -29,9 +29,9 @@ struct Conv2d {
   MINDGAP_MODULE(weight, bias)
 
   Conv2d() = default;
-  Conv2d(i64 in, i64 out, i64 kernel, ConvOptions o = {}, bool with_bias = true)
-      : weight(Shape<4>(out, kernel, kernel, in)), options(o) {
-    if (with_bias) bias = Parameter<1, D, P>(Shape<1>(out));
+  Conv2d(i64 in, i64 out, i64 kernel, ConvOptions o = {}, bool with_bias = true, Location at = Location::current())
+      : weight(Shape<4>(out, kernel, kernel, in), at), options(o) {
+    if (with_bias) bias = Parameter<1, D, P>(Shape<1>(out), at);
   }
 
   template <class X>
@@ -67,8 +67,8 @@ struct Linear {
   MINDGAP_MODULE(weight, bias)
 
   Linear() = default;
-  Linear(i64 in, i64 out, bool with_bias = true) : weight(Shape<2>(out, in)) {
-    if (with_bias) bias = Parameter<1, D, P>(Shape<1>(out));
+  Linear(i64 in, i64 out, bool with_bias = true, Location at = Location::current()) : weight(Shape<2>(out, in), at) {
+    if (with_bias) bias = Parameter<1, D, P>(Shape<1>(out), at);
   }
 
   template <class X>
@@ -124,7 +124,8 @@ struct BatchNorm2d {
   }
 
   BatchNorm2d() = default;
-  explicit BatchNorm2d(i64 channels) : weight(Shape<1>(channels)), bias(Shape<1>(channels)), sets{Statistics(channels)} {
+  explicit BatchNorm2d(i64 channels, Location at = Location::current())
+      : weight(Shape<1>(channels), at), bias(Shape<1>(channels), at), sets{Statistics(channels)} {
     init::constant(weight, 1.f);
     init::constant(bias, 0.f);
   }
@@ -199,7 +200,8 @@ struct GroupNorm2d {
   MINDGAP_MODULE(weight, bias)
 
   GroupNorm2d() = default;
-  GroupNorm2d(i64 n, i64 channels, float e) : weight(Shape<1>(channels)), bias(Shape<1>(channels)), groups(n), eps(e) {
+  GroupNorm2d(i64 n, i64 channels, float e, Location at = Location::current())
+      : weight(Shape<1>(channels), at), bias(Shape<1>(channels), at), groups(n), eps(e) {
     reset(0, "");
   }
 
@@ -226,7 +228,8 @@ struct LayerNorm {
   MINDGAP_MODULE(weight, bias)
 
   LayerNorm() = default;
-  explicit LayerNorm(i64 channels, float e = 1e-5f) : weight(Shape<1>(channels)), bias(Shape<1>(channels)), eps(e) {
+  explicit LayerNorm(i64 channels, float e = 1e-5f, Location at = Location::current())
+      : weight(Shape<1>(channels), at), bias(Shape<1>(channels), at), eps(e) {
     reset(0, "");
   }
 
@@ -252,7 +255,7 @@ struct Embedding {
   MINDGAP_MODULE(weight)
 
   Embedding() = default;
-  Embedding(i64 rows, i64 dim) : weight(Shape<2>(rows, dim)) {}
+  Embedding(i64 rows, i64 dim, Location at = Location::current()) : weight(Shape<2>(rows, dim), at) {}
 
   // x only says whether a tensor or a variable is wanted, and on which tape.
   template <class X>

@@ -78,7 +78,7 @@ struct Parameter {
   static constexpr bool has_working_copy = !std::is_same_v<element, float>;
 
   Parameter() = default;
-  explicit Parameter(Shape<N> shape) : value(shape) {
+  explicit Parameter(Shape<N> shape, Location at = Location::current()) : value(shape, at) {
     if constexpr (!has_working_copy) master = value;
   }
   // A copy of a layer would share its weights until one of the two is trained: write out which is meant.

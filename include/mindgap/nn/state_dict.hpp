@@ -82,11 +82,14 @@ Metadata read_state(const std::filesystem::path& path, const std::vector<StateIt
                     const std::vector<std::string>& except = {});
 
 template <Module M>
-void save(M& net, const std::filesystem::path& path, const Metadata& metadata = {}) {
+void save(M& net, const std::filesystem::path& path, const Metadata& metadata = {}, Location at = Location::current()) {
+  const Caller caller(at);
   write_state(path, state_items(net), metadata);
 }
 template <Module M>
-Metadata load(M& net, const std::filesystem::path& path, const std::vector<std::string>& except = {}) {
+Metadata load(M& net, const std::filesystem::path& path, const std::vector<std::string>& except = {},
+              Location at = Location::current()) {
+  const Caller caller(at);
   return read_state(path, state_items(net), except);
 }
 

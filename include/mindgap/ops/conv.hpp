@@ -47,6 +47,7 @@ ConvGeometry checked_conv(const Tensor<T, 4, D>& x, const Tensor<T, 4, D>& w, co
     throw Error("conv2d: the kernel is larger than the padded input", lines());
   if (bias.defined() && bias.size() != g.c_out)
     throw Error(text("conv2d: bias has ", bias.size(), " elements, weight has ", g.c_out, " outputs"), lines());
+  if (!w.size()) throw Error("conv2d: the weight has no elements", lines());
   return g;
 }
 

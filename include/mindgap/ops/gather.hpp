@@ -31,6 +31,24 @@ Tensor<T, N, D> gather(const Tensor<T, N, D>& x, const Tensor<i32, N, D>& index,
   return y;
 }
 
+namespace detail {
+
+template <class X, class I>
+constexpr bool is_index_for() {
+  if constexpr (is_operand<X> && is_tensor<I>) return std::is_same_v<I, Tensor<i32, X::rank, typename X::device>>;
+  else return false;
+}
+
+}  // namespace detail
+
+// Of an index that does not fit.
+template <class X, class I>
+requires(detail::is_operand<X> && !detail::is_index_for<X, I>()) auto gather(const X& x, const I&, int) {
+  static_assert(detail::is_index_for<X, I>(),
+                "mindgap: gather wants an index of i32 with the rank and the device of what it takes from");
+  return x;
+}
+
 // Overwrites grad_x: an element that was taken several times has the sum, in the order of the index; one that was not, 0.
 template <Real T, int N, Device D>
 void gather_backward(const Tensor<T, N, D>& grad_x, const Tensor<i32, N, D>& index, const Tensor<T, N, D>& grad_y, int axis) {

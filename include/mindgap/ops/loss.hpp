@@ -59,6 +59,8 @@ CrossEntropyResult<D> cross_entropy_rows(const Tensor<T, 2, D>& logits, const Ta
   op.moves(logits);
   const i64 rows = logits.extent(0), classes = logits.extent(1);
   if (rows < 1 || classes < 1) throw Error("cross entropy: there are no rows or no classes", {{"logits", logits.str()}});
+  if (!(smoothing >= 0.f && smoothing <= 1.f))
+    throw Error(text("cross entropy: a smoothing of ", smoothing), {{"remedy", "0 to 1"}});
   const kernel::ClassTargets<T> q = detail::class_targets(logits, targets, smoothing);
   CrossEntropyResult<D> out{Tensor<float, 1, D>(Shape<1>(1)), Tensor<float, 1, D>(Shape<1>(rows)),
                             Tensor<float, 2, D>(Shape<2>(rows, 2))};

@@ -42,6 +42,7 @@ Tensor<T, N, D> linear(const Tensor<T, N, D>& x, const Tensor<T, 2, D>& w, const
                 {{"input", x.str()}, {"weight", w.str()}});
   if (bias.defined() && bias.size() != w.extent(0))
     throw Error(text("linear: bias has ", bias.size(), " elements, weight has ", w.extent(0), " outputs"), {{"weight", w.str()}});
+  if (!w.size()) throw Error("linear: the weight has no elements", {{"input", x.str()}, {"weight", w.str()}});
   Shape<N> shape = x.shape();
   shape[N - 1] = w.extent(0);
   Tensor<T, N, D> y(shape);

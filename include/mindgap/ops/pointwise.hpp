@@ -154,8 +154,16 @@ void pointwise_into(const Tensor<T, N, D>& y, F, const Tensor<TX, N, D>& x, cons
   }(operands);
 }
 
+// Of a number that is not marked as one.
+template <class F, class X, class... Marks>
+requires(detail::is_operand<X> && (std::is_arithmetic_v<Marks> || ...)) auto pointwise(F, const X& x, const Marks&...) {
+  static_assert(!(std::is_arithmetic_v<Marks> || ...), "mindgap: pointwise takes a number as value(x)");
+  return x;
+}
+
 template <class F, class T, int N, Device D, class... Marks>
-requires(!(detail::mentions_var<Marks> || ...)) Tensor<T, N, D> pointwise(F f, const Tensor<T, N, D>& x, const Marks&... marks) {
+requires(!((detail::mentions_var<Marks> || std::is_arithmetic_v<Marks>) ||
+           ...)) Tensor<T, N, D> pointwise(F f, const Tensor<T, N, D>& x, const Marks&... marks) {
   Tensor<T, N, D> y(x.shape());
   pointwise_into(y, f, x, marks...);
   return y;

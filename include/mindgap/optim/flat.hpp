@@ -68,13 +68,15 @@ class FlatParameters {
 
   // Throws where nothing is to be trained, and where a parameter is in another FlatParameters.
   template <Module M>
-  explicit FlatParameters(M& net, float weight_decay = 0.f) {
+  explicit FlatParameters(M& net, float weight_decay = 0.f, Location at = Location::current()) {
+    const Caller caller(at);
     for_each_parameter(net, [](const std::string& name, auto& p) {
       if (p.slot && p.slot->taken())
         throw Error("a parameter is in two FlatParameters: the first would train what nothing reads any more",
                     {{"parameter", name}, {"remedy", "end the trainer or optimizer of before first"}});
     });
     for_each_parameter(net, [&]<int N, class P>(const std::string& name, Parameter<N, D, P>& p) {
+      if (p.slot) p.slot->retire();
       p.slot = nullptr;
       if (p.requires_grad()) {
         segments_.push_back({name,
@@ -150,7 +152,7 @@ class FlatParameters {
 
   // Multiplies the learning rate of the parameters that the pattern matches, and decays their weights by `weight_decay`, matrices
   // or not.
-  void set_group(const std::string& pattern, float learning_rate, float weight_decay);
+  void set_group(const std::string& pattern, float learning_rate, float weight_decay, Location at = Location::current());
 
   // Takes note of what was frozen and unfrozen since the last call; says whether anything was. Optimizers call it before a step,
   // by prepare(): the device is told, also for a step that is replayed. Only, a replay makes the gradients that were wanted when
@@ -196,7 +198,8 @@ class FlatParameters {
 
 // Outside the class: compiled once for programs that link the glue (train/trainer_instances.hpp).
 template <Device D>
-void FlatParameters<D>::set_group(const std::string& pattern, float learning_rate, float weight_decay) {
+void FlatParameters<D>::set_group(const std::string& pattern, float learning_rate, float weight_decay, Location at) {
+  const Caller caller(at);
   if (!(learning_rate >= 0.f))
     throw Error(text("a group of parameters with ", learning_rate, " times the learning rate"),
                 {{"pattern", pattern}, {"remedy", "use 0 or more"}});
@@ -285,7 +288,10 @@ class GradientScale {
         options_(options),
         factor_(Shape<1>(1)),
         norm_(Tensor<float, 1, D>::zeros(Shape<1>(1))),
-        loss_scale_(options.loss_scale ? Tensor<float, 1, D>::from({65536.f, 0.f, 0.f}, Shape<1>(3)) : Tensor<float, 1, D>()) {}
+        loss_scale_(options.loss_scale ? Tensor<float, 1, D>::from({65536.f, 0.f, 0.f}, Shape<1>(3)) : Tensor<float, 1, D>()) {
+    if (!(options.limit >= 0.f))
+      throw Error(text("gradients clipped to a norm of ", options.limit), {{"remedy", "a positive number, or 0: no clipping"}});
+  }
 
   // What backward starts from; undefined (1) without a loss scale.
   Tensor<float, 1, D> seed() const { return loss_scale_.defined() ? loss_scale_.slice(0, 1) : loss_scale_; }
@@ -295,7 +301,11 @@ class GradientScale {
 
   // One element each: the joint norm before clipping, without the loss scale; the factor.
   const Tensor<float, 1, D>& norm() const { return norm_; }
-  const Tensor<float, 1, D>& factor() const { return factor_; }
+  const Tensor<float, 1, D>& factor() const {
+    if (!measured_)
+      throw Error("the scale of the gradients was not measured", {{"remedy", "measure() after backward() and before the step"}});
+    return factor_;
+  }
   // [3]: the scale, steps since it changed, steps left out; undefined without one.
   const Tensor<float, 1, D>& loss_scale() const { return loss_scale_; }
 
@@ -305,12 +315,14 @@ class GradientScale {
   FlatParameters<D>& parameters_;
   Options options_;
   Tensor<float, 1, D> factor_, norm_, loss_scale_;
+  bool measured_ = false;
 };
 
 template <Device D>
 void GradientScale<D>::measure() {
   const Op<D> op("norm of gradients");
   op.moves(parameters_.gradients());
+  measured_ = true;
   parameters_.complete_gradients();
   const Grid grid = parameters_.grid();
   const Tensor<float, 1, D> partial{Shape<1>(grid.blocks)};

@@ -85,7 +85,7 @@ class Sgd {
       : parameters_(parameters), options_(options), velocity_(parameters.make()), rate_(1) {}
 
   // The learning rate of the next step.
-  void prepare(float learning_rate);
+  void prepare(float learning_rate, Location at = Location::current());
   // For PackedInputs.
   template <class F>
   void each_input(F&& f) {
@@ -94,8 +94,8 @@ class Sgd {
 
   // By the gradients as they lie. scale: what they are multiplied by, measured before. average: what follows the values.
   void update(const GradientScale<D>* scale = nullptr, const Ema<D>* average = nullptr);
-  void step(const GradientScale<D>* scale = nullptr, const Ema<D>* average = nullptr);
-  void step(float learning_rate);
+  void step(const GradientScale<D>* scale = nullptr, const Ema<D>* average = nullptr, Location at = Location::current());
+  void step(float learning_rate, Location at = Location::current());
   std::vector<StateItem> items() const { return parameters_.items(velocity_, "momentum."); }
 
  private:
@@ -106,7 +106,8 @@ class Sgd {
 };
 
 template <Device D>
-void Sgd<D>::prepare(float learning_rate) {
+void Sgd<D>::prepare(float learning_rate, Location at) {
+  const Caller caller(at);
   parameters_.follow_freezing();
   rate_.set({&learning_rate, 1});
 }
@@ -124,14 +125,16 @@ void Sgd<D>::update(const GradientScale<D>* scale, const Ema<D>* average) {
 }
 
 template <Device D>
-void Sgd<D>::step(const GradientScale<D>* scale, const Ema<D>* average) {
+void Sgd<D>::step(const GradientScale<D>* scale, const Ema<D>* average, Location at) {
+  const Caller caller(at);
   parameters_.complete_gradients();
   update(scale, average);
   parameters_.forget_gradients();
 }
 
 template <Device D>
-void Sgd<D>::step(float learning_rate) {
+void Sgd<D>::step(float learning_rate, Location at) {
+  const Caller caller(at);
   prepare(learning_rate);
   step();
 }
@@ -149,15 +152,15 @@ class AdamW {
       : parameters_(parameters), options_(options), first_(parameters.make()), second_(parameters.make()), schedule_(3) {}
 
   // The learning rate of the next step, and that it is one step later.
-  void prepare(float learning_rate);
+  void prepare(float learning_rate, Location at = Location::current());
   // For PackedInputs.
   template <class F>
   void each_input(F&& f) {
     f(schedule_);
   }
   void update(const GradientScale<D>* scale = nullptr, const Ema<D>* average = nullptr);
-  void step(const GradientScale<D>* scale = nullptr, const Ema<D>* average = nullptr);
-  void step(float learning_rate);
+  void step(const GradientScale<D>* scale = nullptr, const Ema<D>* average = nullptr, Location at = Location::current());
+  void step(float learning_rate, Location at = Location::current());
   std::vector<StateItem> items();
 
  private:
@@ -169,7 +172,8 @@ class AdamW {
 };
 
 template <Device D>
-void AdamW<D>::prepare(float learning_rate) {
+void AdamW<D>::prepare(float learning_rate, Location at) {
+  const Caller caller(at);
   parameters_.follow_freezing();
   ++steps_.value;
   const auto correction = [this](float beta) { return float(1. - std::pow(double(beta), double(steps_.value))); };
@@ -191,14 +195,16 @@ void AdamW<D>::update(const GradientScale<D>* scale, const Ema<D>* average) {
 }
 
 template <Device D>
-void AdamW<D>::step(const GradientScale<D>* scale, const Ema<D>* average) {
+void AdamW<D>::step(const GradientScale<D>* scale, const Ema<D>* average, Location at) {
+  const Caller caller(at);
   parameters_.complete_gradients();
   update(scale, average);
   parameters_.forget_gradients();
 }
 
 template <Device D>
-void AdamW<D>::step(float learning_rate) {
+void AdamW<D>::step(float learning_rate, Location at) {
+  const Caller caller(at);
   prepare(learning_rate);
   step();
 }
