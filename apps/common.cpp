@@ -106,6 +106,12 @@ int run_app(int argc, char** argv, const std::string& name, const std::string& d
     return fail(name + ": interrupted; " + stop.how_to_go_on, 130);
   } catch (const Error& error) {
     return fail(error.what(), 1);
+  } catch (const std::filesystem::filesystem_error& error) {
+    const std::string what = error.code().message();
+    return fail(Error("cannot look at the file: " + what, {{"file", detail::escaped(error.path1().string(), 300)},
+                                                           {"remedy", detail::file_remedy(error.code().value())}})
+                    .what(),
+                1);
   } catch (const std::bad_alloc&) {
     return fail("mindgap: out of memory\n  remedy  use a smaller batch or fewer images", 1);
   } catch (const std::exception& error) {

@@ -34,7 +34,7 @@ E by_name(const std::string& flag, const std::string& given, E last) {
 
 std::vector<i64> parse_channels(const std::string& given) {
   std::vector<i64> out;
-  std::istringstream parts(given);
+  std::istringstream parts(given + (given.ends_with(',') ? "," : ""));  // an empty last part is one, too
   for (std::string part; std::getline(parts, part, ',');) {
     if (part.empty() || part.size() > 5 || part.find_first_not_of("0123456789") != part.npos || std::stoll(part) < 1)
       throw UsageError("bad value for --channels: \"" + given + "\"",

@@ -115,6 +115,9 @@ BOOST_AUTO_TEST_CASE(damaged_students) {
   refused(info, with("\"width\": 4", "\"width\": 1000000000000000000"), "1000000000000000000");
   refused(info, with("\"width\": 4", "\"width\": 8.5"), "8.5");
   refused(info, with("\"small\"", "\"purple\""), "purple");
+  // A normalisation that makes every image the same, or infinite.
+  refused(info, with("\"mean\": [\n    0.5", "\"mean\": [\n    1e38"), "mean[0] is 1e+38");
+  refused(info, with("\"std\": [\n    0.5", "\"std\": [\n    0.0"), "std[0] is 0.0");
   write_file_atomic(info, with("\"width\": 4", "\"width\": 5"));
   const Result r = run("evaluate", evaluation(folder));
   BOOST_TEST(r.code == 1);

@@ -60,6 +60,23 @@ BOOST_AUTO_TEST_CASE(bad_flags_and_values) {
     }
 }
 
+// The system's refusals have the path and a remedy, whatever first looks at it.
+BOOST_AUTO_TEST_CASE(paths_that_lead_nowhere) {
+  const Folder folder;
+  fs::create_symlink("loop", folder / "loop");
+  for (const auto& [path, remedy] :
+       {std::pair((folder / "loop").string(), "leads back to itself"), {std::string(5000, 'a'), "shorter path"}})
+    for (const std::string& app : apps) {
+      const std::string place = app == "study" ? "--config" : app == "sample" || app == "evaluate" ? "--model" : "--data";
+      Arguments arguments = needed(app, folder);
+      *(std::ranges::find(arguments, place) + 1) = path;
+      const Result r = run(app, arguments);
+      BOOST_TEST(r.code == 1, app << ": " << r);
+      BOOST_TEST(r.says(remedy), app << ": " << r);
+      BOOST_TEST(r.says(path.substr(0, 100)), app << ": " << r);
+    }
+}
+
 BOOST_AUTO_TEST_CASE(bad_values_of_one_app) {
   const Folder folder;
   const std::vector<std::pair<std::string, Arguments>> cases{
@@ -68,6 +85,7 @@ BOOST_AUTO_TEST_CASE(bad_values_of_one_app) {
       {"train_generator", {"--rate", "nan"}},
       {"train_student", {"--warmup", "1.5"}},
       {"train_generator", {"--channels", "8,,8"}},
+      {"train_generator", {"--channels", "8,8,"}},
       {"train_generator", {"--beta-schedule", "quadratic"}},
       {"train_generator", {"--ema", "1"}},
       {"sample", {"--guidance", "-1"}},

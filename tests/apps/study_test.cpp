@@ -150,6 +150,35 @@ BOOST_AUTO_TEST_CASE(continued_with_other_names_and_other_contents) {
 }
 
 // A student whose weights are NaN is no result.
+// A row of another study, which would count in a mean.
+BOOST_AUTO_TEST_CASE(rows_of_no_run) {
+  const Folder folder;
+  make_generator(folder);
+  auto config = tiny(folder);
+  config["experiments"] = {"E0"};
+  run_well("study", configured(folder, config, "out"));
+  std::vector<Row> rows = rows_of(folder, "out");
+  for (const auto& change :
+       {+[](Row& r) { r.seed = 99; }, +[](Row& r) { r.measured_count = 5; }, +[](Row& r) { r.experiment = "E2"; }}) {
+    std::vector<Row> more = rows;
+    more.push_back(rows[0]);
+    change(more.back());
+    write_file_atomic(folder / "out" / "results.csv", to_csv(more));
+    const Result r = run("study", configured(folder, config, "out"));
+    BOOST_TEST(r.code == 1, r);
+    BOOST_TEST(r.says("a row is of no run of this study"), r);
+    BOOST_TEST(read_file(folder / "out" / "results.csv") == to_csv(more));
+  }
+  // What another version, or another precision, has made may stay.
+  std::vector<Row> older = rows;
+  older.push_back(rows[0]);
+  older.back().version = "0.0.1", older.back().steps = 7;
+  older.push_back(rows[0]);
+  older.back().precision = "bf16";
+  write_file_atomic(folder / "out" / "results.csv", to_csv(older));
+  run_well("study", configured(folder, config, "out"));
+}
+
 BOOST_AUTO_TEST_CASE(a_student_that_diverges) {
   const Folder folder;
   make_generator(folder);

@@ -43,14 +43,24 @@ BOOST_FIXTURE_TEST_CASE(large_file_survives, Folder) {
 
 BOOST_FIXTURE_TEST_CASE(first_rows_of_a_table, Folder) {
   BOOST_TEST(first_rows(path / "none", "head\n", 0) == "head\n");
-  write_file_atomic(path / "x", "head\n1\n2\n3\n4");
+  const std::string head = "step,loss\n", rows = "0,5\n1,4\n2,3\n";
+  write_file_atomic(path / "x", head + rows + "3,");
   BOOST_TEST(first_rows(path / "x", "other\n", 0) == "other\n");
-  BOOST_TEST(first_rows(path / "x", "head\n", 2) == "head\n1\n2\n");
-  BOOST_TEST(first_rows(path / "x", "head\n", 3) == "head\n1\n2\n3\n");
+  BOOST_TEST(first_rows(path / "x", head, 2) == head + "0,5\n1,4\n");
+  BOOST_TEST(first_rows(path / "x", head, 3) == head + rows);
   // Rows that the checkpoint counts and the file has not; the last line is half of one.
-  REFUSED(first_rows(path / "x", "head\n", 4), "the file has 3 rows, the checkpoint is of step 4");
-  REFUSED(first_rows(path / "none", "head\n", 3), "the file has 0 rows, the checkpoint is of step 3");
+  REFUSED(first_rows(path / "x", head, 4), "the file has 3 rows, the checkpoint is of step 4");
+  REFUSED(first_rows(path / "none", head, 3), "the file has 0 rows, the checkpoint is of step 3");
+  // Lines that are no rows, or of another step.
+  REFUSED(first_rows(path / "x", "step,loss,rate\n", 3), "the file has another header");
+  for (const char* line : {"", "hello", "0,5", "2,3", "1", "1,4,4", "10,4"}) {
+    write_file_atomic(path / "x", head + "0,5\n" + line + "\n2,3\n");
+    REFUSED(first_rows(path / "x", head, 3), "the file does not have step 1 in its row 2");
+  }
 }
+
+// Such a file has no end.
+BOOST_AUTO_TEST_CASE(devices_are_no_files) { REFUSED(read_file("/dev/zero"), "it is a device"); }
 
 BOOST_FIXTURE_TEST_CASE(left_over_temporary_is_taken_over, Folder) {
   write_file_atomic(path / "x", "old");

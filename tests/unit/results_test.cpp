@@ -207,6 +207,10 @@ BOOST_AUTO_TEST_CASE(values_out_of_range_are_named) {
     refused("seconds", &Row::seconds, value);
     refused("guidance", &Row::guidance, value);
   }
+  Row row = small_study()[0];
+  row.top5 = row.top1 - 0.1;
+  BOOST_CHECK_EXCEPTION(parse_csv(to_csv({row}), "r.csv"), Error,
+                        [](auto& e) { return says(e, "top5 is less than top1") && says(e, "r.csv:2"); });
   refused("real_count", &Row::real_count, -1);
   refused("measured_count", &Row::measured_count, -1);
   refused("frozen_units", &Row::frozen_units, -1);

@@ -28,8 +28,11 @@ MINDGAP_INLINE std::filesystem::path GeneratorFiles::stored_weights() const {
   // Of each variant, "" or ".fp16", the files that stand for all of the weights: one that holds them, or an index.
   std::map<std::string, std::vector<std::filesystem::path>> variants;
   bool bin = false, plain_bin = false;
-  std::error_code no_folder;
-  for (const auto& entry : std::filesystem::directory_iterator(folder / "unet", no_folder)) {
+  std::error_code error;
+  const std::filesystem::directory_iterator entries(folder / "unet", error);
+  if (error && error != std::errc::no_such_file_or_directory && error != std::errc::not_a_directory)
+    detail::file_error("cannot read the folder", folder / "unet", error.value());
+  for (const auto& entry : entries) {
     const std::string name = entry.path().filename().string();
     auto variant = detail::between(name, stem, ".safetensors");
     if (variant && variant->find("-of-") != variant->npos) continue;  // one of several

@@ -57,6 +57,10 @@ inline const char* file_remedy(int code) {
     case EBADF:
     case EPIPE:
       return "give it a file, a pipe that is read, or /dev/null";
+    case ELOOP:
+      return "a link leads back to itself: remove it, or let it point to the file";
+    case ENAMETOOLONG:
+      return "give a shorter path";
     default:
       return "check the path and the disk or network that it lies on";
   }
@@ -154,6 +158,8 @@ inline std::string read_file(const std::filesystem::path& path, i64 most = std::
   struct stat info;
   if (!file || ::fstat(file.get(), &info) != 0) detail::file_error("cannot read the file", path, errno);
   if (S_ISDIR(info.st_mode)) detail::file_error("cannot read the file", path, EISDIR);
+  if ((S_ISCHR(info.st_mode) || S_ISBLK(info.st_mode)) && !::isatty(file.get()))  // may have no end
+    throw Error("cannot read the file: it is a device", {{"file", path.string()}, {"remedy", "give the path of a file"}});
   const auto check = [&](size_t bytes) {
     if (bytes > size_t(most))
       throw Error(text("the file has more than ", most, " bytes"),
@@ -197,17 +203,27 @@ inline void write_file_atomic(const std::filesystem::path& path, std::string_vie
   write_file_atomic(path, std::span<const std::string_view>(&bytes, 1));
 }
 
-// What a CSV file that is being continued begins with: the header and the first `count` rows of the file, which must be there.
-// Later rows belong to steps that will be made again.
+// What a CSV file that is being continued begins with: the header and the first `count` rows of the file, which must be there,
+// row k of step k. Later rows belong to steps that will be made again.
 inline std::string first_rows(const std::filesystem::path& path, const std::string& header, i64 count) {
   if (count == 0) return header;
   const std::string rows = std::filesystem::exists(path) ? read_file(path) : "";
+  const char* remedy = "restore the file, or remove the checkpoint to start afresh";
   size_t end = 0;
   for (i64 line = 0; line <= count; ++line) {
     const size_t next = rows.find('\n', end);
     if (next == rows.npos)
       throw Error(text("the file has ", std::max<i64>(line - 1, 0), " rows, the checkpoint is of step ", count),
-                  {{"file", path.string()}, {"remedy", "restore the file, or remove the checkpoint to start afresh"}});
+                  {{"file", path.string()}, {"remedy", remedy}});
+    const std::string row = rows.substr(end, next - end), wanted = line ? std::to_string(line - 1) + "," : header;
+    const bool good =
+        line ? row.starts_with(wanted) && std::ranges::count(row, ',') == std::ranges::count(header, ',') : row + "\n" == header;
+    if (!good)
+      throw Error(line ? text("the file does not have step ", line - 1, " in its row ", line) : "the file has another header",
+                  {{"file", path.string() + ":" + std::to_string(line + 1)},
+                   {"line", detail::shown(row)},
+                   {"wanted", line ? wanted + "..." : header.substr(0, header.size() - 1)},
+                   {"remedy", remedy}});
     end = next + 1;
   }
   return rows.substr(0, end);

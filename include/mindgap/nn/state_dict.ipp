@@ -111,7 +111,8 @@ MINDGAP_INLINE void check_same_settings(const std::string& there, const std::str
   std::vector<std::string> a = detail::split(there, '\n'), b = detail::split(now, '\n');
   a.resize(std::max(a.size(), b.size())), b.resize(a.size());
   for (size_t i = 0; i < a.size(); ++i)
-    if (a[i] != b[i]) lines.push_back({"there", a[i]}), lines.push_back({"now", b[i]});
+    if (a[i] != b[i])
+      lines.push_back({"there", detail::escaped(a[i], 300)}), lines.push_back({"now", detail::escaped(b[i], 300)});
   lines.push_back({"remedy", "use the old settings to go on, or another --out for a new run"});
   throw Error(otherwise, lines);
 }

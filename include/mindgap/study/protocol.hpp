@@ -90,12 +90,26 @@ class Study {
     return evaluate(*net, measured(data_.test)).confusion;
   }
 
-  // The work of all runs that are not in the table yet.
+  // The work of all runs that are not in the table yet. Throws where the table has a run of this version that the study does not
+  // make: it would count in the means.
   double remaining_work() {
     counting_ = true;
     work_ = 0;
+    runs_.clear();
     run();
     counting_ = false;
+    const auto anywhere = [](Row row) {  // on any device, by any version
+      row.device = row.precision = row.version = "";
+      return row;
+    };
+    for (const Row& there : results_.rows())
+      if (there.version == version &&
+          std::ranges::none_of(runs_, [row = anywhere(there), &anywhere](const Row& run) { return anywhere(run).same_run(row); }))
+        throw Error("results: a row is of no run of this study",
+                    {{"file", results_.path().string()},
+                     {"run", detail::escaped(label(there), 200)},
+                     {"row", detail::escaped(to_csv({there}).substr(to_csv({}).size()), 300)},
+                     {"remedy", "mend that line, or delete it"}});
     return std::exchange(work_, 0);
   }
 
@@ -165,6 +179,7 @@ class Study {
   void once(Row row, Compute&& compute) {
     row.device = D::name;
     row.precision = precision_name<D, P>();
+    if (counting_) runs_.push_back(row);
     if (results_.find(row)) return;
     if (counting_) {
       work_ += double(row.steps) * double(i64(units_.size()) - row.frozen_units) / double(units_.size());
@@ -399,6 +414,7 @@ class Study {
   std::map<char, std::unique_ptr<Data>> outputs_;  // prefix_output
   bool counting_ = false;
   double work_ = 0;
+  std::vector<Row> runs_;  // that were counted
 };
 
 }  // namespace mindgap

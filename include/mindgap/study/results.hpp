@@ -79,6 +79,7 @@ class ResultsTable {
   // Loads the file when it exists.
   explicit ResultsTable(std::filesystem::path path);
 
+  const std::filesystem::path& path() const { return path_; }
   const std::vector<Row>& rows() const { return rows_; }
   // True when the file ended in an unfinished line, which was dropped.
   bool torn() const { return torn_; }

@@ -227,6 +227,11 @@ MINDGAP_INLINE ParsedRows parse_csv(const std::string& bytes, const std::string&
       if constexpr (std::is_same_v<Value, std::string>) row.*member = field;
       else row.*member = detail::csv_number<Value>(field, name, line, file);
     });
+    if (row.top5 < row.top1)
+      throw Error("results: column top5 is less than top1",
+                  {{"file", file + ":" + std::to_string(line)},
+                   {"values", text("top1 ", row.top1, ", top5 ", row.top5)},
+                   {"remedy", "mend that line, or delete it: its run is then repeated"}});
     const auto [there, fresh] = line_of.try_emplace(std::move(row), line);
     if (fresh) continue;
     const std::string run = detail::csv_line(there->first);

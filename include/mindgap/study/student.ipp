@@ -14,8 +14,9 @@ void visit_fields(V& visit, StudentInfo& info) {
   visit.need("channels", info.config.channels, {1, 4096});
   visit.need("stem", info.config.stem, {.one_of = {"large", "small"}});
   visit.need("classes", info.class_names);
-  visit.need("mean", info.normalisation.mean);
-  visit.need("std", info.normalisation.std, {.alias = "deviation"});
+  // Of values from 0 to 1: far from them the network sees constants, or infinities.
+  visit.need("mean", info.normalisation.mean, {-1e4, 1e4});
+  visit.need("std", info.normalisation.std, {.least = 1e-4, .most = 1e4, .alias = "deviation"});
   auto plans = info.plans.empty() ? std::nullopt : std::optional(info.plans);
   visit("plans", plans);
   info.plans = plans.value_or("");
