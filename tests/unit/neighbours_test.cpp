@@ -2,7 +2,9 @@
 #include <mindgap/cpu/neighbours.hpp>
 
 #include <boost/test/unit_test.hpp>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 using namespace mindgap;
 
@@ -53,6 +55,21 @@ BOOST_AUTO_TEST_CASE(others_are_noticed) {
   BOOST_TEST(neighbours.sharing());
   stop = true;
   for (std::thread& thread : busy) thread.join();
+}
+
+// The child has no thread to wait for.
+BOOST_AUTO_TEST_CASE(a_child_ends_it) {
+  auto neighbours = std::make_unique<Neighbours>();
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));  // its thread waits
+  const pid_t child = fork();
+  if (child == 0) {
+    alarm(20);
+    neighbours.reset();
+    _exit(0);
+  }
+  int status = -1;
+  BOOST_REQUIRE(waitpid(child, &status, 0) == child);
+  BOOST_TEST(status == 0);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

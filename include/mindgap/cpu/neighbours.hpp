@@ -10,7 +10,8 @@
 // (/proc/self/task/*/schedstat, run_delay: Documentation/scheduler/sched-stats.rst of Linux). libgomp stops spinning where it
 // manages more threads than there are cores (manual of libgomp, GOMP_SPINCOUNT), and nothing else in it can be changed while a
 // program runs; so this makes a team that does nothing while the cores are wanted by others. What was set by OMP_WAIT_POLICY or
-// GOMP_SPINCOUNT stays. On other systems, and with other OpenMP libraries, it does nothing.
+// GOMP_SPINCOUNT stays. On other systems, and with other OpenMP libraries, it does nothing; nor does it in a child of fork(),
+// which has none of these threads.
 #pragma once
 
 #include <atomic>
@@ -19,44 +20,39 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <memory>
 #include <mutex>
 #include <omp.h>
 #include <optional>
+#include <stop_token>
 #include <system_error>
 #include <thread>
+#include <unistd.h>
 #include <utility>
 
 namespace mindgap {
 
 namespace detail {
 
+// Sleeps that long, or until a stop is asked for; says whether one is.
+inline bool sleep_until_stopped(const std::stop_token& stop, std::chrono::duration<double> seconds) {
+  std::mutex mutex;
+  std::unique_lock lock(mutex);
+  std::condition_variable_any().wait_for(lock, stop, seconds, [] { return false; });
+  return stop.stop_requested();
+}
+
 // A team that does nothing, while it lives. Its threads belong to a thread of their own, with which they end.
 class IdleTeam {
- public:
-  IdleTeam()
-      : thread_([this] {
-          const int threads = omp_get_num_procs() + 1;
-          std::atomic<int> members = 0;  // the compiler leaves out a region that does nothing
-#pragma omp parallel num_threads(threads)
-          ++members;
-          std::unique_lock lock(mutex_);
-          wake_.wait(lock, [&] { return stop_; });
-        }) {
-  }
-  ~IdleTeam() {
-    {
-      const std::lock_guard lock(mutex_);
-      stop_ = true;
-    }
-    wake_.notify_all();
-    thread_.join();
-  }
-
  private:
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  bool stop_ = false;
-  std::thread thread_;
+  std::jthread thread_{[](const std::stop_token& stop) {
+    const int threads = omp_get_num_procs() + 1;
+    std::atomic<int> members = 0;  // the compiler leaves out a region that does nothing
+#pragma omp parallel num_threads(threads)
+    ++members;
+    while (!sleep_until_stopped(stop, std::chrono::hours(1))) {
+    }
+  }};
 };
 
 }  // namespace detail
@@ -65,16 +61,10 @@ class Neighbours {
  public:
   Neighbours() {
     if (std::getenv("OMP_WAIT_POLICY") || std::getenv("GOMP_SPINCOUNT") || waited() < 0) return;
-    thread_.emplace([this] { watch(); });
+    thread_ = std::make_unique<std::jthread>([this](const std::stop_token& stop) { watch(stop); });
   }
   ~Neighbours() {
-    if (!thread_) return;
-    {
-      const std::lock_guard lock(mutex_);
-      stop_ = true;
-    }
-    wake_.notify_all();
-    thread_->join();
+    if (process_ != getpid()) thread_.release();  // who would wait for the parent's thread would wait for ever
   }
   Neighbours(const Neighbours&) = delete;
   Neighbours& operator=(const Neighbours&) = delete;
@@ -103,13 +93,12 @@ class Neighbours {
     return any ? seconds : -1;
   }
 
-  void watch() {
+  void watch(const std::stop_token& stop) {
     std::optional<detail::IdleTeam> team;
     double before = waited();
     auto time = std::chrono::steady_clock::now();
     int quiet = 0;
-    std::unique_lock lock(mutex_);
-    while (!wake_.wait_for(lock, Seconds(0.1), [&] { return stop_; })) {
+    while (!detail::sleep_until_stopped(stop, Seconds(0.1))) {
       const double now = waited();
       const auto then = std::exchange(time, std::chrono::steady_clock::now());
       const double share = (now - std::exchange(before, now)) / Seconds(time - then).count();
@@ -123,11 +112,9 @@ class Neighbours {
     }
   }
 
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  bool stop_ = false;
+  const pid_t process_ = getpid();
   std::atomic<bool> sharing_ = false;
-  std::optional<std::thread> thread_;
+  std::unique_ptr<std::jthread> thread_;  // the last member: it ends first
 };
 
 }  // namespace mindgap
