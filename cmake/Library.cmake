@@ -47,8 +47,9 @@ endif()
 
 # The glue's sources are written into the build folder, so that a new header needs no edit here.
 #
-# Bodies: each of the libraries of convolutions and products (cpu, cuda) has a source of its own, and so have conversions and samplers. The others read files and write
-# text, most of them with the JSON library, whose templates take longer than all else: they share one source, at -O1.
+# Bodies: each of the libraries of convolutions and products (cpu, cuda) has a source of its own, and so have conversions and
+# samplers. The others read files and write text, most of them with the JSON library, whose templates take longer than all else:
+# they share one source, at -O1.
 file(GLOB_RECURSE bodies CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/include/mindgap/*.ipp)
 if(NOT MINDGAP_CUDA)
   list(FILTER bodies EXCLUDE REGEX "^mindgap/cuda/")

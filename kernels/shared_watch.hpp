@@ -1,7 +1,7 @@
 // Finds a missing barrier, whatever the order of the threads: two threads of a block that touch the same byte of shared memory
 // between two barriers, one of them writing.
 //
-// The fiber executor (fiber_block.hpp) says which thread runs, where shared memory lies and when a barrier is passed;
+// The fiber executor (fiber_team.hpp) says which thread runs, where shared memory lies and when a barrier is passed;
 // fiber_watch.hpp tells of each access of the code that it is compiled into. For each byte the watch keeps who touched it since
 // the last barrier. Atomic accesses do not race with each other. A product of a warp and a reduction over groups of lanes order
 // nothing, not even for the lanes of one warp, as on a GPU.
@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstring>
 #include <dlfcn.h>
 #include <elf.h>
 #include <optional>
@@ -122,7 +123,8 @@ class SharedWatch {
     for (u32 call = access.call; call; call = calls_[call].caller) addresses.push_back(calls_[call].from);
     std::string out;
     for (const std::string& line : source_lines(addresses)) {
-      const bool of_executor = line.starts_with("fiber_block.hpp:") || line.starts_with("block.hpp:");
+      const bool of_executor =
+          line.starts_with("fiber_team.hpp:") || line.starts_with("fiber_block.hpp:") || line.starts_with("block.hpp:");
       if (of_executor && !out.empty()) break;
       if (!of_executor) out += (out.empty() ? "" : ", called from ") + line;
     }
@@ -195,7 +197,7 @@ class SharedWatch {
     std::string command;
     for (const void* address : addresses) {
       Dl_info object;
-      if (!dladdr(address, &object)) break;
+      if (!dladdr(address, &object) || std::strchr(object.dli_fname, '\'')) break;  // a shell reads the name
       const bool moves = static_cast<const Elf64_Ehdr*>(object.dli_fbase)->e_type == ET_DYN;
       const auto base = moves ? reinterpret_cast<std::uintptr_t>(object.dli_fbase) : 0;
       if (command.empty()) command = text("addr2line -s -i -e '", object.dli_fname, "'");

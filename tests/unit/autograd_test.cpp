@@ -378,6 +378,7 @@ BOOST_AUTO_TEST_CASE(undefined_variables_are_an_error) {
   BOOST_CHECK_EXCEPTION(sum(none), Error, said);
   BOOST_CHECK_EXCEPTION(one * none, Error, said);
   BOOST_CHECK_EXCEPTION(pointwise([](auto x) { return -x; }, none), Error, said);
+  BOOST_CHECK_EXCEPTION(detach(none), Error, said);
 }
 
 BOOST_AUTO_TEST_CASE(slots) {

@@ -174,6 +174,10 @@ BOOST_AUTO_TEST_CASE(one_value_per_channel_is_an_error) {
     return std::string(e.what()).find("more than one value per channel") != std::string::npos;
   });
   BOOST_CHECK_THROW(batch_statistics(Tensor<float, 4>::zeros({0, 4, 4, 8}), 1e-5f), Error);
+  for (float wrong : {-1e-5f, NAN}) {
+    BOOST_CHECK_THROW(batch_statistics(Tensor<float, 4>::zeros({2, 4, 4, 8}), wrong), Error);
+    BOOST_CHECK_THROW(running_rstd(Tensor<float, 1>::zeros({8}), wrong), Error);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(values) {

@@ -331,7 +331,10 @@ BOOST_AUTO_TEST_CASE(what_cannot_be_done_is_said_at_once) {
   for (const char* text :
        {"", "[]", "{", "<!DOCTYPE html>", "version https://git-lfs.github.com/spec/v1", R"({"num_train_timesteps": 0})",
         R"({"_class_name": "DDIMScheduler", "beta_schedule": "linear", "beta_end": 5})",
-        R"({"_class_name": "DDIMScheduler", "clip_sample_range": -1})"})
+        R"({"_class_name": "DDIMScheduler", "clip_sample_range": -1})",
+        R"({"_class_name": "DDIMScheduler", "clip_sample_range": 1e-300})",
+        R"({"_class_name": "DDIMScheduler", "steps_offset": 5000})",
+        R"({"_class_name": "EulerDiscreteScheduler", "steps_offset": -1})"})
     BOOST_TEST(contains(message([&] { parse_scheduler_config(text, "file.json"); }), "file.json"), text);
   BOOST_CHECK_THROW(read_scheduler_config("/nowhere/scheduler_config.json"), Error);
   BOOST_CHECK_THROW(sampler_by_name("plms"), Error);

@@ -137,7 +137,8 @@ std::vector<OpDoc> op_docs() {
        {[=] { group_norm(identity, of(1, 2, 2, 6), {}, {}, 4, 1e-5f, of(6), of(6)); },
         [=] { group_norm(identity, of(1, 2, 2, 6), {}, {}, 3, 1e-5f, of(5), of(6)); },
         [=] { group_norm(identity, of(1, 2, 2, 6), of(1, 2, 3, 2), {}, 2, 1e-5f, of(8), of(8)); },
-        [=] { group_norm(identity, of(1, 2, 2, 6), {}, of(2, 6), 2, 1e-5f, of(6), of(6)); }}},
+        [=] { group_norm(identity, of(1, 2, 2, 6), {}, of(2, 6), 2, 1e-5f, of(6), of(6)); },
+        [=] { group_norm(identity, of(1, 2, 2, 6), {}, {}, 2, -1.f, of(6), of(6)); }}},
       {norms,
        "layer_norm",
        "layer_norm(x, gamma, beta, eps)",
@@ -146,7 +147,7 @@ std::vector<OpDoc> op_docs() {
        "x, gamma, beta",
        "layer_norm.hpp",
        false,
-       {[] { layer_norm(of(2, 3), of(2), of(3), 1e-5f); }}},
+       {[] { layer_norm(of(2, 3), of(2), of(3), 1e-5f); }, [] { layer_norm(of(2, 3), of(3), of(3), -1.f); }}},
 
       {images,
        "max_pool2d",

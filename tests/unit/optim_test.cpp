@@ -336,6 +336,10 @@ BOOST_AUTO_TEST_CASE(a_scale_that_was_not_measured) {
   BOOST_CHECK_EXCEPTION(sgd.step(&scale), Error, says("was not measured"));
   scale.measure();
   sgd.step(&scale);
+  net.backward(1);
+  BOOST_CHECK_EXCEPTION(sgd.step(&scale), Error, says("was not measured"));  // what was, are the gradients of before
+  scale.measure();
+  sgd.step(&scale);
   BOOST_CHECK_EXCEPTION((GradientScale<Cpu>(parameters, {.limit = -1})), Error, says("clipped to a norm of -1"));
   BOOST_CHECK_THROW((GradientScale<Cpu>(parameters, {.limit = NAN})), Error);
 }

@@ -163,7 +163,10 @@ class Var {
   const Shape<N>& shape() const { return value_.shape(); }
   i64 extent(int axis) const { return value_.extent(axis); }
   i64 size() const { return value_.size(); }
-  Tape& tape() const { return *tape_; }
+  Tape& tape() const {
+    if (!tape_) throw Error("a variable is undefined", {{"remedy", "make it with variable() or constant()"}});
+    return *tape_;
+  }
   bool has_tape() const { return tape_ != nullptr; }  // false: an operand that is left out
   const std::shared_ptr<Slot>& slot() const { return slot_; }
   bool needs_gradient() const { return slot_ != nullptr; }

@@ -63,7 +63,7 @@ void visit_fields(V& visit, detail::SchedulerFile& file) {
   beta("beta_start", c.beta_start);
   if (clips) {
     visit("clip_sample", c.clip_sample);
-    visit("clip_sample_range", c.clip_sample_range);
+    visit("clip_sample_range", c.clip_sample_range, {1e-6, 1e6});
   }
   if (dpmpp) {
     auto bound = std::isfinite(c.lambda_min_clipped) ? std::optional(c.lambda_min_clipped) : std::nullopt;
@@ -115,9 +115,10 @@ MINDGAP_INLINE SchedulerConfig parse_scheduler_config(std::string_view json, con
                                                                   {"scheduler configuration", source, remedy}, {{}, sampler})
                                      .config;
   naming_file(source, [&] { return config.schedule(); });  // refuses betas and timesteps that make no schedule
-  if (!(config.clip_sample_range > 0))
-    throw Error(text("scheduler configuration: clip_sample_range is ", config.clip_sample_range),
-                {{"file", source}, {"remedy", "1 is usual"}});
+  if (config.steps_offset < 0 || config.steps_offset >= config.num_train_timesteps)
+    throw Error(text("scheduler configuration: steps_offset is ", config.steps_offset, ", of ", config.num_train_timesteps,
+                     " training timesteps"),
+                {{"file", source}, {"remedy", "0 or 1 is usual"}});
   return config;
 }
 

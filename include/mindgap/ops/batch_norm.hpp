@@ -12,6 +12,7 @@
 #include <mindgap/core/tensor.hpp>
 #include <mindgap/cpu/runtime.hpp>
 #include <mindgap/kernels/norm_batch_backward.hpp>
+#include <mindgap/ops/operands.hpp>
 #include <mindgap/ops/pointwise.hpp>
 
 #include <array>
@@ -71,6 +72,7 @@ template <class T, int N, Device D>
 BatchNormStatistics<D> batch_statistics(const Tensor<T, N, D>& x, ColumnMoments<D> moments, float eps,
                                         const RunningAverages<D>& running) {
   const Op<D> op("batch statistics");
+  check_eps("batch norm", eps);
   if (x.rows() < 2)
     throw Error("batch norm: batch statistics need more than one value per channel",
                 {{"input", x.str()}, {"remedy", "use a larger batch, drop the short last one, or use running statistics"}});
@@ -109,6 +111,7 @@ BatchNormStatistics<D> batch_statistics(const Tensor<T, N, D>& x, float eps, con
 // rstd [C] of running statistics.
 template <Device D>
 Tensor<float, 1, D> running_rstd(const Tensor<float, 1, D>& variance, float eps) {
+  detail::check_eps("batch norm", eps);
   constexpr auto reciprocal_root = [](auto v, auto e) { return 1.f / sqrt(v + e); };
   return pointwise(reciprocal_root, variance, value(eps));
 }

@@ -14,6 +14,7 @@
 #include <mindgap/cpu/runtime.hpp>
 #include <mindgap/kernels/norm_group_divided_backward.hpp>
 #include <mindgap/kernels/reduce.hpp>
+#include <mindgap/ops/operands.hpp>
 
 namespace mindgap {
 
@@ -69,6 +70,7 @@ GroupNormResult<T, N, D> group_norm(F, const GroupNormInput<T, N, D>& in, i64 gr
                                     const Tensor<float, 1, D>& beta, Location at = Location::current()) {
   const Caller caller(at);
   const Op<D> op("group norm");
+  detail::check_eps("group norm", eps);
   const kernel::GroupGrid grid = detail::check_group_norm(in, groups, gamma, beta);
   Shape<N> shape = in.x.shape();
   shape[N - 1] = grid.channels;

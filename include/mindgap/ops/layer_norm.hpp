@@ -23,6 +23,7 @@ LayerNormResult<T, N, D> layer_norm(const Tensor<T, N, D>& x, const Tensor<float
                                     float eps, Location at = Location::current()) {
   const Caller caller(at);
   const Op<D> op("layer norm");
+  detail::check_eps("layer norm", eps);
   if (gamma.size() != x.cols() || beta.size() != x.cols())
     throw Error(text("layer norm: input has ", x.cols(), " channels, gamma has ", gamma.size(), ", beta has ", beta.size()),
                 {{"input", x.str()}});

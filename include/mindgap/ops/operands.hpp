@@ -1,5 +1,6 @@
-// What the operands of one op have in common, and one sentence for a call whose operands have not: beside an op's overloads
-// stands one more for what fits none of them, so that the compiler has that sentence to say instead of a list of overloads.
+// What is checked of the operands of an op: what they have in common, and one sentence for a call whose operands have not: beside
+// an op's overloads stands one more for what fits none of them, so that the compiler has that sentence to say instead of a list
+// of overloads.
 //
 //   template <class A, class B, class... Rest>
 //   requires detail::misfits<3, 3, A, B>
@@ -90,6 +91,11 @@ constexpr auto explain() {
   else if constexpr (!Real<typename A::element> || !Real<typename B::element>)
     static_assert(is_var<A> && !is_var<A>, "mindgap: this op computes in f32, bf16 and f16, not in integers");
   else static_assert(alike<A, B>, "mindgap: the operands of one op have one element type: cast<bf16>(x) converts a tensor");
+}
+
+// Throws for an eps of a norm that makes NaN.
+inline void check_eps(const char* op, float eps) {
+  if (!(eps >= 0.f)) throw Error(text(op, ": eps is ", eps), {{"remedy", "0 or more; 1e-5 is usual"}});
 }
 
 }  // namespace detail

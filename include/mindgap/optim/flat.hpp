@@ -163,6 +163,8 @@ class FlatParameters {
   // converted, by one launch. After a step: gradients start afresh.
   void complete_gradients();
   void forget_gradients();
+  // How often gradients have started afresh.
+  i64 generation() const { return generation_; }
   // Brings the working copies up to date after the values were changed by something else than an optimizer.
   void refresh();
 
@@ -190,7 +192,7 @@ class FlatParameters {
   std::vector<Segment> segments_;
   std::vector<Group> groups_;                                            // of each segment
   std::vector<std::pair<std::string, std::function<bool()>>> left_out_;  // parameters in no buffer: whether they are wanted now
-  i64 size_ = 0;
+  i64 size_ = 0, generation_ = 0;
   DType working_type_ = DType::f32;
   Tensor<u8, 1, D> working_;
   Tensor<float, 1, D> values_, gradients_, rate_, decay_;
@@ -237,6 +239,7 @@ void FlatParameters<D>::complete_gradients() {
 template <Device D>
 void FlatParameters<D>::forget_gradients() {
   for (const Segment& s : segments_) s.forget();
+  ++generation_;
 }
 
 template <Device D>
@@ -302,8 +305,9 @@ class GradientScale {
   // One element each: the joint norm before clipping, without the loss scale; the factor.
   const Tensor<float, 1, D>& norm() const { return norm_; }
   const Tensor<float, 1, D>& factor() const {
-    if (!measured_)
-      throw Error("the scale of the gradients was not measured", {{"remedy", "measure() after backward() and before the step"}});
+    if (measured_ != parameters_.generation())
+      throw Error("the scale of these gradients was not measured",
+                  {{"remedy", "measure() after backward() and before the step"}});
     return factor_;
   }
   // [3]: the scale, steps since it changed, steps left out; undefined without one.
@@ -315,14 +319,14 @@ class GradientScale {
   FlatParameters<D>& parameters_;
   Options options_;
   Tensor<float, 1, D> factor_, norm_, loss_scale_;
-  bool measured_ = false;
+  i64 measured_ = -1;  // of which generation of gradients
 };
 
 template <Device D>
 void GradientScale<D>::measure() {
   const Op<D> op("norm of gradients");
   op.moves(parameters_.gradients());
-  measured_ = true;
+  measured_ = parameters_.generation();
   parameters_.complete_gradients();
   const Grid grid = parameters_.grid();
   const Tensor<float, 1, D> partial{Shape<1>(grid.blocks)};

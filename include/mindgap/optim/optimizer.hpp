@@ -71,6 +71,29 @@ kernel::ScaledGradient scaled_gradient(const FlatParameters<D>& parameters, cons
 
 }  // namespace detail
 
+// The step of an optimizer that has prepare() and update(): by the gradients as they lie, which then start afresh.
+template <class Self, Device D>
+class OptimizerStep {
+ public:
+  // scale: what gradients are multiplied by, measured before. average: what follows the values.
+  void step(const GradientScale<D>* scale = nullptr, const Ema<D>* average = nullptr, Location at = Location::current()) {
+    const Caller caller(at);
+    parameters_.complete_gradients();
+    static_cast<Self*>(this)->update(scale, average);
+    parameters_.forget_gradients();
+  }
+  void step(float learning_rate, Location at = Location::current()) {
+    const Caller caller(at);
+    static_cast<Self*>(this)->prepare(learning_rate);
+    step();
+  }
+
+ protected:
+  explicit OptimizerStep(FlatParameters<D>& parameters) : parameters_(parameters) {}
+
+  FlatParameters<D>& parameters_;
+};
+
 struct SgdOptions {
   float momentum = 0.9f;
   bool nesterov = false;
@@ -78,11 +101,11 @@ struct SgdOptions {
 
 // Stochastic gradient descent with (Nesterov) momentum, as torch.optim.SGD.
 template <Device D>
-class Sgd {
+class Sgd : public OptimizerStep<Sgd<D>, D> {
  public:
   using Options = SgdOptions;
   Sgd(FlatParameters<D>& parameters, Options options)
-      : parameters_(parameters), options_(options), velocity_(parameters.make()), rate_(1) {}
+      : OptimizerStep<Sgd, D>(parameters), options_(options), velocity_(parameters.make()), rate_(1) {}
 
   // The learning rate of the next step.
   void prepare(float learning_rate, Location at = Location::current());
@@ -92,14 +115,11 @@ class Sgd {
     f(rate_);
   }
 
-  // By the gradients as they lie. scale: what they are multiplied by, measured before. average: what follows the values.
   void update(const GradientScale<D>* scale = nullptr, const Ema<D>* average = nullptr);
-  void step(const GradientScale<D>* scale = nullptr, const Ema<D>* average = nullptr, Location at = Location::current());
-  void step(float learning_rate, Location at = Location::current());
   std::vector<StateItem> items() const { return parameters_.items(velocity_, "momentum."); }
 
  private:
-  FlatParameters<D>& parameters_;
+  using OptimizerStep<Sgd, D>::parameters_;
   Options options_;
   Tensor<float, 1, D> velocity_;
   HostInput<float, D> rate_;
@@ -124,32 +144,21 @@ void Sgd<D>::update(const GradientScale<D>* scale, const Ema<D>* average) {
   });
 }
 
-template <Device D>
-void Sgd<D>::step(const GradientScale<D>* scale, const Ema<D>* average, Location at) {
-  const Caller caller(at);
-  parameters_.complete_gradients();
-  update(scale, average);
-  parameters_.forget_gradients();
-}
-
-template <Device D>
-void Sgd<D>::step(float learning_rate, Location at) {
-  const Caller caller(at);
-  prepare(learning_rate);
-  step();
-}
-
 struct AdamWOptions {
   float beta1 = 0.9f, beta2 = 0.999f, epsilon = 1e-8f;
 };
 
 // Adam with decoupled weight decay, as torch.optim.AdamW. A step that a loss scale leaves out counts as a step.
 template <Device D>
-class AdamW {
+class AdamW : public OptimizerStep<AdamW<D>, D> {
  public:
   using Options = AdamWOptions;
   AdamW(FlatParameters<D>& parameters, Options options)
-      : parameters_(parameters), options_(options), first_(parameters.make()), second_(parameters.make()), schedule_(3) {}
+      : OptimizerStep<AdamW, D>(parameters),
+        options_(options),
+        first_(parameters.make()),
+        second_(parameters.make()),
+        schedule_(3) {}
 
   // The learning rate of the next step, and that it is one step later.
   void prepare(float learning_rate, Location at = Location::current());
@@ -159,12 +168,10 @@ class AdamW {
     f(schedule_);
   }
   void update(const GradientScale<D>* scale = nullptr, const Ema<D>* average = nullptr);
-  void step(const GradientScale<D>* scale = nullptr, const Ema<D>* average = nullptr, Location at = Location::current());
-  void step(float learning_rate, Location at = Location::current());
   std::vector<StateItem> items();
 
  private:
-  FlatParameters<D>& parameters_;
+  using OptimizerStep<AdamW, D>::parameters_;
   Options options_;
   Tensor<float, 1, D> first_, second_;
   HostInput<float, D> schedule_;  // rate, corrections of both moments
@@ -192,21 +199,6 @@ void AdamW<D>::update(const GradientScale<D>* scale, const Ema<D>* average) {
                                             detail::scaled_gradient(parameters_, scale), schedule_.data(), parameters_.groups(),
                                             options_.beta1, options_.beta2, options_.epsilon});
   });
-}
-
-template <Device D>
-void AdamW<D>::step(const GradientScale<D>* scale, const Ema<D>* average, Location at) {
-  const Caller caller(at);
-  parameters_.complete_gradients();
-  update(scale, average);
-  parameters_.forget_gradients();
-}
-
-template <Device D>
-void AdamW<D>::step(float learning_rate, Location at) {
-  const Caller caller(at);
-  prepare(learning_rate);
-  step();
 }
 
 template <Device D>
