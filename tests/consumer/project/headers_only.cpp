@@ -1,18 +1,10 @@
-// The smallest use of mindgap from another project: a tensor, a product, whose library must come with the headers, and a step of
-// training, whose templates must not trip over this project's warnings.
+// A network and a step of training with the headers alone, whose templates must not trip over this project's warnings.
 #include <mindgap/autograd/loss.hpp>
 #include <mindgap/core/tensor.hpp>
 #include <mindgap/cpu/library.hpp>
 #include <mindgap/nn/freeze.hpp>
 #include <mindgap/nn/layers.hpp>
-#include <mindgap/ops/matmul.hpp>
 #include <mindgap/optim/optimizer.hpp>
-
-#include <iostream>
-
-#if defined(__OPTIMIZE__) && !defined(__NO_MATH_ERRNO__)
-#error "the flags without which loops are not vectorised did not come with mindgap::mindgap"
-#endif
 
 struct Net {
   mindgap::Linear<mindgap::Cpu, mindgap::Precision<float>> first{3, 4}, second{4, 2};
@@ -27,9 +19,6 @@ struct Net {
 
 int main() {
   const auto x = mindgap::Tensor<float, 2>::full({2, 3}, 1.5f);
-  const auto y = mindgap::linear(x, x);
-  std::cout << y.str() << "\n";
-
   Net net;
   mindgap::initialise(net, 1);
   mindgap::FlatParameters<mindgap::Cpu> parameters(net);
@@ -38,5 +27,5 @@ int main() {
   backward(mindgap::cross_entropy(net(mindgap::constant(tape, x)), mindgap::Tensor<mindgap::i64, 1>::full({2}, 1)));
   const float before = net.second.bias.value.data()[0];
   sgd.step(0.1f);
-  return y.to_vector()[3] == 6.75f && net.second.bias.value.data()[0] != before ? 0 : 1;
+  return net.second.bias.value.data()[0] != before ? 0 : 1;
 }
