@@ -2,7 +2,8 @@
 // forward and backward. One JSON line a figure, medians of several steps; the names are those that a PyTorch script with
 // the same models prints, so that the lines can be put side by side.
 //
-//   bench/cpu_anchors [r18] [unet] [r50] [beside]       beside: while as many other processes as there are cores are busy
+//   bench/cpu_anchors [r18] [unet] [r50] [attention] [beside]      beside: while as many other processes as there are cores are
+//   busy
 #include <mindgap/cpu/neighbours.hpp>
 
 #include "anchors.hpp"
@@ -42,6 +43,23 @@ void unet() {
   std::printf("{\"what\": \"small unet fwd+bwd\", \"dt\": \"%s\", \"img_s\": %.2f}\n", type, double(batch) / both);
 }
 
+// Stable Diffusion's largest: two images, 8 heads.
+template <class P>
+void attention_of_tokens() {
+  using T = typename P::compute;
+  struct {
+    const char* what;
+    i64 tokens, keys, d;
+  } const cases[] = {{"self 4096 d40", 4096, 4096, 40}, {"cross 77 d40", 4096, 77, 40}, {"self 1024 d80", 1024, 1024, 80}};
+  for (const auto& c : cases) {
+    const auto q = normals<T, Cpu>(Shape<3>(2, c.tokens, 8 * c.d)), k = normals<T, Cpu>(Shape<3>(2, c.keys, 8 * c.d)),
+               v = normals<T, Cpu>(Shape<3>(2, c.keys, 8 * c.d));
+    const double s = time_it<Cpu>([&] { attention(q, k, v, 8); }, 1, 5).median;
+    std::printf("{\"what\": \"attention %s\", \"dt\": \"%s\", \"ms\": %.2f, \"gflop_s\": %.1f}\n", c.what, name(dtype_of<T>),
+                1e3 * s, AttentionGeometry{2, 8, c.tokens, c.keys, c.d}.flops() / s / 1e9);
+  }
+}
+
 // Processes that are busy until this one ends, as many as there are cores.
 void be_busy() {
   for (int i = 0; i < omp_get_num_procs(); ++i)
@@ -66,6 +84,7 @@ void all(const std::vector<std::string>& which) {
     classify_with_resnet50<P>();
   }
   if (wanted("unet")) unet<P>();
+  if (wanted("attention")) attention_of_tokens<P>();
 }
 
 }  // namespace

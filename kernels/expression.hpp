@@ -216,6 +216,12 @@ MG_HD constexpr auto gelu_tanh(A a) {
   return 0.5f * a * (1.f + tanh(0.79788456f * (a + 0.044715f * a * a * a)));
 }
 
+// x sigmoid(1.702 x), the cheap one of the same paper, which CLIP's text encoder has.
+template <IsNode A>
+MG_HD constexpr auto quick_gelu(A a) {
+  return a * sigmoid(1.702f * a);
+}
+
 template <class F, int... I>
 constexpr auto trace(F f, std::integer_sequence<int, I...>) {
   auto result = f(Input<I>{}...);

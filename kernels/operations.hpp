@@ -157,7 +157,7 @@ struct Cos {
 };
 struct Erf {
   static constexpr bool linear = false;
-  MG_HD static float value(float x) { return erff(x); }
+  MG_HD static float value(float x) { return erf_f32(x); }
   MG_HD static float slope(float x) { return 1.12837917f * exp_f32(-x * x); }  // 2 / sqrt(pi)
 };
 

@@ -2,6 +2,7 @@
 //
 //   Softmax            reads x, writes y                     2 sizeof(T) bytes an element
 //   SoftmaxBackward    reads y and g, writes grad_x          3 sizeof(T)
+//   CausalMask         writes half of the scores             1/2 sizeof(T)
 //
 // Rows that a team of threads can hold in registers (rows.hpp) are read once; longer ones are read again, from a cache.
 #pragma once
@@ -72,6 +73,20 @@ struct Softmax {
         store<V>(y + r * teams.cols + c, e + k);
       });
     });
+  }
+};
+
+// scores[matrix, i, j] = -infinity for j > first + i: keys that a causal query does not see.           one block does one row
+template <class T>
+struct CausalMask {
+  T* scores;  // [matrices, rows, cols]
+  i64 rows, cols;
+  i64 first;  // the place of a matrix's first row among the queries
+
+  template <Block B>
+  MG_HD void operator()(B& block) const {
+    T* row = scores + block.id() * cols;
+    for (i64 j = first + block.id() % rows + 1 + block.rank(); j < cols; j += block.size()) row[j] = T(-INFINITY);
   }
 };
 

@@ -7,10 +7,12 @@
 
 #include <mindgap/autograd/concat.hpp>
 #include <mindgap/autograd/embedding.hpp>
+#include <mindgap/autograd/gated.hpp>
 #include <mindgap/autograd/layer_norm.hpp>
 #include <mindgap/autograd/linear.hpp>
 #include <mindgap/autograd/loss.hpp>
 #include <mindgap/autograd/norm.hpp>
+#include <mindgap/autograd/pad.hpp>
 #include <mindgap/autograd/pool.hpp>
 #include <mindgap/autograd/reduce.hpp>
 #include <mindgap/autograd/resize.hpp>
@@ -48,10 +50,10 @@ inline OpCase matmul_case(const std::string& what, i64 batch, i64 m, i64 n, i64 
       "matmul", what, 1e-6, [=](auto& in) { return product(in[0], in[1], batch, m, n, k, false); },
       [](auto a, auto b) { return matmul(a, b); }, activation(Shape(batch, m, k)), activation(Shape(batch, k, n)));
 }
-inline OpCase attend_case(const std::string& what, i64 n, i64 l, i64 m, i64 heads, i64 d) {
+inline OpCase attend_case(const std::string& what, i64 n, i64 l, i64 m, i64 heads, i64 d, bool causal = false) {
   return op_case(
-      "attend", what, 2e-6, attention_reference(n, l, m, heads, d),
-      [=](auto q, auto k, auto v) { return attend(q, k, v, heads); }, activation(Shape(n, l, heads * d)),
+      "attend", what, 2e-6, attention_reference(n, l, m, heads, d, causal),
+      [=](auto q, auto k, auto v) { return attend(q, k, v, heads, causal); }, activation(Shape(n, l, heads * d)),
       activation(Shape(n, m, heads * d)), activation(Shape(n, m, heads * d)));
 }
 
@@ -188,6 +190,35 @@ inline OpCase softmax_case(const std::string& what, Shape<2> shape) {
       "softmax", what, 1e-6, [=](auto& in) { return softmax_values(in[0], shape[1]); }, [](auto x) { return softmax(x); },
       activation(shape, 0.f, 2.f));
 }
+inline OpCase geglu_case(const std::string& what, i64 rows, i64 cols) {
+  return op_case(
+      "geglu", what, 2e-6,
+      [=](auto& in) {
+        Values y;
+        for (i64 r = 0; r < rows; ++r)
+          for (i64 c = 0; c < cols; ++c) {
+            const double gate = in[0][size_t(r * 2 * cols + cols + c)];
+            y.push_back(in[0][size_t(r * 2 * cols + c)] * 0.5 * gate * std::erfc(-gate / std::sqrt(2.)));
+          }
+        return y;
+      },
+      [](auto x) { return geglu(x); }, activation(Shape(rows, 2 * cols)));
+}
+inline OpCase zero_pad_case(const std::string& what, Shape<4> shape, Padding2d padding) {
+  return op_case(
+      "zero_pad2d", what, 0,
+      [=](auto& in) {
+        const i64 h = padding.top + shape[1] + padding.bottom, w = padding.left + shape[2] + padding.right;
+        Values y(size_t(shape[0] * h * w * shape[3]));
+        for (i64 i = 0; i < shape.size(); ++i) {
+          const i64 c = i % shape[3], column = i / shape[3] % shape[2], row = i / shape[3] / shape[2] % shape[1],
+                    image = i / shape[3] / shape[2] / shape[1];
+          y[size_t(((image * h + padding.top + row) * w + padding.left + column) * shape[3] + c)] = in[0][size_t(i)];
+        }
+        return y;
+      },
+      [=](auto x) { return zero_pad2d(x, padding); }, activation(shape));
+}
 inline OpCase cross_entropy_case(const std::string& what, Shape<2> shape, float smoothing) {
   std::vector<i64> labels;
   Values one_hot(size_t(shape.size()));
@@ -306,6 +337,8 @@ inline std::vector<OpCase> op_cases() {
       matmul_case("one row and column", 1, 1, 1, 9),
       attend_case("two heads of 4", 2, 5, 5, 2, 4),
       attend_case("3 heads of 2, other keys", 1, 4, 7, 3, 2),
+      attend_case("causal", 2, 5, 5, 2, 4, true),
+      attend_case("causal, other keys", 1, 6, 4, 2, 3, true),
       batch_norm_case("plain", identity, [](double z) { return z; }, {2, 3, 3, 5}),
       batch_norm_case("relu", epilogues::relu, [](double z) { return std::max(z, 0.); }, {3, 2, 4, 16}),
       batch_norm_residual_case("residual and relu", {2, 3, 2, 7}),
@@ -327,6 +360,10 @@ inline std::vector<OpCase> op_cases() {
       concat_case("5 and 3 channels", 6, 5, 3),
       concat_case("1 and 9 channels", 4, 1, 9),
       embedding_case("ids that repeat", {3, 0, 3, 1}, 5, 7),
+      geglu_case("an odd number of columns", 3, 7),
+      geglu_case("whole vectors", 2, 64),
+      zero_pad_case("right and bottom", {2, 3, 4, 5}, {0, 1, 0, 1}),
+      zero_pad_case("all sides", {1, 2, 3, 8}, {1, 2, 3, 4}),
       softmax_case("49 columns", {3, 49}),
       softmax_case("one column", {5, 1}),
       cross_entropy_case("hard", {7, 5}, 0.f),

@@ -8,6 +8,7 @@
 
 #include <cmath>
 #include <functional>
+#include <limits>
 #include <map>
 #include <vector>
 
@@ -85,7 +86,7 @@ inline Values softmax_values(Values x, i64 cols) {
 }
 
 // q [n, l, heads * d], k and v [n, m, heads * d]
-inline Reference attention_reference(i64 n, i64 l, i64 m, i64 heads, i64 d) {
+inline Reference attention_reference(i64 n, i64 l, i64 m, i64 heads, i64 d, bool causal = false) {
   return [=](const std::vector<Values>& in) {
     Values y(in[0].size());
     const auto at = [&](const Values& x, i64 rows, i64 s, i64 row, i64 h, i64 c) {
@@ -98,7 +99,7 @@ inline Reference attention_reference(i64 n, i64 l, i64 m, i64 heads, i64 d) {
           for (i64 j = 0; j < m; ++j) {
             double sum = 0;
             for (i64 c = 0; c < d; ++c) sum += at(in[0], l, s, i, h, c) * at(in[1], m, s, j, h, c);
-            scores.push_back(sum / std::sqrt(double(d)));
+            scores.push_back(causal && j > i ? -std::numeric_limits<double>::infinity() : sum / std::sqrt(double(d)));
           }
           const Values p = softmax_values(scores, m);
           for (i64 j = 0; j < m; ++j)

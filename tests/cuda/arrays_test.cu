@@ -1,4 +1,6 @@
 // The device cases of arrays.hpp on the GPU.
+#include <mindgap/cuda/library.hpp>
+
 #include "tests/cuda/parity.hpp"
 #include "tests/device_cases/arrays.hpp"
 

@@ -1,9 +1,13 @@
-// Sums over axes, axes in another order or repeated, concatenation, gathering, dropout; both directions.
+// Sums over axes, axes in another order or repeated, concatenation, gathering, dropout, GEGLU, padding, both directions; causal
+// attention.
 #pragma once
 
+#include <mindgap/ops/attention.hpp>
 #include <mindgap/ops/concat.hpp>
 #include <mindgap/ops/dropout.hpp>
+#include <mindgap/ops/gated.hpp>
 #include <mindgap/ops/gather.hpp>
+#include <mindgap/ops/pad.hpp>
 #include <mindgap/ops/reduce.hpp>
 
 #include "tests/device_cases/case.hpp"
@@ -72,6 +76,30 @@ Outputs dropout_both_ways(i64 size) {
   return outputs(dropout(x, 0.3f, key), grad);
 }
 
+template <Device D, class T>
+Outputs geglu_both_ways(i64 rows, i64 cols) {
+  const auto x = random_on<D, T>(Shape(rows, 2 * cols), 1);
+  const Tensor<T, 2, D> grad(x.shape());
+  geglu_backward(grad, random_on<D, T>(Shape(rows, cols), 2), x);
+  return outputs(geglu(x), grad);
+}
+
+template <Device D, class T>
+Outputs zero_pad_both_ways(Shape<4> shape, const Padding2d& padding) {
+  const auto y = zero_pad2d(random_on<D, T>(shape, 1), padding);
+  const Tensor<T, 4, D> grad(shape);
+  zero_pad2d_backward(grad, random_on<D, T>(y.shape(), 2), padding);
+  return outputs(y, grad);
+}
+
+// Of some thousand keys, so that a row of the mask is longer than a block.
+template <Device D, class T>
+Outputs causal_attention(i64 l, i64 m) {
+  const auto q = random_on<D, T>(Shape<3>(2, l, 8), 1), k = random_on<D, T>(Shape<3>(2, m, 8), 2),
+             v = random_on<D, T>(Shape<3>(2, m, 8), 3);
+  return outputs(attention(q, k, v, 2, true).y);
+}
+
 template <Device D>
 std::vector<DeviceCase> array_cases() {
   return {
@@ -116,6 +144,18 @@ std::vector<DeviceCase> array_cases() {
          return gather_both_ways<D, bf16>({5, 6, 60}, 40, 1);
        }},
       {"gather, an index outside", 0, index_outside<D>},
+      {"geglu", 1e-5, [] { return geglu_both_ways<D, float>(5, 1003); }},
+      {"geglu, bf16", 0.02, [] { return geglu_both_ways<D, bf16>(3, 320); }},
+      {"zero pad", 0,
+       [] {
+         return zero_pad_both_ways<D, float>({2, 5, 7, 3}, {0, 1, 0, 1});
+       }},
+      {"zero pad, bf16", 0,
+       [] {
+         return zero_pad_both_ways<D, bf16>({1, 3, 4, 64}, {3, 2, 1, 0});
+       }},
+      {"causal attention", 1e-5, [] { return causal_attention<D, float>(77, 77); }},
+      {"causal attention, other keys", 1e-5, [] { return causal_attention<D, float>(5, 400); }},
       {"dropout", 1e-6, [] { return dropout_both_ways<D, float>(9001); }},
       {"dropout, bf16", 0.01, [] { return dropout_both_ways<D, bf16>(37); }},
   };

@@ -3,6 +3,7 @@
 
 #include <mindgap/autograd/dropout.hpp>
 #include <mindgap/autograd/reduce.hpp>
+#include <mindgap/emulated/library.hpp>
 
 #include "tests/emulate.hpp"
 

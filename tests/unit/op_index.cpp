@@ -5,11 +5,13 @@
 #include <mindgap/autograd/concat.hpp>
 #include <mindgap/autograd/dropout.hpp>
 #include <mindgap/autograd/embedding.hpp>
+#include <mindgap/autograd/gated.hpp>
 #include <mindgap/autograd/gather.hpp>
 #include <mindgap/autograd/layer_norm.hpp>
 #include <mindgap/autograd/loss.hpp>
 #include <mindgap/autograd/norm.hpp>
 #include <mindgap/autograd/operators.hpp>
+#include <mindgap/autograd/pad.hpp>
 #include <mindgap/autograd/pool.hpp>
 #include <mindgap/autograd/reduce.hpp>
 #include <mindgap/autograd/resize.hpp>
@@ -98,13 +100,13 @@ std::vector<OpDoc> op_docs() {
        {[] { matmul(of(2, 3, 4), of(2, 5, 3)); }}},
       {products,
        "attend",
-       "attend(q, k, v, heads)",
-       "also `attention`, with what its backward reads",
+       "attend(q, k, v, heads, causal)",
+       "causal (false): query i sees the keys 0 to i; also `attention`, with what its backward reads",
        "q [N, L, E], k and v [N, M, E], heads side by side in E → [N, L, E]",
        "q, k, v",
        "linear.hpp",
        true,
-       {[] { attend(of(1, 2, 6), of(1, 2, 6), of(1, 2, 6), 4); }}},
+       {[] { attend(of(1, 2, 6), of(1, 2, 6), of(1, 2, 6), 4); }, [] { attend(of(1, 2, 6), of(1, 0, 6), of(1, 0, 6), 2); }}},
       {products,
        "multihead_attention",
        "multihead_attention(query, key, value, in_w, in_b, out_w, out_b, heads)",
@@ -181,7 +183,28 @@ std::vector<OpDoc> op_docs() {
        false,
        {[] { upsample_nearest(of(1, 2, 2, 1), 0, 4); }, [] { upsample_nearest(of(1, 1, 1, 1), 65536, 1); }}},
 
+      {images,
+       "zero_pad2d",
+       "zero_pad2d(x, {left, right, top, bottom})",
+       "",
+       "x [N, H, W, C] → [N, top + H + bottom, left + W + right, C]",
+       "x",
+       "pad.hpp",
+       false,
+       {[] {
+         zero_pad2d(of(1, 2, 2, 1), {0, -1, 0, 1});
+       }}},
+
       {rows, "softmax", "softmax(x)", "", "x [..., K] → as x", "x", "softmax.hpp", false, {}},
+      {rows,
+       "geglu",
+       "geglu(x)",
+       "",
+       "x [..., 2 K] → [..., K], the first half times gelu of the second",
+       "x",
+       "gated.hpp",
+       false,
+       {[] { geglu(of(2, 5)); }}},
       {rows,
        "cross_entropy",
        "cross_entropy(logits, targets, smoothing)",

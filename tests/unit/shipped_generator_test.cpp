@@ -10,7 +10,7 @@
 //
 // The held-out tenth of the training split is compared with one of the nine tenths that are trained on (even coins), and with
 // all nine (one in ten), which also notices copies of images outside that one tenth: of half of the images at least.
-// 10 steps of DPM-Solver++(2M) without guidance. Every image is sampled once and serves both; the same methods on real images,
+// 8 steps of DPM-Solver++(2M) without guidance. Every image is sampled once and serves both; the same methods on real images,
 // mirrored or with a little noise, show that they would notice.
 #include <mindgap/core/random.hpp>
 #include <mindgap/data/dataset.hpp>
@@ -70,7 +70,7 @@ struct Images {
     for (i64 label = 0; label < generator.classes(); ++label)
       for (i64 index = 0; index < (std::ranges::count(shoes, label) ? of_a_shoe : of_another); ++index)
         keys.push_back({42, label, index}), labels.push_back(label);
-    generated = Dataset(GeneratedImages(generator, Sampler(generator.info.scheduler, 10), 1, 40)(keys),
+    generated = Dataset(GeneratedImages(generator, Sampler(generator.info.scheduler, 8), 1, 40)(keys),
                         Tensor<i64, 1>::from(labels, Shape<1>(i64(labels.size()))), generator.info.class_names);
   }
 };

@@ -129,17 +129,17 @@ Var<T, 3, D> matmul(const Var<T, 3, D>& a, const Var<T, 3, D>& b, bool transpose
 // The attended values alone; attention() on tensors gives what the backward reads too.
 template <Real T, Device D>
 Tensor<T, 3, D> attend(const Tensor<T, 3, D>& q, const Tensor<T, 3, D>& k, const Tensor<T, 3, D>& v, i64 heads,
-                       Location at = Location::current()) {
+                       bool causal = false, Location at = Location::current()) {
   const Caller caller(at);
-  return attention(q, k, v, heads).y;
+  return attention(q, k, v, heads, causal).y;
 }
 // Attention; gradients of q, k and v. Where the device makes it in one pass the probabilities are computed again.
 template <Real T, Device D>
-Var<T, 3, D> attend(const Var<T, 3, D>& q, const Var<T, 3, D>& k, const Var<T, 3, D>& v, i64 heads,
+Var<T, 3, D> attend(const Var<T, 3, D>& q, const Var<T, 3, D>& k, const Var<T, 3, D>& v, i64 heads, bool causal = false,
                     Location at = Location::current()) {
   const Caller caller(at);
   const bool needed = q.needs_gradient() || k.needs_gradient() || v.needs_gradient();
-  const Attention<T, D> attended = attention(q.value(), k.value(), v.value(), heads);
+  const Attention<T, D> attended = attention(q.value(), k.value(), v.value(), heads, causal);
   Var<T, 3, D> y(attended.y, detail::tape_of(q, k, v), needed);
   if (needed) {
     y.tape().reads(q.value(), k.value(), v.value(), y.value());
@@ -159,7 +159,8 @@ Var<T, 3, D> attend(const Var<T, 3, D>& q, const Var<T, 3, D>& k, const Var<T, 3
 
 // Of operands that do not fit.
 template <class Q, class K, class V>
-requires(detail::misfits<3, 3, Q, K> || detail::misfits<3, 3, Q, V>) auto attend(const Q& q, const K&, const V&, i64) {
+requires(detail::misfits<3, 3, Q, K> || detail::misfits<3, 3, Q, V>) auto attend(const Q& q, const K&, const V&, i64,
+                                                                                 bool = false) {
   static_assert(!detail::alike<Q, K> || !detail::alike<Q, V>, "mindgap: attend wants q [N, L, E] and k and v [N, M, E]");
   if constexpr (!detail::alike<Q, K>) detail::explain<Q, K>();
   else detail::explain<Q, V>();

@@ -61,9 +61,10 @@ struct MatmulGeometry {
 };
 
 // y = softmax(q k^T / sqrt(d)) v for n * heads pairs of q [l, d] and k, v [m, d], which lie in q and y [n, l, heads * d] and in
-// k and v [n, m, heads * d].
+// k and v [n, m, heads * d]. Causal: query i sees the keys 0 to i.
 struct AttentionGeometry {
   i64 n, heads, l, m, d;
+  bool causal = false;
 
   // Multiplications and additions of both products, forward.
   constexpr double flops() const { return 4.0 * double(n * heads) * double(l) * double(m) * double(d); }

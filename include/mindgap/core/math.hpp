@@ -3,6 +3,7 @@
 //
 // exp: Cody-Waite reduction to |r| <= ln2/2, degree-6 polynomial (Cephes expf); about 1 ulp in the normal range.
 // log: mantissa in [sqrt(1/2), sqrt(2)), degree-8 polynomial (Cephes logf).
+// erf: two polynomials of Juffa's (forums.developer.nvidia.com, "Computing erff to 1 ulp"), for |x| below 0.93 and above.
 // sin, cos: of 2 pi u for u in [0, 1), as Box-Muller needs; reduction to an eighth of a turn is exact.
 #pragma once
 
@@ -84,6 +85,27 @@ MG_HD float tanh_f32(float x) {
   const float large = 2.f * sigmoid_f32(2.f * x) - 1.f;
   return z < 0.390625f ? small : large;
 }
+
+MG_HD float erf_f32(float x) {
+  const float t = x < 0.f ? -x : x, s = x * x;
+  float far = fmaf(fmaf(-1.72853470e-5f, t, 3.83197126e-4f), s, fmaf(-3.88396438e-3f, t, 2.42546219e-2f));
+  far = fmaf(far, t, -1.06777877e-1f);
+  far = fmaf(far, t, -6.34846687e-1f);
+  far = fmaf(far, t, -1.28717512e-1f);
+  far = 1.f - exp_f32(t < 10.f ? fmaf(far, t, -t) : -104.f);
+  float near = -5.96761703e-4f;
+  near = fmaf(near, s, 4.99119423e-3f);
+  near = fmaf(near, s, -2.67681349e-2f);
+  near = fmaf(near, s, 1.12819925e-1f);
+  near = fmaf(near, s, -3.76125336e-1f);
+  near = fmaf(near, s, 1.28379166e-1f);
+  near = fmaf(near, x, x);
+  return t > 0.927734375f ? (x < 0.f ? -far : far) : near;
+}
+
+// x Phi(x), and its derivative Phi(x) + x phi(x), of the normal distribution (Hendrycks and Gimpel 2016, arXiv 1606.08415).
+MG_HD float gelu_f32(float x) { return 0.5f * x * (1.f + erf_f32(x * 0.70710678f)); }
+MG_HD float gelu_slope_f32(float x) { return 0.5f * (1.f + erf_f32(x * 0.70710678f)) + x * 0.39894228f * exp_f32(-0.5f * x * x); }
 
 }  // namespace MINDGAP_SET
 }  // namespace mindgap

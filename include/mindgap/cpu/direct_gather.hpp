@@ -60,7 +60,7 @@ template <int Rows>
   // The last columns by way of a whole tile.
   alignas(32) float tile[gather_rows * panel] = {}, whole_bias[panel] = {};
   static constexpr i32 tile_offset[gather_rows] = {0, panel, 2 * panel, 3 * panel, 4 * panel, 5 * panel};
-  if (start == Start::bias) std::memcpy(whole_bias, bias, size_t(columns) * sizeof(float));
+  if (bias && start == Start::bias) std::memcpy(whole_bias, bias, size_t(columns) * sizeof(float));
   if (start == Start::sum)
     for (int i = 0; i < Rows; ++i) std::memcpy(tile + i * panel, c + c_offset[i], size_t(columns) * sizeof(float));
   if (columns <= lanes) gather_tile<Rows, 1>(a, a_offset, k, b, tile, tile_offset, start, whole_bias);

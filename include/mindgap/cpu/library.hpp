@@ -49,7 +49,16 @@ struct Library<Cpu> {
     return false;
   }
   template <class T>
-  static constexpr bool fuses_attention = false;
+  static constexpr bool fuses_attention = computes<T>;
+  template <class T>
+  static bool attention(const AttentionGeometry& g, T* y, float* statistics, const T* q, const T* k, const T* v) {
+    return cpu::attention(g, y, statistics, q, k, v);
+  }
+  template <class T>
+  static bool attention_backward(const AttentionGeometry&, T*, T*, T*, const T*, const T*, const float*, const T*, const T*,
+                                 const T*) {
+    return false;
+  }
 
   template <class TC, class T>
   static void matmul(const MatmulGeometry& g, TC* c, const T* a, const T* b, float alpha = 1.f, bool accumulate = false,

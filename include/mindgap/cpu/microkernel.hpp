@@ -49,7 +49,8 @@ template <int Rows, int Vectors>
   for (int i = 0; i < Rows; ++i) {
     row[i] = a + a_offset[i];
 #pragma GCC unroll 8
-    for (int v = 0; v < Vectors; ++v) sum[i][v] = start == Start::bias ? _mm256_loadu_ps(bias + v * lanes) : _mm256_setzero_ps();
+    for (int v = 0; v < Vectors; ++v)
+      sum[i][v] = bias && start == Start::bias ? _mm256_loadu_ps(bias + v * lanes) : _mm256_setzero_ps();
   }
   for (i64 s = 0; s < k.count; ++s) {
     for (i64 l = 0, at = 0; l < k.length; ++l, at += k.step) {

@@ -10,6 +10,7 @@
 //                                                   else widened to f32              weights in amx_outer
 //   f32 product       direct_matmul                 direct_matmul                    direct_matmul             oneDNN
 //   bf16 product      widened to f32                widened to f32                   amx_matmul                widened to f32
+//   long attention    direct_attention              direct_attention                 f32: direct_attention     in products
 // oneDNN (2.6 or 3.x) runs on OpenMP's threads; its primitives are cached by geometry. Widening is correct, and slower than
 // f32. Channels-last 3x3 convolutions on one AVX2 core (peak 102 GFLOP/s): oneDNN 2.6 reaches 40 to 100, by weights 50 to 75;
 // the direct ones 85 to 97, by weights 80 to 92.
@@ -53,6 +54,12 @@ void matmul(const MatmulGeometry& g, bf16* c, const bf16* a, const bf16* b, floa
             const float* bias = nullptr);
 void matmul(const MatmulGeometry& g, float* c, const bf16* a, const bf16* b, float alpha = 1, bool accumulate = false,
             const float* bias = nullptr);
+
+// y = softmax(q k^T / sqrt(d)) v without the probabilities in memory; statistics [n, heads, l]: the logarithm of each row's sum
+// of exponentials. False, and nothing is done, where products serve better: for fewer than 65,536 probabilities a head, without
+// AVX2, and for bf16 with AMX.
+bool attention(const AttentionGeometry& g, float* y, float* statistics, const float* q, const float* k, const float* v);
+bool attention(const AttentionGeometry& g, bf16* y, float* statistics, const bf16* q, const bf16* k, const bf16* v);
 
 }  // namespace mindgap::cpu
 

@@ -9,6 +9,7 @@
 #include <mindgap/core/memory.hpp>
 #include <mindgap/cpu/amx_matmul.hpp>
 #include <mindgap/cpu/amx_outer.hpp>
+#include <mindgap/cpu/direct_attention.hpp>
 #include <mindgap/cpu/direct_gather.hpp>
 #include <mindgap/cpu/direct_matmul.hpp>
 #include <mindgap/cpu/direct_outer.hpp>
@@ -415,6 +416,23 @@ MINDGAP_INLINE void matmul(const MatmulGeometry& g, bf16* c, const bf16* a, cons
         bf16* to = c + outer * g.c.outer + inner * g.c.inner + row * g.c.row;
         for (i64 i = 0; i < g.n; ++i) to[i] = bf16(accumulate ? float(to[i]) + from[i] : from[i]);
       }
+}
+
+MINDGAP_INLINE bool attention(const AttentionGeometry& g, float* y, float* statistics, const float* q, const float* k,
+                              const float* v) {
+  if (g.l * g.m < (i64(1) << 16) || !direct::runs_here()) return false;
+  direct::attention(g, y, statistics, q, k, v);
+  return true;
+}
+
+MINDGAP_INLINE bool attention(const AttentionGeometry& g, bf16* y, float* statistics, const bf16* q, const bf16* k,
+                              const bf16* v) {
+  if (g.l * g.m < (i64(1) << 16) || !direct::runs_here() || amx::runs_here()) return false;
+  const i64 queries = g.n * g.l * g.heads * g.d, keys = g.n * g.m * g.heads * g.d;
+  const Widened wide_q(q, queries), wide_k(k, keys), wide_v(v, keys), wide_y(queries);
+  direct::attention(g, wide_y.data(), statistics, wide_q.data(), wide_k.data(), wide_v.data());
+  wide_y.round(y);
+  return true;
 }
 
 }  // namespace mindgap::cpu

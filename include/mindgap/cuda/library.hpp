@@ -89,6 +89,7 @@ struct Library<Cuda> {
 
   template <class T>
   static bool attention(const AttentionGeometry& g, T* y, float* statistics, const T* q, const T* k, const T* v) {
+    if (g.causal) return false;
     PoolScratch scratch;
     return cuda::attention_forward(stream(), scratch, g, dtype_of<T>, y, statistics, q, k, v);
   }

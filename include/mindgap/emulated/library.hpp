@@ -14,6 +14,8 @@ template <>
 struct Library<Emulated> : Library<Cpu> {
   template <class T>
   static constexpr bool computes = Real<T>;
+  template <class T>
+  static constexpr bool fuses_attention = false;
   // The first way is always a kernel's, which takes long on fibers: not where kernels run serially.
   static int autotune(const std::string&, const std::vector<std::function<bool()>>& ways) {
     return Runtime<Emulated>::serial ? int(ways.size()) - 1 : 0;
