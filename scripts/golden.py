@@ -1,6 +1,6 @@
 """Makes tests/golden/ again from PyTorch, torchvision and diffusers. Usage: python scripts/golden.py [PART...]
 
-Parts: resnet narrow unet samplers (all by default). Versions and the format of every file: tests/golden/README.md, which is written by hand.
+Parts: resnet narrow unet samplers clip (all by default). Versions and the format of every file: tests/golden/README.md, which is written by hand.
 
 Inputs. Weights are not stored; both sides make them from counter-based streams (golden_stream.py). With u = uniform(i) and
 c = 2 u - 1, in double, rounded to f32 at the end, element i (row major in the *published* layout, a convolution is OIHW) of entry NAME is, from the
@@ -12,7 +12,7 @@ stream of seed 0 and purpose "golden:NAME":
   other rank 1        1 + 0.2 c (weights of norms)
 The 2 keeps most numbers away from the kink of ReLU: a number that another order of additions moves across it changes a gradient by a jump, 1e-3 and
 more of its norm, which would drown the rounding errors that these files are about.
-Images and the U-Net's target are sqrt(3) c (purposes "golden:input" and "golden:target", NCHW); labels, time steps and class labels are below(i, count) of
+A text encoder's ids are below(i, 100) of "golden:ids". Images and the U-Net's target are sqrt(3) c (purposes "golden:input" and "golden:target", NCHW); labels, time steps and class labels are below(i, count) of
 "golden:labels", "golden:timesteps" and "golden:class_labels".
 
 Reference. Each model runs in float64. Its inputs and weights are the f32 values above, so nothing but arithmetic differs. PyTorch's own error is measured in
@@ -67,8 +67,8 @@ def parameter(name, shape, resnet):
     return torch.from_numpy(value.astype(np.float32).reshape(shape))
 
 
-def fill(model, resnet):
-    model.load_state_dict({name: parameter(name, tuple(v.shape), resnet) for name, v in model.state_dict().items()})
+def fill(model, resnet, published=lambda name: name):
+    model.load_state_dict({name: parameter(published(name), tuple(v.shape), resnet) for name, v in model.state_dict().items()})
     return model
 
 
@@ -175,10 +175,10 @@ def write(name, out):
     print(f"{name}: {os.path.getsize(path) / 1e6:.2f} MB, PyTorch's worst error f32, bf16: " + ", ".join(f"{g} {e[0]:.1e} {e[1]:.1e}" for g, e in worst.items()), flush=True)
 
 
-def write_names(name, model):
+def write_names(name, model, published=lambda name: name):
     with open(os.path.join(OUT, name + ".names.txt"), "w") as file:
         for key, value in model.state_dict().items():
-            file.write(" ".join([key] + [str(n) for n in value.shape]) + "\n")
+            file.write(" ".join([published(key)] + [str(n) for n in value.shape]) + "\n")
 
 
 # ---- ResNet -----------------------------------------------------------------------------------------------------------
@@ -289,8 +289,35 @@ def make_unet(name, batch=3):
         file.write(build().to_json_string())
 
 
+# ---- CLIP's text encoder ----------------------------------------------------------------------------------------------
+CLIPS = {  # shaped as Stable Diffusion's: 1.x, and 2.x with its exact gelu
+    "clip_text": dict(vocab_size=100, hidden_size=64, intermediate_size=160, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=20),
+    "clip_text_gelu": dict(vocab_size=100, hidden_size=48, intermediate_size=96, num_hidden_layers=3, num_attention_heads=3,
+                           max_position_embeddings=16, hidden_act="gelu"),
+}
+
+
+def make_clip_text(name, batch=3):
+    from transformers import CLIPTextConfig, CLIPTextModel
+    build = lambda: CLIPTextModel(CLIPTextConfig(**CLIPS[name])).eval()
+    published = lambda key: key if key.startswith("text_model.") else "text_model." + key  # transformers 5 leaves it out
+    length = CLIPS[name]["max_position_embeddings"] - 2
+    ids = torch.from_numpy(Stream("golden:ids").below(batch * length, 100)).reshape(batch, length)
+
+    def run(model, to):
+        with torch.no_grad():
+            return {"eval/hidden": model(ids).last_hidden_state}
+
+    out = {}
+    store(out, *ways(lambda: fill(build(), False, published), run), full=lambda key, size: True)
+    write(name, out)
+    write_names(name, build(), published)
+    with open(os.path.join(OUT, name + ".json"), "w") as file:
+        file.write(build().config.to_json_string())
+
+
 def main():
-    parts = sys.argv[1:] or ["resnet", "narrow", "unet", "samplers"]
+    parts = sys.argv[1:] or ["resnet", "narrow", "unet", "samplers", "clip"]
     os.makedirs(OUT, exist_ok=True)
     torch.manual_seed(0)
     torch.use_deterministic_algorithms(True)
@@ -303,6 +330,9 @@ def main():
     if "unet" in parts:
         for name in UNETS:
             make_unet(name)
+    if "clip" in parts:
+        for name in CLIPS:
+            make_clip_text(name)
     if "samplers" in parts:
         import golden_samplers
         golden_samplers.make(OUT)

@@ -1,0 +1,75 @@
+// CLIPTextModel against transformers: names, configuration, the last hidden state; f32 and bf16. Tokens that come later change
+// nothing before them.
+#include <mindgap/models/clip_text.hpp>
+
+#include "tests/golden/golden.hpp"
+
+using namespace mindgap;
+using namespace mindgap::test;
+
+namespace {
+
+template <Real T>
+void check_text_encoder(const std::string& name) {
+  const ClipTextConfig config = read_clip_text_config(golden_folder + name + ".json");
+  CLIPTextModel<Cpu, Precision<T>> net(config);
+  const std::vector<StateItem> items = state_items(net, "");
+  check_names(name, items);
+  fill_golden(items, false);
+  const i64 length = config.max_position_embeddings - 2;
+  const auto ids = Tensor<i64, 2>::from(golden_integers("golden:ids", 3 * length, 100), Shape(3, length));
+  Golden golden(name, std::is_same_v<T, float> ? GoldenType::f32 : GoldenType::bf16);
+  golden.check("eval/hidden", cast<float>(net(ids)).to_vector());
+  golden.finish();
+}
+
+CLIPTextModel<Cpu, Precision<float>> small() {
+  return CLIPTextModel<Cpu, Precision<float>>(read_clip_text_config(golden_folder + "clip_text.json"));
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(clip_text)
+
+BOOST_AUTO_TEST_CASE(f32) { check_text_encoder<float>("clip_text"); }
+BOOST_AUTO_TEST_CASE(bf16) { check_text_encoder<mindgap::bf16>("clip_text"); }
+BOOST_AUTO_TEST_CASE(gelu_f32) { check_text_encoder<float>("clip_text_gelu"); }
+BOOST_AUTO_TEST_CASE(gelu_bf16) { check_text_encoder<mindgap::bf16>("clip_text_gelu"); }
+
+BOOST_AUTO_TEST_CASE(later_tokens_change_nothing_before_them) {
+  auto net = small();
+  fill_golden(state_items(net, ""), false);
+  std::vector<i64> ids = golden_integers("golden:ids", 20, 100);
+  const auto before = net(Tensor<i64, 2>::from(ids, Shape(1, 20)));
+  ids[13] = (ids[13] + 1) % 100;
+  const auto after = net(Tensor<i64, 2>::from(ids, Shape(1, 20)));
+  for (i64 i = 0; i < 20 * 64; ++i) BOOST_TEST_REQUIRE((before.data()[i] == after.data()[i]) == (i < 13 * 64));
+}
+
+// Of a vocabulary's files: names with and without the prefix that transformers 5 leaves out.
+BOOST_AUTO_TEST_CASE(names_with_and_without_prefix) {
+  auto net = small();
+  const std::vector<StateItem> items = state_items(net, "");
+  for (const StateItem& item : items) BOOST_TEST(item.name == "text_model." + item.older_name);
+}
+
+BOOST_AUTO_TEST_CASE(misuse) {
+  auto net = small();
+  fill_golden(state_items(net, ""), false);
+  const auto said = [](const std::string& what) {
+    return [what](const Error& error) { return std::string(error.what()).find(what) != std::string::npos; };
+  };
+  BOOST_CHECK_EXCEPTION(net(Tensor<i64, 2>::full({1, 21}, 1)), Error, said("21 tokens, of at most 20"));
+  BOOST_CHECK_EXCEPTION(net(Tensor<i64, 2>::full({1, 3}, 100)), Error, said("id 100 is outside the table"));
+  BOOST_CHECK_EXCEPTION(parse_clip_text_config(R"({"hidden_act": "relu"})", "c"), Error, said("hidden_act is \"relu\""));
+  BOOST_CHECK_EXCEPTION(parse_clip_text_config(R"({"num_attention_heads": 7})", "c"), Error,
+                        said("does not divide into 7 heads"));
+  BOOST_CHECK_EXCEPTION(parse_clip_text_config(R"({"model_type": "t5"})", "c"), Error, said("model_type"));
+}
+
+BOOST_AUTO_TEST_CASE(missing_keys_are_the_classs) {
+  const ClipTextConfig c = parse_clip_text_config("{}", "config.json");
+  BOOST_TEST((c == ClipTextConfig()));
+}
+
+BOOST_AUTO_TEST_SUITE_END()
