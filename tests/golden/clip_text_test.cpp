@@ -46,7 +46,7 @@ BOOST_AUTO_TEST_CASE(later_tokens_change_nothing_before_them) {
   for (i64 i = 0; i < 20 * 64; ++i) BOOST_TEST_REQUIRE((before.data()[i] == after.data()[i]) == (i < 13 * 64));
 }
 
-// Of a vocabulary's files: names with and without the prefix that transformers 5 leaves out.
+// Each entry is read with and without the prefix that transformers 5 leaves out.
 BOOST_AUTO_TEST_CASE(names_with_and_without_prefix) {
   auto net = small();
   const std::vector<StateItem> items = state_items(net, "");
@@ -64,6 +64,7 @@ BOOST_AUTO_TEST_CASE(misuse) {
   BOOST_CHECK_EXCEPTION(parse_clip_text_config(R"({"hidden_act": "relu"})", "c"), Error, said("hidden_act is \"relu\""));
   BOOST_CHECK_EXCEPTION(parse_clip_text_config(R"({"num_attention_heads": 7})", "c"), Error,
                         said("does not divide into 7 heads"));
+  BOOST_CHECK_EXCEPTION(parse_clip_text_config(R"({"use_attention_mask": true})", "c"), Error, said("use_attention_mask"));
   BOOST_CHECK_EXCEPTION(parse_clip_text_config(R"({"model_type": "t5"})", "c"), Error, said("model_type"));
 }
 

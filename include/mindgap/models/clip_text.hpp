@@ -86,7 +86,8 @@ struct CLIPTextModel {
   CLIPTextModel(const CLIPTextModel&) = delete;
   CLIPTextModel& operator=(const CLIPTextModel&) = delete;
 
-  // Throws for more tokens than there are positions, and for ids outside the vocabulary.
+  // Throws for more tokens than there are positions; on the CPU, for ids outside the vocabulary. Not in a step that is replayed:
+  // the places of the tokens come from the host.
   Tensor<typename P::compute, 3, D> operator()(const Tensor<i64, 2, D>& ids, Location at = Location::current()) const;
 };
 

@@ -22,7 +22,6 @@ struct ClipTextConfig {
   i64 max_position_embeddings = 77;
   ClipActivation hidden_act = ClipActivation::quick_gelu;
   float layer_norm_eps = 1e-5f;
-  i64 bos_token_id = 49406, eos_token_id = 49407, pad_token_id = 1;
 
   // Throws for extents that do not fit each other.
   void check() const;

@@ -14,8 +14,6 @@ MINDGAP_INLINE void ClipTextConfig::check() const {
                 {{"remedy", "give a file of a published model as it is"}});
 }
 
-// Files of transformers before 4.24 are those of a whole CLIP model's text part, with the settings of generation that every
-// configuration had.
 template <class V>
 void visit_fields(V& visit, ClipTextConfig& c) {
   visit("vocab_size", c.vocab_size, {1, 1e7});
@@ -28,17 +26,11 @@ void visit_fields(V& visit, ClipTextConfig& c) {
   double eps = std::round(double(c.layer_norm_eps) * 1e12) / 1e12;
   visit("layer_norm_eps", eps, {0, 1});
   c.layer_norm_eps = float(eps);
-  visit("bos_token_id", c.bos_token_id, {.least = 0, .null = true});
-  visit("eos_token_id", c.eos_token_id, {.least = 0, .null = true});
-  visit("pad_token_id", c.pad_token_id, {.least = 0, .null = true});
   visit.only("model_type", {"clip_text_model"});
-  visit.only("is_decoder", {false});
-  visit.only("add_cross_attention", {false});
-  // How to train it, and what other models and generation read.
+  // How to train it; what its projection has, which is no part of it; ids of tokens.
+  visit.ignore({"_*", "architectures", "attention_dropout", "dropout", "initializer_factor", "initializer_range"});
   visit.ignore(
-      {"_*", "architectures", "attention_dropout", "dropout", "initializer_factor", "initializer_range", "projection_dim"});
-  visit.ignore(
-      {"torch_dtype", "dtype", "transformers_version", "return_dict", "output_*", "use_*", "tie_*", "gradient_checkpointing"});
+      {"projection_dim", "bos_token_id", "eos_token_id", "pad_token_id", "torch_dtype", "dtype", "transformers_version"});
 }
 
 MINDGAP_INLINE ClipTextConfig parse_clip_text_config(const std::string& json, const std::string& file) {
