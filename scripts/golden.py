@@ -1,6 +1,6 @@
 """Makes tests/golden/ again from PyTorch, torchvision and diffusers. Usage: python scripts/golden.py [PART...]
 
-Parts: resnet narrow unet samplers clip (all by default). Versions and the format of every file: tests/golden/README.md, which is written by hand.
+Parts: resnet narrow unet samplers clip condition autoencoder single_file pipeline (all by default). Versions and the format of every file: tests/golden/README.md, which is written by hand.
 
 Inputs. Weights are not stored; both sides make them from counter-based streams (golden_stream.py). With u = uniform(i) and
 c = 2 u - 1, in double, rounded to f32 at the end, element i (row major in the *published* layout, a convolution is OIHW) of entry NAME is, from the
@@ -12,7 +12,7 @@ stream of seed 0 and purpose "golden:NAME":
   other rank 1        1 + 0.2 c (weights of norms)
 The 2 keeps most numbers away from the kink of ReLU: a number that another order of additions moves across it changes a gradient by a jump, 1e-3 and
 more of its norm, which would drown the rounding errors that these files are about.
-A text encoder's ids are below(i, 100) of "golden:ids". Images and the U-Net's target are sqrt(3) c (purposes "golden:input" and "golden:target", NCHW); labels, time steps and class labels are below(i, count) of
+A text encoder's ids are below(i, 100) of "golden:ids". Texts and latents are sqrt(3) c, too. Images and the U-Net's target are sqrt(3) c (purposes "golden:input" and "golden:target", NCHW); labels, time steps and class labels are below(i, count) of
 "golden:labels", "golden:timesteps" and "golden:class_labels".
 
 Reference. Each model runs in float64. Its inputs and weights are the f32 values above, so nothing but arithmetic differs. PyTorch's own error is measured in
@@ -289,6 +289,60 @@ def make_unet(name, batch=3):
         file.write(build().to_json_string())
 
 
+# ---- Stable Diffusion's U-Net and autoencoder ---------------------------------------------------------------------------
+CONDITIONS = {
+    # as version 1: convolutional projections, one number of heads
+    "unet_condition": dict(
+        sample_size=16, block_out_channels=(32, 64, 64), layers_per_block=1, cross_attention_dim=24, attention_head_dim=4, norm_num_groups=8,
+        down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D")),
+    # as version 2: linear projections, heads of one size
+    "unet_condition_linear": dict(
+        sample_size=12, block_out_channels=(32, 64), layers_per_block=2, cross_attention_dim=40, attention_head_dim=(2, 4), norm_num_groups=16,
+        use_linear_projection=True, upcast_attention=True,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "CrossAttnUpBlock2D")),
+}
+AUTOENCODER = dict(
+    block_out_channels=(16, 32, 48), layers_per_block=1, norm_num_groups=8, sample_size=32,
+    down_block_types=("DownEncoderBlock2D",) * 3, up_block_types=("UpDecoderBlock2D",) * 3)
+
+
+def make_evaluated(name, build, run):
+    """Forwards alone, whole."""
+    def without_gradients(model, to):
+        with torch.no_grad():
+            return run(model.eval(), to)
+
+    out = {}
+    store(out, *ways(lambda: fill(build(), resnet=False), without_gradients), full=lambda key, size: True)
+    write(name, out)
+    write_names(name, build())
+    with open(os.path.join(OUT, name + ".json"), "w") as file:
+        file.write(build().to_json_string())
+
+
+def make_unet_condition(name, batch=3, length=7):
+    from diffusers import UNet2DConditionModel
+    config = CONDITIONS[name]
+    x = centred("golden:input", (batch, 4, config["sample_size"], config["sample_size"]), math.sqrt(3))
+    text = centred("golden:text", (batch, length, config["cross_attention_dim"]), math.sqrt(3))
+    t = torch.from_numpy(Stream("golden:timesteps").below(batch, 1000))
+    make_evaluated(name, lambda: UNet2DConditionModel(**config), lambda model, to: {"eval/output": model(to(x), t, to(text)).sample})
+
+
+def make_autoencoder(batch=2):
+    from diffusers import AutoencoderKL
+    images, large = [centred("golden:" + p, s, math.sqrt(3)) for p, s in (("input", (batch, 3, 32, 32)), ("large", (1, 3, 56, 40)))]
+    latents, long = [centred("golden:" + p, s, math.sqrt(3)) for p, s in (("latents", (batch, 4, 8, 8)), ("long", (1, 4, 14, 10)))]
+
+    def run(model, to):
+        out = {"eval/moments": model.encode(to(images)).latent_dist.parameters, "eval/images": model.decode(to(latents)).sample}
+        model.enable_tiling()
+        out.update({"eval/tiled_moments": model.encode(to(large)).latent_dist.parameters, "eval/tiled_images": model.decode(to(long)).sample})
+        return out
+
+    make_evaluated("autoencoder", lambda: AutoencoderKL(**AUTOENCODER), run)
+
+
 # ---- CLIP's text encoder ----------------------------------------------------------------------------------------------
 CLIPS = {  # shaped as Stable Diffusion's: 1.x, and 2.x with its exact gelu
     "clip_text": dict(vocab_size=100, hidden_size=64, intermediate_size=160, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=20),
@@ -317,7 +371,7 @@ def make_clip_text(name, batch=3):
 
 
 def main():
-    parts = sys.argv[1:] or ["resnet", "narrow", "unet", "samplers", "clip"]
+    parts = sys.argv[1:] or ["resnet", "narrow", "unet", "samplers", "clip", "condition", "autoencoder", "single_file", "pipeline"]
     os.makedirs(OUT, exist_ok=True)
     torch.manual_seed(0)
     torch.use_deterministic_algorithms(True)
@@ -333,6 +387,17 @@ def main():
     if "clip" in parts:
         for name in CLIPS:
             make_clip_text(name)
+    if "condition" in parts:
+        for name in CONDITIONS:
+            make_unet_condition(name)
+    if "autoencoder" in parts:
+        make_autoencoder()
+    if "single_file" in parts:
+        import golden_single_file
+        golden_single_file.make(OUT)
+    if "pipeline" in parts:
+        import golden_pipeline
+        golden_pipeline.make(OUT, fill, write, store)
     if "samplers" in parts:
         import golden_samplers
         golden_samplers.make(OUT)

@@ -212,10 +212,10 @@ BOOST_AUTO_TEST_CASE(nan_and_infinity_are_found) {
   const auto half = Tensor<f16, 1>::from({f16(1e6f), f16(65504.f)}, {2});
   const auto brain = Tensor<bf16, 1>::from({bf16(nan)}, {1});
   write_safetensors(folder.path / "good", {safetensors_source("a", good)});
-  check_finite(Safetensors(folder.path / "good"));
+  check_finite(Safetensors(folder.path / "good").entries(), folder.path / "good");
   write_safetensors(folder.path / "bad", {safetensors_source("a", good), safetensors_source("layer.weight", bad),
                                           safetensors_source("h", half), safetensors_source("b", brain)});
-  const std::string said = error_of([&] { check_finite(Safetensors(folder.path / "bad")); });
+  const std::string said = error_of([&] { check_finite(Safetensors(folder.path / "bad").entries(), folder.path / "bad"); });
   BOOST_TEST(said.find("3 tensors") != said.npos, said);
   BOOST_TEST(said.find("'layer.weight': 1 NaN, 2 infinite of 4") != said.npos, said);
   BOOST_TEST(said.find("'h': 0 NaN, 1 infinite of 2") != said.npos, said);

@@ -116,6 +116,8 @@ namespace detail {
 std::string escaped(std::string_view text, size_t most);
 // A name, in quotes.
 std::string shown(std::string_view name);
+// At most a dozen names, and how many more.
+std::string some_of(const std::vector<std::string>& names);
 
 }  // namespace detail
 

@@ -37,6 +37,13 @@ MINDGAP_INLINE std::string escaped(std::string_view text, size_t most) {
 }
 MINDGAP_INLINE std::string shown(std::string_view name) { return "'" + escaped(name, 80) + "'"; }
 
+MINDGAP_INLINE std::string some_of(const std::vector<std::string>& names) {
+  std::string out;
+  for (size_t i = 0; i < names.size() && i < 12; ++i) (out += i ? ", " : "") += escaped(names[i], 200);
+  if (names.size() > 12) out += text(" and ", names.size() - 12, " more");
+  return out;
+}
+
 }  // namespace detail
 
 MINDGAP_INLINE std::string ModulePath::current() {

@@ -7,55 +7,13 @@
 #include <mindgap/io/json.hpp>
 #include <mindgap/io/numbers.hpp>
 
-#include <map>
 #include <set>
 #include <sstream>
 
 namespace mindgap {
 
-namespace detail {
-
-// What a name has between a start and an end.
-inline std::optional<std::string> between(std::string_view name, std::string_view start, std::string_view end) {
-  if (name.size() < start.size() + end.size() || !name.starts_with(start) || !name.ends_with(end)) return {};
-  return std::string(name.substr(start.size(), name.size() - start.size() - end.size()));
-}
-
-}  // namespace detail
-
 MINDGAP_INLINE std::filesystem::path GeneratorFiles::stored_weights() const {
-  const std::string stem = weights().stem().string();
-  // Of each variant, "" or ".fp16", the files that stand for all of the weights: one that holds them, or an index.
-  std::map<std::string, std::vector<std::filesystem::path>> variants;
-  bool bin = false, plain_bin = false;
-  std::error_code error;
-  const std::filesystem::directory_iterator entries(folder / "unet", error);
-  if (error && error != std::errc::no_such_file_or_directory && error != std::errc::not_a_directory)
-    detail::file_error("cannot read the folder", folder / "unet", error.value());
-  for (const auto& entry : entries) {
-    const std::string name = entry.path().filename().string();
-    auto variant = detail::between(name, stem, ".safetensors");
-    if (variant && variant->find("-of-") != variant->npos) continue;  // one of several
-    if (!variant) variant = detail::between(name, stem + ".safetensors.index", ".json");
-    if (variant && (variant->empty() || variant->starts_with('.'))) variants[*variant].push_back(entry.path());
-    if (const auto part = detail::between(name, stem, ".bin")) bin = true, plain_bin |= !part->starts_with('.');
-  }
-  // diffusers takes the weights without a variant, of these safetensors before .bin.
-  if (variants.contains("")) std::erase_if(variants, [](const auto& item) { return !item.first.empty(); });
-  else if (plain_bin || (bin && variants.empty()))
-    throw Error("the weights are PyTorch's .bin, which is not read",
-                {{"folder", (folder / "unet").string()},
-                 {"remedy", text("convert them in Python: UNet2DModel.from_pretrained(\"", (folder / "unet").string(),
-                                 "\").save_pretrained(\"", (folder / "unet").string(), "\", safe_serialization=True)")}});
-  std::vector<std::filesystem::path> found;
-  for (const auto& [variant, files] : variants) found.insert(found.end(), files.begin(), files.end());
-  if (found.size() > 1) {
-    std::vector<ErrorLine> lines;
-    for (const auto& file : found) lines.push_back({"file", file.string()});
-    lines.push_back({"remedy", "keep the one that is meant, or name it " + weights().filename().string()});
-    throw Error("the folder has its weights more than once", lines);
-  }
-  return found.empty() ? std::filesystem::path() : found[0];
+  return mindgap::stored_weights(folder / "unet", weights().stem().string(), "UNet2DModel");
 }
 
 MINDGAP_INLINE void GeneratorFiles::check() const {

@@ -1,6 +1,7 @@
 // SHA-256 by OpenSSL, the content hash of data sets, chunks, generators and plans: the digits of sha256sum and Python's hashlib.
 #pragma once
 
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -21,6 +22,9 @@ class Sha256 {
 };
 
 inline std::string sha256(std::string_view bytes) { return Sha256().update(bytes).hex(); }
+
+// Of a large file, on all cores: SHA-256 over the SHA-256 (64 digits each) of its pieces of 16 MiB, in their order.
+std::string tree_hash_of_file(const std::filesystem::path& path);
 
 }  // namespace mindgap
 

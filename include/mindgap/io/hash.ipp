@@ -3,9 +3,15 @@
 
 #include <mindgap/core/config.hpp>
 #include <mindgap/core/error.hpp>
+#include <mindgap/io/file.hpp>
 #include <mindgap/io/hash.hpp>
 
+#include <atomic>
+#include <fcntl.h>
 #include <openssl/evp.h>
+#include <sys/stat.h>
+#include <thread>
+#include <vector>
 
 namespace mindgap {
 
@@ -31,6 +37,44 @@ MINDGAP_INLINE std::string Sha256::hex() {
   std::string out;
   for (unsigned i = 0; i < size; ++i) (out += "0123456789abcdef"[digest[i] >> 4]) += "0123456789abcdef"[digest[i] & 15];
   return out;
+}
+
+MINDGAP_INLINE std::string tree_hash_of_file(const std::filesystem::path& path) {
+  constexpr i64 piece = 16 << 20;
+  const detail::Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  struct stat info;
+  if (!file || ::fstat(file.get(), &info) != 0) detail::file_error("cannot read the file", path, errno);
+  std::vector<std::string> hashes(size_t((i64(info.st_size) + piece - 1) / piece));
+  std::atomic<size_t> next = 0;
+  std::atomic<int> failed = 0;  // errno
+  // Plain threads: whoever computes beside this has those of OpenMP.
+  const auto work = [&] {
+    std::string bytes;
+    for (size_t i; (i = next++) < hashes.size() && !failed;) {
+      bytes.resize(size_t(std::min<i64>(piece, i64(info.st_size) - i64(i) * piece)));
+      size_t done = 0;
+      while (done < bytes.size()) {
+        const ssize_t got = ::pread(file.get(), bytes.data() + done, bytes.size() - done, off_t(i64(i) * piece + i64(done)));
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) {
+          failed = got < 0 ? errno : EIO;  // it became shorter
+          return;
+        }
+        done += size_t(got);
+      }
+      hashes[i] = sha256(bytes);
+    }
+  };
+  {
+    std::vector<std::jthread> threads;
+    for (size_t i = 1; i < std::min<size_t>(std::max(1u, std::thread::hardware_concurrency()), hashes.size()); ++i)
+      threads.emplace_back(work);
+    work();
+  }
+  if (failed) detail::file_error("cannot read the file", path, failed);
+  Sha256 all;
+  for (const std::string& hash : hashes) all.update(hash);
+  return all.hex();
 }
 
 }  // namespace mindgap

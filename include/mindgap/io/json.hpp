@@ -42,6 +42,7 @@ struct JsonRule {
   std::vector<std::string> one_of = {};  // of a string; of an enumeration or a bool the names of its values, in order
   bool null = false;
   const char* alias = nullptr;  // an older name of the key, which is read too
+  bool single = false;          // a value alone stands for a list of one
 };
 
 // Which file it is, for messages: "student.json", its path, and what to do about it.
@@ -238,6 +239,11 @@ class JsonReader {
     } else if constexpr (std::is_arithmetic_v<T> || std::is_enum_v<T> || std::is_same_v<T, std::string>) {
       if (const std::string wanted = detail::read_scalar(json, value, rule); !wanted.empty()) problems.add(path, json, wanted);
     } else if constexpr (requires { value.emplace_back(); }) {
+      if (rule.single && !json.is_array()) {
+        typename T::value_type one{};
+        read(json, path, one, rule, problems);
+        return value.assign(1, one);
+      }
       if (!json.is_array()) return problems.add(path, json, "a list");
       value.clear();
       for (const auto& element : json) {

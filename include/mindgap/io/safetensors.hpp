@@ -89,12 +89,19 @@ class Safetensors {
 // write one, those that it names. Throws where one of these is not beside it.
 std::vector<std::filesystem::path> safetensors_files(const std::filesystem::path& path);
 
+// The weights in a folder of diffusers or transformers, as these choose among the forms of save_pretrained: those without a
+// variant, else the only variant; one file, or the index of several. Empty where there are none; throws where they are PyTorch's
+// or cannot be told apart. stem: "diffusion_pytorch_model" or "model"; model_class: Python's, for the remedy.
+std::filesystem::path stored_weights(const std::filesystem::path& folder, const std::string& stem,
+                                     const std::string& model_class);
+
 // Widens the elements of an F32, BF16 or F16 entry to f32; out has entry.size() elements. Throws for other types.
 void read_f32(const SafetensorsEntry& entry, float* out);
 
 // Throws one Error that lists the tensors with NaN or infinite elements, of those whose name is read.
 void check_finite(
-    const Safetensors& file, const std::function<bool(std::string_view)>& is_read = [](std::string_view) { return true; });
+    std::span<const SafetensorsEntry> entries, const std::filesystem::path& file,
+    const std::function<bool(std::string_view)>& is_read = [](std::string_view) { return true; });
 
 // A tensor to write; `bytes` must stay alive until then.
 struct SafetensorsSource {

@@ -237,6 +237,53 @@ MINDGAP_INLINE std::vector<std::filesystem::path> safetensors_files(const std::f
   return {files.begin(), files.end()};
 }
 
+namespace detail {
+
+// What a name has between a start and an end.
+inline std::optional<std::string> between(std::string_view name, std::string_view start, std::string_view end) {
+  if (name.size() < start.size() + end.size() || !name.starts_with(start) || !name.ends_with(end)) return {};
+  return std::string(name.substr(start.size(), name.size() - start.size() - end.size()));
+}
+
+}  // namespace detail
+
+MINDGAP_INLINE std::filesystem::path stored_weights(const std::filesystem::path& folder, const std::string& stem,
+                                                    const std::string& model_class) {
+  // Of each variant, "" or ".fp16", the files that stand for all of the weights: one that holds them, or an index.
+  std::map<std::string, std::vector<std::filesystem::path>> variants;
+  // PyTorch's own: transformers calls the file of model.safetensors pytorch_model.bin.
+  const std::string bin_stem = stem == "model" ? "pytorch_model" : stem;
+  bool bin = false, plain_bin = false;
+  std::error_code error;
+  const std::filesystem::directory_iterator entries(folder, error);
+  if (error && error != std::errc::no_such_file_or_directory && error != std::errc::not_a_directory)
+    detail::file_error("cannot read the folder", folder, error.value());
+  for (const auto& entry : entries) {
+    const std::string name = entry.path().filename().string();
+    auto variant = detail::between(name, stem, ".safetensors");
+    if (variant && variant->find("-of-") != variant->npos) continue;  // one of several
+    if (!variant) variant = detail::between(name, stem + ".safetensors.index", ".json");
+    if (variant && (variant->empty() || variant->starts_with('.'))) variants[*variant].push_back(entry.path());
+    if (const auto part = detail::between(name, bin_stem, ".bin")) bin = true, plain_bin |= !part->starts_with('.');
+  }
+  // diffusers takes the weights without a variant, of these safetensors before .bin.
+  if (variants.contains("")) std::erase_if(variants, [](const auto& item) { return !item.first.empty(); });
+  else if (plain_bin || (bin && variants.empty()))
+    throw Error("the weights are PyTorch's .bin, which is not read",
+                {{"folder", folder.string()},
+                 {"remedy", text("convert them in Python: ", model_class, ".from_pretrained(\"", folder.string(),
+                                 "\").save_pretrained(\"", folder.string(), "\", safe_serialization=True)")}});
+  std::vector<std::filesystem::path> found;
+  for (const auto& [variant, files] : variants) found.insert(found.end(), files.begin(), files.end());
+  if (found.size() > 1) {
+    std::vector<ErrorLine> lines;
+    for (const auto& file : found) lines.push_back({"file", file.string()});
+    lines.push_back({"remedy", "keep the one that is meant, or name it " + stem + ".safetensors"});
+    throw Error("the folder has its weights more than once", lines);
+  }
+  return found.empty() ? std::filesystem::path() : found[0];
+}
+
 MINDGAP_INLINE void read_f32(const SafetensorsEntry& entry, float* out) {
   const DType type = entry.dtype();
   if (type != DType::f32 && type != DType::bf16 && type != DType::f16)
@@ -245,10 +292,11 @@ MINDGAP_INLINE void read_f32(const SafetensorsEntry& entry, float* out) {
   transpose_elements(out, DType::f32, entry.bytes.data(), type, 1, 1, entry.size());
 }
 
-MINDGAP_INLINE void check_finite(const Safetensors& file, const std::function<bool(std::string_view)>& is_read) {
-  std::vector<ErrorLine> lines{{"file", file.path().string()}};
+MINDGAP_INLINE void check_finite(std::span<const SafetensorsEntry> entries, const std::filesystem::path& file,
+                                 const std::function<bool(std::string_view)>& is_read) {
+  std::vector<ErrorLine> lines{{"file", file.string()}};
   i64 bad = 0;
-  for (const SafetensorsEntry& entry : file.entries()) {
+  for (const SafetensorsEntry& entry : entries) {
     if (!is_read(entry.name)) continue;
     const NonFinite count = count_non_finite(entry.bytes, entry.type);
     if (count.nan + count.infinite == 0) continue;

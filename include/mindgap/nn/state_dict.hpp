@@ -76,21 +76,33 @@ void write_state(const std::filesystem::path& path, const std::vector<StateItem>
 // Throws where the file has a hash, and it is not that of its contents: tensors and metadata.
 void verify_contents(const Safetensors& file);
 
-// Reads the items from a file, or from those of an index; strict, see above. Returns the metadata. except: layers whose items
-// stay as they are; what the file has under their names need not fit, nor be there.
-Metadata read_state(const std::filesystem::path& path, const std::vector<StateItem>& items,
-                    const std::vector<std::string>& except = {});
+// What a file, or those of an index, hold. Entries may be renamed or left out before a network reads them.
+struct Weights {
+  std::filesystem::path path;      // for messages
+  std::vector<Safetensors> files;  // of the bytes
+  std::vector<SafetensorsEntry> entries;
+  Metadata metadata;
+};
+Weights read_weights(const std::filesystem::path& path);
+
+// Reads the items; strict, see above. Returns the metadata. except: layers whose items stay as they are; what the file has under
+// their names need not fit, nor be there.
+Metadata read_state(const Weights& weights, const std::vector<StateItem>& items, const std::vector<std::string>& except = {});
+inline Metadata read_state(const std::filesystem::path& path, const std::vector<StateItem>& items,
+                           const std::vector<std::string>& except = {}) {
+  return read_state(read_weights(path), items, except);
+}
 
 template <Module M>
 void save(M& net, const std::filesystem::path& path, const Metadata& metadata = {}, Location at = Location::current()) {
   const Caller caller(at);
   write_state(path, state_items(net), metadata);
 }
-template <Module M>
-Metadata load(M& net, const std::filesystem::path& path, const std::vector<std::string>& except = {},
-              Location at = Location::current()) {
+// source: a path, or Weights.
+template <Module M, class Source>
+Metadata load(M& net, const Source& source, const std::vector<std::string>& except = {}, Location at = Location::current()) {
   const Caller caller(at);
-  return read_state(path, state_items(net), except);
+  return read_state(source, state_items(net), except);
 }
 
 // Throws where a parameter or a statistic is NaN or infinite, naming it.

@@ -23,14 +23,6 @@ inline std::vector<i64> without_ones(const std::vector<i64>& shape) {
   return out;
 }
 
-// At most a dozen names, and how many more.
-inline std::string some_of(const std::vector<std::string>& names) {
-  std::string out;
-  for (size_t i = 0; i < names.size() && i < 12; ++i) (out += i ? ", " : "") += names[i];
-  if (names.size() > 12) out += text(" and ", names.size() - 12, " more");
-  return out;
-}
-
 inline constexpr const char* contents_hash_key = "mindgap_sha256";
 
 // One tensor of a file, or one that will be.
@@ -132,20 +124,25 @@ MINDGAP_INLINE void check_same_settings(const Safetensors& checkpoint, const std
   check_same_settings(older, now, checkpoint.path());
 }
 
-MINDGAP_INLINE Metadata read_state(const std::filesystem::path& path, const std::vector<StateItem>& items,
-                                   const std::vector<std::string>& except) {
-  std::vector<Safetensors> files;
-  for (const auto& file : safetensors_files(path)) files.emplace_back(file);
-  std::map<std::string_view, const SafetensorsEntry*> entries;
-  Metadata metadata;
-  for (const Safetensors& file : files) {
-    verify_contents(file);
-    for (const SafetensorsEntry& entry : file.entries())
-      if (const auto [at, first] = entries.emplace(entry.name, &entry); !first)
-        throw Error(text("safetensors: tensor ", detail::shown(entry.name), " is in two files of the index"),
-                    {{"file", at->second->file}, {"file", entry.file}, {"remedy", "download or copy all of them again"}});
-    metadata.insert(file.metadata().begin(), file.metadata().end());
+MINDGAP_INLINE Weights read_weights(const std::filesystem::path& path) {
+  Weights out{path, {}, {}, {}};
+  for (const auto& file : safetensors_files(path)) {
+    verify_contents(out.files.emplace_back(file));
+    out.entries.insert(out.entries.end(), out.files.back().entries().begin(), out.files.back().entries().end());
+    out.metadata.insert(out.files.back().metadata().begin(), out.files.back().metadata().end());
   }
+  return out;
+}
+
+MINDGAP_INLINE Metadata read_state(const Weights& weights, const std::vector<StateItem>& items,
+                                   const std::vector<std::string>& except) {
+  const std::filesystem::path& path = weights.path;
+  std::map<std::string_view, const SafetensorsEntry*> entries;
+  for (const SafetensorsEntry& entry : weights.entries)
+    if (const auto [at, first] = entries.emplace(entry.name, &entry); !first)
+      throw Error(text("safetensors: tensor ", detail::shown(entry.name),
+                       at->second->file == entry.file ? " is there under two names" : " is in two files of the index"),
+                  {{"file", at->second->file}, {"file", entry.file}, {"remedy", "download or copy all of them again"}});
   const auto find = [&](const std::string& name) {
     const auto at = entries.find(name);
     return at == entries.end() ? nullptr : at->second;
@@ -200,7 +197,7 @@ MINDGAP_INLINE Metadata read_state(const std::filesystem::path& path, const std:
     lines.push_back({"remedy", "is this the file of another model, or of another width or number of classes?"});
     throw Error("the weights do not fit the model", lines);
   }
-  for (const Safetensors& file : files) check_finite(file, [&](std::string_view name) { return !matches_any(except, name); });
+  check_finite(weights.entries, path, [&](std::string_view name) { return !matches_any(except, name); });
   if (!miscounted.empty())
     throw Error(text(miscounted.size() == 1 ? "a counter is" : "counters are",
                      " no whole number from 0 up: ", detail::some_of(miscounted)),
@@ -209,7 +206,7 @@ MINDGAP_INLINE Metadata read_state(const std::filesystem::path& path, const std:
     if (item->counter) *item->counter = *count_in(*entry);
     else item->read(entry->bytes.data(), entry->dtype());
   }
-  return metadata;
+  return weights.metadata;
 }
 
 }  // namespace mindgap
