@@ -11,7 +11,8 @@ install(
   PATTERN "*.hpp"
   PATTERN "*.ipp")
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/kernels DESTINATION include/mindgap FILES_MATCHING PATTERN "*.hpp")
-install(DIRECTORY ${PROJECT_SOURCE_DIR}/data/clip ${PROJECT_SOURCE_DIR}/data/classes DESTINATION ${CMAKE_INSTALL_DATADIR}/mindgap)
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/data/clip ${PROJECT_SOURCE_DIR}/data/classes ${PROJECT_SOURCE_DIR}/data/prompts
+        DESTINATION ${CMAKE_INSTALL_DATADIR}/mindgap)
 install(TARGETS mindgap mindgap_glue EXPORT mindgap)
 install(EXPORT mindgap FILE mindgap_targets.cmake NAMESPACE mindgap:: DESTINATION ${package_folder})
 if(MINDGAP_FIBERS)  # a file of its own: only who wants it must have Boost.Context
