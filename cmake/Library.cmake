@@ -1,5 +1,5 @@
 # mindgap::mindgap  the headers alone, with what their bodies need.
-# mindgap::glue     the same headers with the parts that need oneDNN, zlib, libpng, OpenSSL, JSON or Boost.Math compiled once;
+# mindgap::glue     the same headers with the parts that need oneDNN, zlib, libpng, OpenSSL, utf8proc, JSON or Boost.Math compiled once;
 #                   what links it sees light declarations only (MINDGAP_GLUE), and compiles quickly.
 # mindgap::fibers   the headers with Boost.Context, for the fiber executor and the device Emulated (MINDGAP_FIBERS).
 find_package(OpenMP REQUIRED COMPONENTS CXX)
@@ -7,6 +7,7 @@ find_package(dnnl CONFIG REQUIRED)
 find_package(ZLIB REQUIRED)
 find_package(PNG REQUIRED)
 find_package(OpenSSL REQUIRED COMPONENTS Crypto)
+find_package(utf8proc REQUIRED)
 find_package(nlohmann_json CONFIG REQUIRED)
 find_package(Boost REQUIRED)  # headers: Boost.Math
 
@@ -20,7 +21,7 @@ endif()
 target_include_directories(mindgap ${system_headers} INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
                                                                $<INSTALL_INTERFACE:include>)
 target_compile_features(mindgap INTERFACE cxx_std_20)
-target_link_libraries(mindgap INTERFACE OpenMP::OpenMP_CXX DNNL::dnnl ZLIB::ZLIB PNG::PNG OpenSSL::Crypto
+target_link_libraries(mindgap INTERFACE OpenMP::OpenMP_CXX DNNL::dnnl ZLIB::ZLIB PNG::PNG OpenSSL::Crypto utf8proc::utf8proc
                                         nlohmann_json::nlohmann_json Boost::headers)
 # Loops with roots, exponentials and comparisons are only vectorised so: without them a batch norm's backward takes six times as
 # long. Neither changes a result.
@@ -77,6 +78,16 @@ foreach(source IN LISTS sources)
     set_source_files_properties(${file} PROPERTIES COMPILE_OPTIONS -O1)
   endif()
 endforeach()
+# What ships in data/ is read at run time (io/text_file.hpp): from the source tree while that is there, else as installed. Who
+# compiles the headers alone is told where, too.
+include(GNUInstallDirs)
+set(tree_data "MINDGAP_DATA_FOLDERS=\"${PROJECT_SOURCE_DIR}/data\",\"${CMAKE_INSTALL_FULL_DATADIR}/mindgap\"")
+set_source_files_properties(${PROJECT_BINARY_DIR}/glue/files.cpp PROPERTIES COMPILE_DEFINITIONS "${tree_data}")
+target_compile_definitions(
+  mindgap INTERFACE "$<INSTALL_INTERFACE:MINDGAP_DATA_FOLDERS=\"$<INSTALL_PREFIX>/${CMAKE_INSTALL_DATADIR}/mindgap\">")
+if(NOT PROJECT_IS_TOP_LEVEL)
+  target_compile_definitions(mindgap INTERFACE "$<BUILD_INTERFACE:${tree_data}>")
+endif()
 
 # Explicit instances (nn/instances.hpp): mindgap_instances(sources DEVICE extension) adds to `sources`, for each X_instances.hpp,
 # one that defines its list for the device.

@@ -11,6 +11,8 @@ install(
   PATTERN "*.hpp"
   PATTERN "*.ipp")
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/kernels DESTINATION include/mindgap FILES_MATCHING PATTERN "*.hpp")
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/data/clip ${PROJECT_SOURCE_DIR}/data/classes ${PROJECT_SOURCE_DIR}/data/prompts
+        DESTINATION ${CMAKE_INSTALL_DATADIR}/mindgap)
 install(TARGETS mindgap mindgap_glue EXPORT mindgap)
 install(EXPORT mindgap FILE mindgap_targets.cmake NAMESPACE mindgap:: DESTINATION ${package_folder})
 if(MINDGAP_FIBERS)  # a file of its own: only who wants it must have Boost.Context
@@ -22,4 +24,5 @@ configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/mindgap-config.cmake.i
                               INSTALL_DESTINATION ${package_folder})
 write_basic_package_version_file(mindgap-config-version.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/mindgap-config.cmake ${CMAKE_CURRENT_BINARY_DIR}/mindgap-config-version.cmake
+              ${PROJECT_SOURCE_DIR}/cmake/Findutf8proc.cmake
         DESTINATION ${package_folder})

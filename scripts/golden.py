@@ -1,6 +1,6 @@
-"""Makes tests/golden/ again from PyTorch, torchvision and diffusers. Usage: python scripts/golden.py [PART...]
+"""Makes tests/golden/ again from PyTorch, torchvision, diffusers and transformers. Usage: python scripts/golden.py [PART...]
 
-Parts: resnet narrow unet samplers clip condition autoencoder single_file pipeline (all by default). Versions and the format of every file: tests/golden/README.md, which is written by hand.
+Parts: resnet narrow unet samplers clip tokenizer condition autoencoder single_file pipeline (all by default). Versions and the format of every file: tests/golden/README.md, which is written by hand.
 
 Inputs. Weights are not stored; both sides make them from counter-based streams (golden_stream.py). With u = uniform(i) and
 c = 2 u - 1, in double, rounded to f32 at the end, element i (row major in the *published* layout, a convolution is OIHW) of entry NAME is, from the
@@ -371,7 +371,7 @@ def make_clip_text(name, batch=3):
 
 
 def main():
-    parts = sys.argv[1:] or ["resnet", "narrow", "unet", "samplers", "clip", "condition", "autoencoder", "single_file", "pipeline"]
+    parts = sys.argv[1:] or ["resnet", "narrow", "unet", "samplers", "clip", "tokenizer", "condition", "autoencoder", "single_file", "pipeline"]
     os.makedirs(OUT, exist_ok=True)
     torch.manual_seed(0)
     torch.use_deterministic_algorithms(True)
@@ -401,6 +401,9 @@ def main():
     if "samplers" in parts:
         import golden_samplers
         golden_samplers.make(OUT)
+    if "tokenizer" in parts:
+        import golden_tokenizer
+        golden_tokenizer.make(OUT)
 
 
 if __name__ == "__main__":

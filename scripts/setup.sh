@@ -13,6 +13,7 @@ packages=(
   libboost-test-dev libboost-context-dev    # tests; fibers
   python3                                   # the test of apps/examples/own_c_api.py
   libcxxopts-dev nlohmann-json3-dev zlib1g-dev libpng-dev libssl-dev
+  libutf8proc-dev                           # CLIP's tokenizer: Unicode
   dataset-fashion-mnist
 )
 [[ ${1:-} == --tests ]] && packages+=(clang-format-14 ccache)

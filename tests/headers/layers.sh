@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fails on an include that goes up the layers or out of the library, on a backend's header in core or kernels, and on a heavy
 # header outside a .ipp:
-#   core < kernels < io < {cpu, cuda, emulated} < {ops, interop} < autograd < nn < {optim, models} < {train, diffusion, data} < study < apps
+#   core < kernels < io < {cpu, cuda, emulated} < {ops, interop} < autograd < nn < {optim, models, text} < {train, diffusion, data} < study < apps
 # layers.sh PROJECT_FOLDER, or layers.sh --self-test: a made-up tree with an upward include must fail.
 set -euo pipefail
 
@@ -13,7 +13,7 @@ check() {
       return path
     }
     BEGIN {
-      split("core 0 kernels 1 io 2 cpu 3 cuda 3 emulated 3 ops 4 interop 4 autograd 5 nn 6 optim 7 models 7 train 8 diffusion 8 data 8 study 9 apps 10", words)
+      split("core 0 kernels 1 io 2 cpu 3 cuda 3 emulated 3 ops 4 interop 4 autograd 5 nn 6 optim 7 models 7 text 7 train 8 diffusion 8 data 8 study 9 apps 10", words)
       for (i = 1; i in words; i += 2) layer[words[i]] = words[i + 1]
     }
     FNR == 1 {
@@ -36,7 +36,7 @@ check() {
       print file ":" FNR ": the library must not include programs: " $0
       bad = 1
     }
-    /^ *#include <(nlohmann|mindgap\/io\/json|openssl|png\.h|zlib\.h|dnnl|oneapi\/dnnl|xtensor|cxxopts|boost)/ && file ~ /\.hpp$/ && file !~ /^apps\// {
+    /^ *#include <(nlohmann|mindgap\/io\/json|openssl|png\.h|zlib\.h|utf8proc|dnnl|oneapi\/dnnl|xtensor|cxxopts|boost)/ && file ~ /\.hpp$/ && file !~ /^apps\// {
       # the executor of tests may use Boost.Context, interop is the bridge to xtensor, io/json.hpp serves .ipp files
       if (!(file ~ /^kernels\// && /boost\/context/) && !(own == "interop" && /xtensor/) && file !~ /\/io\/json\.hpp$/) {
         print file ":" FNR ": a heavy header belongs into the .ipp: " $0

@@ -18,6 +18,7 @@
 
 #include <mindgap/core/tensor.hpp>
 #include <mindgap/cpu/runtime.hpp>
+#include <mindgap/io/utf8.hpp>
 
 #include <algorithm>
 #include <filesystem>
@@ -150,30 +151,8 @@ Dataset read_shard_folder(const std::filesystem::path& folder);  // body in shar
 // a source has a hash of its files, that and the numbers of the images stand for the pixels.
 std::string content_hash(const Dataset& dataset);
 
-namespace detail {
-
-// Class names end in JSON, CSV and web pages, which want UTF-8.
-inline bool valid_utf8(std::string_view text) {
-  for (size_t i = 0; i < text.size();) {
-    const auto byte = [&](size_t at) { return at < text.size() ? u32(static_cast<unsigned char>(text[at])) : 0u; };
-    const u32 first = byte(i);
-    const size_t length = first < 0x80 ? 1 : first >> 5 == 6 ? 2 : first >> 4 == 14 ? 3 : first >> 3 == 30 ? 4 : 0;
-    if (length == 0) return false;
-    u32 code = length == 1 ? first : first & (0x7fu >> length);
-    for (size_t k = 1; k < length; ++k) {
-      if (byte(i + k) >> 6 != 2) return false;
-      code = code << 6 | (byte(i + k) & 0x3f);
-    }
-    constexpr u32 least[] = {0, 0, 0x80, 0x800, 0x10000};
-    if (code < least[length] || code > 0x10ffff || code >> 11 == 27) return false;  // overlong, too large, a surrogate
-    i += length;
-  }
-  return true;
-}
-
-}  // namespace detail
-
-// Throws unless there are names, UTF-8, none empty and all distinct. source: the file or folder, for the message.
+// Throws unless there are names, UTF-8 (they end in JSON, CSV and web pages), none empty and all distinct. source: the file or
+// folder, for the message.
 inline void check_class_names(const std::vector<std::string>& names, const std::filesystem::path& source) {
   const auto fail = [&](const std::string& what) {
     throw Error("class names: " + what,
@@ -183,7 +162,7 @@ inline void check_class_names(const std::vector<std::string>& names, const std::
   std::map<std::string, size_t> label_of;
   for (size_t label = 0; label < names.size(); ++label) {
     if (names[label].empty()) fail(text("a class name is empty, that of label ", label));
-    if (!detail::valid_utf8(names[label])) fail(text("the name of class ", label, " is not valid UTF-8"));
+    if (invalid_utf8(names[label]) != std::string::npos) fail(text("the name of class ", label, " is not valid UTF-8"));
     const auto [there, fresh] = label_of.try_emplace(names[label], label);
     if (!fresh)
       fail(text("the class name ", detail::shown(names[label]), " is there twice, for the labels ", there->second, " and ",

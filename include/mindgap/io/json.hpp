@@ -14,10 +14,10 @@
 //   }
 //
 // Fields are bool, numbers, string, enumerations, objects with fields, and vector, array, map and optional (not written where
-// empty) of these. Nothing is converted: 8.0, "8" and true are no whole numbers; a whole number may stand for a floating-point
-// one. Refused are unknown, missing and repeated keys, null where it has no meaning, NaN and infinities, what the type cannot
-// hold or the rule forbids, more than 16 MiB, more than 64 levels. One Error names the file and, for each problem, path and
-// value.
+// empty) of these; where a file may have a string, a list or an object in one place, a variant of those (read, not written).
+// Nothing is converted: 8.0, "8" and true are no whole numbers; a whole number may stand for a floating-point one. Refused are
+// unknown, missing and repeated keys, null where it has no meaning, NaN and infinities, what the type cannot hold or the rule
+// forbids, more than 16 MiB, more than 64 levels. One Error names the file and, for each problem, path and value.
 #pragma once
 
 #include <mindgap/io/file.hpp>
@@ -29,9 +29,9 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <set>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 namespace mindgap {
@@ -85,44 +85,92 @@ class JsonProblems {
 
 namespace detail {
 
-// Follows the parser, which would keep the last of two keys and has no bounds.
-struct JsonWatch {
-  struct Level {
-    bool list;
-    i64 index;
-    std::set<std::string> keys;
-    std::string key;
-  };
-  JsonProblems& problems;
-  std::vector<Level> open{};
+// Builds the value of what the parser meets. The library's own builder keeps the last of two keys and has no bounds; to watch it
+// by its callback takes four times as long.
+class JsonBuilder {
+ public:
+  using Json = nlohmann::json;
+  JsonBuilder(std::string_view text, JsonProblems& problems) : text_(text), problems_(problems) {}
+  Json take() { return std::move(whole_); }
 
-  bool operator()(int, nlohmann::json::parse_event_t event, nlohmann::json& parsed) {
-    using Event = nlohmann::json::parse_event_t;
-    if (event == Event::object_start || event == Event::array_start) {
-      if (open.size() == 64) problems.fail(place().substr(0, 40) + "... is nested deeper than 64 levels");
-      open.push_back({event == Event::array_start, 0, {}, {}});
-    } else if (event == Event::key) {
-      Level& object = open.back();
-      const std::string key = parsed.get<std::string>();
-      object.key.clear();
-      if (!object.keys.insert(key).second)
-        problems.fail(place() + (place().empty() ? "" : ": ") + "the key " + shown(key) + " is there twice");
-      object.key = key;
-    } else {
-      if (event != Event::value) open.pop_back();
-      if (!open.empty() && open.back().list) ++open.back().index;
-    }
+  bool null() { return put(nullptr); }
+  bool boolean(bool value) { return put(value); }
+  bool number_integer(i64 value) { return put(value); }
+  bool number_unsigned(u64 value) { return put(value); }
+  bool number_float(double value, const std::string&) { return put(value); }
+  bool string(std::string& value) { return put(std::move(value)); }
+  bool binary(Json::binary_t&) { return false; }  // not in text
+  bool start_object(size_t) { return open(Json::object()); }
+  bool start_array(size_t) { return open(Json::array()); }
+  bool end_object() { return close(); }
+  bool end_array() { return close(); }
+  bool key(std::string& key) {
+    Level& object = open_.back();
+    const auto [member, fresh] = object.value->get_ref<Json::object_t&>().try_emplace(std::move(key));
+    object.key = fresh ? &member->first : nullptr;
+    if (!fresh) problems_.fail(place() + (place().empty() ? "" : ": ") + "the key " + shown(member->first) + " is there twice");
+    object.next = &member->second;
     return true;
   }
+  bool parse_error(size_t byte, const std::string&, const Json::exception& error) {
+    if (error.id == 406) problems_.fail(place() + " is a number beyond the range of a double");
+    const std::string at = open_.empty() ? "" : place() + ": ";
+    if (byte > text_.size()) problems_.fail(at + "the text ends too early: it is truncated");
+    const size_t wrong = byte - std::min<size_t>(byte, 1), line = text_.substr(0, wrong).find_last_of('\n') + 1;
+    for (const char* word : {"NaN", "Infinity"})
+      if (text_.substr(wrong).starts_with(word)) problems_.fail(at + "NaN and Infinity are no numbers of JSON");
+    const std::string_view around = text_.substr(std::max(line, wrong - std::min<size_t>(wrong, 20)), 40);
+    problems_.fail(text(at, "this is not JSON at line ", 1 + std::count(text_.begin(), text_.begin() + wrong, '\n'), ", column ",
+                        wrong - line + 1, ": ", shown(around)));
+  }
+
+ private:
+  struct Level {
+    Json* value;
+    i64 index = 0;                     // of its next element
+    const std::string* key = nullptr;  // of an object, and the value that goes there
+    Json* next = nullptr;
+  };
+
   // Of the value that comes next.
   std::string place() const {
     std::string path;
-    for (const Level& level : open) {
-      if (level.list) path += text("[", level.index, "]");
-      else (path += path.empty() || level.key.empty() ? "" : ".") += level.key;
+    for (const Level& level : open_) {
+      if (level.value->is_array()) path += text("[", level.index, "]");
+      else if (level.key) (path += path.empty() ? "" : ".") += *level.key;
     }
     return path;
   }
+  bool put(Json value) {
+    add(std::move(value));
+    return done();
+  }
+  Json* add(Json value) {
+    if (open_.empty()) return &(whole_ = std::move(value));
+    Level& level = open_.back();
+    if (!level.value->is_array()) return &(*level.next = std::move(value));
+    auto& list = level.value->get_ref<Json::array_t&>();
+    list.push_back(std::move(value));
+    return &list.back();
+  }
+  bool open(Json empty) {
+    if (open_.size() == 64) problems_.fail(place().substr(0, 40) + "... is nested deeper than 64 levels");
+    open_.push_back({add(std::move(empty))});
+    return true;
+  }
+  bool close() {
+    open_.pop_back();
+    return done();
+  }
+  bool done() {
+    if (!open_.empty()) ++open_.back().index;
+    return true;
+  }
+
+  std::string_view text_;
+  JsonProblems& problems_;
+  Json whole_;
+  std::vector<Level> open_;
 };
 
 inline size_t edit_distance(std::string_view a, std::string_view b) {
@@ -183,6 +231,20 @@ template <class T>
 inline constexpr bool is_optional = false;
 template <class T>
 inline constexpr bool is_optional<std::optional<T>> = true;
+template <class T>
+inline constexpr bool is_variant = false;
+template <class... Ts>
+inline constexpr bool is_variant<std::variant<Ts...>> = true;
+
+// What a string, list or object is in JSON.
+template <class T>
+constexpr nlohmann::json::value_t json_kind() {
+  if constexpr (std::is_same_v<T, std::string>) return nlohmann::json::value_t::string;
+  else if constexpr (
+      requires(T t) { t.emplace_back(); } || requires(T t) { t.fill({}); })
+    return nlohmann::json::value_t::array;
+  else return nlohmann::json::value_t::object;
+}
 
 }  // namespace detail
 
@@ -236,6 +298,8 @@ class JsonReader {
       value = T{};
     } else if constexpr (detail::is_optional<T>) {
       read(json, path, value.emplace(), rule, problems);
+    } else if constexpr (detail::is_variant<T>) {
+      read_alternative(json, path, value, rule, problems);
     } else if constexpr (std::is_arithmetic_v<T> || std::is_enum_v<T> || std::is_same_v<T, std::string>) {
       if (const std::string wanted = detail::read_scalar(json, value, rule); !wanted.empty()) problems.add(path, json, wanted);
     } else if constexpr (requires { value.emplace_back(); }) {
@@ -258,7 +322,8 @@ class JsonReader {
       problems.add(path, json, "an object");
     } else if constexpr (requires { typename T::mapped_type; }) {
       value.clear();
-      for (const auto& [key, element] : json.items()) read(element, path + "." + key, value[key], rule, problems);
+      for (const auto& [key, element] : json.items())  // in the order of the keys
+        read(element, path + "." + key, value.emplace_hint(value.end(), key, typename T::mapped_type{})->second, rule, problems);
     } else {
       JsonReader fields(json, path, problems);
       visit_fields(fields, value);
@@ -267,6 +332,24 @@ class JsonReader {
   }
 
  private:
+  template <class... Ts>
+  static void read_alternative(const nlohmann::json& json, const std::string& path, std::variant<Ts...>& value,
+                               const JsonRule& rule, JsonProblems& problems) {
+    const auto read_if = [&]<class T>(std::type_identity<T>) {
+      if (json.type() != detail::json_kind<T>()) return false;
+      read(json, path, value.template emplace<T>(), rule, problems);
+      return true;
+    };
+    if ((read_if(std::type_identity<Ts>()) || ...)) return;
+    std::string wanted;
+    for (const auto kind : {detail::json_kind<Ts>()...}) {
+      using Kind = nlohmann::json::value_t;
+      (wanted += wanted.empty() ? "" : " or ") += kind == Kind::string  ? "a string"
+                                                  : kind == Kind::array ? "a list"
+                                                                        : "an object";
+    }
+    problems.add(path, json, wanted);
+  }
   const char* present(const char* key, const JsonRule& rule) const {
     return rule.alias && object_.contains(rule.alias) ? rule.alias : key;
   }
@@ -317,22 +400,10 @@ struct JsonWriter {
 };
 
 inline nlohmann::json parse_json(std::string_view json, JsonProblems& problems) {
-  detail::JsonWatch watch{problems};
   if (json.empty()) problems.fail("the file is empty");
-  try {
-    return nlohmann::json::parse(json.begin(), json.end(), std::ref(watch));
-  } catch (const nlohmann::json::parse_error& error) {
-    const std::string at = watch.open.empty() ? "" : watch.place() + ": ";
-    if (error.byte > json.size()) problems.fail(at + "the text ends too early: it is truncated");
-    const size_t wrong = error.byte - std::min<size_t>(error.byte, 1), line = json.substr(0, wrong).find_last_of('\n') + 1;
-    for (const char* word : {"NaN", "Infinity"})
-      if (json.substr(wrong).starts_with(word)) problems.fail(at + "NaN and Infinity are no numbers of JSON");
-    const std::string_view around = json.substr(std::max(line, wrong - std::min<size_t>(wrong, 20)), 40);
-    problems.fail(text(at, "this is not JSON at line ", 1 + std::count(json.begin(), json.begin() + wrong, '\n'), ", column ",
-                       wrong - line + 1, ": ", detail::shown(around)));
-  } catch (const nlohmann::json::out_of_range&) {
-    problems.fail(watch.place() + " is a number beyond the range of a double");
-  }
+  detail::JsonBuilder builder(json, problems);
+  nlohmann::json::sax_parse(json.begin(), json.end(), &builder);
+  return builder.take();
 }
 
 // initial: what keys that are missing leave as it is.
