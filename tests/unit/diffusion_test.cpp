@@ -226,7 +226,6 @@ BOOST_AUTO_TEST_CASE(files_of_the_first_samplers) {
   "beta_end": 0.02,
   "beta_schedule": "squaredcos_cap_v2",
   "beta_start": 0.0001,
-  "lambda_min_clipped": null,
   "num_train_timesteps": 1000,
   "prediction_type": "v_prediction",
   "steps_offset": 0,
@@ -390,7 +389,7 @@ BOOST_AUTO_TEST_CASE(classes_on_ddpm_s_betas) {
   };
   const std::string karras = R"("use_karras_sigmas": true)", exponential = R"("use_exponential_sigmas": true)";
   for (SamplerKind kind : samplers) {
-    const bool grids = SchedulerConfig{.sampler = kind}.has_sigma_grids();
+    const bool grids = config(kind).has_sigma_grids();
     const SchedulerConfig curved = read("UniPCMultistepScheduler", betas + ", " + karras, kind);
     BOOST_TEST(name(curved.sigmas) == (grids ? "karras" : "none"));
     BOOST_TEST(contains(said_of(R"("use_beta_sigmas": true)", kind), "use_beta_sigmas is true") == grids, name(kind));
@@ -534,7 +533,12 @@ BOOST_AUTO_TEST_CASE(curves_of_sigmas) {
         BOOST_TEST(sampler.requested_steps() == steps);
         BOOST_TEST(sampler.timestep(0) >= 998);
         for (i64 k = 1; k < sampler.steps(); ++k) BOOST_TEST(sampler.timestep(k) <= sampler.timestep(k - 1));
-        if (steps > 1) BOOST_TEST(sampler.timestep(sampler.steps() - 1) == 0);
+        c.sigmas = SigmaGrid::none;
+        const bool solver = c.is_of({SamplerKind::dpmpp_2m, SamplerKind::dpmpp_2m_sde, SamplerKind::unipc});
+        const double last =
+            solver ? 0 : Sampler(c, steps).timestep(sampler.steps() - 1);  // a curve has the ends of its timesteps
+        if (steps > 1) BOOST_TEST(sampler.timestep(sampler.steps() - 1) == last, boost::test_tools::tolerance(1e-6));
+        c.sigmas = grid;
       }
     }
 }
@@ -586,7 +590,8 @@ BOOST_AUTO_TEST_CASE(exact_model_gives_exact_recovery) {
     for (Prediction prediction : predictions)
       for (BetaSchedule schedule : schedules)
         for (i64 steps : {1, 2, 10}) {
-          if (!exists(kind, prediction)) continue;
+          // PNDM takes means of what the model says at several times, of which the noise alone is the same at all.
+          if (!exists(kind, prediction) || (kind == SamplerKind::pndm && prediction != Prediction::epsilon)) continue;
           const Sampler sampler(config(kind, prediction, schedule), steps);
           if (sampler.amplifies_errors()) continue;
           const ConstantImages model{prediction, NoiseSchedule(schedule), 0.6f};
@@ -600,19 +605,20 @@ BOOST_AUTO_TEST_CASE(exact_model_gives_exact_recovery) {
 // For normal pixels the exact flow maps x to s x / sqrt(alpha^2 s^2 + sigma^2): the methods converge to it at their order.
 BOOST_AUTO_TEST_CASE(order_of_convergence) {
   const double s = 0.5;
-  for (auto [kind, least] : {std::pair{SamplerKind::ddim, 3.},
-                             {SamplerKind::euler, 3.},
-                             {SamplerKind::dpmpp_2m, 12.},
-                             {SamplerKind::heun, 12.},
-                             {SamplerKind::pndm, 12.},
-                             {SamplerKind::lms, 12.},
-                             {SamplerKind::unipc, 12.}}) {
+  // PNDM takes means of answers of several times, so that it is of a higher order for noise alone. Heun's last step is Euler's.
+  const auto v = Prediction::v_prediction;
+  for (auto [kind, prediction, least] : {std::tuple{SamplerKind::ddim, v, 3.},
+                                         {SamplerKind::euler, v, 3.},
+                                         {SamplerKind::dpmpp_2m, v, 12.},
+                                         {SamplerKind::heun, v, 9.},
+                                         {SamplerKind::pndm, Prediction::epsilon, 12.},
+                                         {SamplerKind::lms, v, 12.},
+                                         {SamplerKind::unipc, v, 12.}}) {
     double error[2];
     for (int i = 0; i < 2; ++i) {
-      const Sampler sampler(config(kind, Prediction::v_prediction, BetaSchedule::linear), i ? 40 : 10);
+      const Sampler sampler(config(kind, prediction, BetaSchedule::linear), i ? 40 : 10);
       const Request what = request({1}, {2});
-      const auto image =
-          sample_classes<float>(NormalPixels{Prediction::v_prediction, NoiseSchedule(BetaSchedule::linear), s}, sampler, what);
+      const auto image = sample_classes<float>(NormalPixels{prediction, NoiseSchedule(BetaSchedule::linear), s}, sampler, what);
       const Stream latent(what.keys[0].seed, "latent", 1, 2);
       error[i] = 0;
       for (i64 j = 0; j < image.size(); ++j) error[i] += std::abs(image.data()[j] - s * double(latent.normal(u64(j))));
@@ -779,8 +785,8 @@ BOOST_AUTO_TEST_CASE(steps_of_one_s_own) {
     BOOST_TEST(kept.data()[j] == (8000 + 400 + 20 + 1) * Stream(3, "mine", u64(j / 30)).normal(u64(j % 30)),
                boost::test_tools::tolerance(1e-6f));
   const Sampler early("early", {2, 1}, {look, look});
-  BOOST_TEST(sample<float, Cpu>(quarter, early, own_shape, own_streams(1, 0)).data()[3] == 1000 * Stream(3, "mine", 0).normal(3),
-             boost::test_tools::tolerance(1e-6f));
+  const auto none = sample<float, Cpu>(quarter, early, own_shape, own_streams(1, 0));
+  BOOST_TEST(none.data()[3] == 1000 * Stream(3, "mine", 0).normal(3), boost::test_tools::tolerance(1e-6f));
   // The model is told the timesteps as they are given, the same one twice too.
   std::vector<float> told;
   const auto spy = [&](const Tensor<float, 4>& x, const Tensor<float, 1>& t) { return told.push_back(t.data()[0]), x.clone(); };
@@ -899,10 +905,10 @@ BOOST_AUTO_TEST_CASE(image_to_image) {
         const ConstantImages known{Prediction::v_prediction, c.schedule(), 0.6f};
         const auto denoise = [&](const Tensor<float, 4>& x, const Tensor<float, 1>& t) { return known(x, t, {}); };
         const auto streams = own_streams(2, sampler.steps());
-        // PNDM tells the model of less noise than there is, as in diffusers.
-        if (!pndm || strength == 1)
+        // PNDM takes means of v of several times; LMS begins with weights of steps that it has not made, as in diffusers.
+        if (!pndm && (kind != SamplerKind::lms || strength == 1))
           for (float pixel : sample<float, Cpu>(denoise, sampler, own_shape, streams, {}, images).to_vector())
-            BOOST_TEST(std::abs(pixel - 0.6f) < (kind == SamplerKind::lms && strength < 1 ? 0.05f : 2e-3f));
+            BOOST_TEST(std::abs(pixel - 0.6f) < 2e-3f);
         if (strength < 1)
           BOOST_TEST(
               contains(message([&] { sample<float, Cpu>(denoise, sampler, own_shape, streams); }), "no images to start from"));
@@ -1014,7 +1020,7 @@ BOOST_AUTO_TEST_CASE(kernels_on_fibers) {
     run_serial({1}, kernel::BeginSamplerStep{step.data(), times.data(), grid.data(), times.size()});
     BOOST_TEST((step.to_vector() == std::vector<i32>{1, 2}));
     BOOST_TEST(times.to_vector() == std::vector<float>(300, 4.f));
-    const Tensor<float, 1> factor(Shape<1>(images));
+    const auto factor = Tensor<float, 1>::zeros(Shape<1>(images));
     const auto says = random(two, 8);
     emulate({images}, kernel::GuidanceRescale<float>{factor.data(), says.data(), images, size, 1.5f, 0.7f}, 1e-6, factor);
     run_serial({images}, kernel::GuidanceRescale<float>{factor.data(), says.data(), images, size, 1.5f, 0.7f});
