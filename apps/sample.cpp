@@ -16,8 +16,8 @@ namespace {
 struct Options {
   std::filesystem::path model;
   i64 per_class = 0, steps = 15, batch = 64;
-  double guidance = 1.5, eta = 0;
-  std::string sampler = "dpmpp_2m", shard = "0/1";
+  double guidance = 1.5, guidance_rescale = 0, eta = 0;
+  std::string sampler = "dpmpp_2m", spacing, sigmas, shard = "0/1";
 };
 
 // "i/n" with 0 <= i < n.
@@ -39,12 +39,14 @@ void write_set(const Options& o, const CommonOptions& common) {
   const auto [part, parts] = parse_shard(o.shard);
   const SamplerKind kind = check_flags([&] { return sampler_by_name(o.sampler); });
   const Generator<D, P> generator = load_generator<D, P>(o.model, kind);
+  SchedulerConfig config = generator.info.scheduler;
+  if (common.given.contains("spacing")) config.timestep_spacing = check_flags([&] { return spacing_by_name(o.spacing); });
+  if (common.given.contains("sigmas")) config.sigmas = check_flags([&] { return sigmas_by_name(o.sigmas); });
   const std::string scheduler = GeneratorFiles{o.model}.scheduler().string();  // steps and eta must suit what it says
-  const Sampler sampler =
-      check_flags([&] { return naming_file(scheduler, [&] { return Sampler(generator.info.scheduler, o.steps, o.eta); }); });
-  check_flags([&] { return generator.info.guidance(o.guidance); });
+  const Sampler sampler = check_flags([&] { return naming_file(scheduler, [&] { return Sampler(config, o.steps, o.eta); }); });
+  const Guidance guidance = check_flags([&] { return generator.info.guidance({o.guidance, o.guidance_rescale}); });
 
-  GeneratedImages<D, P> images(generator, sampler, o.guidance, o.batch);
+  GeneratedImages<D, P> images(generator, sampler, guidance, o.batch);
   const ShardWriter writer(common.out, synthetic_manifest(images, o.per_class, common.seed), part, parts);
   Progress progress("sample", writer.part_images(), writer.part_images() - writer.pending_images(), "images");
   JobHooks hooks;
@@ -66,7 +68,10 @@ int main(int argc, char** argv) {
         flags.add("per-class", &o.per_class, "images of each class", {1, 1 << 24});
         flags.add("guidance", &o.guidance, "weight of the class: 1 is none beyond the conditional model, 0 no class", {0, 1e6});
         flags.add("steps", &o.steps, "denoising steps");
-        flags.add("sampler", &o.sampler, "ddpm, ddim, dpmpp_2m or euler");
+        flags.add("guidance-rescale", &o.guidance_rescale, "0 to 1: how far guided answers keep their deviation", {0, 1});
+        flags.add("sampler", &o.sampler, "ddpm, ddim, pndm, lms, euler, euler_a, heun, dpmpp_2m, dpmpp_2m_sde or unipc");
+        flags.add("spacing", &o.spacing, "linspace, leading or trailing; by default the generator's");
+        flags.add("sigmas", &o.sigmas, "none, karras or exponential; by default the generator's");
         flags.add("eta", &o.eta, "noise of ddim, 0 to 1");
         flags.add("shard", &o.shard, "i/n: part i of n, i from 0 to n-1");
         flags.add("batch", &o.batch, "images at a time; changes no image", {1, 1 << 16});

@@ -60,7 +60,7 @@ foreach(body IN LISTS bodies)
     set(source ${CMAKE_MATCH_1}_${CMAKE_MATCH_2})
   elseif(body MATCHES "^mindgap/io/elements")  # converts the elements of weights
     set(source elements)
-  elseif(body MATCHES "^mindgap/diffusion/(noise_schedule|samplers)")  # numbers of samplers
+  elseif(body MATCHES "^mindgap/diffusion/(noise_schedule|sampler)")  # numbers of samplers
     set(source samplers)
   else()
     set(source files)

@@ -1,5 +1,6 @@
 // sample: an image depends on (generator, seed, class, index, settings) alone, and a shard folder is whole after any kill.
 #include <mindgap/cpu/runtime.hpp>
+#include <mindgap/diffusion/scheduler_config.hpp>
 #include <mindgap/io/hash.hpp>
 #include <mindgap/io/safetensors.hpp>
 
@@ -149,7 +150,7 @@ BOOST_AUTO_TEST_CASE(steps_and_guidance) {
     static int number = 0;
     return run("sample", sampling(generator, folder / ("out" + std::to_string(++number)), "1", more));
   };
-  for (const char* sampler : {"ddpm", "ddim", "dpmpp_2m", "euler"}) {
+  for (const char* sampler : sampler_names) {
     BOOST_TEST(code({"--sampler", sampler, "--steps", "0"}).code == 2);
     BOOST_TEST(code({"--sampler", sampler, "--steps", "-5"}).code == 2);
     BOOST_TEST(code({"--sampler", sampler, "--steps", "1001"}).code == 2);
@@ -164,6 +165,30 @@ BOOST_AUTO_TEST_CASE(steps_and_guidance) {
     BOOST_TEST((r.code == 0 || (r.code == 1 && r.says("lower the guidance"))), r);
   }
   BOOST_TEST(code({"--eta", "0.5"}).code == 2);
+}
+
+// Flags that say what the generator's file leaves open, or another thing than it says; the manifest has them.
+BOOST_AUTO_TEST_CASE(spacing_sigmas_and_rescale) {
+  const Folder folder;
+  const fs::path generator = make_generator(folder);
+  const auto sampler_of = [&](const std::string& name, const Arguments& more) {
+    run_well("sample", sampling(generator, folder / name, "1", Arguments{"--steps", "5"} + more));
+    return manifest(folder / name).at("sampler").get<std::string>();
+  };
+  BOOST_TEST(sampler_of("own", {}) == "dpmpp_2m, trailing spacing");
+  BOOST_TEST(sampler_of("curve", {"--spacing", "linspace", "--sigmas", "karras", "--sampler", "heun"}) ==
+             "heun, linspace spacing, karras sigmas");
+  BOOST_TEST(manifest(folder / "curve").at("steps").get<i64>() == 5);
+  BOOST_TEST(sampler_of("rescale", {"--guidance", "3", "--guidance-rescale", "0.7"}) ==
+             "dpmpp_2m, trailing spacing, guidance rescale 0.7");
+  BOOST_TEST(sampler_of("zero", {"--guidance-rescale", "0"}) == "dpmpp_2m, trailing spacing");
+  BOOST_TEST((contents(folder / "zero") == contents(folder / "own")));
+  for (const Arguments& wrong : {Arguments{"--spacing", "log"}, Arguments{"--spacing", ""}, Arguments{"--sigmas", "beta"},
+                                 Arguments{"--sigmas", "karras", "--sampler", "ddim"}, Arguments{"--guidance-rescale", "1.5"}}) {
+    const Result r = run("sample", sampling(generator, folder / "wrong", "1", wrong));
+    BOOST_TEST(r.code == 2, r);
+    BOOST_TEST(!fs::exists(folder / "wrong"));
+  }
 }
 
 // A U-Net of diffusers has a class for each row of its embedding, and none that means "no class".

@@ -20,9 +20,10 @@ template <Device D>
 std::vector<DeviceCase> job_cases() {
   std::vector<DeviceCase> cases{{"student f32", 1e-3, [] { return first_losses<D, float>(); }},
                                 {"generator f32", 5e-3, [] { return Outputs{train_generator<D>()}; }}};
-  for (SamplerKind kind : {SamplerKind::ddpm, SamplerKind::ddim, SamplerKind::dpmpp_2m, SamplerKind::euler})
-    for (double guidance : {1., 2.})
-      cases.push_back({text(name(kind), ", guidance ", guidance), 2e-3, [=] { return sample_images<D>(kind, guidance); }});
+  for (SamplerKind kind : sampler_kinds)
+    for (const Guidance& guidance : {Guidance(1), Guidance(2), Guidance(2, 0.7)})
+      cases.push_back({text(name(kind), ", guidance ", guidance.scale, ", rescale ", guidance.rescale), 2e-3,
+                       [=] { return sample_images<D>(kind, guidance); }});
   return cases;
 }
 

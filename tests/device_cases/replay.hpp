@@ -82,7 +82,7 @@ std::vector<double> train_generator(const Dataset& data = small_set(12)) {
 
 // Sampling: the step counts itself, and every batch after the first is launches alone. Two sizes of batch.
 template <Device D>
-Outputs sample_images(SamplerKind kind, double guidance) {
+Outputs sample_images(SamplerKind kind, Guidance guidance) {
   UNetConfig config;
   config.sample_size = 8;
   config.in_channels = config.out_channels = 1;
@@ -94,7 +94,7 @@ Outputs sample_images(SamplerKind kind, double guidance) {
   scheduler.beta_schedule = BetaSchedule::squaredcos_cap_v2, scheduler.prediction_type = Prediction::v_prediction;
   scheduler.timestep_spacing = TimestepSpacing::trailing, scheduler.sampler = kind;
   const Sampler sampler(scheduler, 4, kind == SamplerKind::ddim ? 0.5 : 0.);
-  ClassSampler<float, D, UNet2DModel<D, Precision<float>>> images(unet, sampler, Shape<3>(8, 8, 1), 10, {guidance});
+  ClassSampler<float, D, UNet2DModel<D, Precision<float>>> images(unet, sampler, Shape<3>(8, 8, 1), 10, guidance);
   Outputs out;
   for (const std::vector<i64>& labels : {std::vector<i64>{1, 2, 3}, {4, 5}, {6, 7, 8}, {9, 0}}) {
     std::vector<ImageKey> keys;

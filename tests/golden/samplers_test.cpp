@@ -30,6 +30,14 @@ double relative_error(const std::vector<double>& found, const float* wanted) {
   return std::sqrt(difference / norm);
 }
 
+// What a model that is guided to another answer says with the condition; without it it says `none`.
+double conditional(double none, double x) { return 0.6 * none + 0.5 * std::sin(3 * x); }
+
+nlohmann::json cases_of(const std::string& file) {
+  // Python writes -Infinity, which the reader of scheduler_config.json understands and the JSON library does not.
+  return nlohmann::json::parse(std::regex_replace(read_file(folder + file), std::regex("-Infinity"), "null"));
+}
+
 // The state in diffusers' units: Euler's variable is x / alpha.
 std::vector<double> state(const SamplerRun<float, Cpu>& run, const SchedulerConfig& config, const Sampler& sampler, i64 k) {
   const bool scaled = config.sampler == SamplerKind::euler && k < sampler.steps();
@@ -45,9 +53,7 @@ BOOST_AUTO_TEST_SUITE(samplers)
 
 BOOST_AUTO_TEST_CASE(trajectories_of_diffusers) {
   const Safetensors golden(folder + "samplers.safetensors");
-  // Python writes -Infinity, which the reader of scheduler_config.json understands and the JSON library does not.
-  const std::string text = std::regex_replace(read_file(folder + "samplers.json"), std::regex("-Infinity"), "null");
-  const nlohmann::json cases = nlohmann::json::parse(text);
+  const nlohmann::json cases = cases_of("samplers.json");
   BOOST_TEST(cases.size() > 250u);
   const Shape<4> shape(1, 2, 4, 4);  // two grey images of 4 x 4 as one: the streams number all elements through
   double worst = 0;
@@ -82,6 +88,53 @@ BOOST_AUTO_TEST_CASE(trajectories_of_diffusers) {
   BOOST_TEST_MESSAGE(cases.size() << " trajectories, largest relative error " << worst);
 }
 
+// Every other sampler, spacing, grid of sigmas and prediction, zero terminal SNR, image to image, guidance rescale.
+BOOST_AUTO_TEST_CASE(more_trajectories_of_diffusers) {
+  const Safetensors golden(folder + "samplers_more.safetensors");
+  const nlohmann::json cases = cases_of("samplers_more.json");
+  BOOST_TEST(cases.size() > 350u);
+  const Shape<4> shape(1, 2, 4, 4);
+  const auto given = Tensor<float, 4>::from(golden.tensor<float, 1>("given").to_vector(), shape);
+  double worst = 0;
+  for (const auto& entry : cases) {
+    const std::string key = entry["key"];
+    const SchedulerConfig config = parse_scheduler_config(entry["config"].dump(), key);
+    BOOST_TEST(key.starts_with(std::string(name(config.sampler)) + "-"), key);
+    const Guidance guidance(entry.value("guidance", 1.), entry.value("guidance_rescale", 0.));
+    const Sampler sampler(config, entry["steps"], 0, entry.value("strength", 1.));
+    const auto timesteps = golden.tensor<float, 1>("timesteps/" + key);
+    const auto states = golden.tensor<float, 2>("states/" + key);
+    BOOST_REQUIRE_EQUAL(sampler.steps(), timesteps.size());
+    BOOST_TEST(sampler.requested_steps() == entry["steps"].get<i64>());
+
+    std::vector<Stream> noise;
+    for (i64 k = 0; k < sampler.steps(); ++k) noise.emplace_back(0, "golden:noise", u64(k));
+    SamplerRun<float, Cpu> run(sampler, shape, guidance);
+    run.start({Stream(0, "golden:initial")}, noise, entry.contains("strength") ? given : Tensor<float, 4>());
+    const auto error_at = [&](i64 k) {
+      const std::vector<float> x = run.state().to_vector();
+      return relative_error({x.begin(), x.end()}, states.data() + k * states.extent(1));
+    };
+    double error = error_at(0);
+    for (i64 k = 0; k < sampler.steps(); ++k) {
+      BOOST_TEST(std::abs(sampler.timestep(k) - timesteps.data()[k]) < 1e-3, key << ": timestep " << k);
+      const Tensor<float, 4> said(run.input().shape());
+      for (i64 i = 0; i < said.size(); ++i) {
+        const double x = run.input().data()[i], none = model(config.prediction_type, x, sampler.timestep(k));
+        said.data()[i] = float(i < shape.size() ? none : conditional(none, x));
+      }
+      run.begin_step();
+      run.step(said);
+      error = std::max(error, error_at(k + 1));
+    }
+    const double bound = entry["bound"];
+    BOOST_TEST(error <= bound,
+               key << ": relative error " << error << ", bound " << bound << ", PyTorch's own f32 " << entry["error"]);
+    worst = std::max(worst, error);
+  }
+  BOOST_TEST_MESSAGE(cases.size() << " trajectories, largest relative error " << worst);
+}
+
 BOOST_AUTO_TEST_CASE(alphas_cumprod_of_diffusers) {
   const Safetensors golden(folder + "samplers.safetensors");
   for (auto [kind, start, end] : {std::tuple<BetaSchedule, double, double>{BetaSchedule::linear, 1e-4, 0.02},
@@ -92,6 +145,11 @@ BOOST_AUTO_TEST_CASE(alphas_cumprod_of_diffusers) {
     for (i64 t = 0; t < wanted.size(); ++t)  // the golden file is f64 inside; betas rounded to f32 move the product by up to 2e-5
       BOOST_TEST(std::abs(schedule.alpha_bar(t) / wanted.data()[t] - 1) < 2e-5, name(kind) << " at " << t);
   }
+  const auto wanted = Safetensors(folder + "samplers_more.safetensors").tensor<float, 1>("alphas_cumprod/zero_snr");
+  const NoiseSchedule schedule(BetaSchedule::scaled_linear, wanted.size(), 0.00085, 0.012, true);
+  for (i64 t = 0; t < wanted.size(); ++t)  // PyTorch's square root of many f32 at once is not always the nearest
+    BOOST_TEST(std::abs(schedule.level(t).alpha - std::sqrt(double(wanted.data()[t]))) < 3e-7, "at " << t);
+  BOOST_TEST(wanted.data()[999] == 0);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

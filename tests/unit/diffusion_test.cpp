@@ -14,7 +14,7 @@ using namespace mindgap;
 
 namespace {
 
-constexpr SamplerKind samplers[] = {SamplerKind::ddpm, SamplerKind::ddim, SamplerKind::dpmpp_2m, SamplerKind::euler};
+constexpr auto& samplers = sampler_kinds;
 constexpr Prediction predictions[] = {Prediction::epsilon, Prediction::sample, Prediction::v_prediction};
 constexpr BetaSchedule schedules[] = {BetaSchedule::linear, BetaSchedule::scaled_linear, BetaSchedule::squaredcos_cap_v2};
 
@@ -27,7 +27,13 @@ SchedulerConfig config(SamplerKind kind, Prediction prediction = Prediction::v_p
   out.beta_schedule = schedule;
   out.timestep_spacing = spacing;
   out.clip_sample = false;
+  if (out.is_of({SamplerKind::ddim, SamplerKind::pndm})) out.set_alpha_to_one = true;
   return out;
+}
+
+// Whether diffusers has the sampler for such a model.
+bool exists(SamplerKind kind, Prediction prediction) {
+  return prediction != Prediction::sample || (kind != SamplerKind::pndm && kind != SamplerKind::euler_a);
 }
 
 std::string message(const std::function<void()>& f) {
@@ -140,6 +146,22 @@ BOOST_AUTO_TEST_CASE(conversions_are_inverse_and_agree_with_the_definitions) {
   }
 }
 
+// Lin et al. 2023: the first signal stays, the last is none, and the ratios of differences between them are as they were.
+BOOST_AUTO_TEST_CASE(zero_terminal_snr) {
+  for (BetaSchedule kind : schedules) {
+    const NoiseSchedule before(kind), schedule(kind, 1000, 1e-4, 0.02, true);
+    BOOST_TEST(schedule.alpha_bar(0) == before.alpha_bar(0), boost::test_tools::tolerance(1e-6));
+    BOOST_TEST(schedule.alpha_bar(999) == 0.);
+    BOOST_TEST(schedule.level(999).sigma == 1.);
+    BOOST_TEST(schedule.sigma_ratio(999) == 4096, boost::test_tools::tolerance(1e-6));
+    const auto share = [](const NoiseSchedule& s) {
+      return (s.level(500).alpha - s.level(999).alpha) / (s.level(0).alpha - s.level(999).alpha);
+    };
+    BOOST_TEST(share(schedule) == share(before), boost::test_tools::tolerance(1e-5));
+  }
+  BOOST_TEST(contains(message([] { NoiseSchedule(BetaSchedule::linear, 1, 1e-4, 0.02, true); }), "zero terminal SNR"));
+}
+
 BOOST_AUTO_TEST_CASE(bad_schedules_are_refused) {
   BOOST_CHECK_THROW(NoiseSchedule(BetaSchedule::linear, 0), Error);
   BOOST_CHECK_THROW(NoiseSchedule(BetaSchedule::linear, 1000, 0.02, 1e-4), Error);
@@ -155,7 +177,7 @@ BOOST_AUTO_TEST_CASE(a_table_of_cumulative_alphas) {
     const NoiseSchedule known(kind), table(known.alphas_cumprod());
     for (SamplerKind sampler : samplers) {
       const Sampler a(config(sampler, Prediction::v_prediction, kind), 20), b(config(sampler), table, 20);
-      for (i64 k = 0; k < 20; ++k) {
+      for (i64 k = 0; k < a.steps(); ++k) {
         BOOST_TEST(a.timestep(k) == b.timestep(k));
         BOOST_TEST(std::memcmp(&a.coefficients(k), &b.coefficients(k), sizeof(StepCoefficients)) == 0, name(sampler));
       }
@@ -187,9 +209,44 @@ BOOST_AUTO_TEST_CASE(round_trip) {
       SchedulerConfig written = config(kind, prediction, BetaSchedule::scaled_linear);
       written.steps_offset = 1;
       written.beta_start = 0.00085;
-      written.clip_sample = kind == SamplerKind::dpmpp_2m || kind == SamplerKind::euler;  // not theirs: stays at the default
-      BOOST_TEST((parse_scheduler_config(scheduler_config_json(written), "test") == written));
+      written.clip_sample = !written.is_of({SamplerKind::ddpm, SamplerKind::ddim});  // not theirs: stays at the default
+      written.rescale_betas_zero_snr = written.has_zero_snr();
+      for (SigmaGrid grid : {SigmaGrid::none, SigmaGrid::karras, SigmaGrid::exponential}) {
+        if (written.has_sigma_grids()) written.sigmas = grid;
+        BOOST_TEST((parse_scheduler_config(scheduler_config_json(written), "test") == written), name(kind));
+      }
     }
+}
+
+// Byte for byte what this project wrote before it had more samplers, which hashes of generators are of.
+BOOST_AUTO_TEST_CASE(files_of_the_first_samplers) {
+  SchedulerConfig ours = config(SamplerKind::dpmpp_2m);
+  BOOST_TEST(scheduler_config_json(ours) == R"({
+  "_class_name": "DPMSolverMultistepScheduler",
+  "beta_end": 0.02,
+  "beta_schedule": "squaredcos_cap_v2",
+  "beta_start": 0.0001,
+  "num_train_timesteps": 1000,
+  "prediction_type": "v_prediction",
+  "steps_offset": 0,
+  "timestep_spacing": "trailing"
+}
+)");
+  ours.sampler = SamplerKind::ddim;
+  BOOST_TEST(scheduler_config_json(ours) == R"({
+  "_class_name": "DDIMScheduler",
+  "beta_end": 0.02,
+  "beta_schedule": "squaredcos_cap_v2",
+  "beta_start": 0.0001,
+  "clip_sample": false,
+  "clip_sample_range": 1.0,
+  "num_train_timesteps": 1000,
+  "prediction_type": "v_prediction",
+  "set_alpha_to_one": true,
+  "steps_offset": 0,
+  "timestep_spacing": "trailing"
+}
+)");
 }
 
 BOOST_AUTO_TEST_CASE(missing_keys_take_the_sampling_class_s_defaults) {
@@ -203,8 +260,68 @@ BOOST_AUTO_TEST_CASE(missing_keys_take_the_sampling_class_s_defaults) {
   const std::string pndm =
       R"({"_class_name": "PNDMScheduler", "beta_end": 0.012, "beta_schedule": "scaled_linear", "beta_start": 0.00085,
       "skip_prk_steps": true, "set_alpha_to_one": false, "steps_offset": 1, "trained_betas": null})";
-  BOOST_TEST(contains(message([&] { parse_scheduler_config(pndm, "test"); }), "PNDMScheduler"));
-  BOOST_TEST(parse_scheduler_config(pndm, "test", SamplerKind::ddim).set_alpha_to_one == false);
+  BOOST_TEST(name(parse_scheduler_config(pndm, "test").sampler) == "pndm");
+  BOOST_TEST(!parse_scheduler_config(pndm, "test", SamplerKind::ddim).ends_at_one());
+  BOOST_TEST(parse_scheduler_config(ddim, "test").ends_at_one());
+  BOOST_TEST(!parse_scheduler_config(ddim, "test", SamplerKind::pndm).ends_at_one());
+  // PNDM's own default is Runge-Kutta steps, which are not there; another class says nothing about them.
+  const std::string no_prk = R"({"_class_name": "PNDMScheduler"})",
+                    prk = R"({"_class_name": "DDIMScheduler", "skip_prk_steps": false})";
+  BOOST_TEST(contains(message([&] { parse_scheduler_config(no_prk, "test"); }), "skip_prk_steps is missing"));
+  BOOST_TEST(contains(message([&] { parse_scheduler_config(prk, "test", SamplerKind::pndm); }), "Runge-Kutta"));
+  BOOST_TEST(message([&] { parse_scheduler_config(prk, "test", SamplerKind::lms); }) == "no error");
+}
+
+// scheduler_config.json of Stable Diffusion 1.4 and 2.1, as published.
+BOOST_AUTO_TEST_CASE(stable_diffusion_s_files) {
+  const std::string sd14 = R"({
+  "_class_name": "PNDMScheduler",
+  "_diffusers_version": "0.7.0.dev0",
+  "beta_end": 0.012,
+  "beta_schedule": "scaled_linear",
+  "beta_start": 0.00085,
+  "clip_sample": false,
+  "num_train_timesteps": 1000,
+  "set_alpha_to_one": false,
+  "skip_prk_steps": true,
+  "steps_offset": 1,
+  "trained_betas": null
+})",
+                    sd21 = R"({
+  "_class_name": "DDIMScheduler",
+  "_diffusers_version": "0.8.0",
+  "beta_end": 0.012,
+  "beta_schedule": "scaled_linear",
+  "beta_start": 0.00085,
+  "clip_sample": false,
+  "num_train_timesteps": 1000,
+  "prediction_type": "v_prediction",
+  "set_alpha_to_one": false,
+  "skip_prk_steps": true,
+  "steps_offset": 1,
+  "trained_betas": null
+})";
+  BOOST_TEST(name(parse_scheduler_config(sd14, "sd 1.4").sampler) == "pndm");
+  BOOST_TEST(name(parse_scheduler_config(sd21, "sd 2.1").sampler) == "ddim");
+  for (const auto& [file, prediction] : {std::pair{&sd14, Prediction::epsilon}, {&sd21, Prediction::v_prediction}})
+    for (SamplerKind kind : samplers) {
+      const SchedulerConfig read = parse_scheduler_config(*file, "file.json", kind);
+      BOOST_TEST(name(read.prediction_type) == name(prediction));
+      const Sampler sampler(read, 50);
+      BOOST_TEST(sampler.requested_steps() == 50);
+      BOOST_TEST(sampler.steps() == (kind == SamplerKind::pndm ? 51 : kind == SamplerKind::heun ? 99 : 50), name(kind));
+      BOOST_TEST(sampler.draws() ==
+                 (kind == SamplerKind::ddpm || kind == SamplerKind::euler_a || kind == SamplerKind::dpmpp_2m_sde));
+      BOOST_TEST(sampler.timestep(0) == (read.spacing() == TimestepSpacing::leading ? 981 : 999), name(kind));
+      BOOST_TEST(message([&] { Sampler(read, 0); }) != "no error");
+    }
+  // As stored by a pipeline of the stochastic DPM-Solver++ on Karras' grid.
+  const std::string sde = R"({"_class_name": "DPMSolverMultistepScheduler", "algorithm_type": "sde-dpmsolver++",
+                              "use_karras_sigmas": true, "beta_start": 0.00085, "beta_end": 0.012, "final_sigmas_type": "zero"})";
+  const SchedulerConfig read = parse_scheduler_config(sde, "sde");
+  BOOST_TEST(Sampler(read, 10).describe() == "dpmpp_2m_sde, linspace spacing, karras sigmas");
+  BOOST_TEST(name(parse_scheduler_config(sde, "sde", SamplerKind::dpmpp_2m).sampler) == "dpmpp_2m");
+  BOOST_TEST(name(parse_scheduler_config(sde, "sde", SamplerKind::ddim).sigmas) == "none");  // not a setting of DDIM's
 }
 
 // The betas of every class that shares DDPM's schedule, with every sampler; the settings that are its own do not matter.
@@ -250,11 +367,15 @@ BOOST_AUTO_TEST_CASE(classes_on_ddpm_s_betas) {
         BOOST_TEST(name(config.prediction_type) == "v_prediction");
       });
       BOOST_TEST(said == "no error", class_name << " with " << name(kind) << ": " << said);
-      // What changes the schedule is refused.
-      for (const auto& [key, value] : {std::pair{"rescale_betas_zero_snr", "true"},
-                                       {"use_flow_sigmas", "true"},
-                                       {"timestep_type", "\"continuous\""},
-                                       {"trained_betas", "[0.1]"}})
+      // What changes the schedule is refused, or done.
+      const std::string zero_snr = betas + R"(, "rescale_betas_zero_snr": true)";
+      const std::string answer =
+          message([&, &class_name = class_name] { BOOST_TEST(read(class_name, zero_snr, kind).schedule().alpha_bar(499) == 0); });
+      const bool none = kind == SamplerKind::pndm || kind == SamplerKind::lms || kind == SamplerKind::heun;
+      if (std::string_view(class_name) != "PNDMScheduler" || kind != SamplerKind::pndm)
+        BOOST_TEST((none ? contains(answer, "rescale_betas_zero_snr is true") : answer == "no error"), answer);
+      for (const auto& [key, value] :
+           {std::pair{"use_flow_sigmas", "true"}, {"timestep_type", "\"continuous\""}, {"trained_betas", "[0.1]"}})
         BOOST_TEST(contains(message([&, &class_name = class_name, &key = key, &value = value] {
                               read(class_name, text("\"", key, "\": ", value, R"(, "beta_start": 0.001, "beta_end": 0.02)"),
                                    kind);
@@ -263,17 +384,34 @@ BOOST_AUTO_TEST_CASE(classes_on_ddpm_s_betas) {
                    class_name << ": " << key);
     }
   // What changes the grid is, by the samplers that have it.
-  const std::string karras = betas + R"(, "use_karras_sigmas": true)", third = betas + R"(, "solver_order": 3)";
-  for (SamplerKind kind : {SamplerKind::dpmpp_2m, SamplerKind::euler})
-    BOOST_TEST(contains(message([&] { read("UniPCMultistepScheduler", karras, kind); }), "use_karras_sigmas is true"));
-  BOOST_TEST(contains(message([&] { read("DEISMultistepScheduler", third, SamplerKind::dpmpp_2m); }), "solver_order is 3"));
-  BOOST_TEST(message([&] { read("UniPCMultistepScheduler", karras, SamplerKind::ddim); }) == "no error");
-  BOOST_TEST(message([&] { read("DEISMultistepScheduler", third, SamplerKind::ddpm); }) == "no error");
+  const auto said_of = [&](const std::string& key, SamplerKind kind) {
+    return message([&] { read("UniPCMultistepScheduler", betas + ", " + key, kind); });
+  };
+  const std::string karras = R"("use_karras_sigmas": true)", exponential = R"("use_exponential_sigmas": true)";
+  for (SamplerKind kind : samplers) {
+    const bool grids = config(kind).has_sigma_grids();
+    const SchedulerConfig curved = read("UniPCMultistepScheduler", betas + ", " + karras, kind);
+    BOOST_TEST(name(curved.sigmas) == (grids ? "karras" : "none"));
+    BOOST_TEST(contains(said_of(R"("use_beta_sigmas": true)", kind), "use_beta_sigmas is true") == grids, name(kind));
+    BOOST_TEST(contains(said_of(karras + ", " + exponential, kind), "use_exponential_sigmas too") == grids, name(kind));
+    const bool ends = kind == SamplerKind::euler || kind == SamplerKind::unipc;
+    BOOST_TEST(contains(said_of(karras + R"(, "sigma_min": 0.1)", kind), "sigma_min is 0.1") == ends, name(kind));
+    const bool solver = kind == SamplerKind::dpmpp_2m || kind == SamplerKind::dpmpp_2m_sde || kind == SamplerKind::unipc;
+    BOOST_TEST(contains(said_of(R"("solver_order": 3)", kind), "solver_order is 3") == solver, name(kind));
+    BOOST_TEST(contains(said_of(R"("final_sigmas_type": "sigma_min")", kind), "final_sigmas_type") ==
+               (solver || kind == SamplerKind::euler));
+  }
+  for (const char* key :
+       {R"("solver_type": "bh1")", R"("predict_x0": false)", R"("lower_order_final": false)", R"("disable_corrector": [0])"})
+    BOOST_TEST(contains(said_of(key, SamplerKind::unipc), std::string(key).substr(1, 9)), key);
+  BOOST_TEST(contains(said_of(R"("clip_sample": true)", SamplerKind::heun), "clip_sample is true"));
   // Where their file has no betas these have others than DDPM.
   for (const char* class_name : {"HeunDiscreteScheduler", "KDPM2DiscreteScheduler", "KDPM2AncestralDiscreteScheduler"})
     for (const char* key : {"beta_start", "beta_end"})
       BOOST_TEST(contains(message([&] { read(class_name, R"("beta_schedule": "linear")", SamplerKind::ddim); }),
                           text(key, " is missing")));
+  BOOST_TEST(
+      contains(message([&] { read("DDIMScheduler", R"("beta_end": 0.02)", SamplerKind::heun); }), "beta_start is missing"));
 }
 
 // EDM, flow matching, consistency models and others are not on DDPM's betas, whichever sampler is chosen.
@@ -321,12 +459,12 @@ BOOST_AUTO_TEST_CASE(python_s_infinities) {
 BOOST_AUTO_TEST_CASE(what_cannot_be_done_is_said_at_once) {
   const std::string all = message([] {
     parse_scheduler_config(
-        R"({"_class_name": "EulerDiscreteScheduler", "use_karras_sigmas": true, "beta_schedule": "sigmoid", "num_train_timesteps": "1000",
+        R"({"_class_name": "EulerDiscreteScheduler", "use_beta_sigmas": true, "beta_schedule": "sigmoid", "num_train_timesteps": "1000",
       "prediction_type": "flow_prediction"})",
         "folder/scheduler_config.json");
   });
   for (const char* part :
-       {"use_karras_sigmas", "sigmoid", "num_train_timesteps", "flow_prediction", "folder/scheduler_config.json"})
+       {"use_beta_sigmas", "sigmoid", "num_train_timesteps", "flow_prediction", "folder/scheduler_config.json"})
     BOOST_TEST(contains(all, part), all);
   for (const char* text :
        {"", "[]", "{", "<!DOCTYPE html>", "version https://git-lfs.github.com/spec/v1", R"({"num_train_timesteps": 0})",
@@ -373,20 +511,56 @@ BOOST_AUTO_TEST_CASE(every_step_count_gives_that_many_distinct_timesteps) {
   for (SamplerKind kind : samplers)
     for (i64 steps = 1; steps <= 1000; ++steps) {
       const Sampler sampler(config(kind), steps);
-      BOOST_REQUIRE_EQUAL(sampler.steps(), steps);
-      bool finite = true;
-      for (i64 k = 0; k < steps; ++k) {
-        const StepCoefficients& c = sampler.coefficients(k);
-        for (float value : {c.x0_x, c.x0_m, c.x, c.m, c.x0, c.previous, c.noise}) finite &= std::isfinite(value);
-      }
-      BOOST_TEST(finite, name(kind) << " " << steps);
+      BOOST_REQUIRE_EQUAL(sampler.requested_steps(), steps);
+      const i64 questions = kind == SamplerKind::heun ? 2 * steps - 1 : steps + (kind == SamplerKind::pndm && steps > 1);
+      BOOST_REQUIRE_EQUAL(sampler.steps(), questions);
     }
+}
+
+// Points of Karras' curve crowd at low noise, where DPM-Solver++ and UniPC tell the model the same whole timestep several times,
+// as diffusers does; the noise levels differ.
+BOOST_AUTO_TEST_CASE(curves_of_sigmas) {
+  for (SamplerKind kind : samplers)
+    for (SigmaGrid grid : {SigmaGrid::karras, SigmaGrid::exponential}) {
+      SchedulerConfig c = config(kind, Prediction::v_prediction, BetaSchedule::scaled_linear);
+      c.beta_start = 0.00085, c.beta_end = 0.012, c.sigmas = grid;
+      if (!c.has_sigma_grids()) {
+        BOOST_TEST(contains(message([&] { Sampler(c, 10); }), text("no ", name(grid), " grid of sigmas")));
+        continue;
+      }
+      for (i64 steps : {1, 2, 200, 1000}) {
+        const Sampler sampler(c, steps);
+        BOOST_TEST(sampler.requested_steps() == steps);
+        BOOST_TEST(sampler.timestep(0) >= 998);
+        for (i64 k = 1; k < sampler.steps(); ++k) BOOST_TEST(sampler.timestep(k) <= sampler.timestep(k - 1));
+        c.sigmas = SigmaGrid::none;
+        const bool solver = c.is_of({SamplerKind::dpmpp_2m, SamplerKind::dpmpp_2m_sde, SamplerKind::unipc});
+        const double last =
+            solver ? 0 : Sampler(c, steps).timestep(sampler.steps() - 1);  // a curve has the ends of its timesteps
+        if (steps > 1) BOOST_TEST(sampler.timestep(sampler.steps() - 1) == last, boost::test_tools::tolerance(1e-6));
+        c.sigmas = grid;
+      }
+    }
+}
+
+BOOST_AUTO_TEST_CASE(combinations_that_are_not_there) {
+  for (SamplerKind kind : samplers) {
+    SchedulerConfig c = config(kind, Prediction::sample);
+    BOOST_TEST(contains(message([&] { Sampler(c, 10); }), "predicts images") == !exists(kind, Prediction::sample), name(kind));
+    c = config(kind);
+    c.rescale_betas_zero_snr = true;
+    BOOST_TEST((message([&] { Sampler(c, 10); }) == "no error") == c.has_zero_snr(), name(kind));
+    c.prediction_type = Prediction::epsilon;
+    BOOST_TEST(contains(message([&] { Sampler(c, 10); }), "zero terminal SNR"), name(kind));
+    for (double strength : {0., -0.5, 1.5, 0.05, double(NAN)})
+      BOOST_TEST(contains(message([&] { Sampler(config(kind), 10, 0, strength); }), "leaves none of 10 steps"), name(kind));
+  }
 }
 
 BOOST_AUTO_TEST_CASE(impossible_grids_are_refused) {
   for (SamplerKind kind : samplers) {
     for (i64 steps : {-1, 0, 1001}) BOOST_TEST(contains(message([&] { Sampler(config(kind), steps); }), "1 to 1000"));
-    if (kind != SamplerKind::dpmpp_2m)
+    if (kind != SamplerKind::dpmpp_2m && kind != SamplerKind::dpmpp_2m_sde && kind != SamplerKind::unipc)
       for (TimestepSpacing spacing : {TimestepSpacing::leading, TimestepSpacing::linspace})
         BOOST_TEST(contains(message([&] { Sampler(config(kind, Prediction::v_prediction, BetaSchedule::linear, spacing), 1); }),
                             "no noise"));
@@ -416,6 +590,8 @@ BOOST_AUTO_TEST_CASE(exact_model_gives_exact_recovery) {
     for (Prediction prediction : predictions)
       for (BetaSchedule schedule : schedules)
         for (i64 steps : {1, 2, 10}) {
+          // PNDM takes means of what the model says at several times, of which the noise alone is the same at all.
+          if (!exists(kind, prediction) || (kind == SamplerKind::pndm && prediction != Prediction::epsilon)) continue;
           const Sampler sampler(config(kind, prediction, schedule), steps);
           if (sampler.amplifies_errors()) continue;
           const ConstantImages model{prediction, NoiseSchedule(schedule), 0.6f};
@@ -429,13 +605,20 @@ BOOST_AUTO_TEST_CASE(exact_model_gives_exact_recovery) {
 // For normal pixels the exact flow maps x to s x / sqrt(alpha^2 s^2 + sigma^2): the methods converge to it at their order.
 BOOST_AUTO_TEST_CASE(order_of_convergence) {
   const double s = 0.5;
-  for (auto [kind, least] : {std::pair{SamplerKind::ddim, 3.}, {SamplerKind::euler, 3.}, {SamplerKind::dpmpp_2m, 12.}}) {
+  // PNDM takes means of answers of several times, so that it is of a higher order for noise alone. Heun's last step is Euler's.
+  const auto v = Prediction::v_prediction;
+  for (auto [kind, prediction, least] : {std::tuple{SamplerKind::ddim, v, 3.},
+                                         {SamplerKind::euler, v, 3.},
+                                         {SamplerKind::dpmpp_2m, v, 12.},
+                                         {SamplerKind::heun, v, 9.},
+                                         {SamplerKind::pndm, Prediction::epsilon, 12.},
+                                         {SamplerKind::lms, v, 12.},
+                                         {SamplerKind::unipc, v, 12.}}) {
     double error[2];
     for (int i = 0; i < 2; ++i) {
-      const Sampler sampler(config(kind, Prediction::v_prediction, BetaSchedule::linear), i ? 40 : 10);
+      const Sampler sampler(config(kind, prediction, BetaSchedule::linear), i ? 40 : 10);
       const Request what = request({1}, {2});
-      const auto image =
-          sample_classes<float>(NormalPixels{Prediction::v_prediction, NoiseSchedule(BetaSchedule::linear), s}, sampler, what);
+      const auto image = sample_classes<float>(NormalPixels{prediction, NoiseSchedule(BetaSchedule::linear), s}, sampler, what);
       const Stream latent(what.keys[0].seed, "latent", 1, 2);
       error[i] = 0;
       for (i64 j = 0; j < image.size(); ++j) error[i] += std::abs(image.data()[j] - s * double(latent.normal(u64(j))));
@@ -449,7 +632,11 @@ BOOST_AUTO_TEST_CASE(order_of_convergence) {
 BOOST_AUTO_TEST_CASE(stochastic_samplers_keep_the_distribution) {
   Request what = request({0}, {0});
   what.image = Shape<3>(100, 100, 1);
-  for (auto [kind, eta] : {std::pair{SamplerKind::ddpm, 0.}, {SamplerKind::ddim, 1.}, {SamplerKind::ddim, 0.5}}) {
+  for (auto [kind, eta] : {std::pair{SamplerKind::ddpm, 0.},
+                           {SamplerKind::ddim, 1.},
+                           {SamplerKind::ddim, 0.5},
+                           {SamplerKind::euler_a, 0.},
+                           {SamplerKind::dpmpp_2m_sde, 0.}}) {
     const Sampler sampler(config(kind, Prediction::v_prediction, BetaSchedule::linear), 1000, eta);
     const auto image =
         sample_classes<float>(NormalPixels{Prediction::v_prediction, NoiseSchedule(BetaSchedule::linear), 0.5}, sampler, what);
@@ -543,7 +730,7 @@ BOOST_AUTO_TEST_CASE(images_that_are_not_finite_never_leave) {
 }
 
 // The coefficients of one step of one's own: x' = x x + m m + noise z.
-StepCoefficients own_step(float x, float m, float noise) { return {0, 0, INFINITY, x, m, 0, 0, noise}; }
+StepCoefficients own_step(float x, float m, float noise) { return {.x = x, .m = m, .noise = noise}; }
 
 // n images of 5 x 3 x 2 with the streams (seed 3, "mine", i) and, for step k, (seed 3, "my noise", i, k).
 std::vector<ImageStreams> own_streams(i64 n, i64 steps) {
@@ -581,14 +768,25 @@ BOOST_AUTO_TEST_CASE(steps_of_one_s_own) {
     const Sampler known(config(kind), 6);
     std::vector<double> timesteps;
     std::vector<StepCoefficients> coefficients;
-    for (i64 k = 0; k < 6; ++k) timesteps.push_back(known.timestep(k)), coefficients.push_back(known.coefficients(k));
+    for (i64 k = 0; k < known.steps(); ++k) timesteps.push_back(known.timestep(k)), coefficients.push_back(known.coefficients(k));
     const Sampler own("own", timesteps, coefficients, known.initial_scale());
     const Request what = request({4, 1}, {0, 5}, 2.5);
     BOOST_TEST(same_bits(sample_classes<float>(ToyModel{}, known, what), sample_classes<float>(ToyModel{}, own, what)));
-    coefficients[5].m += 1e-3f;
+    coefficients.back().m += 1e-3f;
     BOOST_TEST(Sampler("own", timesteps, coefficients, known.initial_scale()).describe() != own.describe());
     BOOST_TEST(Sampler("own", timesteps, coefficients, 0.5).describe() != own.describe());
   }
+  // A step looks back on the y of up to four before it; before the first step they are 0.
+  const StepCoefficients remember{.y_x = 1, .x = 2}, look{.y_x = 1, .past = {1000, 100, 10, 1}};
+  const Sampler back("back", {5, 4, 3, 2, 1}, {remember, remember, remember, remember, look});
+  BOOST_TEST(back.looks_back() == 4);
+  const auto kept = sample<float, Cpu>(quarter, back, own_shape, own_streams(2, 0));
+  for (i64 j = 0; j < 60; ++j)
+    BOOST_TEST(kept.data()[j] == (8000 + 400 + 20 + 1) * Stream(3, "mine", u64(j / 30)).normal(u64(j % 30)),
+               boost::test_tools::tolerance(1e-6f));
+  const Sampler early("early", {2, 1}, {look, look});
+  const auto none = sample<float, Cpu>(quarter, early, own_shape, own_streams(1, 0));
+  BOOST_TEST(none.data()[3] == 1000 * Stream(3, "mine", 0).normal(3), boost::test_tools::tolerance(1e-6f));
   // The model is told the timesteps as they are given, the same one twice too.
   std::vector<float> told;
   const auto spy = [&](const Tensor<float, 4>& x, const Tensor<float, 1>& t) { return told.push_back(t.data()[0]), x.clone(); };
@@ -597,7 +795,7 @@ BOOST_AUTO_TEST_CASE(steps_of_one_s_own) {
   BOOST_TEST((told == std::vector<float>{900, 450.5f, 450.5f}));
 
   StepCoefficients clipped = keep, broken = keep;
-  clipped.clip = 0, broken.previous = NAN;
+  clipped.clip = 0, broken.past[3] = NAN;
   BOOST_TEST(contains(message([&] { Sampler("own", {}, {}); }), "0 timesteps"));
   BOOST_TEST(contains(message([&] { Sampler("own", {1, 2}, {keep}); }), "2 timesteps"));
   BOOST_TEST(contains(message([&] { Sampler("own", {1, NAN}, {keep, keep}); }), "step 1"));
@@ -643,6 +841,92 @@ BOOST_AUTO_TEST_CASE(guidance_wraps_any_denoiser) {
       const float none = i < 30 ? 1 : 2, with = 10 * none;
       BOOST_TEST(images.data()[i] == none + float(scale) * (with - none));
     }
+  }
+}
+
+// Rescale 1 gives each image's guided answer the deviation of its conditional one, and 0 is without, to the last bit.
+BOOST_AUTO_TEST_CASE(guidance_rescale) {
+  const Sampler once("once", {7}, {own_step(0, 1, 0)});
+  const auto answers = [&](i64 copy, i64 image, i64 j) {
+    return Stream(9, "says", u64(copy), u64(image)).normal(u64(j)) + float(j % 2);
+  };
+  const auto denoise = [&](const Tensor<float, 4>& x, const Tensor<float, 1>&) {
+    const Tensor<float, 4> out(x.shape());
+    for (i64 i = 0; i < x.size(); ++i) out.data()[i] = answers(i / 90, i / 30 % 3, i % 30);
+    return out;
+  };
+  const auto sampled = [&](Guidance guidance) {
+    return sample<float, Cpu>(Guided{denoise, guidance}, once, own_shape, own_streams(3, 0));
+  };
+  const auto deviation = [](auto&& value) {
+    double sum = 0, square = 0;
+    for (i64 j = 0; j < 30; ++j) sum += value(j), square += double(value(j)) * value(j);
+    return std::sqrt(square / 30 - sum / 30 * (sum / 30));
+  };
+  const auto plain = sampled({7.5});
+  BOOST_TEST(same_bits(plain, sampled({7.5, 0})));
+  const auto full = sampled({7.5, 1}), half = sampled({7.5, 0.5});
+  for (i64 image = 0; image < 3; ++image) {
+    const double wanted = deviation([&](i64 j) { return answers(1, image, j); });
+    BOOST_TEST(deviation([&](i64 j) { return full.data()[30 * image + j]; }) == wanted, boost::test_tools::tolerance(1e-5));
+    for (i64 j = 30 * image; j < 30 * image + 30; ++j)
+      BOOST_TEST(half.data()[j] == 0.5f * (plain.data()[j] + full.data()[j]), boost::test_tools::tolerance(1e-4f));
+  }
+  BOOST_TEST(same_bits(sampled({1, 0.7}), sampled({1})));  // there is one answer alone
+  for (double rescale : {-0.1, 1.1, double(NAN)})
+    BOOST_TEST(contains(message([&] { sampled({7.5, rescale}); }), "guidance rescale"));
+  // An answer that is the same everywhere has no deviation to keep.
+  const auto flat = sample<float, Cpu>(Guided{quarter, Guidance(2, 1)}, once, own_shape, own_streams(1, 0));
+  for (float pixel : flat.to_vector()) BOOST_TEST(pixel == 0.25f);
+}
+
+// From images: of a strength they keep what noise of that step leaves of them, and a model that knows the only image there is
+// leads back to it.
+BOOST_AUTO_TEST_CASE(image_to_image) {
+  const auto images = Tensor<float, 4>::full(Shape<4>(2, 5, 3, 2), 0.6f);
+  for (SamplerKind kind : samplers)
+    for (double strength : {0.3, 0.75, 1.}) BOOST_TEST_CONTEXT(name(kind) << ", strength " << strength) {
+        const SchedulerConfig c = config(kind, Prediction::v_prediction, BetaSchedule::linear);
+        const Sampler sampler(c, 10, 0, strength);
+        BOOST_TEST(sampler.requested_steps() == 10);
+        BOOST_TEST(sampler.needs_images() == (strength < 1));
+        BOOST_TEST(contains(sampler.describe(), "strength") == (strength < 1));
+        const i64 left = i64(10 * strength), begin = 10 - left, pndm = kind == SamplerKind::pndm;
+        BOOST_TEST(sampler.steps() == (kind == SamplerKind::heun ? 2 * left - 1 : left + pndm));
+        BOOST_TEST(sampler.timestep(0) == Sampler(c, 10).timestep(kind == SamplerKind::heun ? 2 * begin : begin));
+        SamplerRun<float, Cpu> run(sampler, images.shape());
+        const std::vector<Stream> noise(size_t(2 * sampler.steps()), Stream(5, "noise")),
+            latent{Stream(3, "mine"), Stream(4, "mine")};
+        run.start(latent, noise, images);
+        const NoiseLevel level = *sampler.image_level();
+        for (i64 i = 0; i < 60; ++i)
+          BOOST_TEST(run.state().data()[i] == level.alpha * 0.6 + level.sigma * latent[size_t(i / 30)].normal(u64(i % 30)),
+                     boost::test_tools::tolerance(1e-5));
+        const ConstantImages known{Prediction::v_prediction, c.schedule(), 0.6f};
+        const auto denoise = [&](const Tensor<float, 4>& x, const Tensor<float, 1>& t) { return known(x, t, {}); };
+        const auto streams = own_streams(2, sampler.steps());
+        // PNDM takes means of v of several times; LMS begins with weights of steps that it has not made, as in diffusers.
+        if (!pndm && (kind != SamplerKind::lms || strength == 1))
+          for (float pixel : sample<float, Cpu>(denoise, sampler, own_shape, streams, {}, images).to_vector())
+            BOOST_TEST(std::abs(pixel - 0.6f) < 2e-3f);
+        if (strength < 1)
+          BOOST_TEST(
+              contains(message([&] { sample<float, Cpu>(denoise, sampler, own_shape, streams); }), "no images to start from"));
+        const auto larger = Tensor<float, 4>::zeros(Shape<4>(2, 5, 3, 3));
+        BOOST_TEST(contains(message([&] { run.start(latent, noise, larger); }), "no images to start from"));
+      }
+  const Sampler own("own", {7}, {own_step(1, 0, 0)});
+  BOOST_TEST(contains(message([&] { sample<float, Cpu>(quarter, own, own_shape, own_streams(2, 0), {}, images); }), "one's own"));
+}
+
+// What one batch left behind is not seen by the next.
+BOOST_AUTO_TEST_CASE(batches_do_not_see_each_other) {
+  for (SamplerKind kind : samplers) {
+    const Sampler sampler(config(kind), 5);
+    ClassSampler<float, Cpu, ToyModel> images(ToyModel{}, sampler, Shape<3>(5, 3, 2), 10, {2.5, 0.7});
+    const auto first = images(request({4, 1}, {0, 5}).keys).clone();
+    images(request({2, 7}, {3, 4}).keys);
+    BOOST_TEST(same_bits(images(request({4, 1}, {0, 5}).keys), first), name(kind));
   }
 }
 
@@ -722,21 +1006,29 @@ BOOST_AUTO_TEST_CASE(kernels_on_fibers) {
       for (i64 i = 0; i < out.size(); ++i) out.data()[i] = Stream(2, "values", id).normal(u64(i));
       return out;
     };
-    const auto x = random(one, 0), previous = random(one, 1), input = random(two, 2), output = random(two, 3);
+    const auto x = random(one, 0), given = random(one, 1), input = random(two, 2), output = random(two, 3);
+    const auto kept = random(Shape<2>(3 * images, size), 7);
     output.data()[size + 5] = NAN;
     const auto bad = Tensor<i32, 1>::zeros(Shape<1>(images));
-    emulate({images}, kernel::LatentStart<float>{x.data(), input.data(), noise, images, size, 2, 1.5f}, 0, x, input);
-    const StepCoefficients c[] = {{}, {0.4f, -0.7f, 1.f, 0.3f, 0.2f, 0.9f, -0.1f, 0.5f}};
+    for (const float* from : {static_cast<const float*>(nullptr), static_cast<const float*>(given.data())})
+      emulate({images}, kernel::LatentStart<float>{x.data(), input.data(), noise, from, images, size, 2, 0.8f, 1.5f}, 0, x,
+              input);
+    const StepCoefficients c[] = {{}, {0.4f, -0.7f, 1.f, 0.3f, 0.2f, 0.9f, {-0.1f, 0.f, 0.6f}, 0.5f}};
     const Tensor<i32, 1> step = Tensor<i32, 1>::from({0, 1}, Shape<1>(2));
     const Tensor<float, 1> times(Shape<1>(300)), grid = Tensor<float, 1>::from({9.f, 4.f}, Shape<1>(2));
     emulate({1}, kernel::BeginSamplerStep{step.data(), times.data(), grid.data(), times.size()}, 0, step, times);
     run_serial({1}, kernel::BeginSamplerStep{step.data(), times.data(), grid.data(), times.size()});
     BOOST_TEST((step.to_vector() == std::vector<i32>{1, 2}));
     BOOST_TEST(times.to_vector() == std::vector<float>(300, 4.f));
-    emulate({images},
-            kernel::SamplerStep<float>{x.data(), previous.data(), input.data(), output.data(), noise, bad.data(), c, step.data(),
-                                       images, size, 2, 1.5f},
-            0, x, previous, input, bad);
+    const auto factor = Tensor<float, 1>::zeros(Shape<1>(images));
+    const auto says = random(two, 8);
+    emulate({images}, kernel::GuidanceRescale<float>{factor.data(), says.data(), images, size, 1.5f, 0.7f}, 1e-6, factor);
+    run_serial({images}, kernel::GuidanceRescale<float>{factor.data(), says.data(), images, size, 1.5f, 0.7f});
+    for (const float* factors : {static_cast<const float*>(nullptr), static_cast<const float*>(factor.data())})
+      emulate({images},
+              kernel::SamplerStep<float>{x.data(), kept.data(), input.data(), output.data(), factors, noise, bad.data(), c,
+                                         step.data(), images, size, 2, 3, 1.5f},
+              0, x, kept, input, bad);
     const auto noisy = random(one, 4), target = random(one, 5);
     const auto levels = random(Shape<2>(images, 4), 6);
     emulate({images}, kernel::NoisyImages<float>{noisy.data(), target.data(), x.data(), levels.data(), noise, size}, 0, noisy,

@@ -8,8 +8,10 @@
 //   m = u + scale (c - u)            u without the condition, c with it
 //
 // Both halves are one batch of 2n, u first, as in diffusers; scale 1 needs c alone and scale 0 u. The sampler writes x twice and
-// mixes the halves in the kernel of the step, so guidance moves no memory of its own.
-// Left out: guidance rescaling.
+// mixes the halves in the kernel of the step, so guidance moves no memory of its own. Guidance rescale (Lin et al. 2023, arXiv
+// 2305.08891, section 3.4; diffusers' guidance_rescale) brings each image's m back to the deviation of its c, or part of the way:
+//
+//   m = (1 - rescale + rescale std(c) / std(m)) m            where both halves were asked for
 #pragma once
 
 #include <mindgap/core/host_input.hpp>
@@ -23,7 +25,9 @@ concept Denoiser = requires(const F& denoise, const Tensor<T, 4, D>& x, const Te
 
 // How the answers about an image become one. Without guidance: scale 1.
 struct Guidance {
-  double scale = 1;
+  double scale, rescale;  // rescale: 0 to 1
+
+  Guidance(double scale = 1, double rescale = 0) : scale(scale), rescale(rescale) {}
 
   bool unconditional() const { return scale != 1; }
   bool conditional() const { return scale != 0; }

@@ -16,6 +16,7 @@
 
 #include <mindgap/data/shards.hpp>
 #include <mindgap/diffusion/image_sampler.hpp>
+#include <mindgap/io/numbers.hpp>
 #include <mindgap/models/unet.hpp>
 #include <mindgap/nn/state_dict.hpp>
 
@@ -58,8 +59,8 @@ struct GeneratorInfo {
 
   Shape<3> image() const { return Shape<3>(unet.sample_size, unet.sample_size, unet.out_channels); }
   i64 classes() const { return i64(class_names.size()); }
-  // Throws for a scale that needs a row for "no class" where there is none.
-  Guidance guidance(double scale) const;
+  // The same. Throws for a scale that needs a row for "no class" where there is none.
+  Guidance guidance(Guidance wanted) const;
 };
 
 // sampler: the one that will sample; empty takes the file's.
@@ -123,18 +124,19 @@ class GeneratedImages {
   using device = D;
 
   // unet must live as long as this. hash: of the generator's files, for manifests.
-  GeneratedImages(const UNet2DModel<D, P>& unet, const GeneratorInfo& info, const Sampler& sampler, double guidance, i64 batch,
+  GeneratedImages(const UNet2DModel<D, P>& unet, const GeneratorInfo& info, const Sampler& sampler, Guidance guidance, i64 batch,
                   const std::string& hash = "")
       : sample_(unet, sampler, info.image(), info.classes(), info.guidance(guidance)), batch_(batch) {
     manifest_.class_names = info.class_names;
     manifest_.height = info.image()[0], manifest_.width = info.image()[1], manifest_.channels = info.image()[2];
     manifest_.generator = hash;
     manifest_.sampler = sampler.describe();
-    manifest_.steps = sampler.steps();
-    manifest_.guidance = guidance;
+    if (guidance.copies() == 2 && guidance.rescale > 0) manifest_.sampler += ", guidance rescale " + exact(guidance.rescale);
+    manifest_.steps = sampler.requested_steps();
+    manifest_.guidance = guidance.scale;
     manifest_.precision = precision_name<D, P>();
   }
-  GeneratedImages(const Generator<D, P>& generator, const Sampler& sampler, double guidance, i64 batch)
+  GeneratedImages(const Generator<D, P>& generator, const Sampler& sampler, Guidance guidance, i64 batch)
       : GeneratedImages(*generator.unet, generator.info, sampler, guidance, batch, generator.hash) {}
 
   const ShardManifest& manifest() const { return manifest_; }

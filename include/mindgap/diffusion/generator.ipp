@@ -81,16 +81,15 @@ MINDGAP_INLINE GeneratorOrigin GeneratorFiles::read_origin() const {
   return out;
 }
 
-MINDGAP_INLINE Guidance GeneratorInfo::guidance(double scale) const {
-  const Guidance out{scale};
-  if (out.unconditional() && classes() == unet.num_class_embeds)
+MINDGAP_INLINE Guidance GeneratorInfo::guidance(Guidance wanted) const {
+  if (wanted.unconditional() && classes() == unet.num_class_embeds)
     throw Error(
-        text("guidance ", scale, ": the generator has no \"no class\" to guide away from"),
+        text("guidance ", wanted.scale, ": the generator has no \"no class\" to guide away from"),
         {{"classes", text(classes(), ", as many as its class embedding has rows")},
          {"remedy",
           "use guidance 1, or train with --label-dropout above 0; where the last row was trained as \"no class\", write a "
           "classes.json with the names of the others"}});
-  return out;
+  return wanted;
 }
 
 MINDGAP_INLINE GeneratorInfo read_generator_info(const GeneratorFiles& files, std::optional<SamplerKind> sampler) {

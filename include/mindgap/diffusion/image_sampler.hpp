@@ -13,6 +13,8 @@
 #include <mindgap/diffusion/denoiser.hpp>
 #include <mindgap/diffusion/samplers.hpp>
 
+#include <array>
+#include <bit>
 #include <functional>
 #include <map>
 
@@ -20,7 +22,7 @@ namespace mindgap {
 
 // The state of a batch between the steps of a sampler. T is the model's element type; the state itself is f32.
 //
-//   run.start(latent, noise);
+//   run.start(latent, noise);                      or, from images, run.start(latent, noise, images)
 //   for each step: run.begin_step(); run.step(denoise(run.input(), run.timesteps()));
 //
 // Which step it is the device counts itself: both calls of a step are the same each time and can be replayed.
@@ -32,39 +34,51 @@ class SamplerRun {
       : sampler_(sampler),
         images_(shape[0]),
         copies_(guidance.copies()),
-        scale_(guidance.scale),
+        guidance_(guidance),
         state_(shape),
         input_(Shape<4>(copies_ * shape[0], shape[1], shape[2], shape[3])),
         timesteps_(Shape<1>(copies_ * shape[0])),
         bad_step_(Shape<1>(shape[0])),
         step_(Shape<1>(2)) {
-    if (!(std::abs(scale_) <= 1e6))
-      throw Error(text("sample: guidance ", scale_), {{"remedy", "1.5 to 7.5 is usual; 1 is without guidance"}});
+    if (!(std::abs(guidance_.scale) <= 1e6))
+      throw Error(text("sample: guidance ", guidance_.scale), {{"remedy", "1.5 to 7.5 is usual; 1 is without guidance"}});
+    if (!(guidance_.rescale >= 0 && guidance_.rescale <= 1))
+      throw Error(text("sample: guidance rescale ", guidance_.rescale), {{"remedy", "0 to 1; 0 is without, 0.7 is usual"}});
     std::vector<float> grid, coefficients;
+    constexpr i64 numbers = sizeof(StepCoefficients) / sizeof(float);
     for (i64 k = 0; k < sampler_.steps(); ++k) {
       grid.push_back(float(sampler_.timestep(k)));
-      const StepCoefficients& c = sampler_.coefficients(k);
-      for (float number : {c.x0_x, c.x0_m, c.clip, c.x, c.m, c.x0, c.previous, c.noise}) coefficients.push_back(number);
+      const auto step = std::bit_cast<std::array<float, numbers>>(sampler_.coefficients(k));
+      coefficients.insert(coefficients.end(), step.begin(), step.end());
     }
     grid_ = Tensor<float, 1, D>::from(grid, Shape<1>(sampler_.steps()));
-    coefficients_ = Tensor<float, 2, D>::from(coefficients, Shape<2>(sampler_.steps(), 8));
+    coefficients_ = Tensor<float, 2, D>::from(coefficients, Shape<2>(sampler_.steps(), numbers));
     latent_ = Tensor<i32, 2, D>(Shape<2>(images_, 4));
     if (sampler_.draws()) noise_ = Tensor<i32, 2, D>(Shape<2>(sampler_.steps() * images_, 4));
-    if (sampler_.keeps_history()) previous_ = Tensor<float, 4, D>(shape);
+    if (const i64 depth = sampler_.looks_back()) kept_ = Tensor<float, 2, D>(Shape<2>(depth, state_.size()));
+    if (copies_ == 2 && guidance_.rescale > 0) factor_ = Tensor<float, 1, D>(Shape<1>(images_));
   }
 
   // latent: one stream an image. noise: where steps draw any, one stream an image for every step, steps * images in all.
-  void start(const std::vector<Stream>& latent, const std::vector<Stream>& noise = {}) {
+  // images: where the sampler needs them, or to start from all the same, of the state's shape.
+  void start(const std::vector<Stream>& latent, const std::vector<Stream>& noise = {}, const Tensor<float, 4, D>& images = {}) {
     if (i64(latent.size()) != images_ || (noise_.defined() && i64(noise.size()) != images_ * sampler_.steps()))
       throw Error(text(sampler_.name(), ": ", latent.size(), " latent and ", noise.size(), " noise streams for ", images_,
                        " images and ", sampler_.steps(), " steps"));
+    if (images.defined() ? !sampler_.image_level() || images.shape() != state_.shape() : sampler_.needs_images())
+      throw Error(text(sampler_.name(), images.defined() ? ": these are no images to start from" : ": no images to start from"),
+                  {{"images", images.defined() ? images.str() : "none"},
+                   {"remedy", sampler_.image_level() ? text("give images ", state_.str(), " where strength is below 1")
+                                                     : std::string("start steps of one's own from noise")}});
     upload(latent_, latent);
     if (noise_.defined()) upload(noise_, noise);
-    if (previous_.defined()) Runtime<D>::zero(previous_.data(), previous_.bytes());
+    if (kept_.defined()) Runtime<D>::zero(kept_.data(), kept_.bytes());
     Runtime<D>::zero(bad_step_.data(), bad_step_.bytes());
     Runtime<D>::zero(step_.data(), step_.bytes());
-    Runtime<D>::launch(Grid{images_}, kernel::LatentStart<T>{state_.data(), input_.data(), streams(latent_), images_,
-                                                             image_size(), copies_, float(sampler_.initial_scale())});
+    const NoiseLevel level = images.defined() ? *sampler_.image_level() : NoiseLevel{0, sampler_.initial_scale()};
+    Runtime<D>::launch(Grid{images_},
+                       kernel::LatentStart<T>{state_.data(), input_.data(), streams(latent_), images.data(), images_,
+                                              image_size(), copies_, float(level.alpha), float(level.sigma)});
   }
 
   // What the model is asked next: the state in each copy, and the timestep of each image of it.
@@ -83,10 +97,15 @@ class SamplerRun {
     if (output.shape() != input_.shape())
       throw Error("sampler: the model's output has another shape than its input",
                   {{"input", input_.str()}, {"output", output.str()}});
-    Runtime<D>::launch(Grid{images_},
-                       kernel::SamplerStep<T>{state_.data(), previous_.data(), input_.data(), output.data(), streams(noise_),
-                                              bad_step_.data(), reinterpret_cast<const StepCoefficients*>(coefficients_.data()),
-                                              step_.data(), images_, image_size(), copies_, float(scale_)});
+    const float scale = float(guidance_.scale);
+    if (factor_.defined())
+      Runtime<D>::launch(Grid{images_}, kernel::GuidanceRescale<T>{factor_.data(), output.data(), images_, image_size(), scale,
+                                                                   float(guidance_.rescale)});
+    Runtime<D>::launch(
+        Grid{images_},
+        kernel::SamplerStep<T>{state_.data(), kept_.data(), input_.data(), output.data(), factor_.data(), streams(noise_),
+                               bad_step_.data(), reinterpret_cast<const StepCoefficients*>(coefficients_.data()), step_.data(),
+                               images_, image_size(), copies_, i32(sampler_.looks_back()), scale});
   }
 
   // For each image 1 + the first step at which the model's output was NaN or infinite, or 0. Waits for the device.
@@ -104,11 +123,12 @@ class SamplerRun {
 
   Sampler sampler_;
   i64 images_, copies_;
-  double scale_;  // of guidance, used with two copies
-  Tensor<float, 4, D> state_, previous_;
+  Guidance guidance_;  // used with two copies
+  Tensor<float, 4, D> state_;
   Tensor<T, 4, D> input_;
-  Tensor<float, 1, D> timesteps_, grid_;
-  Tensor<float, 2, D> coefficients_;  // [steps, 8], of StepCoefficients
+  Tensor<float, 2, D> kept_;  // [steps that are looked back on, state]
+  Tensor<float, 1, D> timesteps_, grid_, factor_;
+  Tensor<float, 2, D> coefficients_;  // [steps, numbers of StepCoefficients]
   Tensor<i32, 2, D> latent_, noise_;  // streams
   Tensor<i32, 1, D> bad_step_, step_;
 };
@@ -153,14 +173,14 @@ class ImageSampler {
   }
 
   // n images, nominally in [-1, 1]; the next call overwrites them. Throws when an image is not finite at the end; never returns
-  // one.
-  Tensor<float, 4, D> operator()(const std::vector<ImageStreams>& images) {
+  // one. from: the state's images to start from (SamplerRun::start).
+  Tensor<float, 4, D> operator()(const std::vector<ImageStreams>& images, const Tensor<float, 4, D>& from = {}) {
     std::vector<Stream> latent, noise;
     for (const ImageStreams& image : images) latent.push_back(image.latent);
     for (i64 k = 0; sampler_.draws() && k < sampler_.steps(); ++k)
       for (const ImageStreams& image : images)
         if (k < i64(image.noise.size())) noise.push_back(image.noise[size_t(k)]);
-    run_.start(latent, noise);
+    run_.start(latent, noise, from);
     for (i64 k = 0; k < sampler_.steps(); ++k) {
       StopHook::ask();
       replay_.run([this] {
@@ -201,9 +221,9 @@ class ImageSampler {
 // One batch. image: h, w, c of the state.
 template <Real T, Device D, class Denoise, class Decode = std::identity>
 Tensor<float, 4, D> sample(Denoise denoise, const Sampler& sampler, Shape<3> image, const std::vector<ImageStreams>& images,
-                           Decode decode = {}) {
+                           Decode decode = {}, const Tensor<float, 4, D>& from = {}) {
   const Shape<4> shape(i64(images.size()), image[0], image[1], image[2]);
-  return ImageSampler<T, D, Denoise, Decode>(std::move(denoise), sampler, shape, std::move(decode))(images);
+  return ImageSampler<T, D, Denoise, Decode>(std::move(denoise), sampler, shape, std::move(decode))(images, from);
 }
 
 // Samples images of classes, with guidance: of any number at once, and a replay for each number that it was asked for.

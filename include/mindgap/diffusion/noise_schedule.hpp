@@ -13,7 +13,11 @@
 // A model predicts e ("epsilon"), x0 ("sample") or v = alpha e - sigma x0 ("v_prediction", Salimans and Ho 2022, arXiv
 // 2202.00512); given x_t each is a linear function of any other: see `convert`.
 // Any other schedule is a table of abar.
-// Left out: trained betas, zero-terminal-SNR rescaling, learned variances.
+//
+// Zero terminal SNR (Lin et al. 2023, arXiv 2305.08891, algorithm 1; diffusers' rescale_betas_zero_snr): sqrt(abar) is shifted
+// and scaled so that its first value stays and its last is 0, pure noise, as a sampler's first state is. Noise says nothing about
+// an image there, so a model predicts v or the image.
+// Left out: trained betas, learned variances.
 #pragma once
 
 #include <mindgap/core/dtype.hpp>
@@ -39,6 +43,26 @@ constexpr const char* name(Prediction prediction) {
 constexpr const char* name(TimestepSpacing spacing) {
   constexpr const char* names[] = {"linspace", "leading", "trailing"};
   return names[int(spacing)];
+}
+
+namespace detail {
+
+// The one of `values` whose name is wanted; `what` is there where there is none: "sampler".
+template <class E, size_t N>
+E by_name(const E (&values)[N], std::string_view wanted, const char* what) {
+  std::string names;
+  for (size_t i = 0; i < N; ++i) {
+    if (wanted == name(values[i])) return values[i];
+    (names += i == 0 ? "" : i + 1 < N ? ", " : " or ") += name(values[i]);
+  }
+  throw Error(text("there is no ", what, " \"", wanted, "\""), {{"remedy", "use " + names}});
+}
+
+}  // namespace detail
+
+// "linspace", "leading" or "trailing".
+inline TimestepSpacing spacing_by_name(std::string_view wanted) {
+  return detail::by_name({TimestepSpacing::linspace, TimestepSpacing::leading, TimestepSpacing::trailing}, wanted, "spacing");
 }
 
 // How much of an image is signal and how much is noise: x = alpha x0 + sigma e.
@@ -70,9 +94,9 @@ inline LinearCoefficients convert(Prediction from, Prediction to, NoiseLevel lev
 
 class NoiseSchedule {
  public:
-  // train_steps >= 1; 0 < beta_start <= beta_end < 1 (unused by the cosine schedule).
+  // train_steps >= 1; 0 < beta_start <= beta_end < 1 (unused by the cosine schedule). zero_terminal_snr: of 2 steps or more.
   explicit NoiseSchedule(BetaSchedule schedule = BetaSchedule::squaredcos_cap_v2, i64 train_steps = 1000,
-                         double beta_start = 1e-4, double beta_end = 0.02);
+                         double beta_start = 1e-4, double beta_end = 0.02, bool zero_terminal_snr = false);
   // A schedule of one's own: abar at the timesteps 0, 1, ..., which falls from at most 1.
   explicit NoiseSchedule(std::vector<float> alphas_cumprod);
 
@@ -84,7 +108,8 @@ class NoiseSchedule {
   NoiseLevel level(i64 t) const { return level_of(alpha_bar(t)); }
   static NoiseLevel level_of(double alpha_bar) { return {std::sqrt(alpha_bar), std::sqrt(1 - alpha_bar)}; }
 
-  // sigma_t / alpha_t, linear between timesteps and rounded to f32: the noise level in the units of Euler and DPM-Solver.
+  // sigma_t / alpha_t, linear between timesteps and rounded to f32: the noise level in the units of Euler and DPM-Solver. Where
+  // no signal is left it is that of abar = 2^-24, 4096, as in diffusers.
   double sigma_ratio(double t) const;
 
  private:

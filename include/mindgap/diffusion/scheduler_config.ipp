@@ -36,28 +36,44 @@ inline std::string without_infinity(std::string json) {
 template <class V>
 void visit_fields(V& visit, detail::SchedulerFile& file) {
   SchedulerConfig& c = file.config;
-  JsonRule classes{.one_of = {"DDPMScheduler", "DDIMScheduler", "DPMSolverMultistepScheduler", "EulerDiscreteScheduler"}};
+  using enum SamplerKind;
+  // In the order of SamplerKind, whose last one is DPMSolverMultistepScheduler's too.
+  JsonRule classes{.one_of = {"DDPMScheduler", "DDIMScheduler", "DPMSolverMultistepScheduler", "EulerDiscreteScheduler",
+                              "PNDMScheduler", "LMSDiscreteScheduler", "EulerAncestralDiscreteScheduler", "HeunDiscreteScheduler",
+                              "UniPCMultistepScheduler"}};
   std::string written_by;
   if (file.sampler) {
-    classes.one_of.insert(
-        classes.one_of.end(),
-        {"DDPMParallelScheduler", "DDIMParallelScheduler", "PNDMScheduler", "LMSDiscreteScheduler",
-         "EulerAncestralDiscreteScheduler", "DPMSolverSinglestepScheduler", "DEISMultistepScheduler", "UniPCMultistepScheduler"});
-    classes.one_of.insert(classes.one_of.end(), std::begin(detail::own_betas), std::end(detail::own_betas));
+    classes.one_of.insert(classes.one_of.end(), {"DDPMParallelScheduler", "DDIMParallelScheduler", "DPMSolverSinglestepScheduler",
+                                                 "DEISMultistepScheduler", "KDPM2DiscreteScheduler",
+                                                 "KDPM2AncestralDiscreteScheduler", "DPMSolverSDEScheduler"});
     visit.need("_class_name", written_by, classes);
+    c.sampler = *file.sampler;
   } else {
-    visit.need("_class_name", c.sampler, classes);
+    SamplerKind kind = c.sampler == dpmpp_2m_sde ? dpmpp_2m : c.sampler;
+    visit.need("_class_name", kind, classes);
+    if (c.sampler != dpmpp_2m_sde) c.sampler = kind;
+    written_by = classes.one_of[size_t(kind)];
   }
-  c.sampler = file.sampler.value_or(c.sampler);
-  const auto beta = [&](const char* key, double& value) {
-    if (std::ranges::count(detail::own_betas, written_by)) visit.need(key, value, {0, 1});
-    else visit(key, value, {0, 1});
-  };
-  const bool ddpm = c.sampler == SamplerKind::ddpm, ddim = c.sampler == SamplerKind::ddim,
-             dpmpp = c.sampler == SamplerKind::dpmpp_2m, clips = ddpm || ddim;
   const auto off = [&](std::initializer_list<const char*> keys) {
     for (const char* key : keys) visit.only(key, {false, nullptr});
   };
+  const auto written_where_on = [&](const char* key, bool& value) {
+    auto on = value ? std::optional(true) : std::nullopt;
+    visit(key, on, {.null = true});
+    value = on.value_or(false);
+  };
+  const auto beta = [&](const char* key, double& value) {
+    if (c.sampler == heun || std::ranges::count(detail::own_betas, written_by)) visit.need(key, value, {0, 1});
+    else visit(key, value, {0, 1});
+  };
+  const bool clips = c.is_of({ddpm, ddim}), dpmpp = c.is_of({dpmpp_2m, dpmpp_2m_sde}), solver = dpmpp || c.sampler == unipc;
+  if (dpmpp) {
+    // DEIS names an algorithm of its own; DPM-Solver++ of diffusers takes its own instead.
+    enum class Algorithm { ode, sde, deis };
+    auto algorithm = c.sampler == dpmpp_2m_sde ? std::optional(Algorithm::sde) : std::nullopt;
+    visit("algorithm_type", algorithm, {.one_of = {"dpmsolver++", "sde-dpmsolver++", "deis"}});
+    if (!file.sampler && algorithm == Algorithm::sde) c.sampler = dpmpp_2m_sde;
+  }
   beta("beta_end", c.beta_end);
   visit("beta_schedule", c.beta_schedule, {.one_of = {"linear", "scaled_linear", "squaredcos_cap_v2"}});
   beta("beta_start", c.beta_start);
@@ -72,29 +88,51 @@ void visit_fields(V& visit, detail::SchedulerFile& file) {
   }
   visit("num_train_timesteps", c.num_train_timesteps, {1, 1e6});
   visit("prediction_type", c.prediction_type, {.one_of = {"epsilon", "sample", "v_prediction"}});
-  if (ddim) visit("set_alpha_to_one", c.set_alpha_to_one);
+  if (c.has_zero_snr()) written_where_on("rescale_betas_zero_snr", c.rescale_betas_zero_snr);
+  else off({"rescale_betas_zero_snr"});
+  if (c.is_of({ddim, pndm})) visit("set_alpha_to_one", c.set_alpha_to_one);
+  if (c.sampler == pndm) {
+    bool skip = true;  // PNDM's own default is false; the other classes do not have it
+    if (written_by == "PNDMScheduler") visit.need("skip_prk_steps", skip);
+    else visit("skip_prk_steps", skip);
+    if (!skip) visit.fail("skip_prk_steps", "is false: the Runge-Kutta steps that would come first are not implemented");
+  }
   visit("steps_offset", c.steps_offset);
   visit("timestep_spacing", c.timestep_spacing, {.one_of = {"linspace", "leading", "trailing"}});
-  if (ddpm) visit("variance_type", c.fixed_large, {.one_of = {"fixed_small", "fixed_large"}, .null = true});
+  if (c.has_sigma_grids()) {
+    bool exponential = c.sigmas == SigmaGrid::exponential, karras = c.sigmas == SigmaGrid::karras;
+    written_where_on("use_exponential_sigmas", exponential);
+    written_where_on("use_karras_sigmas", karras);
+    if (karras && exponential) visit.fail("use_karras_sigmas", "is true, and use_exponential_sigmas too");
+    c.sigmas = karras ? SigmaGrid::karras : exponential ? SigmaGrid::exponential : SigmaGrid::none;
+    off({"use_beta_sigmas"});
+  }
+  if (c.sampler == ddpm) visit("variance_type", c.fixed_large, {.one_of = {"fixed_small", "fixed_large"}, .null = true});
 
   visit.only("trained_betas", {nullptr});
   visit.only("predict_epsilon", {true});  // this and the next of old versions
   visit.only("timestep_values", {nullptr});
-  off({"rescale_betas_zero_snr", "use_flow_sigmas"});
+  off({"use_flow_sigmas"});
   visit.only("timestep_type", {"discrete", nullptr});  // else the model is told the noise in other units
-  if (clips || dpmpp) off({"thresholding"});
+  if (clips || solver) off({"thresholding"});
+  if (c.sampler == heun) off({"clip_sample"});
+  if (solver) visit.only("solver_order", {2});
+  // UniPC and DPM-Solver++ of diffusers take their own solver for one of another class.
   if (dpmpp) {
-    visit.only("solver_order", {2});
-    // DEIS and UniPC name solvers of their own; DPM-Solver++ of diffusers takes its own instead.
-    visit.only("algorithm_type", {"dpmsolver++", "deis"});
     visit.only("solver_type", {"midpoint", "logrho", "bh1", "bh2"});
     off({"use_lu_lambdas"});
   }
-  if (!clips) {
-    visit.only("final_sigmas_type", {"zero"});
-    off({"use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas"});
-    visit.only("interpolation_type", {"linear"});
+  if (c.sampler == unipc) {
+    visit.only("solver_type", {"bh2", "midpoint", "heun", "logrho"});
+    visit.only("predict_x0", {true});
+    visit.only("lower_order_final", {true});
+    visit.only("disable_corrector", {nlohmann::json::array()});
+    visit.only("solver_p", {nullptr});
   }
+  if (solver || c.sampler == euler) visit.only("final_sigmas_type", {"zero"});
+  if (c.sampler == euler) visit.only("interpolation_type", {"linear"});
+  if (c.sigmas != SigmaGrid::none && c.is_of({euler, unipc}))
+    for (const char* key : {"sigma_min", "sigma_max"}) visit.only(key, {nullptr});
   // What concerns other schedulers of diffusers, or settings that are off.
   visit.ignore({"_*", "tensor_format", "clip_sample", "clip_sample_range", "thresholding", "dynamic_thresholding_ratio"});
   visit.ignore({"set_alpha_to_one", "variance_type", "skip_prk_steps", "original_inference_steps", "timestep_scaling"});
@@ -109,8 +147,7 @@ MINDGAP_INLINE SchedulerConfig parse_scheduler_config(std::string_view json, con
                                                       std::optional<SamplerKind> sampler) {
   const std::string remedy =
       sampler ? "other classes and values are not implemented: use a model that was trained on the betas of one of these classes"
-              : "other values are not implemented; where the class is another one on DDPM's betas, choose ddpm, ddim, dpmpp_2m "
-                "or euler as the sampler";
+              : "other values are not implemented; where the class is another one on DDPM's betas, choose a sampler by name";
   const SchedulerConfig config = from_json<detail::SchedulerFile>(detail::without_infinity(std::string(json)),
                                                                   {"scheduler configuration", source, remedy}, {{}, sampler})
                                      .config;
@@ -125,6 +162,7 @@ MINDGAP_INLINE SchedulerConfig parse_scheduler_config(std::string_view json, con
 MINDGAP_INLINE std::string scheduler_config_json(const SchedulerConfig& config) {
   detail::SchedulerFile file{config, {}};
   file.config.timestep_spacing = config.spacing();
+  file.config.set_alpha_to_one = config.ends_at_one();
   return to_json(file);
 }
 

@@ -1,6 +1,7 @@
 // Bodies of study/config.hpp.
 #pragma once
 
+#include <mindgap/diffusion/scheduler_config.hpp>
 #include <mindgap/io/json.hpp>
 #include <mindgap/study/config.hpp>
 
@@ -31,7 +32,7 @@ void visit_fields(V& visit, GeneratorConfig& g) {
 }
 
 namespace detail {
-inline const JsonRule sampler_rule{.one_of = {"ddpm", "ddim", "dpmpp_2m", "euler"}}, sampling_steps_rule{1, 1e6},
+inline const JsonRule sampler_rule{.one_of = {std::begin(sampler_names), std::end(sampler_names)}}, sampling_steps_rule{1, 1e6},
     guidance_rule{0, 1e6};
 }
 
