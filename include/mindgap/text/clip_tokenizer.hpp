@@ -5,15 +5,15 @@
 //
 // Byte-pair encoding: Sennrich, Haddow, Birch, "Neural machine translation of rare words with subword units", 2016; CLIP's words
 // and vocabulary: Radford et al., "Learning transferable visual models from natural language supervision", 2021. Unicode is
-// utf8proc's. A prompt of n bytes takes O(n log n) time.
+// utf8proc's: letters and marks younger than its tables (Unicode 15 in Debian 12) give other ids than transformers has, whose own
+// tables disagree about the order of young marks. A prompt of n bytes takes O(n log n) time.
 //
 // Special tokens count where they stand in a prompt, too: "<|endoftext|>", and "!" where that is what prompts are padded with.
 //
 // Left out: pairs of prompts, offsets, training.
 #pragma once
 
-#include <mindgap/core/dtype.hpp>
-#include <mindgap/core/error.hpp>
+#include <mindgap/text/clip_vocabulary.hpp>
 
 #include <array>
 #include <filesystem>
@@ -21,32 +21,13 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
-#include <utility>
 #include <vector>
 
 namespace mindgap {
 
-// A token that is found in the prompt before words are.
-struct SpecialToken {
-  std::string content;
-  bool normalized = false;  // found in normalised text: "<|EndOfText|>" as well
-};
-
-// What a tokenizer is made of, as the files of a folder have it.
-struct ClipVocabulary {
-  std::string source;               // for messages: the file or folder
-  std::vector<std::string> tokens;  // by id, in the byte alphabet of GPT-2
-  std::vector<std::pair<std::string, std::string>> merges;
-  std::vector<SpecialToken> special;
-  std::string begin = "<|startoftext|>", end = "<|endoftext|>", unknown = "<|endoftext|>", pad = "<|endoftext|>";
-  i64 max_length = 77;  // of the text encoder
-};
-
 class CLIPTokenizer {
  public:
-  // A diffusers folder `tokenizer/`: tokenizer.json where it is there, as transformers has it, else vocab.json and merges.txt.
-  // What tokens are special, and the greatest length, is in tokenizer_config.json and special_tokens_map.json; without them that
-  // of CLIP.
+  // A diffusers folder `tokenizer/`, as read_clip_vocabulary() takes it.
   static CLIPTokenizer read(const std::filesystem::path& folder);
 
   // From the vocabulary that ships with mindgap, for checkpoints without one. pad: "<|endoftext|>" for Stable Diffusion 1.x, "!"
