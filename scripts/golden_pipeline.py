@@ -1,6 +1,6 @@
 """A tiny random Stable Diffusion in the published format, and what diffusers makes with it. A part of golden.py.
 
-pipeline/           a folder as published: f16 weights, PNDM, a tokenizer with a byte alphabet and a few merges
+pipeline/           a folder as published: f16 weights, PNDM, the tokenizer of 300 merges
 pipeline.safetensors  for each sampler the last latents [1, 4, 8, 8] and the image [1, 3, 16, 16] of one prompt, from StableDiffusionPipeline itself
 
 Latents and noise are those of our image keys: Stream("latent", id, index) and Stream("noise", id, index, step) of the seed, elements in the order [h, w, c].
@@ -20,7 +20,6 @@ from golden_stream import Stream, hash64
 
 SEED, CLASS, INDEX = 7, "n02123045", 3
 PROMPT, NEGATIVE, GUIDANCE, STEPS = "a photo of a tabby cat, on the old grey wall", "blurry", 3.0, 6
-MERGES = ["t h", "th e</w>", "o n</w>", "c a", "ca t</w>", "p h", "ph o", "o f</w>", "t a", "b b", "ta bb", "tabb y</w>", "w a", "l l</w>", "wa ll</w>"]
 UNET = dict(sample_size=8, block_out_channels=(16, 32), layers_per_block=1, cross_attention_dim=32, attention_head_dim=2, norm_num_groups=8,
             down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"))
 VAE = dict(block_out_channels=(16, 32), layers_per_block=1, norm_num_groups=8, sample_size=16,
@@ -28,8 +27,8 @@ VAE = dict(block_out_channels=(16, 32), layers_per_block=1, norm_num_groups=8, s
 TEXT = dict(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=77)
 SCHEDULER = dict(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", set_alpha_to_one=False, skip_prk_steps=True, steps_offset=1)
 SAMPLERS = {
-    "ddpm": ("DDPMScheduler", dict(clip_sample=False)),
-    "ddim": ("DDIMScheduler", dict(clip_sample=False)),
+    "ddpm": ("DDPMScheduler", {}),
+    "ddim": ("DDIMScheduler", {}),
     "pndm": ("PNDMScheduler", {}),
     "lms": ("LMSDiscreteScheduler", {}),
     "euler": ("EulerDiscreteScheduler", {}),
@@ -39,21 +38,6 @@ SAMPLERS = {
     "dpmpp_2m_sde": ("DPMSolverMultistepScheduler", dict(algorithm_type="sde-dpmsolver++")),
     "unipc": ("UniPCMultistepScheduler", {}),
 }
-
-
-def write_tokenizer(folder):
-    from transformers.models.gpt2.tokenization_gpt2 import bytes_to_unicode
-    alphabet = list(bytes_to_unicode().values())
-    tokens = alphabet + [c + "</w>" for c in alphabet] + [m.replace(" ", "") for m in MERGES] + ["<|startoftext|>", "<|endoftext|>"]
-    os.makedirs(folder)
-    with open(os.path.join(folder, "vocab.json"), "w") as file:
-        json.dump({token: i for i, token in enumerate(tokens)}, file)
-    with open(os.path.join(folder, "merges.txt"), "w") as file:
-        file.write("#version: 0.2\n" + "\n".join(MERGES) + "\n")
-    with open(os.path.join(folder, "tokenizer_config.json"), "w") as file:
-        json.dump(dict(tokenizer_class="CLIPTokenizer", model_max_length=77, pad_token="<|endoftext|>", bos_token="<|startoftext|>",
-                       eos_token="<|endoftext|>", unk_token="<|endoftext|>", do_lower_case=True, errors="replace"), file, indent=2)
-    return len(tokens)
 
 
 def normal(size, *key):
@@ -93,7 +77,9 @@ def make(out_folder, fill, write, store):
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
     folder = os.path.join(out_folder, "pipeline")
     shutil.rmtree(folder, ignore_errors=True)
-    size = write_tokenizer(os.path.join(folder, "tokenizer"))
+    shutil.copytree(os.path.join(out_folder, "tokenizer_small"), os.path.join(folder, "tokenizer"))
+    with open(os.path.join(folder, "tokenizer", "vocab.json")) as file:
+        size = len(json.load(file))
     filled = lambda model: fill(model, False).half().float()
     text = CLIPTextModel(CLIPTextConfig(vocab_size=size, bos_token_id=size - 2, eos_token_id=size - 1, pad_token_id=size - 1, **TEXT))
     pipe = StableDiffusionPipeline(
@@ -102,6 +88,11 @@ def make(out_folder, fill, write, store):
     for name in ("vae", "text_encoder", "unet"):
         getattr(pipe, name).half().save_pretrained(os.path.join(folder, name))
     pipe.scheduler.save_pretrained(os.path.join(folder, "scheduler"))
+    path = os.path.join(folder, "scheduler", "scheduler_config.json")
+    with open(path) as file:
+        scheduler = json.load(file)
+    with open(path, "w") as file:  # as version 1.5 has it: of no concern to PNDM, but to those who take its file
+        json.dump(dict(scheduler, clip_sample=False), file, indent=2)
     pipe.save_config(folder)
     reference, own = {}, {}
     with torch.no_grad():

@@ -154,6 +154,12 @@ inline ImageStreams streams_of(const ImageKey& key, const Sampler& sampler) {
   return out;
 }
 
+template <Device D>
+struct SampledImages {
+  Tensor<float, 4, D> images;
+  std::vector<std::string> problems;  // of each image: at which step it was not finite; empty: it is
+};
+
 // Samples batches of one size, one after the other: the steps of all of them are one replay.
 // Denoise: a Denoiser, or a Guided one. Decode: what makes f32 images [n, ...] of the last state [n, h, w, c] f32.
 template <Real T, Device D, class Denoise, class Decode = std::identity>
@@ -175,6 +181,17 @@ class ImageSampler {
   // n images, nominally in [-1, 1]; the next call overwrites them. Throws when an image is not finite at the end; never returns
   // one. from: the state's images to start from (SamplerRun::start).
   Tensor<float, 4, D> operator()(const std::vector<ImageStreams>& images, const Tensor<float, 4, D>& from = {}) {
+    const SampledImages<D> out = attempt(images, from);
+    for (size_t i = 0; i < images.size(); ++i)
+      if (!out.problems[i].empty())
+        throw Error(text("sample: ", images[i].name, " is not finite"),
+                    {{"step", out.problems[i]},
+                     {"remedy",
+                      text("check the weights, lower the guidance (", guidance_of(denoise_).scale, ") or use --precision f32")}});
+    return out.images;
+  }
+  // The same without throwing for those that are not finite.
+  SampledImages<D> attempt(const std::vector<ImageStreams>& images, const Tensor<float, 4, D>& from = {}) {
     std::vector<Stream> latent, noise;
     for (const ImageStreams& image : images) latent.push_back(image.latent);
     for (i64 k = 0; sampler_.draws() && k < sampler_.steps(); ++k)
@@ -189,26 +206,21 @@ class ImageSampler {
       });
     }
     const Tensor<float, 4, D> out = decode_(run_.state());
-    check_finite(out, images);
-    return out;
+    return {out, problems(out)};
   }
 
  private:
-  void check_finite(const Tensor<float, 4, D>& out, const std::vector<ImageStreams>& images) const {
+  std::vector<std::string> problems(const Tensor<float, 4, D>& images) const {
     const std::vector<i32> bad = run_.bad_steps();
-    const std::vector<float> values = out.to_vector();
-    const size_t size = values.size() / images.size();
-    for (size_t i = 0; i < images.size(); ++i) {
-      bool finite = bad[i] == 0;
-      for (size_t j = i * size; j < (i + 1) * size; ++j) finite = finite && std::isfinite(values[j]);
-      if (!finite)
-        throw Error(
-            text("sample: ", images[i].name, " is not finite"),
-            {{"step", bad[i] ? text("the model's output was NaN or infinite at step ", bad[i] - 1, " of ", sampler_.steps())
-                             : "the last"},
-             {"remedy",
-              text("check the weights, lower the guidance (", guidance_of(denoise_).scale, ") or use --precision f32")}});
+    const std::vector<float> values = images.to_vector();
+    const size_t size = values.size() / bad.size();
+    std::vector<std::string> out(bad.size());
+    for (size_t i = 0; i < out.size(); ++i) {
+      const auto begin = values.begin() + i64(i * size);
+      if (bad[i]) out[i] = text("the model's output was NaN or infinite at step ", bad[i] - 1, " of ", sampler_.steps());
+      else if (!std::all_of(begin, begin + i64(size), [](float v) { return std::isfinite(v); })) out[i] = "the last";
     }
+    return out;
   }
 
   Denoise denoise_;
