@@ -115,7 +115,7 @@ if(NOT MINDGAP_SANITIZE)
 endif()
 # Networks share templates, and so do the loops around them: in one source each they compile in a quarter less.
 foreach(source IN LISTS glue_sources)
-  if(source MATCHES "/(resnet|unet)_instances\\.cpp$")
+  if(source MATCHES "/(resnet|unet|unet_condition|autoencoder_kl|clip_text)_instances\\.cpp$")
     set_source_files_properties(${source} PROPERTIES UNITY_GROUP networks)
   elseif(source MATCHES "_instances\\.cpp$")
     set_source_files_properties(${source} PROPERTIES UNITY_GROUP loops)
