@@ -1,6 +1,6 @@
 """Makes tests/golden/ again from PyTorch, torchvision, diffusers and transformers. Usage: python scripts/golden.py [PART...]
 
-Parts: resnet narrow unet samplers clip tokenizer condition autoencoder single_file pipeline (all by default). Versions and the format of every file: tests/golden/README.md, which is written by hand.
+Parts: resnet narrow unet samplers clip tokenizer condition autoencoder single_file pipeline (all by default); full, by name only. Versions and the format of every file: tests/golden/README.md, which is written by hand.
 
 Inputs. Weights are not stored; both sides make them from counter-based streams (golden_stream.py). With u = uniform(i) and
 c = 2 u - 1, in double, rounded to f32 at the end, element i (row major in the *published* layout, a convolution is OIHW) of entry NAME is, from the
@@ -395,6 +395,9 @@ def main():
     if "single_file" in parts:
         import golden_single_file
         golden_single_file.make(OUT)
+    if "full" in parts:
+        import golden_full
+        golden_full.make(OUT, parameter, centred, store, write)
     if "pipeline" in parts:
         import golden_pipeline
         golden_pipeline.make(OUT, fill, write, store)
