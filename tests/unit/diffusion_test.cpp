@@ -1024,11 +1024,17 @@ BOOST_AUTO_TEST_CASE(kernels_on_fibers) {
     const auto says = random(two, 8);
     emulate({images}, kernel::GuidanceRescale<float>{factor.data(), says.data(), images, size, 1.5f, 0.7f}, 1e-6, factor);
     run_serial({images}, kernel::GuidanceRescale<float>{factor.data(), says.data(), images, size, 1.5f, 0.7f});
-    for (const float* factors : {static_cast<const float*>(nullptr), static_cast<const float*>(factor.data())})
+    const StepCoefficients plain[] = {{}, {0.4f, -0.7f, 1.f, 0.3f, 0.2f, 0.9f, {}, 0.5f}};
+    for (const float* factors : {static_cast<const float*>(nullptr), static_cast<const float*>(factor.data())}) {
       emulate({images},
-              kernel::SamplerStep<float>{x.data(), kept.data(), input.data(), output.data(), factors, noise, bad.data(), c,
-                                         step.data(), images, size, 2, 3, 1.5f},
+              kernel::SamplerStep<float, false>{x.data(), nullptr, input.data(), output.data(), factors, noise, bad.data(), plain,
+                                                step.data(), images, size, 2, 0, 1.5f},
+              0, x, input, bad);
+      emulate({images},
+              kernel::SamplerStep<float, true>{x.data(), kept.data(), input.data(), output.data(), factors, noise, bad.data(), c,
+                                               step.data(), images, size, 2, 3, 1.5f},
               0, x, kept, input, bad);
+    }
     const auto noisy = random(one, 4), target = random(one, 5);
     const auto levels = random(Shape<2>(images, 4), 6);
     emulate({images}, kernel::NoisyImages<float>{noisy.data(), target.data(), x.data(), levels.data(), noise, size}, 0, noisy,
