@@ -177,7 +177,7 @@ BOOST_AUTO_TEST_CASE(spacing_sigmas_and_rescale) {
   };
   BOOST_TEST(sampler_of("own", {}) == "dpmpp_2m, trailing spacing");
   BOOST_TEST(sampler_of("curve", {"--spacing", "linspace", "--sigmas", "karras", "--sampler", "heun"}) ==
-             "heun, linspace spacing, karras sigmas");
+             "heun, linspace spacing, karras sigmas, clipped to 1");
   BOOST_TEST(manifest(folder / "curve").at("steps").get<i64>() == 5);
   BOOST_TEST(sampler_of("rescale", {"--guidance", "3", "--guidance-rescale", "0.7"}) ==
              "dpmpp_2m, trailing spacing, guidance rescale 0.7");

@@ -269,8 +269,12 @@ BOOST_AUTO_TEST_CASE(what_diffusers_means) {
   BOOST_TEST(!scheduler(dpm, SamplerKind::ddpm).fixed_large);
   BOOST_TEST(scheduler(R"("variance_type": "fixed_large")", SamplerKind::ddpm).fixed_large);
   REFUSED(scheduler(R"("variance_type": "learned")", SamplerKind::ddpm), "variance_type is \"learned\"");
-  REFUSED(scheduler(dpm, SamplerKind::dpmpp_2m), "algorithm_type is \"sde-dpmsolver++\", wanted \"dpmsolver++\"");
   REFUSED(scheduler(dpm, SamplerKind::dpmpp_2m), "solver_order is 3, wanted 2");
+  REFUSED(scheduler(R"("algorithm_type": "sde-dpmsolver")", SamplerKind::dpmpp_2m),
+          "algorithm_type is \"sde-dpmsolver\", wanted one of");
+  // Which of its two forms it is the name of the sampler says.
+  BOOST_TEST(name(scheduler(R"("algorithm_type": "sde-dpmsolver++")", SamplerKind::dpmpp_2m).sampler) == "dpmpp_2m");
+  BOOST_TEST(name(scheduler(R"("algorithm_type": "dpmsolver++")", SamplerKind::dpmpp_2m_sde).sampler) == "dpmpp_2m_sde");
   for (const char* bound : {"-Infinity", "null"})
     BOOST_TEST(std::isinf(scheduler(text(R"("lambda_min_clipped": )", bound), SamplerKind::dpmpp_2m).lambda_min_clipped));
   BOOST_TEST(scheduler(R"("lambda_min_clipped": -5.1)", SamplerKind::dpmpp_2m).lambda_min_clipped == -5.1);
