@@ -13,11 +13,11 @@
 //     visit.ignore({"_*", "comment"});                              // of no concern here
 //   }
 //
-// Fields are bool, numbers, string, enumerations, objects with fields, and vector, array, map and optional (not written where
-// empty) of these. Nothing is converted: 8.0, "8" and true are no whole numbers; a whole number may stand for a floating-point
-// one. Refused are unknown, missing and repeated keys, null where it has no meaning, NaN and infinities, what the type cannot
-// hold or the rule forbids, more than 16 MiB, more than 64 levels. One Error names the file and, for each problem, path and
-// value.
+// Fields are bool, numbers, string, enumerations, objects with fields, variant<string, bool, i64, u64, double> (whatever of these
+// stands there), and vector, array, map and optional (not written where empty) of these. Nothing is converted: 8.0, "8" and true
+// are no whole numbers; a whole number may stand for a floating-point one. Refused are unknown, missing and repeated keys, null
+// where it has no meaning, NaN and infinities, what the type cannot hold or the rule forbids, more than 16 MiB, more than 64
+// levels. One Error names the file and, for each problem, path and value.
 #pragma once
 
 #include <mindgap/io/file.hpp>
@@ -32,6 +32,7 @@
 #include <set>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 namespace mindgap {
@@ -182,6 +183,10 @@ template <class T>
 inline constexpr bool is_optional = false;
 template <class T>
 inline constexpr bool is_optional<std::optional<T>> = true;
+template <class T>
+inline constexpr bool is_variant = false;
+template <class... Ts>
+inline constexpr bool is_variant<std::variant<Ts...>> = true;
 
 }  // namespace detail
 
@@ -235,6 +240,13 @@ class JsonReader {
       value = T{};
     } else if constexpr (detail::is_optional<T>) {
       read(json, path, value.emplace(), rule, problems);
+    } else if constexpr (detail::is_variant<T>) {
+      if (json.is_string()) value = json.get<std::string>();
+      else if (json.is_boolean()) value = json.get<bool>();
+      else if (json.is_number_float()) value = json.get<double>();
+      else if (json.is_number_unsigned() && !std::in_range<i64>(json.get<u64>())) value = json.get<u64>();
+      else if (json.is_number()) value = json.get<i64>();
+      else problems.add(path, json, "a string, a number, true or false");
     } else if constexpr (std::is_arithmetic_v<T> || std::is_enum_v<T> || std::is_same_v<T, std::string>) {
       if (const std::string wanted = detail::read_scalar(json, value, rule); !wanted.empty()) problems.add(path, json, wanted);
     } else if constexpr (requires { value.emplace_back(); }) {
@@ -295,8 +307,14 @@ struct JsonWriter {
       if (!rule.one_of.empty()) return rule.one_of[size_t(value)];
     if constexpr (std::is_arithmetic_v<T>) {
       return rule.null && value == T{} ? nlohmann::ordered_json() : nlohmann::ordered_json(value);
-    } else if constexpr (std::is_same_v<T, std::string> || requires { typename T::mapped_type; }) {
+    } else if constexpr (std::is_same_v<T, std::string>) {
       return value;
+    } else if constexpr (detail::is_variant<T>) {
+      return std::visit([](const auto& held) { return nlohmann::ordered_json(held); }, value);
+    } else if constexpr (requires { typename T::mapped_type; }) {
+      auto out = nlohmann::ordered_json::object();
+      for (auto& [key, element] : value) out[key] = write(element, rule);
+      return out;
     } else if constexpr (requires { typename T::value_type; }) {
       auto out = nlohmann::ordered_json::array();
       for (typename T::value_type element : value) out.push_back(write(element, rule));
