@@ -2,6 +2,7 @@
 // Error must name the file, the key and the value. What diffusers writes, null where it has a meaning included, is read as it is
 // meant.
 #include <mindgap/cpu/runtime.hpp>
+#include <mindgap/data/image_folder.hpp>
 #include <mindgap/data/shards.hpp>
 #include <mindgap/diffusion/generator.hpp>
 #include <mindgap/io/file.hpp>
@@ -90,6 +91,16 @@ const std::vector<ConfigurationFile>& configuration_files() {
        {"chunk_size", "class_names", "format", "generator", "guidance", "image", "images_per_class", "precision",
         "program_version", "sampler", "seed", "steps"},
        {}},
+      {"dataset.json",
+       R"({"format": "mindgap image folder 1",
+           "layout": "image i of a class is images/<folder>/<i, six digits>.<png or jpg>; its line is in manifest/<folder>/<i / 20, five digits>.jsonl",
+           "images_per_class": 5, "jpeg_quality": 95, "settings": {"seed": 18446744073709551615, "guidance": 2.0, "zero_snr": true},
+           "classes": [{"id": "n02123045", "name": "tabby", "folder": "n02123045"}]})",
+       [](const fs::path& folder) { read_image_folder_manifest(folder); },
+       {"images_per_class", "jpeg_quality"},
+       {},
+       {"format", "images_per_class", "settings", "classes"},
+       {}},
       {"classes.json",
        R"(["a", "b"])",
        [](const fs::path& folder) { GeneratorFiles{folder}.read_class_names(2); },
@@ -150,7 +161,7 @@ BOOST_AUTO_TEST_CASE(wrong_values) {
       BOOST_TEST_CONTEXT(kind.file << ": " << key) {
         if (kind.null.contains(key)) BOOST_TEST(said(kind, with(kind, key, "null")) == "no error");
         else refused(kind, with(kind, key, "null"), key + " is null");
-        refused(kind, with(kind, key, R"({"x": 1})"), key);
+        refused(kind, with(kind, key, R"({"x": [1]})"), key);
         refused(kind, with(kind, key, "[[true]]"), key);
         for (const char* word : {"NaN", "-Infinity", "Infinity"})
           refused(kind, with(kind, key, word), key + ": NaN and Infinity");
