@@ -1,18 +1,19 @@
 // Bodies of image_folder.hpp.
 #pragma once
 
-#include <mindgap/data/dataset.hpp>
 #include <mindgap/data/image_folder.hpp>
 #include <mindgap/data/jpeg.hpp>
 #include <mindgap/data/parts.hpp>
 #include <mindgap/data/png.hpp>
 #include <mindgap/io/hash.hpp>
 #include <mindgap/io/json.hpp>
+#include <mindgap/io/utf8.hpp>
 
 #include <charconv>
 #include <cmath>
 #include <cstdio>
 #include <fstream>
+#include <set>
 #include <zlib.h>
 
 namespace mindgap {
@@ -66,7 +67,7 @@ inline void check_fields(const Fields& fields) {
     if (std::ranges::find(own, key) != std::end(own)) fail("is the line's own");
     if (const double* number = std::get_if<double>(&value); number && !std::isfinite(*number)) fail("is not a finite number");
     if (const std::string* said = std::get_if<std::string>(&value);
-        said && (!valid_utf8(*said) || said->find('\0') != said->npos))
+        said && (invalid_utf8(*said) != std::string_view::npos || said->find('\0') != said->npos))
       fail("is not UTF-8 without zero bytes");
   }
 }
@@ -80,7 +81,7 @@ inline void check_image_folder_manifest(const ImageFolderManifest& m, const std:
   std::set<std::string> ids, folders;
   for (const ImageFolderClass& c : m.classes) {
     for (const std::string* said : {&c.id, &c.name, &c.folder})
-      if (!valid_utf8(*said)) fail("class " + shown(c.id) + " is not valid UTF-8");
+      if (invalid_utf8(*said) != std::string_view::npos) fail("class " + shown(c.id) + " is not valid UTF-8");
     if (c.id.empty() || !ids.insert(c.id).second)
       fail("the class id " + shown(c.id) + (c.id.empty() ? " is empty" : " is there twice"));
     if (c.folder.empty() || c.folder.front() == '.' || c.folder.size() > 255 ||

@@ -1,16 +1,17 @@
-// JPEG files in memory, for folders of images.
+// JPEG files in memory, for folders of images and images to start from.
 //
 //   pixels [h, w, c] u8, c = 1 (grey) or 3 (RGB, sRGB)  ->  the bytes of a baseline JPEG file
 //
 // Quality 95 and full colour resolution (4:4:4), where Pillow's defaults are 75 and 4:2:0: students shall learn from what the
-// generator made, not from what a codec took away. Equal pixels give equal bytes under one version of libjpeg. Left out: reading
-// (the image decoder's business), progressive files, text.
+// generator made, not from what a codec took away. Equal pixels give equal bytes under one version of libjpeg. Left out: writing
+// progressive files and text, reading CMYK.
 #pragma once
 
 #include <mindgap/core/tensor.hpp>
 #include <mindgap/cpu/runtime.hpp>
 
 #include <string>
+#include <string_view>
 
 namespace mindgap {
 
@@ -20,6 +21,9 @@ std::string encode_jpeg(const u8* pixels, i64 h, i64 w, i64 channels, int qualit
 inline std::string encode_jpeg(const Tensor<u8, 3, Cpu>& image, int quality = 95) {
   return encode_jpeg(image.data(), image.extent(0), image.extent(1), image.extent(2), quality);
 }
+
+// [h, w, 3], grey three times. Throws for what is no whole JPEG file. file: its name, for messages.
+Tensor<u8, 3, Cpu> decode_jpeg(std::string_view bytes, const std::string& file);
 
 }  // namespace mindgap
 

@@ -4,6 +4,7 @@
 #include <array>
 #include <csetjmp>
 #include <cstdio>  // jpeglib.h wants FILE
+#include <jerror.h>
 #include <jpeglib.h>
 
 namespace mindgap {
@@ -23,6 +24,11 @@ struct JpegErrors : jpeg_error_mgr {
       std::longjmp(errors.leave, 1);
     };
     output_message = [](j_common_ptr) {};
+    // libjpeg makes up what a truncated file lacks, with a warning: to us it is an error.
+    emit_message = [](j_common_ptr info, int level) {
+      const int code = info->err->msg_code;
+      if (level < 0 && (code == JWRN_JPEG_EOF || code == JWRN_HIT_MARKER)) info->err->error_exit(info);
+    };
   }
 };
 
@@ -81,7 +87,47 @@ inline bool write_jpeg(JpegErrors& errors, JpegString& out, const u8* pixels, JD
   return true;
 }
 
+// The header, and then, where pixels is given, [h, w, 3] of it. As above: no object with a destructor.
+inline bool read_jpeg(JpegErrors& errors, std::string_view bytes, JDIMENSION& h, JDIMENSION& w, u8* pixels) {
+  jpeg_decompress_struct info{};
+  info.err = &errors;
+  if (setjmp(errors.leave)) {
+    jpeg_destroy_decompress(&info);
+    return false;
+  }
+  jpeg_create_decompress(&info);
+  jpeg_mem_src(&info, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size());
+  jpeg_read_header(&info, TRUE);
+  h = info.image_height, w = info.image_width;
+  if (pixels) {
+    info.out_color_space = JCS_RGB;
+    jpeg_start_decompress(&info);
+    while (info.output_scanline < h) {
+      JSAMPROW row = pixels + i64(info.output_scanline) * w * 3;
+      jpeg_read_scanlines(&info, &row, 1);
+    }
+    jpeg_finish_decompress(&info);
+  }
+  jpeg_destroy_decompress(&info);
+  return true;
+}
+
 }  // namespace detail
+
+MINDGAP_INLINE Tensor<u8, 3, Cpu> decode_jpeg(std::string_view bytes, const std::string& file) {
+  detail::JpegErrors errors;
+  JDIMENSION h = 0, w = 0;
+  const auto check = [&](bool good) {
+    if (!good)
+      throw Error(
+          std::string("jpeg: ") + errors.message,
+          {{"file", file}, {"remedy", "the file is damaged, no JPEG file, or not in RGB or grey: convert or copy it again"}});
+  };
+  check(detail::read_jpeg(errors, bytes, h, w, nullptr));
+  const Tensor<u8, 3, Cpu> out(Shape<3>(h, w, 3));
+  check(detail::read_jpeg(errors, bytes, h, w, out.data()));
+  return out;
+}
 
 MINDGAP_INLINE std::string encode_jpeg(const u8* pixels, i64 h, i64 w, i64 channels, int quality) {
   constexpr i64 largest = 65535;  // of the format; libjpeg wants a little less, and says so
