@@ -5,8 +5,7 @@
 //   manifest/<class>/00000.jsonl       a piece: the lines of 20 images of the class, in the order of their numbers
 //   manifest.jsonl                     all pieces, class after class; it is there when every image is
 //   dataset.json                       what was made, and how: the fields of ImageFolderManifest; it comes, or grows, with the
-//   first
-//                                      image that is written
+//                                      first image that is written
 //
 // (To ImageFolder every folder is a class: so the pieces are not among the images.)
 //

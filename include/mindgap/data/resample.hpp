@@ -5,8 +5,8 @@
 // Separable and antialiased: pixel i of n along an axis of m is the mean of those around its centre (i + 1/2) m / n, weighed by
 // the filter, which is stretched by m / n where the image shrinks. Weights have 22 bits behind the point, and each pass (along
 // the width first, then the height) rounds to whole values: so Pillow computes 8-bit images (its src/libImaging/Resample.c), and
-// whoever resizes with it gets what stands in our files. (Pillow 13 takes the height first where it shrinks far more than the
-// width does, or the image is three times as high as wide; this is what Pillow 3.3 to 12 do, and all do for square images.)
+// whoever resizes with it gets what stands in our files. This is the order of Pillow 3.3 to 12; Pillow 13 takes the height first
+// for some images, those that are tall or whose height shrinks more than their width: their bytes differ.
 #pragma once
 
 #include <mindgap/core/tensor.hpp>
