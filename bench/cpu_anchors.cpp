@@ -2,13 +2,15 @@
 // forward and backward. One JSON line a figure, medians of several steps; the names are those that a PyTorch script with
 // the same models prints, so that the lines can be put side by side.
 //
-//   bench/cpu_anchors [r18] [unet] [r50] [attention] [beside]      beside: while as many other processes as there are cores are
-//   busy
+//   bench/cpu_anchors [r18] [unet] [r50] [attention] [sd] [beside]      beside: while as many other processes as there are cores
+//   are busy
 #include <mindgap/cpu/neighbours.hpp>
 
 #include "anchors.hpp"
+#include "stable_diffusion.hpp"
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 using namespace mindgap;
@@ -60,6 +62,27 @@ void attention_of_tokens() {
   }
 }
 
+// Stable Diffusion 1.5: a step of the U-Net for two images of 512 pixels, and the other networks.
+template <class P>
+void stable_diffusion() {
+  const auto say = [](const char* what, double s) {
+    rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    std::printf("{\"what\": \"%s\", \"dt\": \"%s\", \"s\": %.3f, \"peak_mib\": %ld}\n", what, name(dtype_of<typename P::compute>),
+                s, usage.ru_maxrss / 1024);
+    std::fflush(stdout);
+  };
+  {
+    const LatentUNet<Cpu, P> unet(2);
+    say("sd1.5 unet b2 64x64", time_it<Cpu>(unet, 1, 2).median);
+  }
+  const LatentAutoencoder<Cpu, P> vae(1);
+  say("vae decode 512 b1", time_it<Cpu>([&] { vae.decode(); }, 1, 2).median);
+  say("vae encode 512 b1", time_it<Cpu>([&] { vae.encode(); }, 1, 2).median);
+  const PromptEncoder<Cpu, P> text(2);
+  say("clip vit-l text b2", time_it<Cpu>(text, 1, 3).median);
+}
+
 // Processes that are busy until this one ends, as many as there are cores.
 void be_busy() {
   for (int i = 0; i < omp_get_num_procs(); ++i)
@@ -85,6 +108,7 @@ void all(const std::vector<std::string>& which) {
   }
   if (wanted("unet")) unet<P>();
   if (wanted("attention")) attention_of_tokens<P>();
+  if (wanted("sd")) stable_diffusion<P>();
 }
 
 }  // namespace

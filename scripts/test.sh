@@ -41,7 +41,7 @@ fi
 
 step "build"
 cmake --preset cpu
-target=tests leave_out=(--label-exclude source)
+target=tests leave_out=(--label-exclude 'source|large')
 if $all; then target=all leave_out=(); fi  # the benchmarks too, which nothing here runs
 cmake --build --preset cpu -j "$jobs" --target $target
 step "tests"

@@ -17,11 +17,16 @@ namespace mindgap::test {
 
 inline const std::string golden_folder = MINDGAP_SOURCE_DIR "/tests/golden/";
 
-// c * scale for c in [-1, 1), rounded once.
+// c * scale for c in [-1, 1), rounded once; c = 2 u - 1, u the stream's uniform numbers.
 inline std::vector<float> centred(const std::string& purpose, i64 size, double scale) {
   const Stream stream(0, purpose);
   std::vector<float> out(static_cast<size_t>(size));
-  for (size_t i = 0; i < out.size(); ++i) out[i] = float((2. * double(stream.uniform(i)) - 1.) * scale);
+#pragma omp parallel for schedule(static)
+  for (size_t block = 0; block < (out.size() + 3) / 4; ++block) {
+    const PhiloxBlock words = stream.block(block);
+    for (size_t i = 4 * block; i < std::min(4 * block + 4, out.size()); ++i)
+      out[i] = float((2. * (double(words[i % 4] >> 8) * 0x1p-24) - 1.) * scale);
+  }
   return out;
 }
 
