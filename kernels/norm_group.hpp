@@ -60,13 +60,14 @@ struct GroupNorm {
   GroupGrid grid;
 
   MG_HD i64 shared_bytes() const {
-    return 4 * shared_size(grid.width() * i64(sizeof(float))) + shared_size(grid.groups * i64(sizeof(float)));
+    return 5 * shared_size(grid.width() * i64(sizeof(float))) + shared_size(grid.groups * i64(sizeof(float)));
   }
 
   template <Block B>
   MG_HD void operator()(B& block) const {
     const i64 sample = block.id(), width = grid.width(), channels = grid.channels, per_group = grid.group_channels();
     float* __restrict__ sum = block.template shared<float>(width);
+    float* __restrict__ total = block.template shared<float>(width);
     float* __restrict__ center = block.template shared<float>(width);
     float* __restrict__ scale = block.template shared<float>(width);
     float* __restrict__ shift = block.template shared<float>(width);
@@ -74,24 +75,26 @@ struct GroupNorm {
     const T* added = row ? row + sample * channels : nullptr;
     const auto addend = [=](i64 c) { return added ? float(added[c]) : 0.f; };
 
-    for (i64 c = block.rank(); c < width; c += block.size()) sum[c] = 0.f;
+    for (i64 c = block.rank(); c < width; c += block.size()) sum[c] = total[c] = 0.f;
     block.sync();
     for (int p = 0; p < 2; ++p)
       for (i64 r = 0, first = grid.first_column(p); grid.part_channels[p] && r < grid.wide_rows(); ++r) {
         const T* in = x[p] + grid.offset(sample, p, r);
         float* to = sum + first;
         const i64 n = grid.length(p, r);
+        if (r % rows_at_once == 0) add_up(block, p, sum, total);
 #pragma GCC ivdep
         for (i64 c = block.rank(); c < n; c += block.size()) to[c] += float(in[c]);
       }
+    for (int p = 0; p < 2; ++p) add_up(block, p, sum, total);
     block.sync();
     for (i64 c = block.rank(); c < channels; c += block.size())
-      scale[c] = fold_wide(sum, c, channels, grid.repeat) + float(grid.rows) * addend(c);
+      scale[c] = fold_wide(total, c, channels, grid.repeat) + float(grid.rows) * addend(c);
     block.sync();
     average_groups(block, of_group, scale);
     for (i64 g = block.rank(); g < grid.groups; g += block.size()) mean[sample * grid.groups + g] = of_group[g];
     fill_wide(block, center, channels, grid.repeat, [=](i64 c) { return of_group[c / per_group] - addend(c); });
-    for (i64 c = block.rank(); c < width; c += block.size()) sum[c] = 0.f;
+    for (i64 c = block.rank(); c < width; c += block.size()) sum[c] = total[c] = 0.f;
     block.sync();
 
     for (int p = 0; p < 2; ++p)
@@ -99,14 +102,16 @@ struct GroupNorm {
         const T* in = x[p] + grid.offset(sample, p, r);
         float *to = sum + first, *from = center + first;
         const i64 n = grid.length(p, r);
+        if (r % rows_at_once == 0) add_up(block, p, sum, total);
 #pragma GCC ivdep
         for (i64 c = block.rank(); c < n; c += block.size()) {
           const float d = float(in[c]) - from[c];
           to[c] += d * d;
         }
       }
+    for (int p = 0; p < 2; ++p) add_up(block, p, sum, total);
     block.sync();
-    for (i64 c = block.rank(); c < channels; c += block.size()) scale[c] = fold_wide(sum, c, channels, grid.repeat);
+    for (i64 c = block.rank(); c < channels; c += block.size()) scale[c] = fold_wide(total, c, channels, grid.repeat);
     block.sync();
     average_groups(block, of_group, scale);
     for (i64 g = block.rank(); g < grid.groups; g += block.size())
@@ -131,6 +136,19 @@ struct GroupNorm {
   }
 
  private:
+  // A column is summed in parts of so many rows: the error of a sum grows with the numbers that are added to it one by one.
+  static constexpr i64 rows_at_once = 1024;
+
+  // total += sum, sum = 0, in the columns of part p; each thread has the columns that it sums.
+  template <class B>
+  MG_HD void add_up(B& block, int p, float* sum, float* total) const {
+    const i64 first = grid.first_column(p), n = grid.part_channels[p] * grid.repeat;
+    for (i64 c = block.rank(); c < n; c += block.size()) {
+      total[first + c] += sum[first + c];
+      sum[first + c] = 0.f;
+    }
+  }
+
   // of_group[g] = sum of channel[c] over the group / elements in the group. Ends with a barrier.
   template <class B>
   MG_HD void average_groups(B& block, float* of_group, const float* channel) const {

@@ -95,6 +95,10 @@ std::vector<std::filesystem::path> safetensors_files(const std::filesystem::path
 std::filesystem::path stored_weights(const std::filesystem::path& folder, const std::string& stem,
                                      const std::string& model_class);
 
+// Takes the pages of an entry that was read out of the process; whoever reads it again maps them again. Weights that were copied
+// into a network would count twice otherwise.
+void release_pages(const SafetensorsEntry& entry);
+
 // Widens the elements of an F32, BF16 or F16 entry to f32; out has entry.size() elements. Throws for other types.
 void read_f32(const SafetensorsEntry& entry, float* out);
 

@@ -13,6 +13,7 @@
 #include <set>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 namespace mindgap {
 
@@ -284,6 +285,13 @@ MINDGAP_INLINE std::filesystem::path stored_weights(const std::filesystem::path&
   return found.empty() ? std::filesystem::path() : found[0];
 }
 
+MINDGAP_INLINE void release_pages(const SafetensorsEntry& entry) {
+  const size_t page = size_t(::sysconf(_SC_PAGESIZE));
+  const auto begin = (reinterpret_cast<uintptr_t>(entry.bytes.data()) + page - 1) / page * page,
+             end = reinterpret_cast<uintptr_t>(entry.bytes.data() + entry.bytes.size()) / page * page;
+  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);  // advice: it may fail
+}
+
 MINDGAP_INLINE void read_f32(const SafetensorsEntry& entry, float* out) {
   const DType type = entry.dtype();
   if (type != DType::f32 && type != DType::bf16 && type != DType::f16)
@@ -299,6 +307,7 @@ MINDGAP_INLINE void check_finite(std::span<const SafetensorsEntry> entries, cons
   for (const SafetensorsEntry& entry : entries) {
     if (!is_read(entry.name)) continue;
     const NonFinite count = count_non_finite(entry.bytes, entry.type);
+    release_pages(entry);
     if (count.nan + count.infinite == 0) continue;
     if (++bad <= 8)
       lines.push_back(

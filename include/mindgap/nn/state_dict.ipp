@@ -204,7 +204,7 @@ MINDGAP_INLINE Metadata read_state(const Weights& weights, const std::vector<Sta
                 {{"file", path.string()}, {"remedy", "copy it again from where it was made, or use another file"}});
   for (const auto& [item, entry] : found) {
     if (item->counter) *item->counter = *count_in(*entry);
-    else item->read(entry->bytes.data(), entry->dtype());
+    else item->read(entry->bytes.data(), entry->dtype()), release_pages(*entry);
   }
   return weights.metadata;
 }
