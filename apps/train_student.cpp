@@ -168,7 +168,7 @@ int main(int argc, char** argv) {
         flags.add("batch", &t.batch, "images a step", {2, 1 << 16});
         flags.add("lr", &t.learning_rate, "peak learning rate", {1e-9, 100});
         flags.add("lr-schedule", &o.schedule, "cosine, constant, step or one_cycle");
-        flags.add("warmup", &t.warmup, "steps until the peak, or below 1 their share", {0, 1e9});
+        flags.add("warmup", &t.warmup, "steps until the peak, or below 1 their share; one_cycle has its own", {0, 1e9});
         flags.add("weight-decay", &t.weight_decay, "of matrices", {0, 10});
         flags.add("label-smoothing", &t.label_smoothing, "0 to 1", {0, 1});
         flags.add("clip", &t.gradient_clip, "joint norm of the gradients; 0 for none", {0, 1e9});
@@ -189,6 +189,9 @@ int main(int argc, char** argv) {
           throw UsageError("bad value for --stem: \"" + o.stem + "\"", {{"wanted", "small or large"}});
         check_flags([&] { return warmup_steps(t.warmup, 1), statistics_policy(o.statistics); });
         t.schedule = check_flags([&] { return Schedule::kind_of(o.schedule); });
+        if (t.schedule == Schedule::Kind::one_cycle && common.given.count("warmup") && t.warmup != 0)
+          throw UsageError("--warmup with --lr-schedule one_cycle, which has a warm-up of its own",
+                           {{"remedy", "leave --warmup out, or use another --lr-schedule"}});
         t.augmentation = {!o.no_flip, o.shift, 0, 0};
         t.seed = common.seed;
         with_types(common, [&]<class D, class P>(D, P) { train<D, P>(o, common); });

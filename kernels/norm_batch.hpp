@@ -2,7 +2,8 @@
 // The backward is norm_batch_backward.hpp. Bytes an element of T with E extras:
 //
 //   BatchMoments      sizeof(T): reads x once. Mean and sum of squared deviations of each chunk of rows, on the CPU in two
-//                     passes over the chunk, which stays in the cache; a team (team_moments) in one
+//                     passes over the chunk, which stays in the cache, three where it lies far from zero (lies_far, rows.hpp); a
+//                     team (team_moments) in one
 //   BatchStatistics   combines the chunks (Chan, Golub and LeVeque, 1979) in a fixed order, in f64; moves the running averages
 //   BatchNormApply    (2 + E) sizeof(T): reads x and the extras, writes y; where the backward reads but the sign of y, a bit of
 //                     each as well
@@ -14,6 +15,7 @@
 
 #include <mindgap/kernels/columns.hpp>
 #include <mindgap/kernels/epilogue.hpp>
+#include <mindgap/kernels/rows.hpp>
 
 namespace mindgap::kernel {
 inline namespace MINDGAP_SET {
@@ -24,6 +26,7 @@ struct BatchMoments {
   float* m2;    // [chunks, cols]   sum of (x - mean)^2
   const T* x;   // [rows, cols]
   ColumnGrid grid;
+  float eps = 0;  // of the norm: deviations far below its root do not matter
 
   static constexpr int vec_size = vector_size<T>;
   static constexpr int teams_at_once =
@@ -59,10 +62,14 @@ struct BatchMoments {
     }
     block.sync();
     const i64 out = grid.chunk(id) * grid.cols + grid.first_column(id);
+    const float n = float(grid.chunk_rows(id));
+    int far = 0;
     for (i64 c = block.rank(); c < columns; c += block.size()) {
       mean[out + c] = center[c];
       m2[out + c] = fold_wide(sum, c, columns, repeat);
+      far += lies_far(center[c], m2[out + c], n, eps);
     }
+    if (block.reduce(far, Sum{})) correct(block, center, sum);
   }
 
   template <int V, Block B>
@@ -70,6 +77,27 @@ struct BatchMoments {
     const i64 id = grid.blocks() - 1 - block.id(), out = grid.chunk(id) * grid.cols + grid.first_column(id);
     team_moments<V>(block, mean + out, m2 + out, x + grid.offset(id, 0), int(grid.chunk_rows(id)), int(grid.columns(id)),
                     int(grid.cols));
+  }
+
+ private:
+  // The columns of a block that lie far from zero. sum: room for it.
+  template <Block B>
+  MG_HD void correct(B& block, const float* center, float* sum) const {
+    const i64 id = block.id(), columns = grid.columns(id), out = grid.chunk(id) * grid.cols + grid.first_column(id);
+    for (i64 c = block.rank(); c < columns * grid.repeat; c += block.size()) sum[c] = 0.f;
+    for (i64 r = 0; r < grid.wide_rows(id); ++r) {
+      const T* row = x + grid.offset(id, r);
+      const i64 n = grid.length(id, r);
+      for (i64 c = block.rank(); c < n; c += block.size()) sum[c] += float(row[c]) - center[c];
+    }
+    block.sync();
+    const float n = float(grid.chunk_rows(id));
+    for (i64 c = block.rank(); c < columns; c += block.size()) {
+      if (!lies_far(center[c], m2[out + c], n, eps)) continue;
+      const float of_all = fold_wide(sum, c, columns, grid.repeat), shift = of_all / n;
+      mean[out + c] += shift;
+      m2[out + c] = Max{}(m2[out + c] - of_all * shift, 0.f);
+    }
   }
 };
 

@@ -4,6 +4,8 @@
 //   LayerNormBackward    reads grad_y and x, writes grad_x, and the sums of its rows for gamma and beta
 //                                                         3 sizeof(T), and 8 / rows_per_block for the sums
 //
+// Rows that lie thousands of deviations from zero are corrected for the rounding of their mean (lies_far, rows.hpp).
+//
 // With h = (x - mean) * rstd and means over the row:
 //   grad_x = rstd (g gamma - mean(g gamma) - h mean(g gamma h))      grad_gamma = sum over rows of g h, grad_beta of g
 //
@@ -46,12 +48,15 @@ struct LayerNorm {
     for_block_rows(block, teams.whole_blocks(), [&](auto& team, i64 r, i64 n) {
       const T* in = x + r * cols;
       T* out = y + r * cols;
-      const float m = row_reduce(team, n, 0.f, Sum{}, [=](i64 c) { return float(in[c]); }) / float(cols);
+      const float first = row_reduce(team, n, 0.f, Sum{}, [=](i64 c) { return float(in[c]); }) / float(cols);
       const float square = row_reduce(team, n, 0.f, Sum{}, [=](i64 c) {
-        const float d = float(in[c]) - m;
+        const float d = float(in[c]) - first;
         return d * d;
       });
-      const float s = reciprocal_deviation(square);
+      Pair moments{first, square};
+      if (lies_far(first, square, float(cols), eps))
+        moments = corrected(moments, row_reduce(team, n, 0.f, Sum{}, [=](i64 c) { return float(in[c]) - first; }));
+      const float m = moments.first, s = reciprocal_deviation(moments.second);
 #pragma GCC ivdep
       for (i64 c = team.rank(); c < n; c += team.size()) out[c] = T((float(in[c]) - m) * (s * gamma[c]) + beta[c]);
       if (team.rank() == 0) mean[r] = m, rstd[r] = s;
@@ -59,21 +64,30 @@ struct LayerNorm {
   }
 
  private:
+  // A row's mean and m2, from the sum of what is left without that mean.
+  MG_HD Pair corrected(Pair moments, float sum) const {
+    const float shift = sum / float(teams.cols);
+    return {moments.first + shift, Max{}(moments.second - sum * shift, 0.f)};
+  }
   MG_HD float reciprocal_deviation(float square) const { return 1.f / sqrtf(square / float(teams.cols) + eps); }
 
   template <int V, int Elements, class B>
   MG_HD void register_rows(B& block) const {
     for_block_rows(block, teams, [&](auto& team, i64 r, i64 n) {
       const RegisterRow<T, V, Elements> in(team, x + r * teams.cols, n);
-      float sum = 0.f, square = 0.f;
+      float sum = 0.f;
+      Pair rest{0.f, 0.f};  // sums of what is left without the mean, and of its squares
       for_own<V, Elements>(team, n, [&](auto k, int) {
         for (int j = 0; j < V; ++j) sum += in[k + j];
       });
-      const float m = team.reduce(sum, Sum{}) / float(teams.cols);
+      const float first = team.reduce(sum, Sum{}) / float(teams.cols);
       for_own<V, Elements>(team, n, [&](auto k, int) {
-        for (int j = 0; j < V; ++j) square += (in[k + j] - m) * (in[k + j] - m);
+        for (int j = 0; j < V; ++j) rest.first += in[k + j] - first, rest.second += (in[k + j] - first) * (in[k + j] - first);
       });
-      const float s = reciprocal_deviation(team.reduce(square, Sum{}));
+      rest = team.reduce(rest, AddPairs{});
+      Pair moments{first, rest.second};
+      if (lies_far(first, rest.second, float(teams.cols), eps)) moments = corrected(moments, rest.first);
+      const float m = moments.first, s = reciprocal_deviation(moments.second);
       for_own<V, Elements>(team, n, [&](auto k, int c) {
         float weight[V], bias[V], out[V];
         load<V>(weight, gamma + c);

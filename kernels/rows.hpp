@@ -120,6 +120,12 @@ struct AddPairs {
   MG_HD Pair operator()(Pair a, Pair b) const { return {a.first + b.first, a.second + b.second}; }
 };
 
+// Whether a mean lies so far from zero, thousands of deviations, that its own rounding, which m2, the sum of squared differences
+// from it over n values, then holds, shows in what is normalised by both. Such moments are corrected by the sum of the
+// differences s, as the two-pass algorithm of Chan, Golub and LeVeque (1983, formula 1.7) does: mean + s / n, m2 - s^2 / n.
+// Others are not worth a pass.
+MG_HD bool lies_far(float mean, float m2, float n, float eps) { return mean * mean > 0x1p24f * (m2 / n + eps); }
+
 // f(k), k = 0, Step, 2 Step, ... below N, as compile-time constants: arrays that only such k index stay in registers.
 template <int N, int Step, class F>
 MG_HD void unrolled(F&& f) {

@@ -142,6 +142,18 @@ BOOST_AUTO_TEST_CASE(ambiguous_warmup) {
   BOOST_TEST(!fs::exists(folder / "out"));
 }
 
+// It was left out of the rates without a word.
+BOOST_AUTO_TEST_CASE(warmup_of_one_cycle) {
+  const Folder folder;
+  write_idx(folder / "data", 36, 12);
+  const Arguments both{"--epochs", "1", "--lr-schedule", "one_cycle", "--warmup", "5"};
+  const Result r = run("train_student", training(folder, "out", both));
+  BOOST_TEST(r.code == 2, r);
+  BOOST_TEST(r.says("--warmup with --lr-schedule one_cycle"), r);
+  BOOST_TEST(!fs::exists(folder / "out"));
+  run_well("train_student", training(folder, "out", {"--epochs", "1", "--lr-schedule", "one_cycle"}));
+}
+
 // A rate at which the weights become NaN ends with an error and leaves no student.
 BOOST_AUTO_TEST_CASE(divergence) {
   const Folder folder;

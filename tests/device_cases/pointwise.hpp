@@ -15,10 +15,9 @@ Outputs film_both_ways(Shape<4> shape) {
   const auto scale = random_on<D, T>(images, 3), shift = random_on<D, T>(images, 4);
   Tensor<T, 4, D> grad_x(shape);
   Tensor<T, 2, D> grad_scale(images), grad_shift(images);
-  pointwise_backward(
-      film, grad_y, shape[0],
-      std::tuple(detail::lower(shape, x), detail::lower(shape, row(scale)), detail::lower(shape, row(shift))),
-      std::tuple(GradientTarget<T>{grad_x.data()}, GradientTarget<T>{grad_scale.data()}, GradientTarget<T>{grad_shift.data()}));
+  pointwise_backward(film, grad_y, shape[0],
+                     std::tuple(detail::lower(shape, x), detail::lower(shape, row(scale)), detail::lower(shape, row(shift))),
+                     std::tuple(GradientTarget<T>{grad_x}, GradientTarget<T>{grad_scale}, GradientTarget<T>{grad_shift}));
   return outputs(pointwise(film, x, row(scale), row(shift)), grad_x, grad_scale, grad_shift);
 }
 
@@ -32,8 +31,8 @@ Outputs row_scalar_value(Shape<2> shape) {
   pointwise_backward(f, grad_y, 1,
                      std::tuple(detail::lower(shape, x), detail::lower(shape, row(bias)), detail::lower(shape, scalar(gain)),
                                 detail::lower(shape, value(-0.25f))),
-                     std::tuple(GradientTarget<float>{}, GradientTarget<float>{grad_bias.data()},
-                                GradientTarget<float>{grad_gain.data()}, GradientTarget<float>{}));
+                     std::tuple(GradientTarget<float>{}, GradientTarget<float>{grad_bias}, GradientTarget<float>{grad_gain},
+                                GradientTarget<float>{}));
   return outputs(pointwise(f, x, row(bias), scalar(gain), value(-0.25f)), grad_bias, grad_gain);
 }
 
@@ -44,7 +43,7 @@ Outputs of_two(F f, i64 size) {
   const auto a = random_on<D>(shape, 1), b = random_on<D>(shape, 2), grad_y = random_on<D>(shape, 3);
   Tensor<float, 1, D> grad_a(shape), grad_b(shape);
   pointwise_backward(f, grad_y, 0, std::tuple(detail::lower(shape, a), detail::lower(shape, b)),
-                     std::tuple(GradientTarget<float>{grad_a.data()}, GradientTarget<float>{grad_b.data()}));
+                     std::tuple(GradientTarget<float>{grad_a}, GradientTarget<float>{grad_b}));
   return outputs(pointwise(f, a, b), grad_a, grad_b);
 }
 

@@ -1,6 +1,7 @@
 // The norm kernels on fibers, as a GPU would run them, against the serial executor.
 #include <mindgap/kernels/norm_batch_backward.hpp>
 #include <mindgap/kernels/norm_group.hpp>
+#include <mindgap/kernels/norm_layer.hpp>
 
 #include <tests/emulate.hpp>
 #include <tests/values.hpp>
@@ -101,6 +102,25 @@ BOOST_AUTO_TEST_CASE(batch_moments_far_from_zero) {
     // An element passes through fewer than 200 roundings, of its thread's rows and then of the slices, up as often as down: two
     // deviations of their sum.
     BOOST_TEST(std::abs(square.data()[c] - exact_square) < 2 * std::sqrt(200.) * std::ldexp(square_about_pivot, -24));
+  }
+}
+
+// The moments and rows of layouts that are corrected for the rounding of their mean, on fibers as by one thread.
+BOOST_AUTO_TEST_CASE(far_from_zero) {
+  for_layouts([](Shape<2> shape, const kernel::ColumnGrid& grid, i64 first) {
+    const auto x = values(shape, first, 1, 1e5f);
+    const auto mean = Tensor<float, 2>::zeros({grid.chunks, grid.cols}), square = mean.clone();
+    const kernel::BatchMoments<float> kernel{mean.data(), square.data(), x.data() + first, grid, 1e-5f};
+    emulate({grid.blocks()}, kernel, 1e-3, mean, square);
+  });
+  for (i64 cols : {5, 64, 700, 5000}) {
+    const i64 rows = 5;
+    const auto x = random_tensor(Shape(rows, cols), 3, 1e6f, 3.f), y = x.clone();
+    const auto mean = Tensor<float, 1>::zeros(Shape(rows)), rstd = mean.clone();
+    const auto gamma = Tensor<float, 1>::full(Shape(cols), 1.f), beta = Tensor<float, 1>::zeros(Shape(cols));
+    const kernel::RowTeams teams = kernel::row_teams<float>(rows, cols);
+    const kernel::LayerNorm<float> kernel{y.data(), mean.data(), rstd.data(), x.data(), gamma.data(), beta.data(), teams, 1e-5f};
+    emulate(teams.grid(), kernel, 1e-4, mean, rstd);
   }
 }
 

@@ -2,6 +2,7 @@
 #include <mindgap/models/autoencoder_tiles.hpp>
 
 #include "tests/golden/golden.hpp"
+#include <cmath>
 
 using namespace mindgap;
 using namespace mindgap::test;
@@ -73,6 +74,25 @@ BOOST_AUTO_TEST_CASE(misuse) {
   refused(R"({"block_out_channels": [100]})", "do not divide into 32 groups");
   refused(R"({"scaling_factor": 0})", "scaling_factor is 0");
   refused(R"({"_class_name": "AutoencoderKLWan"})", "_class_name");
+}
+
+// Filled in code, where no file was read that would have been refused.
+BOOST_AUTO_TEST_CASE(configurations_that_make_no_model) {
+  const auto refused = [](auto change, const char* what) {
+    AutoencoderConfig c;
+    change(c);
+    BOOST_CHECK_EXCEPTION((AutoencoderKL<Cpu, Precision<float>>(c)), Error,
+                          [=](const Error& error) { return std::string(error.what()).find(what) != std::string::npos; });
+  };
+  refused([](auto& c) { c.norm_num_groups = 0; }, "norm_num_groups is 0, wanted 1 to 65536");
+  refused([](auto& c) { c.block_out_channels = {}; }, "the number of block_out_channels is 0");
+  refused([](auto& c) { c.block_out_channels = {-64}; }, "one of block_out_channels is -64");
+  refused([](auto& c) { c.layers_per_block = -1; }, "layers_per_block is -1");
+  refused([](auto& c) { c.latent_channels = 0; }, "latent_channels is 0");
+  refused([](auto& c) { c.in_channels = 0; }, "in_channels is 0");
+  refused([](auto& c) { c.out_channels = -3; }, "out_channels is -3");
+  refused([](auto& c) { c.sample_size = 0; }, "sample_size is 0");
+  refused([](auto& c) { c.scaling_factor = NAN; }, "scaling_factor is nan");
 }
 
 // The file of Stable Diffusion 1.4.

@@ -3,6 +3,7 @@
 #include <mindgap/models/clip_text.hpp>
 
 #include "tests/golden/golden.hpp"
+#include <cmath>
 
 using namespace mindgap;
 using namespace mindgap::test;
@@ -66,6 +67,23 @@ BOOST_AUTO_TEST_CASE(misuse) {
                         said("does not divide into 7 heads"));
   BOOST_CHECK_EXCEPTION(parse_clip_text_config(R"({"use_attention_mask": true})", "c"), Error, said("use_attention_mask"));
   BOOST_CHECK_EXCEPTION(parse_clip_text_config(R"({"model_type": "t5"})", "c"), Error, said("model_type"));
+}
+
+// Filled in code, where no file was read that would have been refused.
+BOOST_AUTO_TEST_CASE(configurations_that_make_no_model) {
+  const auto refused = [](auto change, const char* what) {
+    ClipTextConfig c;
+    change(c);
+    BOOST_CHECK_EXCEPTION((CLIPTextModel<Cpu, Precision<float>>(c)), Error,
+                          [=](const Error& error) { return std::string(error.what()).find(what) != std::string::npos; });
+  };
+  refused([](auto& c) { c.num_attention_heads = 0; }, "num_attention_heads is 0, wanted 1 to 1024");
+  refused([](auto& c) { c.num_hidden_layers = -1; }, "num_hidden_layers is -1");
+  refused([](auto& c) { c.vocab_size = 0; }, "vocab_size is 0");
+  refused([](auto& c) { c.hidden_size = -512; }, "hidden_size is -512");
+  refused([](auto& c) { c.intermediate_size = 0; }, "intermediate_size is 0");
+  refused([](auto& c) { c.max_position_embeddings = 0; }, "max_position_embeddings is 0");
+  refused([](auto& c) { c.layer_norm_eps = NAN; }, "layer_norm_eps is nan");
 }
 
 BOOST_AUTO_TEST_CASE(missing_keys_are_the_classs) {

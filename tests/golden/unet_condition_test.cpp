@@ -1,7 +1,9 @@
 // UNet2DConditionModel against diffusers: names, configuration, forward; f32 and bf16.
 #include <mindgap/models/unet_condition.hpp>
+#include <mindgap/models/unet_config.hpp>
 
 #include "tests/golden/golden.hpp"
+#include <cmath>
 
 using namespace mindgap;
 using namespace mindgap::test;
@@ -57,6 +59,46 @@ BOOST_AUTO_TEST_CASE(images_are_independent) {
   one.timesteps = all.timesteps.slice(1, 2).clone();
   const std::vector<float> whole = all.run(), alone = one.run();
   for (size_t i = 0; i < alone.size(); ++i) BOOST_TEST_REQUIRE(alone[i] == whole[alone.size() + i]);
+}
+
+// Filled in code, where no file was read that would have been refused.
+BOOST_AUTO_TEST_CASE(configurations_that_make_no_model) {
+  const auto refused = [](auto config, auto change, const char* what) {
+    change(config);
+    BOOST_CHECK_EXCEPTION(config.check(), Error,
+                          [=](const Error& error) { return std::string(error.what()).find(what) != std::string::npos; });
+  };
+  const UNetConditionConfig with_text;
+  with_text.check();
+  refused(
+      with_text, [](auto& c) { c.norm_num_groups = 0; }, "norm_num_groups is 0, wanted 1 to 65536");
+  refused(
+      with_text, [](auto& c) { c.attention_head_dim = {0}; }, "one of attention_head_dim is 0");
+  refused(
+      with_text, [](auto& c) { c.block_out_channels[1] = 0; }, "block_out_channels[1] is 0");
+  refused(
+      with_text, [](auto& c) { c.layers_per_block = -1; }, "layers_per_block is -1");
+  refused(
+      with_text, [](auto& c) { c.cross_attention_dim = 0; }, "cross_attention_dim is 0");
+  refused(
+      with_text, [](auto& c) { c.in_channels = 0; }, "in_channels is 0");
+  refused(
+      with_text, [](auto& c) { c.sample_size = -1; }, "sample_size is -1");
+  refused(
+      with_text, [](auto& c) { c.freq_shift = -1; }, "freq_shift is -1");
+  refused(
+      with_text, [](auto& c) { c.norm_eps = NAN; }, "norm_eps is nan");
+  UNetConfig plain;
+  plain.check();
+  refused(
+      plain, [](auto& c) { c.norm_eps = NAN; }, "norm_eps is nan");
+  refused(
+      plain, [](auto& c) { c.freq_shift = -1; }, "freq_shift is -1");
+  plain.block_out_channels = {2}, plain.down_attention = plain.up_attention = {false}, plain.mid_attention = false;
+  plain.norm_num_groups = 1;
+  plain.check();
+  refused(
+      plain, [](auto& c) { c.freq_shift = 1; }, "more than twice freq_shift");
 }
 
 BOOST_AUTO_TEST_CASE(misuse) {

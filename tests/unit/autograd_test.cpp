@@ -370,6 +370,39 @@ BOOST_AUTO_TEST_CASE(gradients_are_the_variables_own) {
   BOOST_TEST(b.gradient().data()[0] == 10.f);
 }
 
+// What nobody adds to is zero, not what was in the memory before.
+BOOST_AUTO_TEST_CASE(rows_of_images_without_positions) {
+  const auto check = [](Shape<4> shape, Shape<2> rows) {
+    { const std::vector<Tensor<float, 2>> old(8, Tensor<float, 2>::full(rows, 777.f)); }
+    Tape tape;
+    const auto x = variable(tape, Tensor<float, 4>::zeros(shape));
+    const auto r = variable(tape, Tensor<float, 2>::full(rows, 2.f));
+    const auto c = variable(tape, Tensor<float, 1>::full(Shape(rows[1]), 3.f)),
+               s = variable(tape, Tensor<float, 1>::full(Shape(1), 4.f));
+    constexpr auto f = [](auto a, auto b, auto d, auto e) { return a * b * d * e; };
+    backward(sum(pointwise(f, x, row(r), row(c), scalar(s))));
+    BOOST_TEST(same_bits(r.gradient(), Tensor<float, 2>::zeros(rows)));
+    BOOST_TEST(same_bits(c.gradient(), Tensor<float, 1>::zeros(c.shape())));
+    BOOST_TEST(s.gradient().item() == 0.f);
+  };
+  check({2, 0, 5, 3}, {2, 3});
+  check({1, 0, 5, 3}, {1, 3});
+  check({0, 4, 5, 3}, {0, 3});
+  check({0, 4, 5, 3000}, {0, 3000});
+  check({2, 4, 5, 0}, {2, 0});
+}
+
+BOOST_AUTO_TEST_CASE(rank_zero) {
+  Tape tape;
+  const auto a = variable(tape, Tensor<float, 0>::full({}, 2.f));
+  const auto s = variable(tape, Tensor<float, 1>::full(Shape(1), 3.f));
+  const auto y = pointwise([](auto x, auto z) { return x * x * z; }, a, scalar(s));
+  BOOST_TEST(y.value().item() == 12.f);
+  backward(sum(y));
+  BOOST_TEST(a.gradient().item() == 12.f);
+  BOOST_TEST(s.gradient().item() == 4.f);
+}
+
 BOOST_AUTO_TEST_CASE(undefined_variables_are_an_error) {
   Tape tape;
   const auto one = variable(tape, Tensor<float, 1>::full(Shape<1>(1), 1.f));

@@ -157,6 +157,35 @@ BOOST_AUTO_TEST_CASE(statistics_far_from_zero) {
   BOOST_TEST(relative_error(batch_statistics(x, 1e-12f).rstd, rstd) < 5e-4);
 }
 
+// Offsets that leave few digits or none for the fraction of a mean: the mean to its last digit, deviations to four, or to what
+// the means of the chunks, rounded by half such a digit, add to the variance.
+BOOST_AUTO_TEST_CASE(statistics_of_large_offsets) {
+  for (const Shape<4>& shape : {Shape<4>{1, 16, 16, 1}, Shape<4>{2, 40, 40, 5}, Shape<4>{1, 30, 30, 600}})
+    for (float offset : {1e5f, 1e6f, 1e7f}) {
+      const Tensor<float, 4> x(shape);
+      for (i64 i = 0; i < x.size(); ++i) x.data()[i] = (i % x.cols() ? 1.f : offset) + float(i / x.cols() % 7);
+      const Moments m = moments(doubles(x), x.cols());
+      const auto s = batch_statistics(x, float(eps));
+      const double digit = std::nextafter(offset, 2 * offset) - offset;
+      BOOST_TEST(std::abs(s.mean.data()[0] - m.mean[0]) <= digit, shape.str() << offset);
+      for (i64 c = 0; c < std::min<i64>(x.cols(), 2); ++c)
+        BOOST_TEST(std::abs(s.rstd.data()[c] * std::sqrt(m.variance[size_t(c)] + eps) - 1) <
+                       1e-4 + (c ? 0 : digit * digit / 8 / m.variance[0]),
+                   shape.str() << offset);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(momenta_that_make_no_average) {
+  const auto x = random_tensor(Shape<2>(4, 2), 1);
+  for (float wrong : {NAN, -0.1f, 1.5f, INFINITY}) {
+    const auto mean = Tensor<float, 1>::zeros({2}), variance = Tensor<float, 1>::full({2}, 1.f);
+    BOOST_CHECK_EXCEPTION(batch_statistics(x, 1e-5f, RunningAverages<Cpu>{mean, variance, wrong}), Error, [](const Error& e) {
+      return std::string(e.what()).find("batch norm: a momentum of ") != std::string::npos;
+    });
+    BOOST_TEST(mean.data()[0] == 0.f);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(statistics_do_not_depend_on_threads) {
   const auto x = random_tensor(Shape<4>(8, 28, 28, 16), 1);
   const int threads = Runtime<Cpu>::threads();

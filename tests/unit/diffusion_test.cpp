@@ -924,6 +924,20 @@ BOOST_AUTO_TEST_CASE(image_to_image) {
   BOOST_TEST(contains(message([&] { sample<float, Cpu>(quarter, own, own_shape, own_streams(2, 0), {}, images); }), "one's own"));
 }
 
+// They read coefficients of beyond the last step.
+BOOST_AUTO_TEST_CASE(steps_that_there_are_not) {
+  const Sampler own("own", {7, 3}, {own_step(1, 0, 0), own_step(1, 0, 0)});
+  SamplerRun<float, Cpu> run(own, Shape<4>(1, 2, 2, 1));
+  const auto step = [&] { run.begin_step(), run.step(run.input()); };
+  BOOST_TEST(contains(message(step), "none was started"));
+  for (int k = 0; k < 2; ++k) {
+    run.start({Stream(1, "mine")});
+    step(), step();
+    BOOST_TEST(run.timesteps().item() == 3.f);
+    BOOST_TEST(contains(message(step), "all 2 steps are made"));
+  }
+}
+
 // What one batch left behind is not seen by the next.
 BOOST_AUTO_TEST_CASE(batches_do_not_see_each_other) {
   for (SamplerKind kind : samplers) {

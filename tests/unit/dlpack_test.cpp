@@ -137,6 +137,9 @@ BOOST_AUTO_TEST_CASE(structs_that_lie) {
   refused("no memory");
   BOOST_CHECK_EXCEPTION((from_dlpack<float, 4>(nullptr)), Error,
                         [](const Error& e) { return std::string(e.what()).find("the struct is null") != std::string::npos; });
+  foreign.managed.dl_tensor.shape = nullptr;
+  refused("the shape of 4 axes is null");
+  foreign.managed.dl_tensor.shape = foreign.shape.data();
   foreign.shape = {1, 0, 3, 4};
   from_dlpack<float, 4>(&foreign.managed);
   BOOST_TEST(foreign.deleted == 1);

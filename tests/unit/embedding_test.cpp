@@ -53,6 +53,10 @@ BOOST_AUTO_TEST_CASE(timesteps) {
         BOOST_TEST(relative_error(timestep_embedding<float>(t, dim, flip, shift), expected) < 5e-5);
       }
   BOOST_CHECK_THROW(timestep_embedding<float>(t, 7, true, 0.), Error);
+  for (const auto& [dim, shift] : {std::pair<i64, double>{2, 1}, {4, 2}, {8, NAN}, {8, -INFINITY}})
+    BOOST_CHECK_EXCEPTION(timestep_embedding<float>(t, dim, true, shift), Error, [](const Error& e) {
+      return std::string(e.what()).find("leaves no frequencies") != std::string::npos;
+    });
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -58,6 +58,11 @@ BOOST_AUTO_TEST_CASE(alone) {
   BOOST_TEST(Input(three).tensor().to_vector() == three);
 }
 
+BOOST_AUTO_TEST_CASE(rooms_that_no_memory_has) {
+  for (i64 room : {i64(-3), i64(1) << 61, std::numeric_limits<i64>::max()})
+    BOOST_TEST(says(error_of([&] { Input input(room); }), "input: room for "), room);
+}
+
 BOOST_AUTO_TEST_CASE(packed) {
   HostInput<i32, Emulated> numbers(5);
   Part part;

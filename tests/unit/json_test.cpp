@@ -233,6 +233,8 @@ BOOST_AUTO_TEST_CASE(paths_and_ranges) {
   study(R"({"student": {"learning_rate": 0.1, "rate": 0.1}})", "student.learning_rate is there as 'rate' too");
   study(R"({"student": {"learning_rate": NaN}})", "student.learning_rate: NaN");
   study(R"({"warmup": 1})", "warmup is 1, which once was all steps");
+  study(R"({"warmup": 0.2, "schedule": "one_cycle"})", "warmup is 0.2, and the schedule one_cycle has a warm-up of its own");
+  parse_study_config(study_config_json(parse_study_config(R"({"schedule": "one_cycle"})", "study.json")), "study.json");
   study(R"({"counts": [2, 1]})", "counts[1] is 1, wanted a whole number of at least 2");
   study(R"({"counts": [2, Infinity]})", "counts[1]: NaN and Infinity");
   study(R"({"settings": [{}, {"guidance": [1, -1]}]})", "settings[1].guidance[1] is -1, wanted a number from 0 to 1000000");

@@ -51,6 +51,24 @@ BOOST_AUTO_TEST_CASE(one_channel_is_beta) {
   for (float value : layer_norm(x, gamma, beta, 1e-5f).y.to_vector()) BOOST_TEST(value == 0.25f);
 }
 
+// Offsets that leave few digits or none for the fraction of a mean: the mean to its last digit, deviations to four.
+BOOST_AUTO_TEST_CASE(values_far_from_zero) {
+  for (i64 cols : {64, 67, 700, 5000})
+    for (float offset : {1e5f, 1e6f, 1e7f}) {
+      std::vector<float> values;
+      for (i64 i = 0; i < 2 * cols; ++i) values.push_back(offset + float(i % 7) * (i < cols ? 1.f : 2.f));
+      const auto x = Tensor<float, 2>::from(values, Shape(i64(2), cols));
+      const auto got = layer_norm(x, Tensor<float, 1>::full(Shape(cols), 1.f), Tensor<float, 1>::zeros(Shape(cols)), float(eps));
+      for (i64 r = 0; r < 2; ++r) {
+        double mean = 0, variance = 0;
+        for (i64 c = 0; c < cols; ++c) mean += double(values[size_t(r * cols + c)]) / double(cols);
+        for (i64 c = 0; c < cols; ++c) variance += std::pow(double(values[size_t(r * cols + c)]) - mean, 2) / double(cols);
+        BOOST_TEST(std::abs(got.mean.data()[r] - mean) <= std::nextafter(offset, 2 * offset) - offset, cols << " of " << offset);
+        BOOST_TEST(std::abs(got.rstd.data()[r] * std::sqrt(variance + eps) - 1) < 1e-4, cols << " of " << offset);
+      }
+    }
+}
+
 BOOST_AUTO_TEST_CASE(gradients) {
   for (const Shape<2>& shape : {Shape<2>{1, 3}, Shape<2>{20, 16}, Shape<2>{9, 17}}) {
     const auto x = random_tensor(shape, 1, 2.f, 3.f), weight = random_tensor(shape, 4);

@@ -127,6 +127,35 @@ BOOST_AUTO_TEST_CASE(patterns) {
   BOOST_TEST(!matches("layer", "layer1"));
   BOOST_TEST(matches("*", "fc.weight"));
   BOOST_TEST(!matches("layer1.0.conv1.weight.more", "layer1.0.conv1.weight"));
+  BOOST_TEST(matches("*.conv1", "layer1.0.conv1.weight"));
+  BOOST_TEST(matches("*a*ab", "aab"));
+  BOOST_TEST(matches("*0*1", "layer1.0.1.0.bn1.bias"));
+  BOOST_TEST(!matches("*0*1", "layer1.0.bn2"));
+  BOOST_TEST(matches("", ""));
+  BOOST_TEST(!matches("", "a"));
+  BOOST_TEST(matches("*", ""));
+}
+
+// The meaning, one star after the other; and names in time that grows as their length, not as a power of the stars.
+BOOST_AUTO_TEST_CASE(patterns_of_many_stars) {
+  const std::function<bool(std::string_view, std::string_view)> meant = [&](std::string_view p, std::string_view n) {
+    if (p.empty()) return n.empty() || n.front() == '.';
+    if (p.front() != '*') return !n.empty() && p.front() == n.front() && meant(p.substr(1), n.substr(1));
+    return meant(p.substr(1), n) || (!n.empty() && meant(p, n.substr(1)));
+  };
+  const auto word = [](u64 id, const std::string& letters, i64 length) {
+    std::string out;
+    for (i64 i = 0; i < length; ++i) out += letters[Stream(id, "word").below(u64(i), u32(letters.size()))];
+    return out;
+  };
+  i64 matched = 0;
+  for (u64 id = 0; id < 4000; ++id) {
+    const std::string pattern = word(id, "ab*.", i64(id % 7)), name = word(id + 4000, "ab.", i64(id % 9));
+    BOOST_TEST(matches(pattern, name) == meant(pattern, name), "'" << pattern << "' of '" << name << "'");
+    matched += matches(pattern, name);
+  }
+  BOOST_TEST(matched > 100);
+  BOOST_TEST(!matches(std::string(40, '*') + "x", "layer4.0.downsample.0.weight"));
 }
 
 BOOST_AUTO_TEST_CASE(a_pattern_that_matches_nothing_lists_the_names) {
@@ -235,6 +264,23 @@ BOOST_AUTO_TEST_CASE(sets_are_apart_and_share_the_parameters) {
   BOOST_TEST(names ==
              "weight bias running_mean running_var num_batches_tracked statistics.1.running_mean statistics.1.running_var "
              "statistics.1.num_batches_tracked ");
+}
+
+// Made without channels it has none; and a set is chosen that is there.
+BOOST_AUTO_TEST_CASE(statistics_that_are_not_there) {
+  const auto x = random_tensor(Shape(4, 2, 2, 3), 1);
+  BatchNorm2d<Cpu, P> none, norm(3);
+  none.path = "layer1.bn1";
+  BOOST_CHECK_EXCEPTION(none(x), Error, says({"there is no set 0 of statistics, of 0", "layer1.bn1"}));
+  BOOST_CHECK_EXCEPTION(none.use_statistics(1), Error, says({"there is no set 0"}));
+  BOOST_CHECK_EXCEPTION(none.reset_statistics(), Error, says({"there is no set 0"}));
+  none.reset(1, "layer1.bn1");
+  norm.active = 1;
+  BOOST_CHECK_EXCEPTION(norm(x), Error, says({"there is no set 1 of statistics, of 1"}));
+  norm.use_statistics(1);
+  BOOST_TEST((norm(x).shape() == x.shape()));
+  norm.momentum = NAN;
+  BOOST_CHECK_EXCEPTION(norm(x), Error, says({"batch norm: a momentum of nan"}));
 }
 
 BOOST_AUTO_TEST_CASE(re_estimated_statistics_are_plain_averages) {

@@ -344,6 +344,58 @@ BOOST_AUTO_TEST_CASE(a_scale_that_was_not_measured) {
   BOOST_CHECK_THROW((GradientScale<Cpu>(parameters, {.limit = NAN})), Error);
 }
 
+// They went into the weights.
+BOOST_AUTO_TEST_CASE(numbers_without_sense) {
+  const auto says = [](const char* words) {
+    return [=](const Error& e) { return std::string(e.what()).find(words) != std::string::npos; };
+  };
+  Net net;
+  for (float wrong : {NAN, -5.f, INFINITY})
+    BOOST_CHECK_EXCEPTION((FlatParameters<Cpu>{net, wrong}), Error, says("a weight decay of "));
+  FlatParameters<Cpu> parameters(net);
+  const auto before = net.values();
+  for (float wrong : {NAN, -1.f, INFINITY}) {
+    BOOST_CHECK_EXCEPTION(parameters.set_group("w", wrong, 0.f), Error, says("times the learning rate"));
+    BOOST_CHECK_EXCEPTION(parameters.set_group("w", 1.f, wrong), Error, says("a weight decay of "));
+    BOOST_CHECK_EXCEPTION((Sgd<Cpu>(parameters, {.momentum = wrong})), Error, says("sgd: a momentum of "));
+    BOOST_CHECK_EXCEPTION((AdamW<Cpu>(parameters, {.beta1 = wrong})), Error, says("adamw: a beta of "));
+    BOOST_CHECK_EXCEPTION((AdamW<Cpu>(parameters, {.beta2 = wrong})), Error, says("adamw: a beta of "));
+    BOOST_CHECK_EXCEPTION((AdamW<Cpu>(parameters, {.epsilon = wrong})), Error, says("adamw: an epsilon of "));
+    Sgd<Cpu> sgd(parameters, {});
+    AdamW<Cpu> adamw(parameters, {});
+    net.backward(0);
+    BOOST_CHECK_EXCEPTION(sgd.step(wrong), Error, says("a learning rate of "));
+    BOOST_CHECK_EXCEPTION(adamw.step(wrong), Error, says("a learning rate of "));
+  }
+  BOOST_CHECK_EXCEPTION((Sgd<Cpu>(parameters, {.momentum = 1.f})), Error, says("sgd: a momentum of 1"));
+  Ema<Cpu> ema(parameters);
+  for (float wrong : {NAN, -0.1f, 7.f}) BOOST_CHECK_EXCEPTION(ema.prepare(wrong), Error, says("an average's decay of "));
+  BOOST_TEST(net.values() == before);
+}
+
+// A scale was another network's, and an average ended in memory that was not its own.
+BOOST_AUTO_TEST_CASE(partners_of_other_parameters) {
+  Net net, other;
+  freeze(other, {"w"});
+  FlatParameters<Cpu> parameters(net), fewer(other);
+  Sgd<Cpu> sgd(parameters, {});
+  AdamW<Cpu> adamw(parameters, {});
+  Ema<Cpu> ema(fewer);
+  GradientScale<Cpu> scale(fewer, {.limit = 1});
+  const auto before = net.values();
+  const auto refused = [&](auto step) {
+    BOOST_CHECK_EXCEPTION(
+        step(), Error, [](const Error& e) { return std::string(e.what()).find("is of other parameters") != std::string::npos; });
+  };
+  net.backward(0);
+  sgd.prepare(0.1f), adamw.prepare(0.1f), ema.prepare(0.9f);
+  scale.measure();
+  refused([&] { sgd.step(nullptr, &ema); });
+  refused([&] { adamw.step(nullptr, &ema); });
+  refused([&] { sgd.step(&scale); });
+  BOOST_TEST(net.values() == before);
+}
+
 // Three steps, a file, three more: the same bits as six steps, for both optimizers and the average.
 BOOST_AUTO_TEST_CASE(resumption_is_exact) {
   const auto path = std::filesystem::temp_directory_path() / ("mindgap_optim_" + std::to_string(getpid()) + ".safetensors");
@@ -416,6 +468,18 @@ BOOST_AUTO_TEST_CASE(short_runs_have_finite_rates) {
         const double rate = Schedule{.kind = kind, .steps = steps}.at(k);
         BOOST_TEST((rate >= 0 && rate <= 1), steps << " steps, step " << k << ": " << rate);
       }
+}
+BOOST_AUTO_TEST_CASE(numbers_that_make_none) {
+  const auto refused = [](const Schedule& s, const char* words) {
+    BOOST_CHECK_EXCEPTION(s.check(), Error,
+                          [&](const Error& e) { return std::string(e.what()).find(words) != std::string::npos; });
+  };
+  refused({.steps = 0}, "a schedule of 0 steps");
+  refused({.steps = 9, .warmup = -7}, "warm-up -7");
+  refused({.steps = 9, .floor = NAN}, "floor nan");
+  refused({.steps = 9, .gamma = -1}, "gamma -1");
+  refused({.kind = Schedule::Kind::one_cycle, .steps = 9, .warmup = 5}, "a warm-up of 5 steps and the schedule one_cycle");
+  Schedule{.kind = Schedule::Kind::one_cycle, .steps = 9}.check();
 }
 BOOST_AUTO_TEST_CASE(names) {
   BOOST_TEST((Schedule::kind_of("one_cycle") == Schedule::Kind::one_cycle));

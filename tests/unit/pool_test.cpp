@@ -134,6 +134,28 @@ BOOST_AUTO_TEST_CASE(global_average) {
   }
 }
 
+// A stride beyond the image leaves one window; numbers that do not fit 32 bits were cut to them.
+BOOST_AUTO_TEST_CASE(large_numbers) {
+  const auto x = random_tensor(Shape<4>(1, 3, 4, 1), 1);
+  for (i64 stride : {i64(4), i64(1) << 31, i64(1) << 40, i64(1) << 62}) {
+    const auto indexed = max_pool2d_with_index(x, 3, stride, 0);
+    BOOST_TEST((indexed.y.shape() == Shape(1, 1, 1, 1)));
+    BOOST_TEST(indexed.y.item() == max_pool2d(x, 3, 4, 0).item());
+    Tensor<float, 4> grad(x.shape()), expected(x.shape());
+    max_pool2d_backward(grad, Tensor<float, 4>::full(Shape(1, 1, 1, 1), 1.f), indexed.index, 3, stride, 0);
+    max_pool2d_backward(expected, Tensor<float, 4>::full(Shape(1, 1, 1, 1), 1.f), indexed.index, 3, 4, 0);
+    BOOST_TEST(same_bits(grad, expected));
+    avg_pool2d_backward(grad, Tensor<float, 4>::full(Shape(1, 1, 1, 1), 9.f), 3, stride, 0);
+    for (i64 i = 0; i < 12; ++i) BOOST_TEST(grad.data()[i] == (i % 4 < 3 ? 1.f : 0.f));
+  }
+  for (i64 kernel : {(i64(1) << 32) + 1, i64(1) << 62}) {
+    const auto too_large = [](const Error& e) { return std::string(e.what()).find("are too large") != std::string::npos; };
+    BOOST_CHECK_EXCEPTION(avg_pool2d(x, kernel, kernel, kernel / 2), Error, too_large);
+    BOOST_CHECK_EXCEPTION(max_pool2d(x, kernel, 1, kernel / 2), Error, too_large);
+  }
+  BOOST_CHECK_THROW(avg_pool2d(x, 2, 1, i64(1) << 62), Error);
+}
+
 BOOST_AUTO_TEST_CASE(impossible_windows_are_errors) {
   const auto x = Tensor<float, 4>::zeros({1, 2, 2, 1});
   BOOST_CHECK_THROW(max_pool2d(x, 3, 1, 0), Error);

@@ -4,8 +4,11 @@
 #include <mindgap/ops/conv.hpp>
 #include <mindgap/ops/group_norm.hpp>
 #include <mindgap/ops/layer_norm.hpp>
+#include <mindgap/ops/layout.hpp>
 #include <mindgap/ops/matmul.hpp>
+#include <mindgap/ops/pad.hpp>
 #include <mindgap/ops/pointwise.hpp>
+#include <mindgap/ops/softmax.hpp>
 
 #include "tests/values.hpp"
 #include <boost/test/unit_test.hpp>
@@ -58,6 +61,58 @@ BOOST_AUTO_TEST_CASE(a_destination_among_the_operands) {
   pointwise_into(top, sum, top, top);                                // itself
   pointwise_into(x.slice(2, 3), sum, x.slice(0, 1), x.slice(1, 2));  // beside it
   BOOST_TEST(x.to_vector() == std::vector<float>({0, 2, 4, 6, 4, 8}), boost::test_tools::per_element());
+}
+
+// Wrong rows, and memory of others.
+BOOST_AUTO_TEST_CASE(destinations_that_do_not_fit) {
+  const auto x = random_tensor(Shape(4, 3), 1);
+  const auto before = x.to_vector();
+  const Tensor<float, 2> small(Shape(1, 2));
+  const Tensor<bf16, 2> narrow(Shape(1, 2));
+  BOOST_CHECK_EXCEPTION(softmax_into(x.slice(1, 4), x.slice(0, 3)), Error, says("softmax: the destination overlaps the input"));
+  BOOST_CHECK_EXCEPTION(softmax_into(small, x), Error, says("softmax: the destination is not shaped like the input"));
+  BOOST_CHECK_EXCEPTION(cast_into(narrow, x), Error, says("cast: the destination is not shaped like the input"));
+  const auto halves = x.reshape(Shape<1>(12)).as<bf16>().slice(1, 13);
+  BOOST_CHECK_EXCEPTION(cast_into(halves, x.reshape(Shape<1>(12))), Error, says("cast: the destination overlaps the input"));
+  BOOST_CHECK_EXCEPTION(expand_into(x.slice(0, 2), x.slice(1, 2)), Error, says("expand: the destination overlaps the input"));
+  BOOST_CHECK_EXCEPTION(softmax_backward(small, x, x), Error, says("softmax backward: the destination is not shaped"));
+  BOOST_TEST(x.to_vector() == before, boost::test_tools::per_element());
+  const auto softened = softmax(x);
+  softmax_into(x, x);  // itself
+  BOOST_TEST(same_bits(x, softened));
+}
+
+// One element is the shape of rank 0, which an undefined tensor has, too.
+BOOST_AUTO_TEST_CASE(rank_zero) {
+  const Tensor<float, 0> none, one = Tensor<float, 0>::full({}, 2.f);
+  constexpr auto sum = [](auto a, auto b) { return a + b; };
+  BOOST_TEST(none.size() == 0);
+  BOOST_TEST(none.to_vector().empty());
+  BOOST_CHECK_EXCEPTION(none.item(), Error, says("item: the tensor is undefined"));
+  BOOST_CHECK_EXCEPTION(none.clone(), Error, says("clone: the tensor is undefined"));
+  BOOST_CHECK_EXCEPTION(one.copy_from(none), Error, says("one of the tensors is undefined"));
+  BOOST_CHECK_EXCEPTION(none.reshape(Shape<1>(1)), Error, says("0 elements"));
+  BOOST_CHECK_EXCEPTION(pointwise(sum, none, one), Error, says("an undefined tensor does not fit"));
+  BOOST_CHECK_EXCEPTION(pointwise(sum, one, none), Error, says("an undefined tensor does not fit"));
+  BOOST_CHECK_EXCEPTION(pointwise(sum, one, scalar(none)), Error, says("a scalar does not fit"));
+  BOOST_CHECK_EXCEPTION(pointwise(sum, one, row(Tensor<float, 1>::full(Shape<1>(1), 1.f))), Error, says("a row does not fit"));
+  BOOST_CHECK_EXCEPTION(cast<bf16>(none), Error, says("not shaped like the input"));
+  BOOST_TEST(!same_bits(none, one));
+  BOOST_TEST(pointwise(sum, one.clone(), one).item() == 4.f);
+}
+
+// A vector has no images that would have a row each.
+BOOST_AUTO_TEST_CASE(rows_of_a_vector) {
+  constexpr auto sum = [](auto a, auto b) { return a + b; };
+  BOOST_CHECK_EXCEPTION(pointwise(sum, random_tensor(Shape<1>(3), 1), row(random_tensor(Shape(3, 3), 2))), Error,
+                        says("a row does not fit the first operand"));
+}
+
+BOOST_AUTO_TEST_CASE(padding_that_no_memory_has) {
+  const auto image = Tensor<float, 4>::zeros(Shape(1, 1, 1, 1));
+  for (i64 large : {i64(1) << 62, std::numeric_limits<i64>::max(), i64(-1)})
+    BOOST_CHECK_EXCEPTION(zero_pad2d(image, {large, large, large, 0}), Error, says("zero pad: left"));
+  BOOST_CHECK_EXCEPTION(zero_pad2d(image, {i64(1) << 40, i64(1) << 40, i64(1) << 40, 0}), Error, says("2^63 elements"));
 }
 
 BOOST_AUTO_TEST_CASE(borrowed_memory) {

@@ -228,12 +228,42 @@ BOOST_AUTO_TEST_CASE(refusals) {
   options.accumulation = 0;
   BOOST_CHECK_THROW(Run{options}, Error);
   BOOST_CHECK_THROW(optimizer_options("adam"), Error);
+  const auto refused = [](auto change, const char* words) {
+    TrainerOptions wrong = adamw(3);
+    change(wrong);
+    REFUSED(Run{wrong}, words);
+  };
+  for (double rate : {double(NAN), -1., 1e300}) refused([=](auto& o) { o.learning_rate = rate; }, "a learning rate of ");
+  for (double decay : {double(NAN), -1., 1e300}) refused([=](auto& o) { o.weight_decay = decay; }, "a weight decay of ");
+  for (double decay : {double(NAN), 2., 1., -1.}) refused([=](auto& o) { o.ema_decay = decay; }, "an average's decay of ");
+  refused([](auto& o) { o.schedule.warmup = -7; }, "warm-up -7");
+  refused([](auto& o) { o.schedule.kind = Schedule::Kind::one_cycle; }, "one_cycle, which has a warm-up of its own");
   Run run(adamw(3));
   run.x.data()[0] = NAN;
   BOOST_CHECK_EXCEPTION(run.losses(3), Error, [](const Error& error) {
     const std::string said = error.what();
     return said.find("NaN at step 0 of 3") != said.npos && said.find("lower learning rate") != said.npos;
   });
+}
+
+// It counted on, with rates of beyond the schedule.
+BOOST_AUTO_TEST_CASE(steps_after_the_last) {
+  Run run(adamw(2));
+  run.losses(2);
+  const std::vector<float> before = run.weights();
+  REFUSED(run.trainer.step(), "trainer: all 2 steps are made");
+  BOOST_TEST(run.trainer.done() == 2);
+  BOOST_TEST((run.weights() == before));
+}
+
+// A checkpoint of the place where the network was would lack it.
+BOOST_AUTO_TEST_CASE(a_network_that_was_moved_away) {
+  const Folder folder;
+  Run run(adamw(2));
+  run.losses(1);
+  const Net elsewhere = std::move(run.net);
+  REFUSED(run.trainer.save(folder / "checkpoint.safetensors", ""), "it was moved away");
+  BOOST_TEST(folder.names().empty());
 }
 
 // Norms are known where they are needed.

@@ -29,6 +29,14 @@ Var<T, N, D> concat_channels(const Var<T, N, D>& a, const Var<T, N, D>& b, Locat
   return concat(a, b, N - 1, at);
 }
 
+// Of three and more.
+template <class A, class B, class C, class... Rest>
+requires(detail::is_operand<A>&& detail::is_operand<B>&& detail::is_operand<C>) auto concat(const A& a, const B&, const C&,
+                                                                                            const Rest&...) {
+  static_assert(!detail::is_operand<C>, "mindgap: concat joins two: concat(concat(a, b, axis), c, axis)");
+  return a;
+}
+
 // Of operands that do not fit.
 template <class A, class B>
 requires((is_var<A> || is_var<B>)&&detail::misfits<0, detail::same_rank, A, B>) auto concat(const A& a, const B&, int) {

@@ -7,8 +7,8 @@
 namespace mindgap {
 
 // The rows of the table that the ids name; a row named several times has the sum of the gradients.
-template <Real T, Device D, Real G>
-Var<T, 2, D> embedding(const Tensor<i64, 1, D>& ids, const Var<T, 2, D, G>& table, Location at = Location::current()) {
+template <Real T, Device D>
+Var<T, 2, D> embedding(const Tensor<i64, 1, D>& ids, const Var<T, 2, D, float>& table, Location at = Location::current()) {
   const Caller caller(at);
   Var<T, 2, D> y(embedding(ids, table.value()), detail::tape_of(table), table.needs_gradient());
   if (y.needs_gradient()) {
@@ -18,6 +18,13 @@ Var<T, 2, D> embedding(const Tensor<i64, 1, D>& ids, const Var<T, 2, D, G>& tabl
     });
   }
   return y;
+}
+
+// Of a table that has its gradient in another type than f32.
+template <Device D, detail::NarrowWeight W, class... Rest>
+auto embedding(const Tensor<i64, 1, D>&, const W& table, const Rest&...) {
+  detail::explain_narrow_weight<W>();
+  return table;
 }
 
 }  // namespace mindgap

@@ -14,8 +14,8 @@ namespace mindgap {
 namespace detail {
 
 // y = conv2d(x, w, bias, options) as a variable.
-template <Real T, Device D, Real GW>
-Var<T, 4, D> convolved(const Tensor<T, 4, D>& value, const Var<T, 4, D>& x, const Var<T, 4, D, GW>& w,
+template <Real T, Device D>
+Var<T, 4, D> convolved(const Tensor<T, 4, D>& value, const Var<T, 4, D>& x, const Var<T, 4, D, float>& w,
                        const Var<float, 1, D>& bias, ConvOptions options) {
   const bool needed = x.needs_gradient() || w.needs_gradient() || bias.needs_gradient();
   Var<T, 4, D> y(value, detail::tape_of(x, w, bias), needed);
@@ -43,16 +43,23 @@ Var<T, 4, D> convolved(const Tensor<T, 4, D>& value, const Var<T, 4, D>& x, cons
 }  // namespace detail
 
 // Convolution; gradients of x, w and the bias, which may be left out.
-template <Real T, Device D, Real GW>
-Var<T, 4, D> conv2d(const Var<T, 4, D>& x, const Var<T, 4, D, GW>& w, const Var<float, 1, D>& bias = {}, ConvOptions options = {},
-                    Location at = Location::current()) {
+template <Real T, Device D>
+Var<T, 4, D> conv2d(const Var<T, 4, D>& x, const Var<T, 4, D, float>& w, const Var<float, 1, D>& bias = {},
+                    ConvOptions options = {}, Location at = Location::current()) {
   const Caller caller(at);
   return detail::convolved(conv2d(x.value(), w.value(), bias.value(), options), x, w, bias, options);
 }
 
+// Of weights that have their gradient in another type than f32.
+template <class X, detail::NarrowWeight W, class B = Tensor<float, 1>>
+requires(!detail::misfits<4, 4, X, W>) auto conv2d(const X& x, const W&, const B& = {}, ConvOptions = {}) {
+  detail::explain_narrow_weight<W>();
+  return x;
+}
+
 // The same without a bias, and the moments of its channels for the norm that follows, which need no gradient.
-template <Real T, Device D, Real GW>
-WithMoments<Var<T, 4, D>, D> conv2d_with_moments(const Var<T, 4, D>& x, const Var<T, 4, D, GW>& w, ConvOptions options = {},
+template <Real T, Device D>
+WithMoments<Var<T, 4, D>, D> conv2d_with_moments(const Var<T, 4, D>& x, const Var<T, 4, D, float>& w, ConvOptions options = {},
                                                  Location at = Location::current()) {
   const Caller caller(at);
   const auto of = conv2d_with_moments(x.value(), w.value(), options);
@@ -60,8 +67,8 @@ WithMoments<Var<T, 4, D>, D> conv2d_with_moments(const Var<T, 4, D>& x, const Va
 }
 
 // x w^T + bias; gradients of x, w and the bias, which may be left out.
-template <Real T, int N, Device D, Real GW>
-Var<T, N, D> linear(const Var<T, N, D>& x, const Var<T, 2, D, GW>& w, const Var<float, 1, D>& bias = {},
+template <Real T, int N, Device D>
+Var<T, N, D> linear(const Var<T, N, D>& x, const Var<T, 2, D, float>& w, const Var<float, 1, D>& bias = {},
                     Location at = Location::current()) {
   const Caller caller(at);
   const bool needed = x.needs_gradient() || w.needs_gradient() || bias.needs_gradient();
@@ -81,10 +88,17 @@ Var<T, N, D> linear(const Var<T, N, D>& x, const Var<T, 2, D, GW>& w, const Var<
   return y;
 }
 
+// Of weights that have their gradient in another type than f32.
+template <class X, detail::NarrowWeight W, class... Rest>
+requires(!detail::misfits<0, 2, X, W>) auto linear(const X& x, const W&, const Rest&...) {
+  detail::explain_narrow_weight<W>();
+  return x;
+}
+
 // [x, skip] w^T + bias, without the concatenation; gradients of all four.
-template <Real T, int N, Device D, Real GW>
-Var<T, N, D> linear_pair(const Var<T, N, D>& x, const Var<T, N, D>& skip, const Var<T, 2, D, GW>& w, const Var<float, 1, D>& bias,
-                         Location at = Location::current()) {
+template <Real T, int N, Device D>
+Var<T, N, D> linear_pair(const Var<T, N, D>& x, const Var<T, N, D>& skip, const Var<T, 2, D, float>& w,
+                         const Var<float, 1, D>& bias, Location at = Location::current()) {
   const Caller caller(at);
   const bool needed = x.needs_gradient() || skip.needs_gradient() || w.needs_gradient() || bias.needs_gradient();
   Var<T, N, D> y(linear_pair(x.value(), skip.value(), w.value(), bias.value()), detail::tape_of(x, skip, w, bias), needed);

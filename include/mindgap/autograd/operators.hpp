@@ -94,6 +94,32 @@ Var<T, N, D> operator/(float number, const Var<T, N, D>& a) {
   return pointwise([](auto x, auto v) { return v / x; }, a, value(number));
 }
 
+// A variable is a value of a computation, which other records may read.
+template <class A, class B>
+requires is_var<A>
+auto operator+=(A& a, const B&) {
+  static_assert(!is_var<A>, "mindgap: a variable does not change in place: a = a + b");
+  return a;
+}
+template <class A, class B>
+requires is_var<A>
+auto operator-=(A& a, const B&) {
+  static_assert(!is_var<A>, "mindgap: a variable does not change in place: a = a - b");
+  return a;
+}
+template <class A, class B>
+requires is_var<A>
+auto operator*=(A& a, const B&) {
+  static_assert(!is_var<A>, "mindgap: a variable does not change in place: a = a * b");
+  return a;
+}
+template <class A, class B>
+requires is_var<A>
+auto operator/=(A& a, const B&) {
+  static_assert(!is_var<A>, "mindgap: a variable does not change in place: a = a / b");
+  return a;
+}
+
 // Of operands that do not fit each other, as add().
 template <class A, class B>
 requires(detail::misfits_as_operands<A, B>) auto operator+(const A& a, const B& b) { return add(a, b); }

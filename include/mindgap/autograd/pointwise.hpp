@@ -56,7 +56,7 @@ Tensor<G, N, D> destination(const std::shared_ptr<GradientSlot<G, N, D>>& slot) 
 inline GradientTarget<void> target(NoSlot) { return {}; }
 template <Real G, int N, Device D>
 GradientTarget<G> target(const Tensor<G, N, D>& out) {
-  return {out.data()};
+  return GradientTarget<G>(out);
 }
 inline void commit(NoSlot, NoSlot) {}
 template <Real G, int N, Device D>
@@ -97,7 +97,7 @@ inline void note_read(Tape&, const ValueMark&) {}
 
 // f of the operands, element by element; gradients of all that are variables and want one.
 template <class F, class... Xs>
-requires((detail::mentions_var<Xs> || ...) && !(std::is_arithmetic_v<Xs> || ...)) auto pointwise(F f, const Xs&... xs) {
+requires((detail::mentions_var<Xs> || ...) && !detail::misfits_pointwise<Xs...>) auto pointwise(F f, const Xs&... xs) {
   const auto& first = detail::operand_value(std::get<0>(std::tie(xs...)));
   const Shape shape = first.shape();
   auto y_value = pointwise(f, detail::operand_value(xs)...);

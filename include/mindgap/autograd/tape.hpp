@@ -34,6 +34,8 @@ class Tape {
   // Keeps `backward`, a callable without arguments, until run() or clear().
   template <class F>
   void record(F backward) {
+    static_assert(sizeof(F) <= chunk_bytes && alignof(F) <= alignof(std::max_align_t),
+                  "mindgap: a record is at most 64 KiB and needs no alignment of its own: keep what is larger in a tensor");
     void* place = allocate(sizeof(F), alignof(F));
     new (place) F(std::move(backward));
     records_.push_back(

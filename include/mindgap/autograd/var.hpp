@@ -212,6 +212,18 @@ Var<T, N, D> constant(Tape& tape, Tensor<T, N, D> value) {
   return Var<T, N, D>(std::move(value), tape, false);
 }
 
+// Of integers.
+template <detail::Integers X>
+auto variable(Tape&, const X& value) {
+  static_assert(!detail::Integers<X>, "mindgap: a variable is f32, bf16 or f16: what is computed from integers has no gradient");
+  return value;
+}
+template <detail::Integers X>
+auto constant(Tape&, const X& value) {
+  static_assert(!detail::Integers<X>, "mindgap: a variable is f32, bf16 or f16: ops take integers as tensors");
+  return value;
+}
+
 namespace detail {
 
 // The tape of an operand; null: it is a tensor, or left out.

@@ -29,10 +29,10 @@ namespace detail {
 // Inputs that go to the device together.
 template <Device D>
 struct InputBuffer {
-  InputBuffer(i64 bytes, bool packed) : host(size_t(bytes)), device(Shape<1>(bytes)), packed(packed) {}
+  InputBuffer(i64 bytes, bool packed) : device(Shape<1>(bytes)), host(size_t(bytes)), packed(packed) {}
 
+  Tensor<u8, 1, D> device;  // first: it says what is too large
   std::vector<u8> host;
-  Tensor<u8, 1, D> device;
   const bool packed;  // sent by a PackedInputs
   bool sent = false;  // whether the device has what the host has
 
@@ -64,8 +64,10 @@ class HostInput {
   static_assert(std::is_trivially_copyable_v<T> && alignof(T) <= 16);
 
  public:
-  // room: values, at most.
+  // room: values, at most. Throws where it is negative or more than any memory has.
   explicit HostInput(i64 room) {
+    if (room < 0 || room > std::numeric_limits<i64>::max() / 2 / i64(sizeof(T)))
+      throw Error(text("input: room for ", room, " values"), {{"remedy", "0 or more, and no more than a step reads"}});
     const i64 bytes = room * i64(sizeof(T));
     place_ = std::make_shared<Place>(Place{std::make_shared<detail::InputBuffer<D>>(bytes, false), 0, bytes, 0});
   }

@@ -43,7 +43,11 @@ class Tensor {
   T* data() const { return data_; }
   const Shape<N>& shape() const { return shape_; }
   i64 extent(int axis) const { return shape_[axis]; }
-  i64 size() const { return shape_.size(); }
+  // Rank 0 has one element, an undefined tensor of it none.
+  i64 size() const {
+    if constexpr (N == 0) return defined() ? 1 : 0;
+    else return shape_.size();
+  }
   i64 bytes() const { return size() * i64(sizeof(T)); }
 
   // The innermost extent (channels) and the number of rows of that length.
@@ -84,6 +88,10 @@ class Tensor {
   Tensor clone() const;
   // Copies the elements of another tensor of the same shape into this one.
   void copy_from(const Tensor& other, Location at = Location::current()) const;
+  template <Element U>
+  requires(!std::is_same_v<T, U>) void copy_from(const Tensor<U, N, D>&) const {
+    static_assert(std::is_same_v<T, U>, "mindgap: copy_from copies elements of one type: cast_into(to, from) converts them");
+  }
   template <Device E>
   Tensor<T, N, E> to() const {
     if constexpr (std::is_same_v<D, E>) return *this;
@@ -182,6 +190,7 @@ Tensor<T, N, D> Tensor<T, N, D>::from(std::span<const T> values, Shape<N> shape,
 
 template <Element T, int N, Device D>
 Tensor<T, N, D> Tensor<T, N, D>::clone() const {
+  if (N == 0 && !defined()) throw Error("clone: the tensor is undefined", {{"tensor", str()}});
   Tensor out(shape_);
   Runtime<D>::copy(out.data_, data_, bytes());
   return out;
@@ -190,6 +199,8 @@ Tensor<T, N, D> Tensor<T, N, D>::clone() const {
 template <Element T, int N, Device D>
 void Tensor<T, N, D>::copy_from(const Tensor& other, Location at) const {
   const Caller caller(at);
+  if (other.size() != size() && other.defined() != defined())
+    throw Error("copy: one of the tensors is undefined", {{"from", other.shape().str()}, {"to", shape_.str()}});
   if (other.shape() != shape_) throw Error("copy: shapes differ", {{"from", other.shape().str()}, {"to", shape_.str()}});
   if (other.data() == data_) return;
   if (overlaps(other)) throw Error("copy: source and target overlap", {{"remedy", "copy from a clone() of the source"}});
@@ -207,6 +218,7 @@ std::vector<T> Tensor<T, N, D>::to_vector() const {
 template <Element T, int N, Device D>
 T Tensor<T, N, D>::item(Location at) const {
   const Caller caller(at);
+  if (N == 0 && !defined()) throw Error("item: the tensor is undefined", {{"tensor", str()}});
   if (size() != 1) throw Error("item: the tensor has not exactly one element", {{"shape", shape_.str()}});
   return to_vector()[0];
 }
@@ -225,7 +237,8 @@ inline constexpr bool is_tensor<Tensor<T, N, D>> = true;
 // True when every element has the same bits; what "bit-identical" means in this project.
 template <Element T, int N>
 bool same_bits(const Tensor<T, N, Cpu>& a, const Tensor<T, N, Cpu>& b) {
-  return a.shape() == b.shape() && (a.size() == 0 || std::memcmp(a.data(), b.data(), size_t(a.bytes())) == 0);
+  return a.shape() == b.shape() && a.size() == b.size() &&
+         (a.size() == 0 || std::memcmp(a.data(), b.data(), size_t(a.bytes())) == 0);
 }
 
 }  // namespace mindgap

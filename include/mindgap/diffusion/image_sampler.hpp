@@ -56,6 +56,7 @@ class SamplerRun {
     latent_ = Tensor<i32, 2, D>(Shape<2>(images_, 4));
     if (sampler_.draws()) noise_ = Tensor<i32, 2, D>(Shape<2>(sampler_.steps() * images_, 4));
     if (const i64 depth = sampler_.looks_back()) kept_ = Tensor<float, 2, D>(Shape<2>(depth, state_.size()));
+    *begun_ = sampler_.steps();
     if (copies_ == 2 && guidance_.rescale > 0) factor_ = Tensor<float, 1, D>(Shape<1>(images_));
   }
 
@@ -75,6 +76,7 @@ class SamplerRun {
     if (kept_.defined()) Runtime<D>::zero(kept_.data(), kept_.bytes());
     Runtime<D>::zero(bad_step_.data(), bad_step_.bytes());
     Runtime<D>::zero(step_.data(), step_.bytes());
+    *begun_ = 0;
     const NoiseLevel level = images.defined() ? *sampler_.image_level() : NoiseLevel{0, sampler_.initial_scale()};
     Runtime<D>::launch(Grid{images_},
                        kernel::LatentStart<T>{state_.data(), input_.data(), streams(latent_), images.data(), images_,
@@ -86,8 +88,14 @@ class SamplerRun {
   const Tensor<float, 1, D>& timesteps() const { return timesteps_; }
   const Tensor<float, 4, D>& state() const { return state_; }
 
-  // The first and every further step, at most sampler.steps() after a start.
+  // The first and every further step. Throws for more than sampler.steps() after a start.
   void begin_step() {
+    each_run([begun = begun_, steps = sampler_.steps()] {
+      if (*begun == steps)
+        throw Error(text("sampler: all ", steps, " steps are made, or none was started"),
+                    {{"remedy", "start() comes before the first step"}});
+      ++*begun;
+    });
     Runtime<D>::launch(Grid{1}, kernel::BeginSamplerStep{step_.data(), timesteps_.data(), grid_.data(), timesteps_.size()});
   }
   // The step that was begun, from what the model said about input().
@@ -135,6 +143,7 @@ class SamplerRun {
   Tensor<float, 2, D> coefficients_;  // [steps, numbers of StepCoefficients]
   Tensor<i32, 2, D> latent_, noise_;  // streams
   Tensor<i32, 1, D> bad_step_, step_;
+  std::shared_ptr<i64> begun_ = std::make_shared<i64>();  // steps since the start
 };
 
 // What an image of a labelled set is keyed by.

@@ -99,6 +99,7 @@ Tensor<T, N, D> from_dlpack(dlpack::DLManagedTensorVersioned* managed, Location 
                 " lanes; wanted ", name(dtype_of<T>)),
            "convert it first");
   if (from.ndim != N) refuse(text(from.ndim, " axes, wanted ", N), "reshape it first");
+  if (N > 0 && !from.shape) refuse(text("the shape of ", N, " axes is null"), "look at what made the struct");
   if (managed->flags & 1) refuse("the memory is read-only, and tensors may be written", "copy it first");
 
   Shape<N> shape;

@@ -15,35 +15,49 @@ MINDGAP_INLINE void UNetConditionConfig::check() const {
   const size_t levels = block_out_channels.size();
   require(levels >= 1 && levels <= 16 && down_attention.size() == levels && up_attention.size() == levels,
           text(levels, " block_out_channels, ", down_attention.size(), " down blocks and ", up_attention.size(), " up blocks"));
+  const auto within = [&](const std::string& what, i64 value, i64 least, i64 most) {
+    require(value >= least && value <= most, text(what, " is ", value, ", wanted ", least, " to ", most));
+  };
+  within("sample_size", sample_size, 0, 1 << 16);
+  within("in_channels", in_channels, 1, 4096);
+  within("out_channels", out_channels, 1, 4096);
+  within("layers_per_block", layers_per_block, 1, 64);
+  within("cross_attention_dim", cross_attention_dim, 1, 1 << 16);
+  within("norm_num_groups", norm_num_groups, 1, 1 << 16);
+  within("freq_shift", freq_shift, 0, 1);
+  require(norm_eps >= 0 && norm_eps <= 1, text("norm_eps is ", norm_eps, ", wanted 0 to 1"));
   require(attention_head_dim.size() == 1 || attention_head_dim.size() == levels,
           text("attention_head_dim has ", attention_head_dim.size(), " numbers, for ", levels, " levels"));
   for (size_t i = 0; i < levels; ++i) {
     const i64 channels = block_out_channels[i];
+    within(text("block_out_channels[", i, "]"), channels, 1, 1 << 16);
+    within("one of attention_head_dim", heads(i), 1, 1 << 16);
     require(channels % norm_num_groups == 0, text(channels, " channels do not divide into ", norm_num_groups, " groups"));
     const bool attends = down_attention[i] || up_attention[levels - 1 - i] || (mid_attention && i + 1 == levels);
     require(!attends || channels % heads(i) == 0, text(channels, " channels do not divide into ", heads(i), " heads"));
   }
-  require(block_out_channels[0] % 2 == 0, "the first block_out_channels must be even, for sines and cosines");
+  require(block_out_channels[0] % 2 == 0 && block_out_channels[0] > 2 * freq_shift,
+          "the first block_out_channels must be even, for sines and cosines, and more than twice freq_shift");
 }
 
 template <class V>
 void visit_fields(V& visit, UNetConditionConfig& c) {
   visit.constant("_class_name", "UNet2DConditionModel");
-  visit("sample_size", c.sample_size, {0, 1 << 16, {}, true});
-  visit("in_channels", c.in_channels, {1, 4096});
-  visit("out_channels", c.out_channels, {1, 4096});
+  visit("sample_size", c.sample_size, {.null = true});
+  visit("in_channels", c.in_channels);
+  visit("out_channels", c.out_channels);
   visit("flip_sin_to_cos", c.flip_sin_to_cos);
-  visit("freq_shift", c.freq_shift, {0, 1});
+  visit("freq_shift", c.freq_shift);
   visit("down_block_types", c.down_attention, {.one_of = {"DownBlock2D", "CrossAttnDownBlock2D"}});
   visit("up_block_types", c.up_attention, {.one_of = {"UpBlock2D", "CrossAttnUpBlock2D"}});
   visit("mid_block_type", c.mid_attention, {.one_of = {"UNetMidBlock2D", "UNetMidBlock2DCrossAttn"}});
-  visit("block_out_channels", c.block_out_channels, {1, 1 << 16});
-  visit("layers_per_block", c.layers_per_block, {1, 64});
-  visit("attention_head_dim", c.attention_head_dim, {.least = 1, .most = 1 << 16, .single = true});
-  visit("cross_attention_dim", c.cross_attention_dim, {1, 1 << 16});
-  visit("norm_num_groups", c.norm_num_groups, {1, 1 << 16});
+  visit("block_out_channels", c.block_out_channels);
+  visit("layers_per_block", c.layers_per_block);
+  visit("attention_head_dim", c.attention_head_dim, {.single = true});
+  visit("cross_attention_dim", c.cross_attention_dim);
+  visit("norm_num_groups", c.norm_num_groups);
   double eps = std::round(double(c.norm_eps) * 1e12) / 1e12;
-  visit("norm_eps", eps, {0, 1});
+  visit("norm_eps", eps);
   c.norm_eps = float(eps);
   visit.only("act_fn", {"silu"});
   visit.only("transformer_layers_per_block", {1});

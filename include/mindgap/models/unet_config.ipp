@@ -26,6 +26,8 @@ MINDGAP_INLINE void UNetConfig::check() const {
   within("the number of resolutions", i64(levels), 1, 16);
   within("sample_size", sample_size, 0, 1 << 16);
   within("num_class_embeds", num_class_embeds, 0, 1'000'000);
+  within("freq_shift", freq_shift, 0, 1 << 15);
+  require(norm_eps >= 0 && norm_eps <= 1, text("norm_eps is ", norm_eps, ", wanted 0 to 1"));
   for (size_t i = 0; i < levels; ++i) {
     const i64 channels = block_out_channels[i];
     within(text("block_out_channels[", i, "]"), channels, 1, 1 << 16);
@@ -36,7 +38,8 @@ MINDGAP_INLINE void UNetConfig::check() const {
   }
   require(sample_size % (i64(1) << (levels - 1)) == 0,
           text(levels, " resolutions want images whose side is a multiple of ", i64(1) << (levels - 1), "; it is ", sample_size));
-  require(block_out_channels[0] % 2 == 0, "the first block_out_channels must be even, for sines and cosines");
+  require(block_out_channels[0] % 2 == 0 && block_out_channels[0] > 2 * freq_shift,
+          "the first block_out_channels must be even, for sines and cosines, and more than twice freq_shift");
 }
 
 // Keys in the order of the files that diffusers writes; null means to it what it means here: no size given, heads as wide as the
@@ -63,7 +66,7 @@ void visit_fields(V& visit, UNetConfig& c) {
   visit("add_attention", c.mid_attention);
   visit("norm_num_groups", c.norm_num_groups);
   double eps = std::round(double(c.norm_eps) * 1e12) / 1e12;  // 1e-05, not the float's digits
-  visit("norm_eps", eps, {0, 1});
+  visit("norm_eps", eps);
   c.norm_eps = float(eps);
   visit.constant("resnet_time_scale_shift", "default");
   visit.constant("class_embed_type", nullptr);

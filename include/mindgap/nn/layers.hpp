@@ -133,14 +133,15 @@ struct BatchNorm2d {
   // Chooses set k and makes it, from the first set's values, if it does not exist yet.
   void use_statistics(size_t k) {
     while (sets.size() <= k) {
-      Statistics copy = sets[0];
+      active = 0;
+      Statistics copy = statistics();
       copy.running_mean.value = copy.running_mean.value.clone();
       copy.running_var.value = copy.running_var.value.clone();
       sets.push_back(copy);
     }
     active = k;
   }
-  void reset_statistics() { sets[active] = Statistics(weight.shape().size()); }
+  void reset_statistics() { statistics() = Statistics(weight.shape().size()); }
 
   template <class X>
   X operator()(const X& x, Location at = Location::current()) {
@@ -163,11 +164,18 @@ struct BatchNorm2d {
   void reset(u64, const std::string&) {
     init::constant(weight, 1.f);
     init::constant(bias, 0.f);
-    reset_statistics();
+    if (!sets.empty()) reset_statistics();
   }
 
  private:
   bool from_batch() const { return training && !frozen_statistics; }
+  // The active ones. A layer that was made without channels has none.
+  Statistics& statistics() {
+    if (active >= sets.size())
+      throw Error(text("batch norm: there is no set ", active, " of statistics, of ", sets.size()),
+                  {{"remedy", "make the layer with its channels, and choose a set by use_statistics()"}});
+    return sets[active];
+  }
 
   // moments: of x, or undefined.
   template <class X, class F, class... Extras>
@@ -176,7 +184,7 @@ struct BatchNorm2d {
         (std::is_same_v<Extras, X> && ... && true),
         "mindgap: batch norm: what its epilogue takes besides is of the type of x: element, rank, device, and a variable or not");
     const ModulePath in(path);
-    Statistics& s = sets[active];
+    Statistics& s = statistics();
     BatchNormStatistics<D> n;
     if (from_batch()) {
       each_run([this, set = active] { ++sets[set].num_batches_tracked.value; });

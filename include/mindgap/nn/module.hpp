@@ -136,14 +136,15 @@ i64 count_parameters(M& net) {
 
 // Does the pattern match the name or a module that contains it? `*` stands for any characters: "layer1", "layer1.*", "*.bias".
 inline bool matches(std::string_view pattern, std::string_view name) {
-  const auto glob = [](auto&& self, std::string_view p, std::string_view n) -> bool {
-    if (p.empty()) return n.empty() || n.front() == '.';
-    if (p.front() != '*') return !n.empty() && p.front() == n.front() && self(self, p.substr(1), n.substr(1));
-    for (size_t skip = 0; skip <= n.size(); ++skip)
-      if (self(self, p.substr(1), n.substr(skip))) return true;
-    return false;
-  };
-  return glob(glob, pattern, name);
+  constexpr size_t none = std::string_view::npos;
+  size_t p = 0, n = 0, star = none, taken = 0;  // the last star so far, and where what it stands for ends
+  for (;;) {
+    if (p == pattern.size() && (n == name.size() || name[n] == '.')) return true;
+    if (p < pattern.size() && pattern[p] == '*') star = p++, taken = n;
+    else if (p < pattern.size() && n < name.size() && pattern[p] == name[n]) ++p, ++n;
+    else if (star == none || taken == name.size()) return false;
+    else p = star + 1, n = ++taken;  // only the last star has to stand for more: those before it have the least they can
+  }
 }
 
 inline bool matches_any(const std::vector<std::string>& patterns, std::string_view name) {

@@ -4,7 +4,7 @@
 //   auto y = batch_norm(relu_add, x, s.mean, s.rstd, gamma, beta, residual);
 //
 // The epilogue is a stateless lambda of z and of dense tensors shaped like x (kernels/epilogue.hpp has the usual ones); it costs
-// no pass of its own, in neither direction. Statistics, gamma and beta are f32 [C].
+// no pass of its own, in neither direction. Statistics, gamma and beta are f32 [C]: y is off where a mean's last digit is.
 // Formulas and bytes moved: kernels/norm_batch.hpp and norm_batch_backward.hpp. Semantics as torch.nn.functional.batch_norm.
 #pragma once
 
@@ -58,12 +58,12 @@ void check_same_shape(const char* op, const Tensor<T, N, D>& x, const char* labe
     throw Error(text(op, ": ", label, " is not shaped like the input"), {{"input", x.str()}, {label, other.str()}});
 }
 
-// Passes over x.
+// Passes over x. eps: of the norm that they are for.
 template <class T, int N, Device D>
-ColumnMoments<D> column_moments(const Tensor<T, N, D>& x) {
+ColumnMoments<D> column_moments(const Tensor<T, N, D>& x, float eps) {
   const auto moments = ColumnMoments<D>::over(kernel::column_grid<D>(x.rows(), x.cols()));
   Runtime<D>::launch(Grid{moments.grid.blocks(), team_threads},
-                     kernel::BatchMoments<T>{moments.mean.data(), moments.m2.data(), x.data(), moments.grid});
+                     kernel::BatchMoments<T>{moments.mean.data(), moments.m2.data(), x.data(), moments.grid, eps});
   return moments;
 }
 
@@ -73,12 +73,14 @@ BatchNormStatistics<D> batch_statistics(const Tensor<T, N, D>& x, ColumnMoments<
                                         const RunningAverages<D>& running) {
   const Op<D> op("batch statistics");
   check_eps("batch norm", eps);
+  if (!(running.momentum >= 0.f && running.momentum <= 1.f))
+    throw Error(text("batch norm: a momentum of ", running.momentum), {{"remedy", "0 to 1; 0.1 is usual"}});
   if (x.rows() < 2)
     throw Error("batch norm: batch statistics need more than one value per channel",
                 {{"input", x.str()}, {"remedy", "use a larger batch, drop the short last one, or use running statistics"}});
   if (!moments.defined()) {
     op.moves(x);
-    moments = column_moments(x);
+    moments = column_moments(x, eps);
   }
   const Shape<1> channels(x.cols());
   const BatchNormStatistics<D> out{Tensor<float, 1, D>(channels), Tensor<float, 1, D>(channels)};

@@ -104,7 +104,7 @@ WithMoments<Tensor<T, 4, D>, D> conv2d_with_moments(const Tensor<T, 4, D>& x, co
           {[&] { return gather().defined(); }, [&] { return by_window().defined(); }, [&] { return by_library().defined(); },
            [&] {
              alone();
-             return detail::column_moments(y).defined();
+             return detail::column_moments(y, 0.f).defined();
            }});
       if (way == 0)
         if (const auto moments = gather(); moments.defined()) return {y, moments};

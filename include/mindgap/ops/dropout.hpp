@@ -43,6 +43,13 @@ X dropout(const X& x, float p, const Stream& key, Location at = Location::curren
   return dropout(x, p, HostInput<Stream, typename X::device>(std::span(&key, 1)));
 }
 
+// With a number for the key.
+template <class X, std::integral Seed>
+auto dropout(const X& x, float, Seed) {
+  static_assert(!std::integral<Seed>, "mindgap: dropout wants a key, which says what is drawn for: Stream(seed, \"fc1\", step)");
+  return x;
+}
+
 // Overwrites grad_x with the gradient of what was kept. stream: the key that dropout() had, on the device.
 template <Real T, int N, Device D>
 void dropout_backward(const Tensor<T, N, D>& grad_x, const Tensor<T, N, D>& grad_y, float p, const Stream* stream) {

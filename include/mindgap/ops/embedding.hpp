@@ -5,6 +5,9 @@
 #include <mindgap/core/tensor.hpp>
 #include <mindgap/cpu/runtime.hpp>
 #include <mindgap/kernels/embedding.hpp>
+#include <mindgap/ops/operands.hpp>
+
+#include <cmath>
 
 namespace mindgap {
 
@@ -25,6 +28,14 @@ Tensor<T, 2, D> embedding(const Tensor<i64, 1, D>& ids, const Tensor<T, 2, D>& t
   return y;
 }
 
+// Of ids that are none.
+template <class Ids, class W, class... Rest>
+requires(detail::is_operand<Ids>&& detail::is_operand<W> &&
+         !std::is_same_v<Ids, Tensor<i64, 1, typename W::device>>) auto embedding(const Ids&, const W& table, const Rest&...) {
+  static_assert(!detail::is_operand<W>, "mindgap: embedding wants ids, an i64 tensor [N], and a table [R, C]; on one device");
+  return table;
+}
+
 // Overwrites grad_table [R, C], f32.
 template <Real T, Device D>
 void embedding_backward(const Tensor<float, 2, D>& grad_table, const Tensor<i64, 1, D>& ids, const Tensor<T, 2, D>& grad_y) {
@@ -36,12 +47,15 @@ void embedding_backward(const Tensor<float, 2, D>& grad_table, const Tensor<i64,
 }
 
 // Sinusoidal embedding of timesteps (Vaswani et al. 2017, section 3.5), as diffusers' get_timestep_embedding: timesteps [N],
-// `dim` even -> [N, dim], cosines first if `flip_sin_to_cos`; freq_shift moves the lowest frequency.
+// `dim` even -> [N, dim], cosines first if `flip_sin_to_cos`; freq_shift, below dim / 2, moves the lowest frequency.
 template <Real T, Device D>
 Tensor<T, 2, D> timestep_embedding(const Tensor<float, 1, D>& timesteps, i64 dim, bool flip_sin_to_cos, double freq_shift,
                                    Location at = Location::current()) {
   const Caller caller(at);
   if (dim < 2 || dim % 2) throw Error(text("timestep embedding: ", dim, " channels, wanted an even number"));
+  if (!(std::abs(freq_shift) < double(dim / 2)))
+    throw Error(text("timestep embedding: freq_shift ", freq_shift, " leaves no frequencies of ", dim, " channels"),
+                {{"remedy", text("use less than ", dim / 2, "; 0 and 1 are usual")}});
   const Op<D> op("timestep embedding");
   Tensor<T, 2, D> y({timesteps.size(), dim});
   op.moves(timesteps, y);

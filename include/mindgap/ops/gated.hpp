@@ -5,6 +5,7 @@
 #include <mindgap/core/tensor.hpp>
 #include <mindgap/cpu/runtime.hpp>
 #include <mindgap/kernels/gated.hpp>
+#include <mindgap/ops/operands.hpp>
 
 namespace mindgap {
 
@@ -20,6 +21,12 @@ Tensor<T, N, D> geglu(const Tensor<T, N, D>& x, Location at = Location::current(
   op.moves(y, x);
   if (y.size()) Runtime<D>::launch(Grid{y.rows()}, kernel::Geglu<T>{y.data(), x.data(), y.cols()});
   return y;
+}
+
+template <detail::Integers X, class... Rest>
+auto geglu(const X& x, const Rest&...) {
+  detail::explain_integers<X>();
+  return x;
 }
 
 // Overwrites grad_x.

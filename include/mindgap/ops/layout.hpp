@@ -83,7 +83,8 @@ Tensor<T, N, D> transpose(const Tensor<T, N, D>& x, int i, int j, Location at = 
   return permute(x, detail::swapped_axes<N>(i, j, x.str()));
 }
 
-// Overwrites y with x, repeated along the axes where x has one element and y another number. Throws where x does not fit so.
+// Overwrites y with x, repeated along the axes where x has one element and y another number. Throws where x does not fit so, and
+// where the two overlap.
 template <Element T, int N, Device D>
 void expand_into(const Tensor<T, N, D>& y, const Tensor<T, N, D>& x) {
   written(y);
@@ -95,6 +96,7 @@ void expand_into(const Tensor<T, N, D>& y, const Tensor<T, N, D>& x) {
                   {{"input", x.str()}, {"to", y.shape().str()}});
     strides[k] = 0;
   }
+  if (y.overlaps(x)) throw Error("expand: the destination overlaps the input", {{"input", x.str()}, {"to", y.str()}});
   const Op<D> op("expand");
   op.moves(x, y);
   detail::copy_strided(y, x, strides);

@@ -93,6 +93,49 @@ constexpr auto explain() {
   else static_assert(alike<A, B>, "mindgap: the operands of one op have one element type: cast<bf16>(x) converts a tensor");
 }
 
+// A tensor of integers, for which an op that computes has no overload; and the sentence for it.
+template <class X>
+inline constexpr bool of_integers = false;
+template <Element T, int N, Device D>
+inline constexpr bool of_integers<Tensor<T, N, D>> = !Real<T>;
+template <class X>
+concept Integers = of_integers<X>;
+template <class... Xs>
+constexpr auto explain_integers() {
+  static_assert(!(of_integers<Xs> || ...), "mindgap: this op computes in f32, bf16 and f16, not in integers");
+}
+
+// A weight whose gradient is not f32, as that of a parameter is and as the backward of a product leaves it; and the sentence.
+template <class W>
+constexpr bool has_narrow_gradient() {
+  if constexpr (is_var<W>) return !std::is_same_v<typename W::gradient_element, float>;
+  else return false;
+}
+template <class W>
+concept NarrowWeight = has_narrow_gradient<W>();
+template <class W>
+constexpr auto explain_narrow_weight() {
+  static_assert(
+      !NarrowWeight<W>,
+      "mindgap: weights have gradients in f32, whatever their type: Var<bf16, N, D, float>, as Parameter::as(x) gives it");
+}
+
+// Whether writing y would change x where it is still to be read: if the two overlap, unless they are the same elements.
+template <class T, int N, Device D, class U, int M>
+bool clobbers(const Tensor<T, N, D>& y, const Tensor<U, M, D>& x) {
+  return y.overlaps(x) && !(sizeof(T) == sizeof(U) && static_cast<const void*>(y.data()) == x.data());
+}
+
+// Throws unless y can take what an op makes of each element of x, or of each row: y has the shape of x, and is x or beside it.
+template <class T, class U, int N, Device D>
+void check_destination(const char* op, const Tensor<T, N, D>& y, const Tensor<U, N, D>& x) {
+  if (y.shape() != x.shape() || y.size() != x.size())
+    throw Error(text(op, ": the destination is not shaped like the input"), {{"input", x.str()}, {"destination", y.str()}});
+  if (clobbers(y, x))
+    throw Error(text(op, ": the destination overlaps the input, which is read after it is written"),
+                {{"destination", y.str()}, {"remedy", "write to a tensor of its own"}});
+}
+
 // Throws for an eps of a norm that makes NaN.
 inline void check_eps(const char* op, float eps) {
   if (!(eps >= 0.f)) throw Error(text(op, ": eps is ", eps), {{"remedy", "0 or more; 1e-5 is usual"}});

@@ -50,6 +50,22 @@ inline constexpr bool mentions_var<RowMark<X>> = is_var<X>;
 template <class X>
 inline constexpr bool mentions_var<ScalarMark<X>> = is_var<X>;
 
+template <class X>
+inline constexpr bool of_integers<RowMark<X>> = of_integers<X>;
+template <class X>
+inline constexpr bool of_integers<ScalarMark<X>> = of_integers<X>;
+
+// Whether an operand has a rank that is not the first one's, without a mark that would say how it is spread.
+template <class X, class Y>
+constexpr bool is_of_another_rank() {
+  if constexpr (is_operand<X> && is_operand<Y>) return X::rank != Y::rank;
+  else return false;
+}
+// Operands that pointwise does not take.
+template <class X, class... Xs>
+inline constexpr bool misfits_pointwise =
+    !is_operand<X> || ((std::is_arithmetic_v<Xs> || of_integers<Xs> || is_of_another_rank<X, Xs>()) || ... || of_integers<X>);
+
 // Whether an operand is a number, or lies on device D.
 template <class D, class X>
 inline constexpr bool lies_on = true;
@@ -79,12 +95,19 @@ i64 outer_slices(const Shape<N>&, const RowMark<Tensor<T, M, D>>& mark) {
   return M == 1 ? 1 : mark.x.extent(0);
 }
 
+// The length of a row; of rank 0, its one element.
+template <int N>
+i64 innermost(const Shape<N>& shape) {
+  if constexpr (N == 0) return 1;
+  else return shape[N - 1];
+}
+
 // The grid of a call: rows of the innermost extent if any operand is a row or reduced, long rows otherwise.
 template <bool Rows, int N, class... Marks>
 kernel::RowGrid grid_of(const Shape<N>& shape, const Marks&... marks) {
   const i64 outer = std::max<i64>({0, outer_slices(shape, marks)...});
   if (outer == 0 && !Rows) return make_grid(shape.size(), 1024, 1);
-  return make_grid(shape.size(), shape[N - 1], std::max<i64>(outer, 1));
+  return make_grid(shape.size(), innermost(shape), std::max<i64>(outer, 1));
 }
 
 template <int N>
@@ -94,14 +117,15 @@ template <int N>
 
 template <class T, int N, Device D>
 kernel::DenseOperand<T> lower(const Shape<N>& shape, const Tensor<T, N, D>& x) {
-  if (x.shape() != shape) operand_mismatch("a tensor", shape, x.str());
+  if (x.shape() != shape || x.size() != shape.size())
+    operand_mismatch(x.defined() ? "a tensor" : "an undefined tensor", shape, x.str());
   return {x.data()};
 }
 template <class T, int M, int N, Device D>
 kernel::RowOperand<T> lower(const Shape<N>& shape, const RowMark<Tensor<T, M, D>>& mark) {
   static_assert(M == 1 || M == 2, "mindgap: pointwise: row(t) wants t of rank 1, [C], or rank 2, [N, C]");
-  const i64 cols = shape[N - 1], outer = M == 2 ? shape[0] : 1;
-  if (mark.x.cols() != cols || (M == 2 && mark.x.extent(0) != outer)) operand_mismatch("a row", shape, mark.x.str());
+  const i64 cols = innermost(shape), outer = M == 2 && N > 0 ? shape[0] : 1;
+  if (M > N || mark.x.cols() != cols || (M == 2 && mark.x.extent(0) != outer)) operand_mismatch("a row", shape, mark.x.str());
   return {mark.x.data(), cols && outer ? std::max<i64>(shape.size() / cols / outer, 1) : 1};
 }
 template <class T, int M, int N, Device D>
@@ -114,11 +138,7 @@ kernel::ValueOperand lower(const Shape<N>&, const ValueMark& mark) {
   return {mark.number};
 }
 
-// Whether writing y would change an operand that is still to be read: one that overlaps y, unless it is dense and y itself.
-template <class T, int N, Device D, class U>
-bool clobbers(const Tensor<T, N, D>& y, const Tensor<U, N, D>& x) {
-  return y.overlaps(x) && !(sizeof(T) == sizeof(U) && static_cast<const void*>(y.data()) == x.data());
-}
+// As of tensors (operands.hpp), but a row and a scalar may not overlap y at all.
 template <class T, int N, Device D, class X>
 bool clobbers(const Tensor<T, N, D>& y, const RowMark<X>& mark) {
   return y.overlaps(mark.x);
@@ -140,6 +160,7 @@ template <class F, class T, int N, Device D, class TX, class... Marks>
 void pointwise_into(const Tensor<T, N, D>& y, F, const Tensor<TX, N, D>& x, const Marks&... marks) {
   static_assert((detail::lies_on<D, Marks> && ... && true),
                 "mindgap: the operands of one op live on one device: x.to<Cuda>() copies a tensor there");
+  detail::explain_integers<Tensor<T, N, D>, Tensor<TX, N, D>, Marks...>();
   written(y);
   const Op<D> op("pointwise");
   op.moves(y, x, marks...);
@@ -154,24 +175,33 @@ void pointwise_into(const Tensor<T, N, D>& y, F, const Tensor<TX, N, D>& x, cons
   }(operands);
 }
 
-// Of a number that is not marked as one.
-template <class F, class X, class... Marks>
-requires(detail::is_operand<X> && (std::is_arithmetic_v<Marks> || ...)) auto pointwise(F, const X& x, const Marks&...) {
-  static_assert(!(std::is_arithmetic_v<Marks> || ...), "mindgap: pointwise takes a number as value(x)");
+// Of operands that it does not take.
+template <class F, class X, class... Xs>
+requires detail::misfits_pointwise<X, Xs...>
+auto pointwise(F, const X& x, const Xs&...) {
+  static_assert(detail::is_operand<X>,
+                "mindgap: pointwise: the first operand gives the result its shape: a tensor or a variable, without a mark");
+  static_assert(!(std::is_arithmetic_v<Xs> || ...), "mindgap: pointwise takes a number as value(x)");
+  detail::explain_integers<X, Xs...>();
+  static_assert(!(detail::is_of_another_rank<X, Xs>() || ...),
+                "mindgap: pointwise: operands have one rank; row(t) spreads t [C] or [N, C], scalar(t) a single element");
   return x;
 }
 
-template <class F, class T, int N, Device D, class... Marks>
-requires(!((detail::mentions_var<Marks> || std::is_arithmetic_v<Marks>) ||
-           ...)) Tensor<T, N, D> pointwise(F f, const Tensor<T, N, D>& x, const Marks&... marks) {
+template <class F, Real T, int N, Device D, class... Marks>
+requires(!(detail::misfits_pointwise<Tensor<T, N, D>, Marks...> ||
+           (detail::mentions_var<Marks> || ...))) Tensor<T, N, D> pointwise(F f, const Tensor<T, N, D>& x,
+                                                                            const Marks&... marks) {
   Tensor<T, N, D> y(x.shape());
   pointwise_into(y, f, x, marks...);
   return y;
 }
 
-// The same values in another element type, rounded to nearest even.
+// The same values in another element type, rounded to nearest even. Throws where y has another shape than x or overlaps it; in
+// types of one size y may be x's memory.
 template <Real To, Real From, int N, Device D>
 void cast_into(const Tensor<To, N, D>& y, const Tensor<From, N, D>& x) {
+  detail::check_destination("cast", y, x);
   written(y);
   const kernel::Convert<To, From> kernel{y.data(), x.data(), x.size()};
   Runtime<D>::launch(Grid{kernel.blocks()}, kernel);
@@ -192,6 +222,11 @@ Tensor<To, N, D> cast(const Tensor<From, N, D>& x) {
 template <class G>
 struct GradientTarget {
   G* data = nullptr;
+  i64 size = 0;  // elements
+
+  GradientTarget() = default;
+  template <int N, Device D>
+  explicit GradientTarget(const Tensor<G, N, D>& to) : data(to.data()), size(to.size()) {}
 };
 // Never wanted, whatever the operand's type.
 template <>
@@ -208,9 +243,9 @@ void pointwise_backward(F, const Tensor<T, N, D>& grad_y, i64 outer, const std::
   constexpr bool any_reduced = (Operands::reduced || ...);
   // At least 16 rows a block of a GPU, whose memory partial sums of fewer would fill.
   constexpr i64 least_rows = has_teams<D> ? 16 : 1;
-  const kernel::RowGrid grid = any_reduced
-                                   ? detail::make_grid(grad_y.size(), grad_y.extent(N - 1), std::max<i64>(outer, 1), least_rows)
-                                   : detail::make_grid(grad_y.size(), 1024, 1);
+  const kernel::RowGrid grid =
+      any_reduced ? detail::make_grid(grad_y.size(), detail::innermost(grad_y.shape()), std::max<i64>(outer, 1), least_rows)
+                  : detail::make_grid(grad_y.size(), 1024, 1);
   const auto packed = std::apply([](const auto&... operand) { return pack(operand...); }, operands);
   kernel::PointwiseBackward<Traced<F, K>, T, Operands...> kernel{grad_y.data(), grid, packed, {}, {}};
   Tensor<float, 2, D> partials[K];
@@ -235,9 +270,9 @@ void pointwise_backward(F, const Tensor<T, N, D>& grad_y, i64 outer, const std::
       auto* target = std::get<I>(targets).data;
       if (!target) return;
       if constexpr (Operand::by_row) {
-        const bool by_outer = grid.outer > 1 && std::get<I>(operands).rows_per_outer == grid.rows_per_outer;
-        const i64 slices = by_outer ? grid.outer : 1;
-        kernel::reduce_rows<D>(target, partials[I].data(), slices, grid.blocks() / slices, grid.cols, 1.f);
+        // One for all images, or one for each; there may be no images, and no rows of them.
+        const i64 slices = grid.cols ? std::get<I>(targets).size / grid.cols : 0;
+        if (slices) kernel::reduce_rows<D>(target, partials[I].data(), slices, grid.blocks() / slices, grid.cols, 1.f);
       } else if constexpr (Operand::reduced) {
         Runtime<D>::launch(Grid{1}, kernel::SumAll{target, partials[I].data(), partials[I].size(), 1.f});
       }

@@ -18,12 +18,19 @@ struct MaxPoolResult {
 
 namespace detail {
 
+// Kernels count pixels in 32 bits, of which a window at the border takes the double.
+inline constexpr i64 largest_pooled_side = i64(1) << 30;
+
 template <class T, Device D>
 kernel::PoolGeometry pool_geometry(const char* op, const Tensor<T, 4, D>& x, i64 kernel, i64 stride, i64 padding) {
-  if (kernel < 1 || stride < 1 || padding < 0 || 2 * padding > kernel)
+  if (kernel < 1 || stride < 1 || padding < 0 || padding > kernel / 2)
     throw Error(text(op, ": kernel ", kernel, ", stride ", stride, " and padding ", padding, " make no sense"),
                 {{"remedy", "padding is at most half the kernel"}});
   const i64 h = x.extent(1), w = x.extent(2);
+  if (kernel > largest_pooled_side || std::max(h, w) > largest_pooled_side - 2 * padding)
+    throw Error(text(op, ": kernel ", kernel, " and padding ", padding, " are too large"),
+                {{"input", x.str()}, {"remedy", text("a padded image has at most ", largest_pooled_side, " pixels a side")}});
+  stride = std::min(stride, std::max<i64>(std::max(h, w) + 2 * padding, 1));  // a longer one leaves the one window, too
   if (h + 2 * padding < kernel || w + 2 * padding < kernel)
     throw Error(text(op, ": a window of ", kernel, " is larger than the padded image"), {{"input", x.str()}});
   return {h,      w,      (h + 2 * padding - kernel) / stride + 1, (w + 2 * padding - kernel) / stride + 1, x.extent(3), kernel,
@@ -114,6 +121,18 @@ void global_avg_pool_backward(const Tensor<T, 4, D>& grad_x, const Tensor<T, 2, 
   const i64 positions = grad_x.extent(1) * grad_x.extent(2);
   Runtime<D>::launch(Grid{grad_x.extent(0), team_threads},
                      kernel::SpreadRows<T>{grad_x.data(), grad_y.data(), positions, grad_x.extent(3), 1.f / float(positions)});
+}
+
+// Of fewer numbers than it takes: torch's stride is the kernel unless it is given.
+template <class X, std::integral... I>
+requires(detail::is_operand<X> && !detail::NoImages<X> && sizeof...(I) < 3) auto max_pool2d(const X& x, I...) {
+  static_assert(!detail::is_operand<X>, "mindgap: max_pool2d wants kernel, stride and padding: max_pool2d(x, 2, 2, 0)");
+  return x;
+}
+template <class X, std::integral... I>
+requires(detail::is_operand<X> && !detail::NoImages<X> && sizeof...(I) < 3) auto avg_pool2d(const X& x, I...) {
+  static_assert(!detail::is_operand<X>, "mindgap: avg_pool2d wants kernel, stride and padding: avg_pool2d(x, 2, 2, 0)");
+  return x;
 }
 
 // Of what is no batch of images.

@@ -153,6 +153,28 @@ Tensor<T, N, D> mean(const Tensor<T, N, D>& x, const std::vector<int>& axes, Loc
   detail::sum_axes_into(y, x, bits, 1.f / float(sums.count));
   return y;
 }
+// Of integers, and with an axis that is no list.
+template <detail::Integers X, class... Rest>
+auto sum(const X& x, const Rest&...) {
+  detail::explain_integers<X>();
+  return x;
+}
+template <detail::Integers X, class... Rest>
+auto mean(const X& x, const Rest&...) {
+  detail::explain_integers<X>();
+  return x;
+}
+template <class X, std::integral I>
+requires(detail::is_operand<X> && !detail::of_integers<X>) auto sum(const X& x, I) {
+  static_assert(!detail::is_operand<X>, "mindgap: sum wants its axes as a list: sum(x, {1})");
+  return x;
+}
+template <class X, std::integral I>
+requires(detail::is_operand<X> && !detail::of_integers<X>) auto mean(const X& x, I) {
+  static_assert(!detail::is_operand<X>, "mindgap: mean wants its axes as a list: mean(x, {1})");
+  return x;
+}
+
 // Overwrites grad_x with scale * grad_y, repeated along the axes that were summed.
 template <Real T, int N, Device D>
 void sum_axes_backward(const Tensor<T, N, D>& grad_x, const Tensor<T, N, D>& grad_y, float scale) {

@@ -5,13 +5,15 @@
 #include <mindgap/core/tensor.hpp>
 #include <mindgap/cpu/runtime.hpp>
 #include <mindgap/kernels/softmax.hpp>
+#include <mindgap/ops/operands.hpp>
 
 namespace mindgap {
 
-// y may be x itself.
+// y may be x itself; throws where it overlaps x in another way, and for another shape.
 template <Real T, int N, Device D>
 void softmax_into(const Tensor<T, N, D>& y, const Tensor<T, N, D>& x, Location at = Location::current()) {
   const Caller caller(at);
+  detail::check_destination("softmax", y, x);
   written(y);
   const Op<D> op("softmax");
   op.moves(y, x);
@@ -26,9 +28,24 @@ Tensor<T, N, D> softmax(const Tensor<T, N, D>& x, Location at = Location::curren
   return y;
 }
 
+// Of integers, and with an axis as torch has it.
+template <detail::Integers X, class... Rest>
+auto softmax(const X& x, const Rest&...) {
+  detail::explain_integers<X>();
+  return x;
+}
+template <class X, std::integral I>
+requires detail::is_operand<X>
+auto softmax(const X& x, I) {
+  static_assert(!detail::is_operand<X>, "mindgap: softmax is over the innermost axis: softmax(x)");
+  return x;
+}
+
 // Overwrites grad_x, which may be grad_y itself, from y = softmax(x) and its gradient.
 template <Real T, int N, Device D>
 void softmax_backward(const Tensor<T, N, D>& grad_x, const Tensor<T, N, D>& y, const Tensor<T, N, D>& grad_y) {
+  detail::check_destination("softmax backward", grad_x, y);
+  detail::check_destination("softmax backward", grad_x, grad_y);
   written(grad_x);
   const Op<D> op("softmax backward");
   op.moves(grad_x, y, grad_y);

@@ -22,6 +22,13 @@ namespace mindgap {
 
 namespace detail {
 
+// Throws for a number of training that is NaN, infinite or otherwise not `good`.
+inline void check_number(const char* what, double number, bool good, const char* remedy) {
+  if (!good || !std::isfinite(number)) throw Error(text(what, " of ", number), {{"remedy", remedy}});
+}
+inline void check_learning_rate(double rate) { check_number("a learning rate", rate, rate >= 0, "a finite number, 0 or more"); }
+inline void check_weight_decay(double decay) { check_number("a weight decay", decay, decay >= 0, "a finite number, 0 or more"); }
+
 // Gradients that lie in 16-bit types, to be converted by one launch.
 template <Device D>
 class NarrowGradients {
@@ -66,10 +73,12 @@ class FlatParameters {
     std::function<void(detail::NarrowGradients<D>&)> take_narrow;
   };
 
-  // Throws where nothing is to be trained, and where a parameter is in another FlatParameters.
+  // Throws where nothing is to be trained, where a parameter is in another FlatParameters, and for a weight decay that is
+  // negative or not finite.
   template <Module M>
   explicit FlatParameters(M& net, float weight_decay = 0.f, Location at = Location::current()) {
     const Caller caller(at);
+    detail::check_weight_decay(weight_decay);
     for_each_parameter(net, [](const std::string& name, auto& p) {
       if (p.slot && p.slot->taken())
         throw Error("a parameter is in two FlatParameters: the first would train what nothing reads any more",
@@ -151,7 +160,7 @@ class FlatParameters {
   Tensor<float, 1, D> make() const { return Tensor<float, 1, D>::zeros(Shape<1>(size_)); }
 
   // Multiplies the learning rate of the parameters that the pattern matches, and decays their weights by `weight_decay`, matrices
-  // or not.
+  // or not. Throws for numbers that are negative or not finite, and where nothing matches.
   void set_group(const std::string& pattern, float learning_rate, float weight_decay, Location at = Location::current());
 
   // Takes note of what was frozen and unfrozen since the last call; says whether anything was. Optimizers call it before a step,
@@ -202,9 +211,10 @@ class FlatParameters {
 template <Device D>
 void FlatParameters<D>::set_group(const std::string& pattern, float learning_rate, float weight_decay, Location at) {
   const Caller caller(at);
-  if (!(learning_rate >= 0.f))
+  if (!(learning_rate >= 0.f && std::isfinite(learning_rate)))
     throw Error(text("a group of parameters with ", learning_rate, " times the learning rate"),
-                {{"pattern", pattern}, {"remedy", "use 0 or more"}});
+                {{"pattern", pattern}, {"remedy", "a finite number, 0 or more"}});
+  detail::check_weight_decay(weight_decay);
   bool any = false;
   for (size_t k = 0; k < segments_.size(); ++k)
     if (matches(pattern, segments_[k].name)) groups_[k].rate = learning_rate, groups_[k].decay = weight_decay, any = true;
@@ -310,6 +320,7 @@ class GradientScale {
                   {{"remedy", "measure() after backward() and before the step"}});
     return factor_;
   }
+  const FlatParameters<D>& parameters() const { return parameters_; }
   // [3]: the scale, steps since it changed, steps left out; undefined without one.
   const Tensor<float, 1, D>& loss_scale() const { return loss_scale_; }
 

@@ -24,11 +24,12 @@ class Ema {
  public:
   explicit Ema(FlatParameters<D>& parameters) : parameters_(parameters), average_(parameters.values().clone()), step_(1) {}
 
-  // The decay of the steps that follow.
+  // The decay of the steps that follow, 0 to 1.
   void prepare(float decay);
   void swap();
   std::vector<StateItem> items() const { return parameters_.items(average_, "ema."); }
 
+  const FlatParameters<D>& parameters() const { return parameters_; }
   float* average() const { return average_.data(); }
   const float* step() const { return step_.data(); }
   // For PackedInputs.
@@ -46,6 +47,7 @@ class Ema {
 // Outside the class: compiled once for programs that link the glue (train/trainer_instances.hpp).
 template <Device D>
 void Ema<D>::prepare(float decay) {
+  detail::check_number("an average's decay", decay, decay >= 0.f && decay <= 1.f, "0 to 1; 0.999 is usual");
   const float step = 1.f - decay;
   step_.set({&step, 1});
 }
@@ -71,7 +73,9 @@ kernel::ScaledGradient scaled_gradient(const FlatParameters<D>& parameters, cons
 
 }  // namespace detail
 
-// The step of an optimizer that has prepare() and update(): by the gradients as they lie, which then start afresh.
+// The step of an optimizer that has prepare() and update(): by the gradients as they lie, which then start afresh. Both take a
+// learning rate that is finite and not negative, and a scale and an average of the optimizer's own parameters; they throw for
+// others.
 template <class Self, Device D>
 class OptimizerStep {
  public:
@@ -91,6 +95,12 @@ class OptimizerStep {
  protected:
   explicit OptimizerStep(FlatParameters<D>& parameters) : parameters_(parameters) {}
 
+  void check_own(const GradientScale<D>* scale, const Ema<D>* average) const {
+    if ((scale && &scale->parameters() != &parameters_) || (average && &average->parameters() != &parameters_))
+      throw Error("optimizer: the gradient scale or the average is of other parameters",
+                  {{"remedy", "make it of the FlatParameters that the optimizer has"}});
+  }
+
   FlatParameters<D>& parameters_;
 };
 
@@ -105,7 +115,10 @@ class Sgd : public OptimizerStep<Sgd<D>, D> {
  public:
   using Options = SgdOptions;
   Sgd(FlatParameters<D>& parameters, Options options)
-      : OptimizerStep<Sgd, D>(parameters), options_(options), velocity_(parameters.make()), rate_(1) {}
+      : OptimizerStep<Sgd, D>(parameters), options_(options), velocity_(parameters.make()), rate_(1) {
+    const float momentum = options.momentum;
+    detail::check_number("sgd: a momentum", momentum, momentum >= 0.f && momentum < 1.f, "0 to below 1; 0.9 is usual");
+  }
 
   // The learning rate of the next step.
   void prepare(float learning_rate, Location at = Location::current());
@@ -128,6 +141,7 @@ class Sgd : public OptimizerStep<Sgd<D>, D> {
 template <Device D>
 void Sgd<D>::prepare(float learning_rate, Location at) {
   const Caller caller(at);
+  detail::check_learning_rate(learning_rate);
   parameters_.follow_freezing();
   rate_.set({&learning_rate, 1});
 }
@@ -135,6 +149,7 @@ void Sgd<D>::prepare(float learning_rate, Location at) {
 template <Device D>
 void Sgd<D>::update(const GradientScale<D>* scale, const Ema<D>* average) {
   const Op<D> op("sgd");
+  this->check_own(scale, average);
   parameters_.written();
   op.moves(parameters_.values(), parameters_.values(), velocity_, velocity_, parameters_.gradients());
   parameters_.with_working_copies([&]<class T>(T* working) {
@@ -158,7 +173,11 @@ class AdamW : public OptimizerStep<AdamW<D>, D> {
         options_(options),
         first_(parameters.make()),
         second_(parameters.make()),
-        schedule_(3) {}
+        schedule_(3) {
+    for (float beta : {options.beta1, options.beta2})
+      detail::check_number("adamw: a beta", beta, beta >= 0.f && beta < 1.f, "0 to below 1; 0.9 and 0.999 are usual");
+    detail::check_number("adamw: an epsilon", options.epsilon, options.epsilon >= 0.f, "0 or more; 1e-8 is usual");
+  }
 
   // The learning rate of the next step, and that it is one step later.
   void prepare(float learning_rate, Location at = Location::current());
@@ -181,6 +200,7 @@ class AdamW : public OptimizerStep<AdamW<D>, D> {
 template <Device D>
 void AdamW<D>::prepare(float learning_rate, Location at) {
   const Caller caller(at);
+  detail::check_learning_rate(learning_rate);
   parameters_.follow_freezing();
   ++steps_.value;
   const auto correction = [this](float beta) { return float(1. - std::pow(double(beta), double(steps_.value))); };
@@ -191,6 +211,7 @@ void AdamW<D>::prepare(float learning_rate, Location at) {
 template <Device D>
 void AdamW<D>::update(const GradientScale<D>* scale, const Ema<D>* average) {
   const Op<D> op("adamw");
+  this->check_own(scale, average);
   parameters_.written();
   op.moves(parameters_.values(), parameters_.values(), first_, first_, second_, second_, parameters_.gradients());
   parameters_.with_working_copies([&]<class T>(T* working) {

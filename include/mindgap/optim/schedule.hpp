@@ -1,6 +1,7 @@
 // Learning rates as functions of the step.
 //
-// All are factors of the peak rate. A warm-up of w steps multiplies by (step + 1) / (w + 1), reaching 1 at step w.
+// All are factors of the peak rate. A warm-up of w steps multiplies by (step + 1) / (w + 1), reaching 1 at step w; one_cycle has
+// a warm-up of its own.
 #pragma once
 
 #include <mindgap/core/dtype.hpp>
@@ -28,7 +29,7 @@ struct Schedule {
   };
   Kind kind = Kind::cosine;
   i64 steps = 1;       // of the whole run
-  i64 warmup = 0;      // steps
+  i64 warmup = 0;      // steps; 0 with one_cycle
   double floor = 0.0;  // of cosine
   double gamma = 0.1;  // of step
 
@@ -38,6 +39,16 @@ struct Schedule {
     if (name == "step") return Kind::step;
     if (name == "one_cycle") return Kind::one_cycle;
     throw Error("there is no schedule '" + name + "'", {{"remedy", "use constant, cosine, step or one_cycle"}});
+  }
+
+  // Throws for numbers that make no schedule.
+  void check() const {
+    if (steps < 1 || warmup < 0 || !(floor >= 0 && floor <= 1) || !(gamma >= 0 && std::isfinite(gamma)))
+      throw Error(text("a schedule of ", steps, " steps, warm-up ", warmup, ", floor ", floor, ", gamma ", gamma),
+                  {{"remedy", "1 step or more, a warm-up and a gamma of 0 or more, a floor of 0 to 1"}});
+    if (kind == Kind::one_cycle && warmup)
+      throw Error(text("a warm-up of ", warmup, " steps and the schedule one_cycle, which has a warm-up of its own"),
+                  {{"remedy", "leave the warm-up out, or use another schedule"}});
   }
 
   // The factor at `step`, 0 <= step < steps.

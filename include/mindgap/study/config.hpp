@@ -66,7 +66,7 @@ struct StudyConfig {
   bool flip = true;
   i64 shift = 2;
   double weight_decay = 5e-4, label_smoothing = 0.1, warmup = 0.1;
-  std::string schedule = "cosine";
+  std::string schedule = "cosine";  // one_cycle has a warm-up of its own, and none is given
 
   std::vector<u64> seeds{1, 2};
   std::vector<std::string> experiments{"E0", "E1", "E3", "E3 twice", "E2", "E5"};

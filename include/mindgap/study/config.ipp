@@ -101,6 +101,8 @@ inline void check_study_config(const StudyConfig& c, const std::string& file) {
   };
   require(!c.seeds.empty(), "seeds is empty");
   require(c.warmup != 1, "warmup is 1, which once was all steps: give a share below 1, or 2 steps or more");
+  require(c.schedule != "one_cycle" || c.warmup == 0 || c.warmup == StudyConfig().warmup,
+          text("warmup is ", c.warmup, ", and the schedule one_cycle has a warm-up of its own: leave warmup out"));
   for (const auto& [experiment, count] : c.seeds_of) {
     require(has(experiment), "seeds_of has '" + experiment + "', which is not among the experiments");
     require(count <= i64(c.seeds.size()),

@@ -63,12 +63,13 @@ struct TrainingRecord {
 template <Device D>
 class Trainer {
  public:
-  // inputs: HostInputs and parts that have some, which task.prepare sets. All must outlive the trainer. What is frozen or
-  // unfrozen between steps takes effect, but what was frozen before the trainer was made stays so.
+  // inputs: HostInputs and parts that have some, which task.prepare sets. All must outlive the trainer, and the network stay
+  // where it is: save() and resume() go over it. What is frozen or unfrozen between steps takes effect, but what was frozen
+  // before the trainer was made stays so. Throws for options that make no sense.
   template <Module M, class... Inputs>
   Trainer(M& net, TrainingTask<D> task, const TrainerOptions& options, Inputs&... inputs)
       : task_(std::move(task)),
-        options_(options),
+        options_(checked(options)),
         net_items_([&net] { return state_items(net, "model."); }),
         parameters_(net, float(options.weight_decay)),
         optimizer_(parameters_, options.optimizer),
@@ -77,8 +78,6 @@ class Trainer {
         inputs_(inputs..., *this),
         measured_(Tensor<float, 2, D>::zeros(Shape<2>(1, 2))),
         records_(Shape<2>(steps_ahead, 2)) {
-    if (steps() < 1 || options.accumulation < 1)
-      throw Error(text("trainer: ", steps(), " steps of ", options.accumulation, " batches"), {{"remedy", "1 or more of each"}});
     for (const ParameterGroup& group : options.groups)
       parameters_.set_group(group.pattern, float(group.learning_rate), float(group.weight_decay));
     set_training(net, true);
@@ -95,7 +94,7 @@ class Trainer {
   std::function<void(const Tensor<float, 1, D>&)> before_update;
 
   // One step. Returns the records that became known: this step's on the CPU; on a GPU, which is not waited for, none or those of
-  // the last few dozen steps. Throws when a loss is NaN or infinite.
+  // the last few dozen steps. Throws when a loss is NaN or infinite, and when all steps are made.
   std::vector<TrainingRecord> step();
 
   // The records that are not known yet; waits.
@@ -136,6 +135,7 @@ class Trainer {
  private:
   static constexpr i64 steps_ahead = Runtime<D>::asynchronous ? 64 : 1;  // that the host may be
 
+  static const TrainerOptions& checked(const TrainerOptions& options);
   bool scales() const { return options_.loss_scale || options_.gradient_clip > 0; }
 
   void gradient(bool first);
@@ -159,7 +159,23 @@ class Trainer {
 
 // Outside the class: compiled once for programs that link the glue (train/trainer_instances.hpp).
 template <Device D>
+const TrainerOptions& Trainer<D>::checked(const TrainerOptions& options) {
+  if (options.schedule.steps < 1 || options.accumulation < 1)
+    throw Error(text("trainer: ", options.schedule.steps, " steps of ", options.accumulation, " batches"),
+                {{"remedy", "1 or more of each"}});
+  options.schedule.check();
+  detail::check_learning_rate(options.learning_rate);
+  detail::check_weight_decay(options.weight_decay);
+  const double decay = options.ema_decay;
+  detail::check_number("an average's decay", decay, decay >= 0 && decay < 1, "0, for none, to below 1; 0.999 is usual");
+  return options;
+}
+
+template <Device D>
 std::vector<TrainingRecord> Trainer<D>::step() {
+  if (finished())
+    throw Error(text("trainer: all ", steps(), " steps are made"),
+                {{"remedy", "ask finished() before a step; the schedule says how many there are"}});
   if (parameters_.follow_freezing()) {  // recorded steps have other gradients
     Runtime<D>::synchronize();
     gradients_.clear();
@@ -216,6 +232,12 @@ void Trainer<D>::resume(const std::filesystem::path& checkpoint, const std::stri
 template <Device D>
 std::vector<StateItem> Trainer<D>::items() const {
   std::vector<StateItem> out = net_items_();
+  const auto has = [&](const std::string& name) {
+    return std::any_of(out.begin(), out.end(), [&](const StateItem& item) { return item.name == "model." + name; });
+  };
+  if (!has(parameters_.segments().front().name))
+    throw Error("trainer: the network has no parameters any more: it was moved away",
+                {{"remedy", "let the network stay where it was when the trainer was made"}});
   for (auto& more : {optimizer_.items(), scale_.items(), average_ ? average_->items() : std::vector<StateItem>()})
     out.insert(out.end(), more.begin(), more.end());
   return out;
