@@ -47,7 +47,12 @@ void write_set(const Options& o, const CommonOptions& common) {
   const Guidance guidance = check_flags([&] { return generator.info.guidance({o.guidance, o.guidance_rescale}); });
 
   GeneratedImages<D, P> images(generator, sampler, guidance, o.batch);
-  const ShardWriter writer(common.out, synthetic_manifest(images, o.per_class, common.seed), part, parts);
+  const ShardManifest set = synthetic_manifest(images, o.per_class, common.seed);
+  const ShardWriter writer(common.out, set, part, parts);
+  if (writer.part_images() == 0) {
+    std::cerr << "sample: nothing to make: of the set's " << set.chunks() << " chunks none is of part " << o.shard << std::endl;
+    return;
+  }
   Progress progress("sample", writer.part_images(), writer.part_images() - writer.pending_images(), "images");
   JobHooks hooks;
   hooks.stop = interrupted;
@@ -77,5 +82,8 @@ int main(int argc, char** argv) {
         flags.add("batch", &o.batch, "images at a time; changes no image", {1, 1 << 16});
         for (const char* needed : {"model", "per-class", "out"}) flags.require(needed);
       },
-      [&](const CommonOptions& common) { with_types(common, [&]<class D, class P>(D, P) { write_set<D, P>(o, common); }); });
+      [&](const CommonOptions& common) {
+        check_out(common, "model", o.model);
+        with_types(common, [&]<class D, class P>(D, P) { write_set<D, P>(o, common); });
+      });
 }
