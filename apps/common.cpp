@@ -118,10 +118,10 @@ int run_app(int argc, char** argv, const std::string& name, const std::string& d
   }
 }
 
-void check_out(const CommonOptions& common, const std::string& flag, const std::filesystem::path& folder) {
-  std::error_code code;  // of a folder that is not there: it is another
-  if (std::filesystem::equivalent(common.out, folder, code))
-    throw UsageError("--out is the folder of --" + flag, {{"folder", folder.string()}, {"remedy", "use another --out"}});
+void check_out(const CommonOptions& common, const std::string& flag, const std::filesystem::path& path) {
+  std::error_code code;  // of one that is not there: it is another
+  if (std::filesystem::equivalent(common.out, path, code))
+    throw UsageError("--out is what --" + flag + " names", {{"path", path.string()}, {"remedy", "use another --out"}});
 }
 
 bool interrupted() { return signalled != 0; }

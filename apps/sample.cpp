@@ -1,58 +1,42 @@
-// Writes a labelled synthetic data set with a generator, as a shard folder.
+// Writes labelled synthetic data sets: with a class-conditional generator as a shard folder, with Stable Diffusion as a folder of
+// image files a class, or as shards.
 //
-//   sample --model DIR --per-class N --guidance W --steps K --sampler NAME --seed S --out DIR [--shard i/n]
+//   sample --model generator/ --per-class N --out DIR
+//   sample --model stable-diffusion-v1-4/ --classes imagenet100 --prompts name-definition --per-class N --out DIR
+//   sample --model stable-diffusion-v1-4/ --prompt "a photo of a tabby cat" --out cat.png
 //
-// An image depends on the generator, the seed, its class, its number in the class and the settings; not on the batch, the shard
-// or when it was made. The same command goes on after a kill, and with a larger N the set grows. n processes with --shard 0/n to
-// n-1/n share one folder.
+// An image depends on the model, the seed, its class, its number in the class and the settings; not on the shard or when it was
+// made. The same command goes on after a kill, and with a larger N the set grows. n processes with --shard 0/n to n-1/n share one
+// folder.
 #include <mindgap/diffusion/jobs.hpp>
 
-#include "common.hpp"
+#include "sample_prompts.hpp"
 
 using namespace mindgap;
 
 namespace {
 
-struct Options {
-  std::filesystem::path model;
-  i64 per_class = 0, steps = 15, batch = 64;
-  double guidance = 1.5, guidance_rescale = 0, eta = 0;
-  std::string sampler = "dpmpp_2m", spacing, sigmas, shard = "0/1";
-};
-
-// "i/n" with 0 <= i < n.
-std::pair<i64, i64> parse_shard(const std::string& given) {
-  const size_t slash = given.find('/');
-  const auto number = [](const std::string& digits) {
-    return digits.empty() || digits.size() > 6 || digits.find_first_not_of("0123456789") != digits.npos ? i64(-1)
-                                                                                                        : std::stoll(digits);
-  };
-  const i64 part = slash == given.npos ? -1 : number(given.substr(0, slash)),
-            parts = slash == given.npos ? -1 : number(given.substr(slash + 1));
-  if (part < 0 || part >= parts)
-    throw UsageError("bad value for --shard: \"" + given + "\"", {{"wanted", "i/n with i from 0 to n-1"}});
-  return {part, parts};
-}
+constexpr const char* for_prompts[] = {"classes",    "prompts",      "negative", "prompt",         "prediction", "size",
+                                       "format",     "only",         "preview",  "long-prompts",   "init-image", "strength",
+                                       "store-size", "jpeg-quality", "tiles",    "batch-invariant"};
 
 template <Device D, class P>
-void write_set(const Options& o, const CommonOptions& common) {
+void write_set(const SampleOptions& o, const CommonOptions& common) {
+  for (const char* flag : for_prompts)
+    if (common.given.contains(flag))
+      throw UsageError(text("--", flag, " is for Stable Diffusion"),
+                       {{"model", o.model.string() + ": no folder of one, nor a .safetensors file"}, {"remedy", "see --help"}});
+  if (!common.given.contains("per-class")) throw UsageError("--per-class is needed", {{"remedy", "see --help"}});
   const auto [part, parts] = parse_shard(o.shard);
   const SamplerKind kind = check_flags([&] { return sampler_by_name(o.sampler); });
   const Generator<D, P> generator = load_generator<D, P>(o.model, kind);
-  SchedulerConfig config = generator.info.scheduler;
-  if (common.given.contains("spacing")) config.timestep_spacing = check_flags([&] { return spacing_by_name(o.spacing); });
-  if (common.given.contains("sigmas")) config.sigmas = check_flags([&] { return sigmas_by_name(o.sigmas); });
-  const std::string scheduler = GeneratorFiles{o.model}.scheduler().string();  // steps and eta must suit what it says
-  const Sampler sampler = check_flags([&] { return naming_file(scheduler, [&] { return Sampler(config, o.steps, o.eta); }); });
+  // Steps and eta must suit what the file says.
+  const Sampler sampler = make_sampler(o, common, generator.info.scheduler, GeneratorFiles{o.model}.scheduler());
   const Guidance guidance = check_flags([&] { return generator.info.guidance({o.guidance, o.guidance_rescale}); });
 
   GeneratedImages<D, P> images(generator, sampler, guidance, o.batch);
-  const ShardManifest set = synthetic_manifest(images, o.per_class, common.seed);
-  const ShardWriter writer(common.out, set, part, parts);
-  if (writer.part_images() == 0) {
-    std::cerr << "sample: nothing to make: of the set's " << set.chunks() << " chunks none is of part " << o.shard << std::endl;
-    return;
-  }
+  const ShardWriter writer(common.out, synthetic_manifest(images, o.per_class, common.seed), part, parts);
+  if (nothing_to_make(writer, part, parts)) return;
   Progress progress("sample", writer.part_images(), writer.part_images() - writer.pending_images(), "images");
   JobHooks hooks;
   hooks.stop = interrupted;
@@ -65,25 +49,49 @@ void write_set(const Options& o, const CommonOptions& common) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  Options o;
+  SampleOptions o;
   return run_app(
-      argc, argv, "sample", "Writes a labelled synthetic data set with a generator; run it again to go on after an interruption.",
+      argc, argv, "sample", "Writes a labelled synthetic data set, or an image; run it again to go on after an interruption.",
       [&](Flags& flags) {
-        flags.add("model", &o.model, "a generator folder, of train_generator or of diffusers");
+        flags.add("model", &o.model,
+                  "a generator folder of train_generator or diffusers; a folder of Stable Diffusion, or one file");
         flags.add("per-class", &o.per_class, "images of each class", {1, 1 << 24});
-        flags.add("guidance", &o.guidance, "weight of the class: 1 is none beyond the conditional model, 0 no class", {0, 1e6});
-        flags.add("steps", &o.steps, "denoising steps");
+        flags.add("guidance", &o.guidance, "weight of the class or prompt: 1 is no more than the model has, 0 none; prompts: 7.5",
+                  {0, 1e6});
         flags.add("guidance-rescale", &o.guidance_rescale, "0 to 1: how far guided answers keep their deviation", {0, 1});
-        flags.add("sampler", &o.sampler, "ddpm, ddim, pndm, lms, euler, euler_a, heun, dpmpp_2m, dpmpp_2m_sde or unipc");
-        flags.add("spacing", &o.spacing, "linspace, leading or trailing; by default the generator's");
-        flags.add("sigmas", &o.sigmas, "none, karras or exponential; by default the generator's");
+        flags.add("steps", &o.steps, "denoising steps; prompts: 50");
+        flags.add("sampler", &o.sampler,
+                  "ddpm, ddim, pndm, lms, euler, euler_a, heun, dpmpp_2m, dpmpp_2m_sde or unipc; prompts: the model's");
+        flags.add("spacing", &o.spacing, "linspace, leading or trailing; by default the model's");
+        flags.add("sigmas", &o.sigmas, "none, karras or exponential; by default the model's");
         flags.add("eta", &o.eta, "noise of ddim, 0 to 1");
-        flags.add("shard", &o.shard, "i/n: part i of n, i from 0 to n-1");
-        flags.add("batch", &o.batch, "images at a time; changes no image", {1, 1 << 16});
-        for (const char* needed : {"model", "per-class", "out"}) flags.require(needed);
+        flags.add("shard", &o.shard, "i/n: part i of n, i from 0 to n-1; auto: as mpirun or Slurm says");
+        flags.add("batch", &o.batch, "images at a time; prompts: 1, on a GPU 16, where last bits may depend on it", {1, 1 << 16});
+        flags.add("classes", &o.classes, "imagenet1k, imagenet100, or a file of classes");
+        flags.add("prompts", &o.prompts,
+                  "name, name-definition, name-hypernym, hypernym-background, clip, a captions file, or text with {name}");
+        flags.add("negative", &o.negative, "prompt to guide away from");
+        flags.add("prompt", &o.prompt, "one image of this text, to the PNG file --out");
+        flags.add("init-image", &o.init_image, "with --prompt: a PNG or JPEG file to start from");
+        flags.add("strength", &o.strength, "how much of the steps it goes through, over 0 to 1", {1e-6, 1});
+        flags.add("prediction", &o.prediction, "noise or v: what a single file's model predicts, which it does not say; noise");
+        flags.add("size", &o.size, "pixels of a side, or WIDTHxHEIGHT; by default what the model was trained on");
+        flags.add("store-size", &o.store_size, "pixels of a side of what is written, resized as Pillow does; 0 as it is",
+                  {0, 8192});
+        flags.add("format", &o.format, "png or jpeg, a folder a class, or shards");
+        flags.add("jpeg-quality", &o.jpeg_quality, "of JPEG files", {1, 100});
+        flags.add("long-prompts", &o.long_prompts, "cut or refuse: prompts of more tokens than the model takes");
+        flags.add("only", &o.only, "id:number of an image of the set: make it again, and say whether it is the same");
+        flags.add("preview", &o.preview, "write preview.png every so many images; 0 never", {0, 1 << 24});
+        flags.add("tiles", &o.tiles, "decode in tiles: less memory for large images");
+        flags.add("batch-invariant", &o.batch_invariant, "images one at a time, so that no bit depends on a batch");
+        for (const char* needed : {"model", "out"}) flags.require(needed);
       },
       [&](const CommonOptions& common) {
         check_out(common, "model", o.model);
-        with_types(common, [&]<class D, class P>(D, P) { write_set<D, P>(o, common); });
+        with_types(common, [&]<class D, class P>(D, P) {
+          if (is_stable_diffusion(o.model)) sample_prompts<D, P>(o, common);
+          else write_set<D, P>(o, common);
+        });
       });
 }

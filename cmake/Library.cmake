@@ -1,11 +1,12 @@
 # mindgap::mindgap  the headers alone, with what their bodies need.
-# mindgap::glue     the same headers with the parts that need oneDNN, zlib, libpng, OpenSSL, utf8proc, JSON or Boost.Math compiled once;
-#                   what links it sees light declarations only (MINDGAP_GLUE), and compiles quickly.
+# mindgap::glue     the same headers with the parts that need oneDNN, zlib, libpng, libjpeg, OpenSSL, utf8proc, JSON or Boost.Math
+#                   compiled once; what links it sees light declarations only (MINDGAP_GLUE), and compiles quickly.
 # mindgap::fibers   the headers with Boost.Context, for the fiber executor and the device Emulated (MINDGAP_FIBERS).
 find_package(OpenMP REQUIRED COMPONENTS CXX)
 find_package(dnnl CONFIG REQUIRED)
 find_package(ZLIB REQUIRED)
 find_package(PNG REQUIRED)
+find_package(JPEG REQUIRED)
 find_package(OpenSSL REQUIRED COMPONENTS Crypto)
 find_package(utf8proc REQUIRED)
 find_package(nlohmann_json CONFIG REQUIRED)
@@ -21,8 +22,8 @@ endif()
 target_include_directories(mindgap ${system_headers} INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
                                                                $<INSTALL_INTERFACE:include>)
 target_compile_features(mindgap INTERFACE cxx_std_20)
-target_link_libraries(mindgap INTERFACE OpenMP::OpenMP_CXX DNNL::dnnl ZLIB::ZLIB PNG::PNG OpenSSL::Crypto utf8proc::utf8proc
-                                        nlohmann_json::nlohmann_json Boost::headers)
+target_link_libraries(mindgap INTERFACE OpenMP::OpenMP_CXX DNNL::dnnl ZLIB::ZLIB PNG::PNG JPEG::JPEG OpenSSL::Crypto
+                                        utf8proc::utf8proc nlohmann_json::nlohmann_json Boost::headers)
 # Loops with roots, exponentials and comparisons are only vectorised so: without them a batch norm's backward takes six times as
 # long. Neither changes a result.
 if(MINDGAP_MATH_FLAGS)
@@ -48,8 +49,8 @@ endif()
 
 # The glue's sources are written into the build folder, so that a new header needs no edit here.
 #
-# Bodies: each of the libraries of convolutions and products (cpu, cuda) has a source of its own, and so have conversions and
-# samplers. The others read files and write text, most of them with the JSON library, whose templates take longer than all else:
+# Bodies: each of the libraries of convolutions and products (cpu, cuda) has a source of its own, and so have samplers, and loops
+# over elements and pixels. The others read files and write text, most of them with the JSON library, whose templates take longer than all else:
 # they share one source, at -O1.
 file(GLOB_RECURSE bodies CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/include/mindgap/*.ipp)
 if(NOT MINDGAP_CUDA)
@@ -58,7 +59,7 @@ endif()
 foreach(body IN LISTS bodies)
   if(body MATCHES "^mindgap/(cpu|cuda)/(.*)\\.ipp$")
     set(source ${CMAKE_MATCH_1}_${CMAKE_MATCH_2})
-  elseif(body MATCHES "^mindgap/io/elements")  # converts the elements of weights
+  elseif(body MATCHES "^mindgap/(io/elements|data/resample)")  # converts the elements of weights, resizes images
     set(source elements)
   elseif(body MATCHES "^mindgap/diffusion/(noise_schedule|sampler)")  # numbers of samplers
     set(source samplers)
@@ -115,7 +116,7 @@ if(NOT MINDGAP_SANITIZE)
 endif()
 # Networks share templates, and so do the loops around them: in one source each they compile in a quarter less.
 foreach(source IN LISTS glue_sources)
-  if(source MATCHES "/(resnet|unet)_instances\\.cpp$")
+  if(source MATCHES "/(resnet|unet|unet_condition|autoencoder_kl|clip_text)_instances\\.cpp$")
     set_source_files_properties(${source} PROPERTIES UNITY_GROUP networks)
   elseif(source MATCHES "_instances\\.cpp$")
     set_source_files_properties(${source} PROPERTIES UNITY_GROUP loops)

@@ -118,16 +118,17 @@ struct GuidanceRescale {
 // One sampler step with classifier-free guidance:
 //   m = u + guidance (c - u)  for two copies (u without class, c with), else the model's only output
 //   y and x' as in StepCoefficients, z fresh normals
-// The y of the last `depth` steps lie in a ring: that of step k at k % depth.
-template <class T>
+// The y of the last `depth` steps lie in a ring: that of step k at k % depth. Methods that look back on none have a kernel of
+// their own, which leaves its registers to more blocks.
+template <class T, bool looks_back>
 struct SamplerStep {
-  float* x;             // [images, size], updated
-  float* kept;          // [depth, images, size], of which this step's y replaces the oldest; null when the method looks at none
-  T* input;             // [copies, images, size] the model's next input, written
-  const T* output;      // [copies, images, size] what the model said
-  const float* factor;  // [images] of GuidanceRescale; null without
-  const Stream* noise;  // [steps, images]; null when no step draws any
-  i32* bad_step;        // [images] 1 + the first step whose model output was not finite; 0 while all were
+  float* x;                       // [images, size], updated
+  float* kept;                    // [depth, images, size], of which this step's y replaces the oldest; used where looks_back
+  T* input;                       // [copies, images, size] the model's next input, written
+  const T* output;                // [copies, images, size] what the model said
+  const float* factor;            // [images] of GuidanceRescale; null without
+  const Stream* noise;            // [steps, images]; null when no step draws any
+  i32* bad_step;                  // [images] 1 + the first step whose model output was not finite; 0 while all were
   const StepCoefficients* steps;  // [steps]; their past[i] is 0 for i >= depth
   const i32* step;                // which one this is
   i64 images, size, copies;
@@ -158,16 +159,18 @@ struct SamplerStep {
           next[j] = c.x * before[j] + c.m * m[j];
           if (c.y != 0.f) next[j] += c.y * y[j];
         }
-        unrolled<StepCoefficients::most_kept, 1>([&](auto back) {
-          if (c.past[back] == 0.f) return;
-          constexpr int count = decltype(width)::value;
-          float p[count];
-          load<count>(p, kept + (now + depth - 1 - back) % depth * all + at);
-          for (int j = 0; j < count; ++j) next[j] += c.past[back] * p[j];
-        });
+        if constexpr (looks_back) {
+          for (int back = 0; back < depth; ++back) {
+            const float weight = steps[now].past[back];
+            if (weight == 0.f) continue;
+            float p[width];
+            load<width>(p, kept + (now + depth - 1 - back) % depth * all + at);
+            for (int j = 0; j < width; ++j) next[j] += weight * p[j];
+          }
+          store<width>(kept + now % depth * all + at, y);
+        }
         if (c.noise != 0.f)
           for (int j = 0; j < width; ++j) next[j] += c.noise * z[j];
-        if (depth) store<width>(kept + now % depth * all + at, y);
         store<width>(x + at, next);
         for (i64 copy = 0; copy < copies; ++copy) store<width>(input + copy * all + at, next);
       });

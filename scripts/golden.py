@@ -1,6 +1,6 @@
 """Makes tests/golden/ again from PyTorch, torchvision, diffusers and transformers. Usage: python scripts/golden.py [PART...]
 
-Parts: resnet narrow unet samplers clip tokenizer condition autoencoder single_file pipeline (all by default). Versions and the format of every file: tests/golden/README.md, which is written by hand.
+Parts: resnet narrow unet samplers clip tokenizer condition autoencoder single_file pipeline pillow (all by default); full, by name only. Versions and the format of every file: tests/golden/README.md, which is written by hand.
 
 Inputs. Weights are not stored; both sides make them from counter-based streams (golden_stream.py). With u = uniform(i) and
 c = 2 u - 1, in double, rounded to f32 at the end, element i (row major in the *published* layout, a convolution is OIHW) of entry NAME is, from the
@@ -370,8 +370,33 @@ def make_clip_text(name, batch=3):
         file.write(build().config.to_json_string())
 
 
+# ---- images in other sizes --------------------------------------------------------------------------------------------
+RESIZES = [  # channels, height and width from, height and width to
+    (3, 37, 53, 16, 20), (3, 20, 16, 53, 37), (1, 28, 28, 32, 32), (3, 32, 32, 28, 28), (3, 64, 48, 64, 31), (3, 64, 48, 17, 48),
+    (1, 300, 7, 11, 5), (3, 1, 1, 9, 4), (3, 9, 4, 1, 1), (1, 50, 50, 50, 50), (3, 96, 96, 48, 48), (3, 128, 200, 127, 199),
+    (3, 512, 512, 224, 224),
+]
+
+
+def make_pillow(name):
+    import hashlib
+    from PIL import Image
+    cases = []
+    for channels, h, w, height, width in RESIZES:
+        # Words at random, and black and white alone: cubic lobes go far beyond both.
+        noise = Stream("golden:pixels").below(h * w * channels, 256).astype(np.uint8)
+        for kind, pixels in (("noise", noise), ("hard", noise // 128 * 255)):
+            image = Image.fromarray(pixels.reshape((h, w, channels)[:3 if channels == 3 else 2]))
+            for filter in ("box", "bilinear", "bicubic", "lanczos"):
+                out = image.resize((width, height), getattr(Image.Resampling, filter.upper()))
+                cases.append(dict(pixels=kind, filter=filter, channels=channels, size=[h, w], to=[height, width],
+                                  sha256=hashlib.sha256(out.tobytes()).hexdigest()))
+    with open(os.path.join(OUT, name + ".json"), "w") as file:
+        file.write("[\n" + ",\n".join(json.dumps(case) for case in cases) + "\n]\n")
+
+
 def main():
-    parts = sys.argv[1:] or ["resnet", "narrow", "unet", "samplers", "clip", "tokenizer", "condition", "autoencoder", "single_file", "pipeline"]
+    parts = sys.argv[1:] or ["resnet", "narrow", "unet", "samplers", "clip", "tokenizer", "condition", "autoencoder", "single_file", "pipeline", "pillow"]
     os.makedirs(OUT, exist_ok=True)
     torch.manual_seed(0)
     torch.use_deterministic_algorithms(True)
@@ -395,9 +420,14 @@ def main():
     if "single_file" in parts:
         import golden_single_file
         golden_single_file.make(OUT)
+    if "full" in parts:
+        import golden_full
+        golden_full.make(OUT, parameter, centred, store, write)
     if "pipeline" in parts:
         import golden_pipeline
         golden_pipeline.make(OUT, fill, write, store)
+    if "pillow" in parts:
+        make_pillow("pillow_resize")
     if "samplers" in parts:
         import golden_samplers
         golden_samplers.make(OUT)

@@ -192,6 +192,8 @@ def more_cases():
         for grid in ("karras", "exponential"):
             yield case(kind, "cosine", 25, "v_prediction", "trailing", grid, beta_schedule="squaredcos_cap_v2")
             yield case(kind, "linear", 25, "v_prediction", "trailing", grid, beta_schedule="linear", beta_start=1e-4, beta_end=0.02)
+    for prediction in ("epsilon", "v_prediction"):
+        yield case("heun", "clip", 10, prediction, "trailing", clip_sample=True)
     # 1, 2 and 3 steps, which methods that look back begin and end in; the offset and last abar of Stable Diffusion 1.x
     for kind in MORE:
         for steps in (1, 2, 3):

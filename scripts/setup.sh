@@ -12,7 +12,7 @@ packages=(
   libboost-dev                              # Boost.Math, headers alone: quantiles of a study's statistics
   libboost-test-dev libboost-context-dev    # tests; fibers
   python3                                   # the test of apps/examples/own_c_api.py
-  libcxxopts-dev nlohmann-json3-dev zlib1g-dev libpng-dev libssl-dev
+  libcxxopts-dev nlohmann-json3-dev zlib1g-dev libpng-dev libjpeg-dev libssl-dev
   libutf8proc-dev                           # CLIP's tokenizer: Unicode
   dataset-fashion-mnist
 )

@@ -73,12 +73,12 @@ BOOST_AUTO_TEST_CASE(refused_runs) {
   for (const fs::path& same : {generator, generator / "", folder / "link", generator / "unet" / ".."}) {
     const Result among = run("sample", sampling(generator, same, "2", {"--sampler", "ddim", "--steps", "2"}));
     BOOST_TEST(among.code == 2, among);
-    BOOST_TEST(among.says("--out is the folder of --model"), among);
+    BOOST_TEST(among.says("--out is what --model names"), among);
   }
   BOOST_TEST((contents(generator) == before));
   const Result none = run("sample", sampling(generator, out, "2", {"--sampler", "ddim", "--steps", "2", "--shard", "5/100"}));
   BOOST_TEST(none.code == 0, none);
-  BOOST_TEST(none.says("of the set's 1 chunks none is of part 5/100"), none);
+  BOOST_TEST(none.says("the set has no image in part 5/100"), none);
   BOOST_TEST(none.out == "");
   BOOST_TEST(!fs::exists(folder / "new"));
   make_folder(out);
@@ -193,7 +193,7 @@ BOOST_AUTO_TEST_CASE(spacing_sigmas_and_rescale) {
   };
   BOOST_TEST(sampler_of("own", {}) == "dpmpp_2m, trailing spacing");
   BOOST_TEST(sampler_of("curve", {"--spacing", "linspace", "--sigmas", "karras", "--sampler", "heun"}) ==
-             "heun, linspace spacing, karras sigmas");
+             "heun, linspace spacing, karras sigmas, clipped to 1");
   BOOST_TEST(manifest(folder / "curve").at("steps").get<i64>() == 5);
   BOOST_TEST(sampler_of("rescale", {"--guidance", "3", "--guidance-rescale", "0.7"}) ==
              "dpmpp_2m, trailing spacing, guidance rescale 0.7");

@@ -36,7 +36,7 @@ check() {
       print file ":" FNR ": the library must not include programs: " $0
       bad = 1
     }
-    /^ *#include <(nlohmann|mindgap\/io\/json|openssl|png\.h|zlib\.h|utf8proc|dnnl|oneapi\/dnnl|xtensor|cxxopts|boost)/ && file ~ /\.hpp$/ && file !~ /^apps\// {
+    /^ *#include <(nlohmann|mindgap\/io\/json|openssl|png\.h|jpeglib|zlib\.h|utf8proc|dnnl|oneapi\/dnnl|xtensor|cxxopts|boost)/ && file ~ /\.hpp$/ && file !~ /^apps\// {
       # the executor of tests may use Boost.Context, interop is the bridge to xtensor, io/json.hpp serves .ipp files
       if (!(file ~ /^kernels\// && /boost\/context/) && !(own == "interop" && /xtensor/) && file !~ /\/io\/json\.hpp$/) {
         print file ":" FNR ": a heavy header belongs into the .ipp: " $0

@@ -209,7 +209,7 @@ BOOST_AUTO_TEST_CASE(round_trip) {
       SchedulerConfig written = config(kind, prediction, BetaSchedule::scaled_linear);
       written.steps_offset = 1;
       written.beta_start = 0.00085;
-      written.clip_sample = !written.is_of({SamplerKind::ddpm, SamplerKind::ddim});  // not theirs: stays at the default
+      if (!written.is_of({SamplerKind::ddpm, SamplerKind::ddim, SamplerKind::heun})) written.clip_sample = {};  // not theirs
       written.rescale_betas_zero_snr = written.has_zero_snr();
       for (SigmaGrid grid : {SigmaGrid::none, SigmaGrid::karras, SigmaGrid::exponential}) {
         if (written.has_sigma_grids()) written.sigmas = grid;
@@ -404,7 +404,12 @@ BOOST_AUTO_TEST_CASE(classes_on_ddpm_s_betas) {
   for (const char* key :
        {R"("solver_type": "bh1")", R"("predict_x0": false)", R"("lower_order_final": false)", R"("disable_corrector": [0])"})
     BOOST_TEST(contains(said_of(key, SamplerKind::unipc), std::string(key).substr(1, 9)), key);
-  BOOST_TEST(contains(said_of(R"("clip_sample": true)", SamplerKind::heun), "clip_sample is true"));
+  // Heun clips where its file says so, DDIM unless it says not.
+  const auto clips = [&](const std::string& key, SamplerKind kind) { return read("DDIMScheduler", betas + key, kind).clips(); };
+  const std::string yes = R"(, "clip_sample": true)", no = R"(, "clip_sample": false)";
+  BOOST_TEST((clips(yes, SamplerKind::heun) && !clips("", SamplerKind::heun) && !clips(no, SamplerKind::heun)));
+  BOOST_TEST((clips(yes, SamplerKind::ddim) && clips("", SamplerKind::ddim) && !clips(no, SamplerKind::ddim)));
+  BOOST_TEST(!clips(yes, SamplerKind::euler));
   // Where their file has no betas these have others than DDPM.
   for (const char* class_name : {"HeunDiscreteScheduler", "KDPM2DiscreteScheduler", "KDPM2AncestralDiscreteScheduler"})
     for (const char* key : {"beta_start", "beta_end"})
@@ -1024,11 +1029,17 @@ BOOST_AUTO_TEST_CASE(kernels_on_fibers) {
     const auto says = random(two, 8);
     emulate({images}, kernel::GuidanceRescale<float>{factor.data(), says.data(), images, size, 1.5f, 0.7f}, 1e-6, factor);
     run_serial({images}, kernel::GuidanceRescale<float>{factor.data(), says.data(), images, size, 1.5f, 0.7f});
-    for (const float* factors : {static_cast<const float*>(nullptr), static_cast<const float*>(factor.data())})
+    const StepCoefficients plain[] = {{}, {0.4f, -0.7f, 1.f, 0.3f, 0.2f, 0.9f, {}, 0.5f}};
+    for (const float* factors : {static_cast<const float*>(nullptr), static_cast<const float*>(factor.data())}) {
       emulate({images},
-              kernel::SamplerStep<float>{x.data(), kept.data(), input.data(), output.data(), factors, noise, bad.data(), c,
-                                         step.data(), images, size, 2, 3, 1.5f},
+              kernel::SamplerStep<float, false>{x.data(), nullptr, input.data(), output.data(), factors, noise, bad.data(), plain,
+                                                step.data(), images, size, 2, 0, 1.5f},
+              0, x, input, bad);
+      emulate({images},
+              kernel::SamplerStep<float, true>{x.data(), kept.data(), input.data(), output.data(), factors, noise, bad.data(), c,
+                                               step.data(), images, size, 2, 3, 1.5f},
               0, x, kept, input, bad);
+    }
     const auto noisy = random(one, 4), target = random(one, 5);
     const auto levels = random(Shape<2>(images, 4), 6);
     emulate({images}, kernel::NoisyImages<float>{noisy.data(), target.data(), x.data(), levels.data(), noise, size}, 0, noisy,

@@ -34,6 +34,21 @@ BOOST_FIXTURE_TEST_CASE(write_then_read, Folder) {
   BOOST_TEST(names().size() == 1u);
 }
 
+BOOST_FIXTURE_TEST_CASE(a_file_in_pieces_is_whole_or_as_before, Folder) {
+  for (const bool commits : {false, true}) {
+    write_file_atomic(path / "x", "old");
+    {
+      AtomicFile file(path / "x");
+      file.write("ne");
+      BOOST_TEST(read_file(path / "x") == "old");
+      file.write("w");
+      if (commits) file.commit();
+    }
+    BOOST_TEST(read_file(path / "x") == (commits ? "new" : "old"));
+    BOOST_TEST(names().size() == 1u);
+  }
+}
+
 BOOST_FIXTURE_TEST_CASE(large_file_survives, Folder) {
   std::string bytes(3'000'001, 'x');
   for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = char(i * 31 >> 3);

@@ -2,6 +2,7 @@
 // Error must name the file, the key and the value. What diffusers writes, null where it has a meaning included, is read as it is
 // meant.
 #include <mindgap/cpu/runtime.hpp>
+#include <mindgap/data/image_folder.hpp>
 #include <mindgap/data/shards.hpp>
 #include <mindgap/diffusion/generator.hpp>
 #include <mindgap/io/file.hpp>
@@ -90,6 +91,16 @@ const std::vector<ConfigurationFile>& configuration_files() {
        {"chunk_size", "class_names", "format", "generator", "guidance", "image", "images_per_class", "precision",
         "program_version", "sampler", "seed", "steps"},
        {}},
+      {"dataset.json",
+       R"({"format": "mindgap image folder 1",
+           "layout": "image i of a class is images/<folder>/<i, six digits>.<png or jpg>; its line is in manifest/<folder>/<i / 20, five digits>.jsonl",
+           "images_per_class": 5, "jpeg_quality": 95, "settings": {"seed": 18446744073709551615, "guidance": 2.0, "zero_snr": true},
+           "classes": [{"id": "n02123045", "name": "tabby", "folder": "n02123045"}]})",
+       [](const fs::path& folder) { read_image_folder_manifest(folder); },
+       {"images_per_class", "jpeg_quality"},
+       {},
+       {"format", "images_per_class", "settings", "classes"},
+       {}},
       {"classes.json",
        R"(["a", "b"])",
        [](const fs::path& folder) { GeneratorFiles{folder}.read_class_names(2); },
@@ -150,7 +161,7 @@ BOOST_AUTO_TEST_CASE(wrong_values) {
       BOOST_TEST_CONTEXT(kind.file << ": " << key) {
         if (kind.null.contains(key)) BOOST_TEST(said(kind, with(kind, key, "null")) == "no error");
         else refused(kind, with(kind, key, "null"), key + " is null");
-        refused(kind, with(kind, key, R"({"x": 1})"), key);
+        refused(kind, with(kind, key, R"({"x": [1]})"), key);
         refused(kind, with(kind, key, "[[true]]"), key);
         for (const char* word : {"NaN", "-Infinity", "Infinity"})
           refused(kind, with(kind, key, word), key + ": NaN and Infinity");
@@ -273,8 +284,12 @@ BOOST_AUTO_TEST_CASE(what_diffusers_means) {
   BOOST_TEST(!scheduler(dpm, SamplerKind::ddpm).fixed_large);
   BOOST_TEST(scheduler(R"("variance_type": "fixed_large")", SamplerKind::ddpm).fixed_large);
   REFUSED(scheduler(R"("variance_type": "learned")", SamplerKind::ddpm), "variance_type is \"learned\"");
-  REFUSED(scheduler(dpm, SamplerKind::dpmpp_2m), "algorithm_type is \"sde-dpmsolver++\", wanted \"dpmsolver++\"");
   REFUSED(scheduler(dpm, SamplerKind::dpmpp_2m), "solver_order is 3, wanted 2");
+  REFUSED(scheduler(R"("algorithm_type": "sde-dpmsolver")", SamplerKind::dpmpp_2m),
+          "algorithm_type is \"sde-dpmsolver\", wanted one of");
+  // Which of its two forms it is the name of the sampler says.
+  BOOST_TEST(name(scheduler(R"("algorithm_type": "sde-dpmsolver++")", SamplerKind::dpmpp_2m).sampler) == "dpmpp_2m");
+  BOOST_TEST(name(scheduler(R"("algorithm_type": "dpmsolver++")", SamplerKind::dpmpp_2m_sde).sampler) == "dpmpp_2m_sde");
   for (const char* bound : {"-Infinity", "null"})
     BOOST_TEST(std::isinf(scheduler(text(R"("lambda_min_clipped": )", bound), SamplerKind::dpmpp_2m).lambda_min_clipped));
   BOOST_TEST(scheduler(R"("lambda_min_clipped": -5.1)", SamplerKind::dpmpp_2m).lambda_min_clipped == -5.1);

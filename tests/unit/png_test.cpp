@@ -1,13 +1,44 @@
-// PNG files give the pixels back, and grids put each image in its place.
+// PNG files give the pixels and the text back, and grids put each image in its place.
 #include <mindgap/data/png.hpp>
 
+#include "tests/files.hpp"
 #include <boost/test/unit_test.hpp>
+#include <cstring>
 #include <limits>
 #include <png.h>
 #include <string>
 #include <vector>
 
 using namespace mindgap;
+using namespace mindgap::test;
+
+namespace {
+
+// The text of a file as libpng reads it, which checks every chunk.
+PngText text_of(const std::string& bytes) {
+  png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, nullptr, nullptr, nullptr);
+  png_infop info = png_create_info_struct(png);
+  std::string_view left = bytes;
+  PngText out;
+  if (setjmp(png_jmpbuf(png))) {
+    out.emplace_back("broken", "file");
+  } else {
+    png_set_read_fn(png, &left, [](png_structp reader, png_bytep to, size_t count) {
+      auto& from = *static_cast<std::string_view*>(png_get_io_ptr(reader));
+      if (count > from.size()) png_error(reader, "the file is too short");
+      std::memcpy(to, from.data(), count);
+      from.remove_prefix(count);
+    });
+    png_read_png(png, info, 0, nullptr);
+    png_textp texts = nullptr;
+    const int count = png_get_text(png, info, &texts, nullptr);
+    for (int i = 0; i < count; ++i) out.emplace_back(texts[i].key, std::string(texts[i].text, texts[i].itxt_length));
+  }
+  png_destroy_read_struct(&png, &info, nullptr);
+  return out;
+}
+
+}  // namespace
 
 BOOST_AUTO_TEST_SUITE(png)
 
@@ -47,6 +78,32 @@ BOOST_AUTO_TEST_CASE(grids_without_measure) {
       return std::string(error.what()).find("larger than any that is shown") != std::string::npos;
     });
   BOOST_TEST((make_grid(images, 5, 0, 0).shape() == Shape<3>(1, 5, 1)));
+}
+
+BOOST_AUTO_TEST_CASE(text_comes_back) {
+  const auto image = Tensor<u8, 3>::full({3, 4, 3}, 77);
+  const PngText text{{"prompt", "a \"gr\xc3\xbcn\" crane, \xf0\x9f\x91\x9f\n2"},
+                     {"seed", "18446744073709551615"},
+                     {"empty", ""},
+                     {"seed", "again"},
+                     {std::string(79, 'k'), std::string(100'000, 'v')}};
+  BOOST_TEST((text_of(encode_png(image, text)) == text));
+  // Without text, what libpng alone writes; with text, that and the text.
+  png_image whole{};
+  whole.version = PNG_IMAGE_VERSION, whole.width = 4, whole.height = 3, whole.format = PNG_FORMAT_RGB;
+  std::string plain(PNG_IMAGE_PNG_SIZE_MAX(whole), '\0');
+  png_alloc_size_t size = plain.size();
+  BOOST_REQUIRE(png_image_write_to_memory(&whole, plain.data(), &size, 0, image.data(), 0, nullptr));
+  plain.resize(size);
+  BOOST_TEST(encode_png(image) == plain);
+  BOOST_TEST(text_of(plain).empty());
+  BOOST_TEST(encode_png(image, text).ends_with(plain.substr(33)));
+  for (const char* keyword : {"", " a", "a ", "a\n", "gr\xc3\xbcn"})
+    REFUSED(encode_png(image, {{keyword, "x"}}), "1 to 79 printable ASCII");
+  REFUSED(encode_png(image, {{std::string(80, 'k'), "x"}}), "1 to 79 printable ASCII");
+  REFUSED(encode_png(image, {{"a", "\xff"}}), "text is UTF-8");
+  REFUSED(encode_png(image, {{"a", std::string("x\0y", 3)}}), "without zero bytes");
+  REFUSED(encode_png(image, {{"a", std::string((1 << 20) + 1, 'x')}}), "at most 1048576 bytes, not 1048577");
 }
 
 BOOST_AUTO_TEST_SUITE_END()

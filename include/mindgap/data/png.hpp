@@ -1,23 +1,35 @@
-// PNG files in memory, for sample grids and for the report's inline images.
+// PNG files in memory, for sample grids, the report's inline images, folders of images and images to start from.
 //
 //   pixels [h, w, c] u8, c = 1 (grey) or 3 (RGB, sRGB)  ->  the bytes of a PNG file
 //
-// Lossless; equal pixels give equal bytes. Left out: reading (the image decoder's business), alpha, 16 bits.
+// Lossless; equal pixels and text give equal bytes. Read is any kind of PNG file as RGB: grey three times, 16 bits to the nearest
+// of 8, what is transparent over white. Left out: colour profiles and gamma, writing alpha and 16 bits.
 #pragma once
 
 #include <mindgap/core/tensor.hpp>
 #include <mindgap/cpu/runtime.hpp>
 
 #include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 namespace mindgap {
 
-// Throws for extents below 1 or a channel count other than 1 and 3.
-std::string encode_png(const u8* pixels, i64 h, i64 w, i64 channels);
+// Keyword and value, as Pillow's Image.open(file).text has them.
+using PngText = std::vector<std::pair<std::string, std::string>>;
 
-inline std::string encode_png(const Tensor<u8, 3, Cpu>& image) {
-  return encode_png(image.data(), image.extent(0), image.extent(1), image.extent(2));
+// text: keywords of 1 to 79 printable ASCII characters, without a space at either end; values in UTF-8 without zero bytes, 1 MiB
+// at most, for readers refuse larger ones. They are iTXt chunks in front of the pixels, one kind for any script.
+// Throws for such text, extents below 1 and a channel count other than 1 and 3.
+std::string encode_png(const u8* pixels, i64 h, i64 w, i64 channels, const PngText& text = {});
+
+inline std::string encode_png(const Tensor<u8, 3, Cpu>& image, const PngText& text = {}) {
+  return encode_png(image.data(), image.extent(0), image.extent(1), image.extent(2), text);
 }
+
+// [h, w, 3]. Throws for what is no whole PNG file. file: its name, for messages.
+Tensor<u8, 3, Cpu> decode_png(std::string_view bytes, const std::string& file);
 
 // Lays images [n, h, w, c] out in rows of `columns`, `padding` pixels of `background` between them:
 // [rows * h + (rows - 1) * padding, columns * w + (columns - 1) * padding, c]. Cells without an image are background.

@@ -1,13 +1,39 @@
-// The bodies of data/png.hpp, over libpng's simplified interface.
+// The bodies of data/png.hpp, over libpng's simplified interface, which knows no text.
 #include <mindgap/data/png.hpp>
+#include <mindgap/io/utf8.hpp>
 
 #include <algorithm>
 #include <cstring>
 #include <png.h>
+#include <zlib.h>
 
 namespace mindgap {
 
-MINDGAP_INLINE std::string encode_png(const u8* pixels, i64 h, i64 w, i64 channels) {
+namespace detail {
+
+// An iTXt chunk (PNG specification, 11.3.4.5): length, "iTXt", keyword, 0, not compressed, no language, no translated keyword,
+// text, CRC of all but the length.
+inline std::string png_text_chunk(const std::string& keyword, const std::string& value) {
+  const auto fail = [&](const std::string& what) {
+    throw Error("png: " + what, {{"text", shown(keyword) + ": " + shown(value)}});
+  };
+  const auto printable = [](unsigned char c) { return c >= 32 && c < 127; };
+  if (keyword.empty() || keyword.size() > 79 || !std::ranges::all_of(keyword, printable) || keyword.front() == ' ' ||
+      keyword.back() == ' ')
+    fail("a keyword has 1 to 79 printable ASCII characters, and no space at its ends");
+  if (invalid_utf8(value) != std::string_view::npos || value.find('\0') != value.npos) fail("text is UTF-8 without zero bytes");
+  if (value.size() > 1 << 20) fail(mindgap::text("text has at most ", 1 << 20, " bytes, not ", value.size()));
+  const auto big_endian = [](u32 number) {
+    return std::string{char(number >> 24), char(number >> 16), char(number >> 8), char(number)};
+  };
+  const std::string data = keyword + std::string(5, '\0') + value, chunk = "iTXt" + data;
+  return big_endian(u32(data.size())) + chunk +
+         big_endian(u32(::crc32(0, reinterpret_cast<const Bytef*>(chunk.data()), uInt(chunk.size()))));
+}
+
+}  // namespace detail
+
+MINDGAP_INLINE std::string encode_png(const u8* pixels, i64 h, i64 w, i64 channels, const PngText& text) {
   constexpr i64 largest = 1 << 16;
   if (h < 1 || w < 1 || h > largest || w > largest || (channels != 1 && channels != 3))
     throw Error("png: an image has extents of 1 to 65536 and 1 or 3 channels", {{"image", Shape<3>(h, w, channels).str()}});
@@ -21,7 +47,26 @@ MINDGAP_INLINE std::string encode_png(const u8* pixels, i64 h, i64 w, i64 channe
   if (!png_image_write_to_memory(&image, bytes.data(), &size, 0, pixels, 0, nullptr))
     throw Error(std::string("png: ") + image.message, {{"image", Shape<3>(h, w, channels).str()}});
   bytes.resize(size);
-  return bytes;
+  std::string chunks;
+  for (const auto& [keyword, value] : text) chunks += detail::png_text_chunk(keyword, value);
+  return bytes.insert(8 + 25, chunks);  // behind the signature and the header's chunk
+}
+
+MINDGAP_INLINE Tensor<u8, 3, Cpu> decode_png(std::string_view bytes, const std::string& file) {
+  png_image image{};
+  image.version = PNG_IMAGE_VERSION;
+  const auto check = [&](int good) {
+    if (!good)
+      throw Error(std::string("png: ") + image.message,
+                  {{"file", file}, {"remedy", "the file is damaged or no PNG file: copy or make it again"}});
+  };
+  check(png_image_begin_read_from_memory(&image, bytes.data(), bytes.size()));
+  image.flags |= PNG_IMAGE_FLAG_16BIT_sRGB;
+  image.format = PNG_FORMAT_RGB;
+  const Tensor<u8, 3, Cpu> out(Shape<3>(image.height, image.width, 3));
+  const png_color white{255, 255, 255};
+  check(png_image_finish_read(&image, &white, out.data(), 0, nullptr));
+  return out;
 }
 
 MINDGAP_INLINE Tensor<u8, 3, Cpu> make_grid(const Tensor<u8, 4, Cpu>& images, i64 columns, i64 padding, u8 background) {

@@ -1,6 +1,7 @@
 // Bodies of shards.hpp.
 #pragma once
 
+#include <mindgap/data/parts.hpp>
 #include <mindgap/data/shards.hpp>
 #include <mindgap/io/file.hpp>
 #include <mindgap/io/hash.hpp>
@@ -202,31 +203,6 @@ inline void check_same_set(const ShardManifest& there, const ShardManifest& want
         {{"folder", folder.string()}, {"remedy", "ask for as many or more, use another folder, or take a subset when training"}});
 }
 
-// Locks of processes that divide the set otherwise: held ones are an error, those of killed processes are removed.
-inline void check_other_divisions(const std::filesystem::path& folder, i64 parts) {
-  const std::string mine = text("-of-", parts, ".lock");
-  for (const auto& item : std::filesystem::directory_iterator(folder)) {
-    const std::string name = item.path().filename().string();
-    if (!name.starts_with(".part-") || !name.ends_with(".lock") || name.ends_with(mine)) continue;
-    if (!open_locked(item.path(), false))
-      throw Error(
-          text("shard folder: another process writes it in another number of parts than ", parts),
-          {{"lock", item.path().string()}, {"remedy", "wait for it, stop it, or divide the set in the same number of parts"}});
-    std::filesystem::remove(item.path());
-  }
-}
-
-// Held only while the folder's manifest and locks are looked at or written.
-class Turnstile {
- public:
-  explicit Turnstile(const std::filesystem::path& folder) : path_(folder / ".lock"), held_(open_locked(path_, true)) {}
-  ~Turnstile() { ::unlink(path_.c_str()); }
-
- private:
-  std::filesystem::path path_;
-  Descriptor held_;
-};
-
 inline void check_no_stray_chunks(const std::filesystem::path& folder) {
   if (std::filesystem::exists(chunk_path(folder, 0)))
     throw Error("shard folder: it has chunks but no dataset.json",
@@ -256,16 +232,13 @@ MINDGAP_INLINE ShardManifest read_shard_manifest(const std::filesystem::path& fo
 
 MINDGAP_INLINE ShardWriter::ShardWriter(const std::filesystem::path& folder, const ShardManifest& manifest, i64 part, i64 parts)
     : folder_(folder), manifest_(manifest) {
-  if (parts < 1 || part < 0 || part >= parts)
-    throw Error(text("shard folder: there is no part ", part, " of ", parts), {{"remedy", "i/n with i from 0 to n - 1"}});
+  detail::check_part("shard folder", part, parts);
   detail::check_shard_manifest(manifest, folder / "dataset.json");
   settings_ = detail::shard_settings_hash(manifest);
   made_.emplace_back(folder);
   {
     const detail::Turnstile turnstile(folder);
-    detail::check_other_divisions(folder, parts);
-    lock_.emplace_back(folder / text(".part-", part, "-of-", parts, ".lock"),
-                       text("writes part ", part, " of ", parts, " of this data set"));
+    lock_.push_back(detail::lock_part("shard folder", folder, part, parts));
     if (std::filesystem::exists(folder / "dataset.json")) detail::check_same_set(read_shard_manifest(folder), manifest, folder);
     else detail::check_no_stray_chunks(folder);
   }

@@ -97,21 +97,25 @@ class SamplerRun {
     if (output.shape() != input_.shape())
       throw Error("sampler: the model's output has another shape than its input",
                   {{"input", input_.str()}, {"output", output.str()}});
-    const float scale = float(guidance_.scale);
     if (factor_.defined())
-      Runtime<D>::launch(Grid{images_}, kernel::GuidanceRescale<T>{factor_.data(), output.data(), images_, image_size(), scale,
-                                                                   float(guidance_.rescale)});
-    Runtime<D>::launch(
-        Grid{images_},
-        kernel::SamplerStep<T>{state_.data(), kept_.data(), input_.data(), output.data(), factor_.data(), streams(noise_),
-                               bad_step_.data(), reinterpret_cast<const StepCoefficients*>(coefficients_.data()), step_.data(),
-                               images_, image_size(), copies_, i32(sampler_.looks_back()), scale});
+      Runtime<D>::launch(Grid{images_}, kernel::GuidanceRescale<T>{factor_.data(), output.data(), images_, image_size(),
+                                                                   float(guidance_.scale), float(guidance_.rescale)});
+    if (kept_.defined()) launch_step<true>(output);
+    else launch_step<false>(output);
   }
 
   // For each image 1 + the first step at which the model's output was NaN or infinite, or 0. Waits for the device.
   std::vector<i32> bad_steps() const { return bad_step_.to_vector(); }
 
  private:
+  template <bool looks_back>
+  void launch_step(const Tensor<T, 4, D>& output) {
+    Runtime<D>::launch(Grid{images_},
+                       kernel::SamplerStep<T, looks_back>{
+                           state_.data(), kept_.data(), input_.data(), output.data(), factor_.data(), streams(noise_),
+                           bad_step_.data(), reinterpret_cast<const StepCoefficients*>(coefficients_.data()), step_.data(),
+                           images_, image_size(), copies_, i32(sampler_.looks_back()), float(guidance_.scale)});
+  }
   // A stream is four 32-bit words.
   static void upload(const Tensor<i32, 2, D>& to, const std::vector<Stream>& streams) {
     static_assert(sizeof(Stream) == 16 && std::is_trivially_copyable_v<Stream>);

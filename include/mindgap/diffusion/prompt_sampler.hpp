@@ -150,6 +150,24 @@ class PromptSampler {
     return prepared(images).sample.attempt(streams(images), from);
   }
 
+  // Latents of images [n, height, width, 3] in [-1, 1], drawn from what the encoder says of each (Kingma and Welling 2014, arXiv
+  // 1312.6114, section 3) with its own stream, in the U-Net's scale.
+  Tensor<float, 4, D> latents_of(const Tensor<float, 4, D>& images, const std::vector<Stream>& streams) const {
+    using T = typename P::compute;
+    const Tensor<T, 4, D> input = cast<T>(images);
+    const std::vector<float> moments =
+        cast<float>(settings_.tiled ? tiled_encode(*model_.vae, input) : model_.vae->encode(input)).to_vector();
+    const Shape<4> shape = latents(i64(streams.size()));
+    const i64 channels = shape[3], size = shape.size() / shape[0];
+    std::vector<float> out(size_t(shape.size()));
+    for (i64 i = 0; i < shape.size(); ++i) {
+      const float* m = moments.data() + i / channels * 2 * channels + i % channels;
+      const float std = std::exp(0.5f * std::clamp(m[channels], -30.f, 20.f));
+      out[size_t(i)] = (m[0] + std * streams[size_t(i / size)].normal(u64(i % size))) * float(model_.vae->config.scaling_factor);
+    }
+    return Tensor<float, 4>::from(out, shape).template to<D>();
+  }
+
  private:
   using Denoise = TextDenoiser<D, P>;
   struct OneSize {

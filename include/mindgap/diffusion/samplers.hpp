@@ -71,7 +71,7 @@ class Sampler {
   double initial_scale() const { return initial_scale_; }
   // Signal and noise of the first state, where it is made of images; steps of one's own have none.
   const std::optional<NoiseLevel>& image_level() const { return image_level_; }
-  // Whether the first state holds more signal than noise alone has: strength is below 1.
+  // Whether it begins in the middle, where images alone make the first state: strength is below 1.
   bool needs_images() const { return needs_images_; }
 
   // Whether any step draws noise, and how many steps they look back at most.

@@ -51,13 +51,13 @@ struct SchedulerSteps {
   }
   NoiseLevel image_level() const { return level(point(begin)); }
   double error_gain() const {
-    return clips() ? 0 : std::abs(convert(config.prediction_type, Prediction::sample, image_level()).m);
+    return config.clips() ? 0 : std::abs(convert(config.prediction_type, Prediction::sample, image_level()).m);
   }
   std::string describe() const {
     std::string out = text(name(config.sampler), ", ", name(config.spacing()), " spacing");
     if (config.sigmas != SigmaGrid::none) out += text(", ", name(config.sigmas), " sigmas");
     if (config.sampler == Kind::ddim) out += ", eta " + exact(eta);
-    if (clips()) out += ", clipped to " + exact(config.clip_sample_range);
+    if (config.clips()) out += ", clipped to " + exact(config.clip_sample_range);
     if (strength < 1) out += ", strength " + exact(strength);
     return out;
   }
@@ -87,7 +87,6 @@ struct SchedulerSteps {
                   {{"remedy", "use a model that predicts v, or betas without zero terminal SNR"}});
   }
 
-  bool clips() const { return config.clip_sample && config.is_of({Kind::ddpm, Kind::ddim}); }
   bool solver() const { return config.is_of({Kind::dpmpp_2m, Kind::dpmpp_2m_sde, Kind::unipc}); }
 
   i64 points() const { return i64(grid.timesteps.size()); }
@@ -246,12 +245,21 @@ struct SchedulerSteps {
     out.noise = end * std::sqrt(1 - down * down);
     return out;
   }
-  // The second question of a step is asked where it ended; half the step is taken back, and made again with that answer.
+  // The second question of a step is asked where it ended; half the step is taken back, and made again with that answer. The
+  // noise of both answers is what differs, or, where it is the image that is clipped, -alpha / sigma times the images.
   Step heun(i64 question) const {
     const i64 end = point(question);
-    if (question % 2 == 0) return along_noise(end, sigma(end + 1) - sigma(end));
-    const double half = level(end).alpha * (sigma(end) - sigma(end - 1)) / 2;
-    return {.kept = to(Prediction::epsilon, level(end)), .x = 1, .y = half, .past = {-half}};
+    const NoiseLevel now = level(end);
+    if (question % 2 == 0) {
+      if (!config.clips()) return along_noise(end, sigma(end + 1) - sigma(end));
+      const NoiseLevel next = level(end + 1);
+      return {
+          .kept = to(Prediction::sample, now), .x = next.sigma / now.sigma, .y = next.alpha - now.alpha * next.sigma / now.sigma};
+    }
+    const double half = now.alpha * (sigma(end) - sigma(end - 1)) / 2;
+    if (!config.clips()) return {.kept = to(Prediction::epsilon, now), .x = 1, .y = half, .past = {-half}};
+    const double of_images = -half / sigma(end);
+    return {.kept = to(Prediction::sample, now), .x = 1, .y = of_images, .past = {-of_images}};
   }
 
   // Of order two but for the first and the last step. shrink is exp(-h); gain is alpha' (1 - exp(-h)), or of the stochastic form
@@ -290,7 +298,7 @@ struct SchedulerSteps {
 
   // Without clipping y is linear too: fold it, which spares the detour through a large intermediate.
   StepCoefficients rounded(Step s) const {
-    if (!clips()) {
+    if (!config.clips()) {
       s.x += s.y * s.kept.x;
       s.m += s.y * s.kept.m;
       s.y = 0;
@@ -301,7 +309,7 @@ struct SchedulerSteps {
                          .m = float(s.m),
                          .y = float(s.y),
                          .noise = float(s.noise)};
-    if (clips()) out.clip = float(config.clip_sample_range);
+    if (config.clips()) out.clip = float(config.clip_sample_range);
     for (size_t i = 0; i < s.past.size(); ++i) out.past[i] = float(s.past[i]);
     return out;
   }

@@ -55,7 +55,7 @@ struct SchedulerConfig {
   std::optional<TimestepSpacing> timestep_spacing;  // empty: the sampling class's default
   i64 steps_offset = 0;
   SigmaGrid sigmas = SigmaGrid::none;  // use_karras_sigmas, use_exponential_sigmas; of samplers where has_sigma_grids()
-  bool clip_sample = true;             // DDPM, DDIM: clamp the predicted image to +- clip_sample_range
+  std::optional<bool> clip_sample;     // DDPM, DDIM, Heun: clamp the predicted image to +- clip_sample_range; empty: not for Heun
   double clip_sample_range = 1;
   std::optional<bool> set_alpha_to_one;  // DDIM, PNDM: the last step ends at abar = 1, else at abar_0; empty: true for DDIM
   bool fixed_large = false;              // DDPM: variance_type "fixed_large", else "fixed_small"
@@ -78,6 +78,9 @@ struct SchedulerConfig {
   }
   TimestepSpacing spacing() const {
     return timestep_spacing.value_or(steps_in_sigma() ? TimestepSpacing::linspace : TimestepSpacing::leading);
+  }
+  bool clips() const {
+    return is_of({SamplerKind::ddpm, SamplerKind::ddim, SamplerKind::heun}) && clip_sample.value_or(sampler != SamplerKind::heun);
   }
   bool ends_at_one() const { return set_alpha_to_one.value_or(sampler == SamplerKind::ddim); }
 };

@@ -66,7 +66,7 @@ void visit_fields(V& visit, detail::SchedulerFile& file) {
     if (c.sampler == heun || std::ranges::count(detail::own_betas, written_by)) visit.need(key, value, {0, 1});
     else visit(key, value, {0, 1});
   };
-  const bool clips = c.is_of({ddpm, ddim}), dpmpp = c.is_of({dpmpp_2m, dpmpp_2m_sde}), solver = dpmpp || c.sampler == unipc;
+  const bool clips = c.is_of({ddpm, ddim, heun}), dpmpp = c.is_of({dpmpp_2m, dpmpp_2m_sde}), solver = dpmpp || c.sampler == unipc;
   if (dpmpp) {
     // DEIS names an algorithm of its own; DPM-Solver++ of diffusers takes its own instead.
     enum class Algorithm { ode, sde, deis };
@@ -114,8 +114,7 @@ void visit_fields(V& visit, detail::SchedulerFile& file) {
   visit.only("timestep_values", {nullptr});
   off({"use_flow_sigmas"});
   visit.only("timestep_type", {"discrete", nullptr});  // else the model is told the noise in other units
-  if (clips || solver) off({"thresholding"});
-  if (c.sampler == heun) off({"clip_sample"});
+  if (solver || c.is_of({ddpm, ddim})) off({"thresholding"});
   if (solver) visit.only("solver_order", {2});
   // UniPC and DPM-Solver++ of diffusers take their own solver for one of another class.
   if (dpmpp) {
@@ -163,6 +162,7 @@ MINDGAP_INLINE std::string scheduler_config_json(const SchedulerConfig& config) 
   detail::SchedulerFile file{config, {}};
   file.config.timestep_spacing = config.spacing();
   file.config.set_alpha_to_one = config.ends_at_one();
+  file.config.clip_sample = config.clips();
   return to_json(file);
 }
 

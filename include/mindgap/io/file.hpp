@@ -2,6 +2,7 @@
 //
 //   write_file_atomic   writes <path>.tmp, fsync, rename, fsync of the folder: a kill at any moment leaves the old
 //                       file or the new one, and at most one .tmp, which the next write of that path takes over
+//   AtomicFile          the same for a file that is written piece by piece
 //   read_file           the whole file as bytes
 //   first_rows          how a CSV file is continued
 //   ResultFolder        a folder for results, which is gone again when nothing was put into it
@@ -185,23 +186,46 @@ inline std::string read_file(const std::filesystem::path& path, i64 most = std::
   return bytes;
 }
 
-// Replaces the file by the pieces, one after another. Two processes or threads that write one path take turns.
-inline void write_file_atomic(const std::filesystem::path& path, std::span<const std::string_view> pieces) {
-  const std::filesystem::path temporary = path.string() + ".tmp";
-  const detail::Descriptor file = detail::open_locked(temporary, true);
-  try {
-    if (::ftruncate(file.get(), 0) != 0) detail::file_error("cannot write the file", temporary, errno);
-    for (std::string_view piece : pieces) detail::write_all(file.get(), piece, path);
-    if (::fsync(file.get()) != 0) detail::file_error("cannot write the file to the disk", path, errno);
-    if (::rename(temporary.c_str(), path.c_str()) != 0) detail::file_error("cannot write the file", path, errno);
-  } catch (...) {
-    ::unlink(temporary.c_str());
-    throw;
+// A file that takes the place of an older one, whole, with commit(); without it nothing changes. Two processes or threads that
+// write one path take turns, from the constructor on.
+class AtomicFile {
+ public:
+  explicit AtomicFile(std::filesystem::path path)
+      : path_(std::move(path)), temporary_(path_.string() + ".tmp"), file_(detail::open_locked(temporary_, true)) {
+    if (::ftruncate(file_.get(), 0) != 0) {
+      const int code = errno;
+      ::unlink(temporary_.c_str());
+      detail::file_error("cannot write the file", temporary_, code);
+    }
   }
-  const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
-  const detail::Descriptor entries(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!entries || (::fsync(entries.get()) != 0 && errno != EINVAL))
-    detail::file_error("cannot write the folder's entries to the disk", folder, errno);
+  ~AtomicFile() {
+    if (!committed_) ::unlink(temporary_.c_str());
+  }
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  void write(std::string_view bytes) { detail::write_all(file_.get(), bytes, path_); }
+  void commit() {
+    if (::fsync(file_.get()) != 0) detail::file_error("cannot write the file to the disk", path_, errno);
+    if (::rename(temporary_.c_str(), path_.c_str()) != 0) detail::file_error("cannot write the file", path_, errno);
+    committed_ = true;
+    const std::filesystem::path folder = path_.has_parent_path() ? path_.parent_path() : ".";
+    const detail::Descriptor entries(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!entries || (::fsync(entries.get()) != 0 && errno != EINVAL))
+      detail::file_error("cannot write the folder's entries to the disk", folder, errno);
+  }
+
+ private:
+  std::filesystem::path path_, temporary_;
+  detail::Descriptor file_;
+  bool committed_ = false;
+};
+
+// Replaces the file by the pieces, one after another.
+inline void write_file_atomic(const std::filesystem::path& path, std::span<const std::string_view> pieces) {
+  AtomicFile file(path);
+  for (std::string_view piece : pieces) file.write(piece);
+  file.commit();
 }
 
 inline void write_file_atomic(const std::filesystem::path& path, std::string_view bytes) {

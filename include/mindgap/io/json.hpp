@@ -14,10 +14,10 @@
 //   }
 //
 // Fields are bool, numbers, string, enumerations, objects with fields, and vector, array, map and optional (not written where
-// empty) of these; where a file may have a string, a list or an object in one place, a variant of those (read, not written).
-// Nothing is converted: 8.0, "8" and true are no whole numbers; a whole number may stand for a floating-point one. Refused are
-// unknown, missing and repeated keys, null where it has no meaning, NaN and infinities, what the type cannot hold or the rule
-// forbids, more than 16 MiB, more than 64 levels. One Error names the file and, for each problem, path and value.
+// empty) of these; where a file may have values of several kinds in one place, a variant of those, of which the first that fits
+// is taken. Nothing is converted: 8.0, "8" and true are no whole numbers; a whole number may stand for a floating-point one.
+// Refused are unknown, missing and repeated keys, null where it has no meaning, NaN and infinities, what the type cannot hold or
+// the rule forbids, more than 16 MiB, more than 64 levels. One Error names the file and, for each problem, path and value.
 #pragma once
 
 #include <mindgap/io/file.hpp>
@@ -236,14 +236,29 @@ inline constexpr bool is_variant = false;
 template <class... Ts>
 inline constexpr bool is_variant<std::variant<Ts...>> = true;
 
-// What a string, list or object is in JSON.
+// What values of T are called, and whether one is: a whole number is one where T holds it.
 template <class T>
-constexpr nlohmann::json::value_t json_kind() {
-  if constexpr (std::is_same_v<T, std::string>) return nlohmann::json::value_t::string;
+constexpr const char* kind_name() {
+  if constexpr (std::is_same_v<T, std::string>) return "a string";
+  else if constexpr (std::is_same_v<T, bool>) return "true or false";
+  else if constexpr (std::is_arithmetic_v<T>) return "a number";
   else if constexpr (
       requires(T t) { t.emplace_back(); } || requires(T t) { t.fill({}); })
-    return nlohmann::json::value_t::array;
-  else return nlohmann::json::value_t::object;
+    return "a list";
+  else return "an object";
+}
+template <class T>
+bool is_kind(const nlohmann::json& json) {
+  if constexpr (std::is_same_v<T, std::string>) return json.is_string();
+  else if constexpr (std::is_same_v<T, bool>) return json.is_boolean();
+  else if constexpr (std::is_floating_point_v<T>) return json.is_number_float();
+  else if constexpr (std::is_arithmetic_v<T>)
+    return json.is_number_unsigned() ? std::in_range<T>(json.get<u64>())
+                                     : json.is_number_integer() && std::in_range<T>(json.get<i64>());
+  else if constexpr (
+      requires(T t) { t.emplace_back(); } || requires(T t) { t.fill({}); })
+    return json.is_array();
+  else return json.is_object();
 }
 
 }  // namespace detail
@@ -336,18 +351,14 @@ class JsonReader {
   static void read_alternative(const nlohmann::json& json, const std::string& path, std::variant<Ts...>& value,
                                const JsonRule& rule, JsonProblems& problems) {
     const auto read_if = [&]<class T>(std::type_identity<T>) {
-      if (json.type() != detail::json_kind<T>()) return false;
+      if (!detail::is_kind<T>(json)) return false;
       read(json, path, value.template emplace<T>(), rule, problems);
       return true;
     };
     if ((read_if(std::type_identity<Ts>()) || ...)) return;
     std::string wanted;
-    for (const auto kind : {detail::json_kind<Ts>()...}) {
-      using Kind = nlohmann::json::value_t;
-      (wanted += wanted.empty() ? "" : " or ") += kind == Kind::string  ? "a string"
-                                                  : kind == Kind::array ? "a list"
-                                                                        : "an object";
-    }
+    for (const std::string kind : {detail::kind_name<Ts>()...})
+      if (wanted.find(kind) == wanted.npos) (wanted += wanted.empty() ? "" : " or ") += kind;
     problems.add(path, json, wanted);
   }
   const char* present(const char* key, const JsonRule& rule) const {
@@ -384,8 +395,14 @@ struct JsonWriter {
       if (!rule.one_of.empty()) return rule.one_of[size_t(value)];
     if constexpr (std::is_arithmetic_v<T>) {
       return rule.null && value == T{} ? nlohmann::ordered_json() : nlohmann::ordered_json(value);
-    } else if constexpr (std::is_same_v<T, std::string> || requires { typename T::mapped_type; }) {
+    } else if constexpr (std::is_same_v<T, std::string>) {
       return value;
+    } else if constexpr (detail::is_variant<T>) {
+      return std::visit([](const auto& held) { return nlohmann::ordered_json(held); }, value);
+    } else if constexpr (requires { typename T::mapped_type; }) {
+      auto out = nlohmann::ordered_json::object();
+      for (auto& [key, element] : value) out[key] = write(element, rule);
+      return out;
     } else if constexpr (requires { typename T::value_type; }) {
       auto out = nlohmann::ordered_json::array();
       for (typename T::value_type element : value) out.push_back(write(element, rule));

@@ -130,3 +130,7 @@ Tensor<typename P::compute, 4, D> AutoencoderKL<D, P>::decode(const Tensor<T, 4,
 }
 
 }  // namespace mindgap
+
+#if defined(MINDGAP_GLUE) && !defined(MINDGAP_NO_INSTANCES)
+#include <mindgap/models/autoencoder_kl_instances.hpp>
+#endif

@@ -121,3 +121,7 @@ Tensor<typename P::compute, 3, D> CLIPTextModel<D, P>::operator()(const Tensor<i
 }
 
 }  // namespace mindgap
+
+#if defined(MINDGAP_GLUE) && !defined(MINDGAP_NO_INSTANCES)
+#include <mindgap/models/clip_text_instances.hpp>
+#endif

@@ -81,3 +81,7 @@ Tensor<typename P::compute, 4, D> UNet2DConditionModel<D, P>::operator()(const T
 }
 
 }  // namespace mindgap
+
+#if defined(MINDGAP_GLUE) && !defined(MINDGAP_NO_INSTANCES)
+#include <mindgap/models/unet_condition_instances.hpp>
+#endif

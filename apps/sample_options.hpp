@@ -1,0 +1,39 @@
+// The flags of sample, and what several of them come to.
+#pragma once
+
+#include <mindgap/diffusion/samplers.hpp>
+
+#include "common.hpp"
+
+namespace mindgap {
+
+struct SampleOptions {
+  std::filesystem::path model;
+  i64 per_class = 0, steps = 15, batch = 64;
+  double guidance = 1.5, guidance_rescale = 0, eta = 0;
+  std::string sampler = "dpmpp_2m", spacing, sigmas, shard = "0/1";
+  // Of Stable Diffusion.
+  std::string classes, prompts = "name", negative, prompt, prediction, size, format = "png", only, long_prompts = "cut";
+  std::filesystem::path init_image;
+  double strength = 0.8;
+  i64 store_size = 0, preview = 0, jpeg_quality = 95;
+  bool tiles = false, batch_invariant = false;
+};
+
+// "i/n" with 0 <= i < n, or "auto": what mpirun or Slurm says of this process, which is printed on standard error.
+std::pair<i64, i64> parse_shard(const std::string& given);
+
+// The sampler that flags and the model's file make. `config` is that of the kind of sampler that was asked for; file: for
+// messages.
+Sampler make_sampler(const SampleOptions& o, const CommonOptions& common, SchedulerConfig config,
+                     const std::filesystem::path& file, double strength = 1);
+
+// Whether the writer's part of a set has no image, which it says on standard error: there may be no folder then.
+template <class Writer>
+bool nothing_to_make(const Writer& writer, i64 part, i64 parts) {
+  if (writer.part_images() > 0) return false;
+  std::cerr << "sample: the set has no image in part " << part << "/" << parts << ": nothing to make" << std::endl;
+  return true;
+}
+
+}  // namespace mindgap

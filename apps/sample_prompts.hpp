@@ -1,0 +1,203 @@
+// What sample does with Stable Diffusion: one image of a prompt, a labelled set of images of classes, or one image of a set
+// again.
+#pragma once
+
+#include <mindgap/diffusion/prompt_images.hpp>
+#include <mindgap/io/numbers.hpp>
+
+#include "sample_options.hpp"
+
+namespace mindgap {
+
+// "512", or "768x512": width, then height.
+inline std::pair<i64, i64> parse_size(const std::string& given, i64 otherwise) {
+  if (given.empty()) return {otherwise, otherwise};
+  const size_t x = std::min(given.find('x'), given.size());
+  const auto width = number_in<i64>(given.substr(0, x)), height = x == given.size() ? width : number_in<i64>(given.substr(x + 1));
+  if (!width || !height || *width < 8 || *height < 8 || *width > 8192 || *height > 8192)
+    bad_value("size", given, "a number of pixels from 8 to 8192, or WIDTHxHEIGHT");
+  return {*width, *height};
+}
+
+template <Device D, class P>
+class PromptApp {
+ public:
+  PromptApp(SampleOptions options, const CommonOptions& common)
+      : o_(std::move(options)),
+        common_(common),
+        info_(read_info()),
+        sampler_(make_sampler(o_, common_, info_.scheduler, o_.model, strength())) {
+    const auto [width, height] = parse_size(o_.size, info_.default_size());
+    images_ = {Guidance(o_.guidance, o_.guidance_rescale), o_.negative, height, width};
+    images_.tiled = o_.tiles;
+    if constexpr (!std::is_same_v<D, Cpu>) images_.decoded_at_once = 8;
+    hash_ = std::async(std::launch::async, [this] { return info_.hash(); });  // while the weights are loaded
+  }
+
+  // One image of --prompt.
+  void write_image() {
+    const StableDiffusion<D, P> model = load_stable_diffusion<D, P>(info_);
+    PromptSampler<D, P> sample(model, sampler_, images_);
+    const ImageStreams streams = streams_of(common_.seed, "", 0, sampler_);
+    Tensor<float, 4, D> from;
+    if (!o_.init_image.empty()) from = sample.latents_of(initial_image(), {Stream(common_.seed, "initial")});
+    const StopHook hook([] {
+      if (interrupted()) stop_interrupted("nothing was written");
+    });
+    const Tensor<u8, 4, Cpu> image = to_bytes(sample({{o_.prompt, streams}}, from));
+    Fields fields = settings();
+    fields["prompt"] = o_.prompt;
+    PngText texts;
+    for (const auto& [key, value] : fields) texts.emplace_back(key, std::visit([](const auto& v) { return text(v); }, value));
+    write_file_atomic(common_.out, encode_png(reshape(image, Shape<3>(images_.height, images_.width, 3)), texts));
+    print(common_.out.string() + "\n");
+  }
+
+  // A labelled set.
+  void write_set() {
+    const auto [part, parts] = parse_shard(o_.shard);
+    PromptSetSettings set{check_flags([&] { return read_classes(o_.classes); }),
+                          check_flags([&] { return PromptSet::read(o_.prompts); }), images_, common_.seed};
+    PromptImages<D, P> make(info_, sampler_, set, [&](const std::string& what) {
+      if (o_.long_prompts == "refuse") throw Error(what, {{"remedy", "shorten the prompts, or use --long-prompts cut"}});
+      std::cerr << what << std::endl;
+    });
+    if (!o_.only.empty()) return check_one(make, set.classes);
+    if (o_.format == "shards") return write_shards(make, set.classes, part, parts);
+    ImageFolderManifest manifest;
+    for (const PromptClass& c : set.classes) manifest.classes.push_back({c.id, c.names[0], folder_name(c.id)});
+    manifest.images_per_class = o_.per_class;
+    if (o_.format == "jpeg") manifest.jpeg_quality = int(o_.jpeg_quality);
+    manifest.settings = settings();
+    manifest.settings["prompts"] = o_.prompts;
+    ImageFolderWriter writer(common_.out, manifest, part, parts);
+    Progress progress("sample", writer.part_images(), writer.part_images() - i64(writer.pending().size()), "images");
+    JobHooks hooks;
+    hooks.stop = interrupted;
+    hooks.progress = [&](i64 done, i64, const std::string&) { progress.update(done); };
+    i64 since_preview = 0;
+    const auto preview = [&](const std::vector<FolderImage>& made) {
+      if (!o_.preview || (since_preview += i64(made.size())) < o_.preview) return;
+      since_preview = 0;
+      write_preview(made);
+    };
+    if (!write_prompt_set(make, writer, batch(), stored(), preview, hooks))
+      stop_interrupted("images that were made are kept; the same command goes on from there");
+    if (nothing_to_make(writer, part, parts)) return;
+    progress.finish();
+    print(common_.out.string() + "\n");
+  }
+
+ private:
+  StableDiffusionInfo read_info() const {
+    const auto kind = common_.given.contains("sampler") ? std::optional(check_flags([&] { return sampler_by_name(o_.sampler); }))
+                                                        : std::nullopt;
+    std::optional<Prediction> prediction;
+    if (o_.prediction == "noise") prediction = Prediction::epsilon;
+    else if (o_.prediction == "v") prediction = Prediction::v_prediction;
+    else if (!o_.prediction.empty()) bad_value("prediction", o_.prediction, "noise or v");
+    return read_stable_diffusion_info(o_.model, kind, prediction);
+  }
+  double strength() const { return o_.init_image.empty() ? 1 : o_.strength; }
+  i64 batch() const { return o_.batch_invariant ? 1 : o_.batch; }
+  std::optional<i64> stored() const { return o_.store_size ? std::optional(o_.store_size) : std::nullopt; }
+
+  // All that decides, with class, number and prompt, what an image shows.
+  Fields settings() {
+    Fields out{{"seed", common_.seed},
+               {"sampler", sampler_.describe()},
+               {"steps", sampler_.requested_steps()},
+               {"guidance", images_.guidance.scale},
+               {"weights", hash_.get()},
+               {"precision", precision_name<D, P>()},
+               {"width", images_.width},
+               {"height", images_.height},
+               {"version", std::string(version)}};
+    if (images_.guidance.rescale > 0) out["guidance_rescale"] = images_.guidance.rescale;
+    if (!images_.negative.empty()) out["negative_prompt"] = images_.negative;
+    if (images_.tiled) out["tiles"] = true;
+    if (o_.store_size) out["store_size"] = o_.store_size;
+    if (strength() < 1) out["strength"] = strength();
+    return out;
+  }
+
+  Tensor<float, 4, D> initial_image() const {
+    const Tensor<u8, 3, Cpu> image = resample(read_image(o_.init_image), images_.height, images_.width, ResampleFilter::lanczos);
+    std::vector<float> values;
+    for (u8 v : image.to_vector()) values.push_back(float(v) / 127.5f - 1);
+    return Tensor<float, 4>::from(values, Shape<4>(1, images_.height, images_.width, 3)).template to<D>();
+  }
+
+  void write_shards(PromptImages<D, P>& make, const std::vector<PromptClass>& classes, i64 part, i64 parts) {
+    PromptShards<D, P> images(make, classes, settings(), o_.prompts, batch(), stored());
+    const ShardWriter writer(common_.out, synthetic_manifest(images, o_.per_class, common_.seed), part, parts);
+    if (nothing_to_make(writer, part, parts)) return;
+    Progress progress("sample", writer.part_images(), writer.part_images() - writer.pending_images(), "images");
+    JobHooks hooks;
+    hooks.stop = interrupted;
+    hooks.progress = [&](i64 done, i64, const std::string&) { progress.update(done); };
+    if (!write_synthetic_set(images, writer, hooks))
+      stop_interrupted("whole chunks are kept; the same command goes on from there");
+    progress.finish();
+    print(common_.out.string() + "\n");
+  }
+
+  // --only id:number of the set in --out.
+  void check_one(PromptImages<D, P>& make, const std::vector<PromptClass>& classes) {
+    const size_t colon = o_.only.rfind(':');
+    const auto index = colon == o_.only.npos ? std::nullopt : number_in<i64>(o_.only.substr(colon + 1));
+    const std::string id = o_.only.substr(0, colon);
+    const auto c = std::ranges::find(classes, id, &PromptClass::id);
+    if (!index || *index < 0 || c == classes.end())
+      bad_value("only", o_.only, "the id of a class, a colon and a number, as n02123045:17");
+    const ImageRecord record = read_image_record(common_.out, id, *index);
+    PromptedImage image = make(std::vector{ImageNumber{i32(c - classes.begin()), i32(*index)}})[0];
+    if (o_.store_size) image.pixels = resample(image.pixels, o_.store_size, o_.store_size);
+    const std::string now = pixels_sha256(image.pixels);
+    if (now != record.sha256)
+      throw Error(text("image ", *index, " of class ", detail::shown(id), " is another one now"),
+                  {{"file", (common_.out / record.file).string()},
+                   {"its pixels", record.sha256},
+                   {"now", now},
+                   {"remedy", "give the flags, the model and the program that the set was made with; see dataset.json"}});
+    print(text(record.file, " ", now, " matches\n"));
+  }
+
+  void write_preview(const std::vector<FolderImage>& made) const {
+    const i64 n = std::min<i64>(16, i64(made.size()));
+    const Shape<3> s = made[0].pixels.shape();
+    const Tensor<u8, 4, Cpu> images(Shape<4>(n, s[0], s[1], s[2]));
+    for (i64 i = 0; i < n; ++i) images.slice(i, i + 1).copy_from(reshape(made[size_t(i)].pixels, Shape<4>(1, s[0], s[1], s[2])));
+    write_file_atomic(common_.out / "preview.png", encode_png(make_grid(images, 4)));
+  }
+
+  SampleOptions o_;
+  const CommonOptions& common_;
+  StableDiffusionInfo info_;
+  Sampler sampler_;
+  PromptSettings images_;
+  std::future<std::string> hash_;
+};
+
+// Flags that were not given have other defaults than with a class-conditional generator.
+template <Device D, class P>
+void sample_prompts(SampleOptions o, const CommonOptions& common) {
+  const auto given = [&](const char* flag) { return common.given.contains(flag); };
+  if (given("prompt") == given("classes"))
+    throw UsageError("Stable Diffusion wants --prompt, for one image, or --classes, for a set", {{"remedy", "see --help"}});
+  if (given("classes") && !given("per-class") && !given("only"))
+    throw UsageError("--per-class is needed", {{"remedy", "see --help"}});
+  if (o.format != "png" && o.format != "jpeg" && o.format != "shards") bad_value("format", o.format, "png, jpeg or shards");
+  if (o.long_prompts != "cut" && o.long_prompts != "refuse") bad_value("long-prompts", o.long_prompts, "cut or refuse");
+  for (const char* flag : {"init-image", "per-class", "only", "preview", "store-size", "shard"})
+    if (given(flag) && given("prompt") != (std::string(flag) == "init-image"))
+      throw UsageError(text("--", flag, " is for --", given("prompt") ? "classes" : "prompt"), {{"remedy", "see --help"}});
+  if (!given("steps")) o.steps = 50;
+  if (!given("guidance")) o.guidance = 7.5;
+  if (!given("batch")) o.batch = std::is_same_v<D, Cpu> ? 1 : 16;
+  PromptApp<D, P> app(o, common);
+  if (given("prompt")) app.write_image();
+  else app.write_set();
+}
+
+}  // namespace mindgap
