@@ -45,8 +45,7 @@ void catch_signals() {
   for (int number : {SIGINT, SIGTERM, SIGHUP}) {
     struct sigaction before;
     sigaction(number, nullptr, &before);
-    if (number == SIGHUP && before.sa_handler == SIG_IGN) continue;  // nohup
-    sigaction(number, &action, nullptr);
+    if (before.sa_handler != SIG_IGN) sigaction(number, &action, nullptr);  // nohup, or a script's job in the background
   }
   std::signal(SIGXFSZ, SIG_IGN);  // a file beyond the limit is an error of its write, which names it
   std::signal(SIGPIPE, SIG_IGN);  // nobody reads what is said on standard error: no reason to lose work; print() is another case
@@ -117,6 +116,12 @@ int run_app(int argc, char** argv, const std::string& name, const std::string& d
   } catch (const std::exception& error) {
     return fail(std::string("mindgap: ") + error.what(), 1);
   }
+}
+
+void check_out(const CommonOptions& common, const std::string& flag, const std::filesystem::path& path) {
+  std::error_code code;  // of one that is not there: it is another
+  if (std::filesystem::equivalent(common.out, path, code))
+    throw UsageError("--out is what --" + flag + " names", {{"path", path.string()}, {"remedy", "use another --out"}});
 }
 
 bool interrupted() { return signalled != 0; }

@@ -39,6 +39,9 @@ struct CommonOptions {
   std::set<std::string> given;  // the flags on the command line
 };
 
+// Throws where --out is what another flag names, under whatever spelling: results would lie among what is read, or in its place.
+void check_out(const CommonOptions& common, const std::string& flag, const std::filesystem::path& path);
+
 // define adds the app's flags to the common ones (--device, --precision, --seed, --threads, --profile, --out,
 // --help); body does the work.
 int run_app(int argc, char** argv, const std::string& name, const std::string& description,

@@ -32,7 +32,9 @@ int main(int argc, char** argv) {
           const StopHook hook([] {
             if (interrupted()) stop_interrupted("nothing was written");
           });
-          const std::string json = evaluation_json(evaluate(*student.net, batches), set.class_names);
+          const Evaluation answers =
+              naming_file((model / "model.safetensors").string(), [&] { return evaluate(*student.net, batches); });
+          const std::string json = evaluation_json(answers, set.class_names);
           if (!common.out.empty()) {
             const ResultFolder folder(common.out);
             write_file_atomic(common.out / "evaluation.json", json);

@@ -36,6 +36,7 @@ void write_set(const SampleOptions& o, const CommonOptions& common) {
 
   GeneratedImages<D, P> images(generator, sampler, guidance, o.batch);
   const ShardWriter writer(common.out, synthetic_manifest(images, o.per_class, common.seed), part, parts);
+  if (nothing_to_make(writer, part, parts)) return;
   Progress progress("sample", writer.part_images(), writer.part_images() - writer.pending_images(), "images");
   JobHooks hooks;
   hooks.stop = interrupted;
@@ -87,6 +88,7 @@ int main(int argc, char** argv) {
         for (const char* needed : {"model", "out"}) flags.require(needed);
       },
       [&](const CommonOptions& common) {
+        check_out(common, "model", o.model);
         with_types(common, [&]<class D, class P>(D, P) {
           if (is_stable_diffusion(o.model)) sample_prompts<D, P>(o, common);
           else write_set<D, P>(o, common);

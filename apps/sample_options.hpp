@@ -28,4 +28,12 @@ std::pair<i64, i64> parse_shard(const std::string& given);
 Sampler make_sampler(const SampleOptions& o, const CommonOptions& common, SchedulerConfig config,
                      const std::filesystem::path& file, double strength = 1);
 
+// Whether the writer's part of a set has no image, which it says on standard error: there may be no folder then.
+template <class Writer>
+bool nothing_to_make(const Writer& writer, i64 part, i64 parts) {
+  if (writer.part_images() > 0) return false;
+  std::cerr << "sample: the set has no image in part " << part << "/" << parts << ": nothing to make" << std::endl;
+  return true;
+}
+
 }  // namespace mindgap

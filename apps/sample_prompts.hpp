@@ -83,6 +83,7 @@ class PromptApp {
     };
     if (!write_prompt_set(make, writer, batch(), stored(), preview, hooks))
       stop_interrupted("images that were made are kept; the same command goes on from there");
+    if (nothing_to_make(writer, part, parts)) return;
     progress.finish();
     print(common_.out.string() + "\n");
   }
@@ -130,6 +131,7 @@ class PromptApp {
   void write_shards(PromptImages<D, P>& make, const std::vector<PromptClass>& classes, i64 part, i64 parts) {
     PromptShards<D, P> images(make, classes, settings(), o_.prompts, batch(), stored());
     const ShardWriter writer(common_.out, synthetic_manifest(images, o_.per_class, common_.seed), part, parts);
+    if (nothing_to_make(writer, part, parts)) return;
     Progress progress("sample", writer.part_images(), writer.part_images() - writer.pending_images(), "images");
     JobHooks hooks;
     hooks.stop = interrupted;

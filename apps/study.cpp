@@ -109,26 +109,29 @@ void check_same_study(const StudyConfig& c, const std::string& inputs, const std
     there.data = c.data;
     if (!there.generator.empty() && !c.generator.empty()) there.generator = c.generator;
   }
-  check_same_settings(study_config_json(there), study_config_json(c), as_run,
-                      "this folder holds a study of another configuration");
+  check_same_settings(study_settings(there), study_settings(c), as_run, "this folder holds a study of another configuration");
   if (by_contents)
     check_same_settings(read_file(inputs_file), inputs, inputs_file, "this folder holds a study of other images or generators");
 }
 
+// file: of the configuration, for messages.
 template <Device D, class P>
-void run(StudyConfig c, const CommonOptions& common) {
+void run(StudyConfig c, const std::string& file, const CommonOptions& common) {
   const std::string precision = precision_name<D, P>();
   Dataset pool;
-  StudyData data = load_real(c, pool);
+  StudyData data;
   const bool same_data = c.generator.empty() && c.train_generator.images == "real";
-  if (c.generator.empty()) generator_training(c).info(same_data ? data.real : pool);  // throws for values that make no sense
-  chosen_splits(c, ResNet<D, P>(ResNetConfig::make(c.model, c.width, 1, 2, Stem::small)).units());  // likewise
+  naming_file(file, [&] {  // throws for values that make no sense
+    data = load_real(c, pool);
+    if (c.generator.empty()) generator_training(c).info(same_data ? data.real : pool);
+    chosen_splits(c, ResNet<D, P>(ResNetConfig::make(c.model, c.width, 1, 2, Stem::small)).units());
+  });
   const ResultFolder out(common.out);
   const FileLock lock(common.out / ".lock", "runs a study in this folder");
   // What two configurations made must never meet in one folder.
   const std::filesystem::path as_run = common.out / "configuration.json", inputs_file = common.out / "inputs.txt";
   const Dataset& generator_images = same_data ? data.real : pool;
-  const std::string inputs = inputs_of(c, data, generator_images);
+  const std::string inputs = naming_file(file, [&] { return inputs_of(c, data, generator_images); });
   check_same_study(c, inputs, as_run, inputs_file);
   const auto start = std::chrono::steady_clock::now();
 
@@ -139,14 +142,16 @@ void run(StudyConfig c, const CommonOptions& common) {
   };
   if (c.generator.empty()) keep_configuration();
   const std::filesystem::path folder = c.generator.empty() ? common.out / "generator" : std::filesystem::path(c.generator);
-  const auto generator = generator_of<D, P>(c, folder, generator_images);
+  const auto generator = naming_file(file, [&] { return generator_of<D, P>(c, folder, generator_images); });
   const GeneratorOrigin origin = GeneratorFiles{folder}.read_origin();
   data.generator_images = origin.images;
   const SyntheticSets<D, P> sets(generator, folder, common.out, [](const std::string& name) { return hooks(name, "images"); });
   const auto draws = draws_of(c), settings = settings_of(c);
   const bool only_settings = c.experiments[0] == "E10";
-  if (!only_settings) sets.check(draws);
-  sets.check(settings);
+  naming_file(file, [&] {
+    if (!only_settings) sets.check(draws);
+    sets.check(settings);
+  });
   keep_configuration();
   if ((!only_settings && !sets.draws(draws, data.synthetic)) || !sets.settings(settings, data.settings))
     stop_interrupted("whole chunks are kept; the same command goes on from there");
@@ -208,6 +213,6 @@ int main(int argc, char** argv) {
       [&](const CommonOptions& common) {
         StudyConfig c = read_study_config(config);
         for (u64& seed : c.seeds) seed += common.seed;  // the same study with other students
-        with_types(common, [&]<class D, class P>(D, P) { run<D, P>(c, common); });
+        with_types(common, [&]<class D, class P>(D, P) { run<D, P>(c, config.string(), common); });
       });
 }

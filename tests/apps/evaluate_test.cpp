@@ -1,4 +1,7 @@
 // evaluate: JSON that parses and adds up, and folders that are not what they should be.
+#include <mindgap/cpu/runtime.hpp>
+#include <mindgap/io/safetensors.hpp>
+
 #include "tests/apps/run.hpp"
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -118,6 +121,17 @@ BOOST_AUTO_TEST_CASE(damaged_students) {
   // A normalisation that makes every image the same, or infinite.
   refused(info, with("\"mean\": [\n    0.5", "\"mean\": [\n    1e38"), "mean[0] is 1e+38");
   refused(info, with("\"std\": [\n    0.5", "\"std\": [\n    0.0"), "std[0] is 0.0");
+  refused(info, with("\"mean\": [\n    0.5\n", "\"mean\": [\n"), "0 values for 1 channels");
+  refused(info, with("\"std\": [\n    0.5", "\"std\": [\n    0.5, 0.5"), "2 values for 1 channels");
+  // A variance below 0, in a file that has no hash.
+  std::vector<SafetensorsSource> sources;
+  const Safetensors file(weights);
+  for (const SafetensorsEntry& entry : file.entries()) sources.push_back({entry.name, entry.dtype(), entry.shape, entry.bytes});
+  const std::vector<float> negative(4, -1);
+  for (SafetensorsSource& source : sources)
+    if (source.name == "bn1.running_var") source.bytes = std::as_bytes(std::span(negative));
+  write_safetensors(folder / "negative", sources);
+  refused(weights, read_file(folder / "negative"), "or its weights are damaged");
   write_file_atomic(info, with("\"width\": 4", "\"width\": 5"));
   const Result r = run("evaluate", evaluation(folder));
   BOOST_TEST(r.code == 1);

@@ -56,6 +56,7 @@ class Process {
     ::setenv("OMP_WAIT_POLICY", "passive", 1);
     ::dup2(::open(out.c_str(), O_WRONLY | O_CREAT, 0600), STDOUT_FILENO);
     ::dup2(::open(err.c_str(), O_WRONLY | O_CREAT, 0600), STDERR_FILENO);
+    for (int signal : {SIGINT, SIGTERM, SIGHUP}) ::signal(signal, SIG_DFL);  // a script's job in the background ignores some
     prepare();
     ::execv(argv[0], argv.data());
     ::_exit(126);

@@ -64,6 +64,22 @@ BOOST_AUTO_TEST_CASE(refused_runs) {
   const Result r = run("sample", sampling(generator, out, "2"));
   BOOST_TEST(r.code == 1, r);
   BOOST_TEST(r.says("ddim"), r);
+  BOOST_TEST(r.says("--spacing leading"), r);
+  BOOST_TEST(!fs::exists(folder / "new"));
+  run_well("sample", sampling(generator, folder / "spaced", "2", {"--spacing", "leading", "--steps", "2"}));
+  // Chunks do not belong into the generator's folder, and where there are none nothing is said to have them.
+  const auto before = contents(generator);
+  fs::create_directory_symlink(generator, folder / "link");
+  for (const fs::path& same : {generator, generator / "", folder / "link", generator / "unet" / ".."}) {
+    const Result among = run("sample", sampling(generator, same, "2", {"--sampler", "ddim", "--steps", "2"}));
+    BOOST_TEST(among.code == 2, among);
+    BOOST_TEST(among.says("--out is what --model names"), among);
+  }
+  BOOST_TEST((contents(generator) == before));
+  const Result none = run("sample", sampling(generator, out, "2", {"--sampler", "ddim", "--steps", "2", "--shard", "5/100"}));
+  BOOST_TEST(none.code == 0, none);
+  BOOST_TEST(none.says("the set has no image in part 5/100"), none);
+  BOOST_TEST(none.out == "");
   BOOST_TEST(!fs::exists(folder / "new"));
   make_folder(out);
   BOOST_TEST(run("sample", sampling(generator, out, "2")).code == 1);

@@ -98,13 +98,19 @@ BOOST_AUTO_TEST_CASE(second_signal) {
   }
 }
 
-BOOST_AUTO_TEST_CASE(ignored_hangup) {
+// By nohup, or by a script that runs it in the background.
+BOOST_AUTO_TEST_CASE(ignored_signals) {
   const Folder folder;
   write_idx(folder / "data", 36, 12);
-  Process p("train_student", training(folder, "out", {"--epochs", "40", "--save-every", "7"}), [] { ::signal(SIGHUP, SIG_IGN); });
-  p.wait_until([&] { return lines_of(folder / "out" / "loss.csv") > 10; });
-  const Result r = p.kill(SIGHUP);
-  BOOST_TEST(r.code == 0, r);
+  for (int signal : {SIGHUP, SIGINT}) {
+    const std::string out = std::to_string(signal);
+    Process p("train_student", training(folder, out, {"--epochs", "40", "--save-every", "7"}),
+              [=] { ::signal(signal, SIG_IGN); });
+    p.wait_until([&] { return lines_of(folder / out / "loss.csv") > 10; });
+    const Result r = p.kill(signal);
+    BOOST_TEST(r.code == 0, r);
+    BOOST_TEST(!r.says("told to stop"), r);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(file_beyond_the_limit) {

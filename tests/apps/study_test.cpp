@@ -122,7 +122,14 @@ BOOST_AUTO_TEST_CASE(continued_with_another_configuration) {
   const Result r = run("study", configured(folder, config, "out"));
   BOOST_TEST(r.code == 1, r);
   BOOST_TEST(r.says("another configuration"), r);
-  BOOST_TEST(r.says("\"learning_rate\": 0.01"), r);
+  BOOST_TEST(r.says("there   student.learning_rate 0.05\n  now     student.learning_rate 0.01\n  remedy"), r);
+  // A list that grew is one line, and the others are as they were.
+  config["student"]["learning_rate"] = 0.05;
+  config["seeds"] = {1, 18446744073709551615u, 3};
+  const Result longer = run("study", configured(folder, config, "out"));
+  BOOST_TEST(longer.says("configuration.json\n  there   seeds [1,18446744073709551615]\n  now     seeds "
+                         "[1,18446744073709551615,3]\n  remedy"),
+             longer);
 }
 
 // Images and generator are compared by what they hold, not by their names.
@@ -167,6 +174,7 @@ BOOST_AUTO_TEST_CASE(rows_of_no_run) {
     const Result r = run("study", configured(folder, config, "out"));
     BOOST_TEST(r.code == 1, r);
     BOOST_TEST(r.says("a row is of no run of this study"), r);
+    BOOST_TEST(!r.says("\\x0a"), r);
     BOOST_TEST(read_file(folder / "out" / "results.csv") == to_csv(more));
   }
   // What another version, or another precision, has made may stay.
@@ -337,6 +345,7 @@ BOOST_AUTO_TEST_CASE(bad_configurations) {
     const Result r = run("study", configured(folder, config, "out"));
     BOOST_TEST(r.code == 1, key << ": " << r);
     BOOST_TEST(r.says(part), key << " should say " << part << ": " << r);
+    BOOST_TEST(r.says("file    " + (folder / "config.json").string()), key << ": " << r);
     BOOST_TEST(!fs::exists(folder / "out"), key);
   };
   refused("/sead", 1, "config.json");
@@ -372,6 +381,8 @@ BOOST_AUTO_TEST_CASE(bad_configurations) {
   refused("/counts", {1000000}, "1000000");
   refused("/per_class", 1000, "1000");
   refused("/test_images", 1000, "1000");
+  refused("/data", "/nonexist", "/nonexist");
+  refused("/weight_decay", 1e300, "weight_decay is 1e+300");
   refused("/student", 8, "student");
   refused("/student/batch", 1, "batch");
   refused("/student/learning_rate", 0, "rate");

@@ -2,6 +2,7 @@
 // nothing before them.
 #include <mindgap/models/clip_text.hpp>
 
+#include "tests/files.hpp"
 #include "tests/golden/golden.hpp"
 #include <cmath>
 
@@ -52,6 +53,36 @@ BOOST_AUTO_TEST_CASE(names_with_and_without_prefix) {
   auto net = small();
   const std::vector<StateItem> items = state_items(net, "");
   for (const StateItem& item : items) BOOST_TEST(item.name == "text_model." + item.older_name);
+}
+
+// Files of before carry the numbers of the positions, in one type or another; what else is there is as strange as ever.
+BOOST_AUTO_TEST_CASE(numbers_of_positions_are_no_weights) {
+  const Folder folder;
+  auto net = small(), other = small();
+  const std::vector<StateItem> items = state_items(net, "");
+  fill_golden(items, false);
+  std::vector<std::vector<float>> values;
+  const std::vector<i64> positions(20, 7);
+  const std::vector<float> halves(20, NAN);
+  const auto written = [&](bool older, SafetensorsSource more) {
+    std::vector<SafetensorsSource> sources{std::move(more)};
+    values.clear();
+    for (const StateItem& item : items) {
+      values.push_back(item.get());
+      sources.push_back({older ? item.older_name : item.name, DType::f32, item.shape, std::as_bytes(std::span(values.back()))});
+    }
+    write_safetensors(folder / "x", std::move(sources));
+    return folder / "x";
+  };
+  const auto ids = [&](const std::string& name) {
+    return SafetensorsSource{name, DType::i64, {1, 20}, std::as_bytes(std::span(positions))};
+  };
+  load(other, written(false, ids("text_model.embeddings.position_ids")));
+  for (size_t i = 0; i < items.size(); ++i) BOOST_TEST_REQUIRE((state_items(other, "")[i].get() == items[i].get()));
+  load(other, written(true, ids("embeddings.position_ids")));
+  load(other, written(false, {"text_model.embeddings.position_ids", DType::f32, {20}, std::as_bytes(std::span(halves))}));
+  for (const char* name : {"text_model.position_ids", "position_ids", "text_model.embeddings.position_ids.x"})
+    REFUSED(load(other, written(false, ids(name))), text("unexpected 1: ", name));
 }
 
 BOOST_AUTO_TEST_CASE(misuse) {

@@ -72,6 +72,14 @@ BOOST_FIXTURE_TEST_CASE(first_rows_of_a_table, Folder) {
     write_file_atomic(path / "x", head + "0,5\n" + line + "\n2,3\n");
     REFUSED(first_rows(path / "x", head, 3), "the file does not have step 1 in its row 2");
   }
+  // What is no number is no loss; infinity is one, of a gradient that overflowed.
+  const std::string three = "step,loss,rate\n";
+  for (const char* line : {"0,abc,", "0,1,", "0,,1", "0,1,x", "0,1 ,2", "0,0x1,2"}) {
+    write_file_atomic(path / "x", three + line + "\n");
+    REFUSED(first_rows(path / "x", three, 1), "the file has in its row 1 what is no number: '");
+  }
+  write_file_atomic(path / "x", three + "0,inf,1e-05\n");
+  BOOST_TEST(first_rows(path / "x", three, 1) == three + "0,inf,1e-05\n");
 }
 
 // Such a file has no end.
@@ -107,6 +115,35 @@ BOOST_FIXTURE_TEST_CASE(errors_say_what_to_do, Folder) {
   REFUSED(make_folder("/proc/none/x"), "remedy  ");
   const detail::Descriptor full(::open("/dev/full", O_WRONLY));
   REFUSED(detail::write_all(full.get(), "x", "standard output"), "remedy  free space there");
+}
+
+// What is written there would go where it leads, and the result would be the link.
+BOOST_FIXTURE_TEST_CASE(links_are_not_written_through, Folder) {
+  write_file_atomic(path / "other", "of somebody else");
+  for (const char* target : {"other", "nothing", "x.tmp"}) {
+    fs::create_symlink(path / target, path / "x.tmp");
+    REFUSED(write_file_atomic(path / "x", "new"), "it is a link");
+    REFUSED(write_file_atomic(path / "x", "new"), (path / "x.tmp").string());
+    REFUSED(FileLock(path / "x.tmp"), "it is a link");
+    BOOST_TEST(!fs::exists(path / "x"));
+    BOOST_TEST(!fs::exists(path / "nothing"));
+    BOOST_TEST(read_file(path / "other") == "of somebody else");
+    fs::remove(path / "x.tmp");
+  }
+  fs::create_directory_symlink(path, path / "here");  // on the way it is one's own business
+  write_file_atomic(path / "here" / "x", "new");
+  BOOST_TEST(read_file(path / "x") == "new");
+}
+
+// Of two folders one exists as a file: the remedy speaks of that.
+BOOST_FIXTURE_TEST_CASE(a_file_where_a_folder_belongs, Folder) {
+  write_file_atomic(path / "x", "x");
+  for (const fs::path& there : {path / "x", path / "x" / "y"}) {
+    REFUSED(make_folder(there), "a file is there, or on the way to it, where a folder belongs");
+    REFUSED(ResultFolder{there}, there.string());
+  }
+  REFUSED(read_file(path / "x" / "y"), "where a folder belongs");
+  REFUSED(read_file(path / "y"), "does not exist");
 }
 
 BOOST_FIXTURE_TEST_CASE(threads_that_write_one_path_take_turns, Folder) {

@@ -85,6 +85,23 @@ BOOST_AUTO_TEST_CASE(wrong_files) {
   REFUSED(read_idx_images(folder.write("a", damaged)), "damaged");
 }
 
+// A gzipped file may be several, one after the other; what is none does not belong to it. Of more than one buffer.
+BOOST_AUTO_TEST_CASE(behind_a_gzipped_file) {
+  Folder folder;
+  const std::string plain = images_file(300, 28, 28), packed = gzipped(plain, folder.path);
+  const auto wanted = read_idx_images(folder.write("a", plain));
+  for (size_t cut : {size_t(1), size_t(16), plain.size() / 2}) {
+    const std::string two = gzipped(plain.substr(0, cut), folder.path) + gzipped(plain.substr(cut), folder.path);
+    BOOST_TEST(same_bits(read_idx_images(folder.write("a", two)), wanted));
+  }
+  BOOST_TEST(same_bits(read_idx_images(folder.write("a", packed + gzipped("", folder.path))), wanted));
+  for (const std::string junk : {"x", "\x1f", "junk behind the file", "\x1f\x8b", "\x1f\x8bjunk"}) {
+    const std::string said = error_of([&] { read_idx_images(folder.write("a", packed + junk)); });
+    BOOST_TEST((said.find("bytes after its gzipped contents") != said.npos || said.find("damaged") != said.npos), said);
+  }
+  REFUSED(read_idx_images(folder.write("a", packed + gzipped("x", folder.path))), "after its last element");
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_AUTO_TEST_SUITE(datasets)
@@ -241,6 +258,10 @@ BOOST_AUTO_TEST_CASE(xtensor_views) {
   const auto view = as_xtensor(tensor);
   BOOST_TEST(view(1, 0) == 4.f);
   BOOST_TEST(same_bits(from_xtensor<2>(view * 2.f), Tensor<float, 2, Cpu>::from({2, 4, 6, 8, 10, 12}, {2, 3})));
+  BOOST_TEST(from_xtensor<0>(xt::sum(view)).item() == 21.f);
+  REFUSED(from_xtensor<2>(xt::sum(view)), "an expression of rank 0, wanted 2");
+  REFUSED(from_xtensor<3>(view), "an expression of rank 2, wanted 3");
+  REFUSED(from_xtensor<1>(view * 2.f), "an expression of rank 2, wanted 1");
 }
 
 BOOST_AUTO_TEST_SUITE_END()

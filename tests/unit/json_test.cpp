@@ -246,6 +246,10 @@ BOOST_AUTO_TEST_CASE(paths_and_ranges) {
   study(R"({"width": 0, "shift": null, "sead": 1})", "also    shift is null");
   study(R"({"width": 0, "shift": null, "sead": 1})", "there is no key 'sead'; the nearest is 'seeds'");
   study("{\"name\": \"a\",\n  \"data\" 3}", "data: this is not JSON at line 2, column 10");
+  study("{a: 1}", "study configuration: this is not JSON at line 1, column 2");
+  study("{", "study configuration: the text ends too early");
+  study("1e999", "study configuration: the file is a number beyond the range of a double");
+  study(R"({"weight_decay": 1e300})", "weight_decay is 1e+300, wanted a number from 0 to 10");
   std::string many = "{";
   for (int i = 0; i < 1000; ++i) many += text(i ? ", " : "", "\"unknown", i, "\": 0");
   BOOST_TEST(error_of([&] { parse_study_config(many + "}", "x"); }).size() < 2000u);

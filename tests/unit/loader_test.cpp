@@ -3,6 +3,7 @@
 // roads.
 #include <mindgap/autograd/loss.hpp>
 #include <mindgap/data/loader.hpp>
+#include <mindgap/data/statistics.hpp>
 #include <mindgap/data/subset.hpp>
 #include <mindgap/nn/freeze.hpp>
 #include <mindgap/nn/layers.hpp>
@@ -102,6 +103,90 @@ BOOST_AUTO_TEST_CASE(mixtures) {
   REFUSED(mix({a, b}, {0, 0}, 1), "all weights are zero");
   REFUSED(concat({a, make_set({1, 1}, 3, 3, "large")}), "different size");
   REFUSED(concat({a, make_set({1, 1, 1}, 2, 2, "more")}), "number 2 is absent");
+}
+
+// Of nothing nothing is drawn, and no more than a machine holds.
+BOOST_AUTO_TEST_CASE(nothing_to_draw_from) {
+  const Dataset set = make_set({3, 3}), empty = select(set, {});
+  BOOST_TEST(repeat(empty, 0, 1).size() == 0);
+  for (const Dataset& none : {empty, Dataset()}) {
+    REFUSED(repeat(none, 5, 1), "5 images of a set that has none");
+    REFUSED(mix({set, none}, {1, 1}, 0), "set 1 has no images and the weight 1");
+    REFUSED(mix({set, none}, {1, 1}, 0, 10), "set 1 has no images and the weight 1");
+    REFUSED(subset(none, 1, 0), "1 images of a set of 0");
+    REFUSED(equal_counts(none, 1, 0), "subset: ");
+  }
+  BOOST_TEST(mix({set, empty}, {1, 0}, 0).size() == 6);
+  REFUSED(mix({empty}, {1}, 0), "set 0 has no images");
+  REFUSED(mix({set}, {1}, 0, -1), "mix: -1 images in all");
+  REFUSED(mix({set}, {1}, 0, i64(1) << 40), "mix: 1099511627776 images in all");
+  REFUSED(mix({set, set}, {1e308, 1e308}, 0), "more than a double holds");
+  REFUSED(repeat(set, i64(1) << 40, 0), "repeat: 1099511627776 images");
+  REFUSED(repeat(set, -1, 0), "repeat: -1 images");
+}
+
+// A set made in code has the labels and the class list that its maker gave it.
+BOOST_AUTO_TEST_CASE(labels_outside_the_class_list) {
+  const auto made = [](const std::vector<i64>& labels, const std::vector<std::string>& names) {
+    return Dataset(Tensor<u8, 4>::zeros(Shape(i64(labels.size()), 1, 1, 1)), Tensor<i64, 1>::from(labels, Shape{labels.size()}),
+                   names, "made");
+  };
+  for (const auto& [set, words] : std::vector<std::pair<Dataset, std::string>>{
+           {made({0, 1, 7}, {"a", "b"}), "image 2 has label 7, the class list has 2 names (labels from 0 to 1)"},
+           {made({0, i64(1) << 40}, {"a", "b"}), "image 1 has label 1099511627776"},
+           {made({-3, 1}, {"a", "b"}), "image 0 has label -3"},
+           {made({0, 0}, {}), "image 0 has label 0, the class list has 0 names\n"}}) {
+    BOOST_TEST(set.size() > 0);
+    REFUSED(class_counts(set), words);
+    REFUSED(stratified_order(set, 0), words);
+    REFUSED(held_out_split(set), words);
+    REFUSED(subset(set, 1, 0), words);
+    REFUSED(equal_counts(set, 1, 0), words);
+    REFUSED(repeat(set, 1, 0), words);
+    REFUSED(mix({set}, {1}, 0), words);
+    REFUSED(class_counts(set), "source  made");
+  }
+}
+
+BOOST_AUTO_TEST_CASE(sources_that_lie) {
+  struct Lying final : Source {
+    i64 count = 2;
+    Shape<3> says{2, 2, 1}, is{2, 2, 1};
+    std::vector<u8> pixels = std::vector<u8>(16);
+    bool without = false;
+    i64 size() const override { return count; }
+    i64 label(i64) const override { return 0; }
+    Image image(i64) const override { return {without ? nullptr : pixels.data(), is}; }
+    Shape<3> shape() const override { return says; }
+  };
+  const auto lying = [](auto change) {
+    Lying source;
+    change(source);
+    return Dataset(std::make_shared<Lying>(source), {"a"}, "lying");
+  };
+  const Dataset good = lying([](Lying&) {});
+  BOOST_TEST(good.image(1).pixels[0] == 0);
+  for (i64 number : {i64(-1), i64(2), i64(1) << 40}) {
+    REFUSED(good.image(number), text("image ", number, " of a set of 2 images"));
+    REFUSED(good.label(number), text("image ", number, " of a set of 2 images"));
+  }
+  REFUSED(Dataset().label(0), "image 0 of a set of 0 images");
+  REFUSED(Dataset(std::shared_ptr<const Source>(), {"a"}), "there is no source");
+  REFUSED(lying([](Lying& s) { s.count = -1; }), "a source of -1 images");
+  REFUSED(lying([](Lying& s) { s.count = i64(1) << 40; }), "a source of 1099511627776 images");
+  const auto refused = [](const Dataset& set, const std::string& words) {
+    REFUSED(set.image(0), words);
+    REFUSED(all_images(set), words);
+    REFUSED(content_hash(set), words);
+    REFUSED(channel_statistics(set), words);
+    REFUSED(Loader<float>(set, evaluation_options(2)).batch(0), words);
+  };
+  refused(lying([](Lying& s) { s.without = true; }), "image 0, [2, 2, 1], has no pixels");
+  refused(lying([](Lying& s) { s.is = Shape(4, 4, 1); }), "image 0 is [4, 4, 1], wanted [2, 2, 1]");
+  refused(lying([](Lying& s) { s.says = Shape(2, 2, 3); }), "image 0 is [2, 2, 1], wanted [2, 2, 3]");
+  const Dataset various = lying([](Lying& s) { s.says = Shape(0, 0, 3); });  // of any size, but of three channels
+  REFUSED(channel_statistics(various), "image 0 is [2, 2, 1], wanted [0, 0, 3]");
+  REFUSED(lying([](Lying& s) { s.says = Shape(0, 0, 1), s.is = Shape(-2, -2, 1); }).image(0), "image 0 is [-2, -2, 1]");
 }
 
 BOOST_AUTO_TEST_CASE(views_copy_no_pixel) {
@@ -514,6 +599,37 @@ BOOST_AUTO_TEST_CASE(what_it_refuses) {
   auto plan = loader.make_plan();
   loader.prepare(plan, 0);
   REFUSED(loader.read(plan, Tensor<float, 4>(Shape(4, 1, 1, 1))), "only a resident set");
+  REFUSED(loader.prepare(plan, i64(1) << 62, 0), "epoch 4611686018427387904 of 2 steps");
+  const auto to = [&](i64 height, i64 width, i64 batch = 2) {
+    LoaderOptions options = evaluation_options(batch);
+    options.transform = {height, width, [](const Image&, const Stream&, u8*) {}};
+    Loader<float>(set, options);
+  };
+  REFUSED(to(0, 2), "a transform to 0 x 2 pixels");
+  REFUSED(to(2, -1), "a transform to 2 x -1 pixels");
+  REFUSED(to(i64(1) << 40, 1), "a transform to 1099511627776 x 1 pixels");
+  REFUSED(to(1 << 20, 1 << 20), "more than 4 GiB");
+  REFUSED(to(1 << 16, 1 << 15, 3), "a batch of 3 images of [65536, 32768, 1] is more than 4 GiB");
+}
+
+// A plan names images of one set, and on the streamed road brings their pixels.
+BOOST_AUTO_TEST_CASE(plans_of_other_loaders) {
+  const Dataset large = make_set({30}, 4, 4), small = make_set({2}, 4, 4);
+  const Loader<float> a(large, evaluation_options(20)), b(small, evaluation_options(20)),
+      c(streamed(large), evaluation_options(20));
+  auto of_a = a.make_plan(), of_c = c.make_plan();
+  a.prepare(of_a, 0), c.prepare(of_c, 0);
+  for (const auto& [loader, plan] : {std::pair(&b, &of_a), std::pair(&c, &of_a), std::pair(&a, &of_c), std::pair(&b, &of_c)}) {
+    REFUSED(loader->read(*plan), "the plan is of another loader");
+    REFUSED(loader->prepare(*plan, 0), "the plan is of another loader");
+    if (loader != &c)
+      REFUSED(loader->read(*plan, Tensor<float, 4>(Shape(loader->dataset().size(), 1, 1, 1))), "the plan is of another loader");
+  }
+  const Loader<float> copy = a;
+  require_same(copy.read(of_a), a.batch(0));
+  for (i64 rows : {0, 2, 29, 31})
+    REFUSED(a.read(of_a, Tensor<float, 4>(Shape(rows, 1, 1, 3))), text(rows, " rows for a set of 30 images"));
+  BOOST_TEST((a.read(of_a, Tensor<float, 4>::zeros(Shape(30, 1, 1, 3))).images.shape() == Shape(20, 1, 1, 3)));
 }
 
 // A set that is larger than any memory: 500 steps leave no more behind than 100, and no worker changes a bit.

@@ -546,7 +546,34 @@ BOOST_AUTO_TEST_CASE(layers_that_are_left_out) {
     if (!entry.name.starts_with("fc.")) sources.push_back({entry.name, entry.dtype(), entry.shape, entry.bytes});
   write_safetensors(folder.path / "headless", sources);
   load(other, folder.path / "headless", {"fc"});
+  load(other, folder.path / "headless", {"fc", "*.bn2.*"});
+  for (const char* pattern : {"nothere", "layer9", "fc.", ""}) {
+    const auto words = {text("neither in the network nor in the file: '", pattern, "'"), (folder.path / "headless").string(),
+                        std::string("names   conv1.weight"), std::string("remedy")};
+    for (const std::string& word : words)
+      BOOST_CHECK_EXCEPTION(load(other, folder.path / "headless", {"fc", pattern}), Error, says({word.c_str()}));
+  }
   BOOST_CHECK_EXCEPTION(load(other, folder.path / "headless"), Error, says({"missing", "2: fc.weight, fc.bias"}));
+}
+
+// By its key a setting is told from another, wherever its line stands.
+BOOST_AUTO_TEST_CASE(settings_are_compared_by_their_keys) {
+  const auto said = [](const std::string& there, const std::string& now) {
+    try {
+      check_same_settings(there, now, "file");
+      return std::string();
+    } catch (const Error& error) {
+      const std::string what = error.what();
+      return what.substr(what.find("file\n") + 5, what.find("  remedy") - what.find("file\n") - 5);
+    }
+  };
+  BOOST_TEST(said("a 1\nb 2", "a 1\nb 2") == "");
+  BOOST_TEST(said("a 1\nb 2", "b 2\na 1") == "");
+  BOOST_TEST(said("a 1\nb 2\nc 3", "a 1\nx 9\nb 4\nc 3") == "  there   b 2\n  now     b 4\n  only now x 9\n");
+  BOOST_TEST(said("a 1\nb 2\nc 3", "a 1\nc 3") == "  only there b 2\n");
+  BOOST_TEST(said("a", "a 1") == "  there   a\n  now     a 1\n");
+  BOOST_TEST(said("a 1\na 2", "a 1\na 3") == "  there   a 2\n  now     a 3\n");
+  BOOST_TEST(said("", "a 1") == "  only now a 1\n");
 }
 
 // A 1x1 convolution and a linear layer hold the same matrix; counters may be missing; bf16 is widened.

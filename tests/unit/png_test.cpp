@@ -4,6 +4,7 @@
 #include "tests/files.hpp"
 #include <boost/test/unit_test.hpp>
 #include <cstring>
+#include <limits>
 #include <png.h>
 #include <string>
 #include <vector>
@@ -66,6 +67,17 @@ BOOST_AUTO_TEST_CASE(pixels_come_back) {
   BOOST_CHECK_THROW(encode_png(&pixel, 0, 1, 1), Error);
   BOOST_CHECK_THROW(encode_png(&pixel, 1, 1, 2), Error);
   BOOST_CHECK_THROW(make_grid(Tensor<u8, 4>(Shape<4>(1, 1, 1, 1)), 0), Error);
+}
+
+// Numbers that no picture has, each of which overflows somewhere.
+BOOST_AUTO_TEST_CASE(grids_without_measure) {
+  const auto images = Tensor<u8, 4>::zeros(Shape<4>(4, 1, 1, 1));
+  constexpr i64 most = std::numeric_limits<i64>::max();
+  for (const auto& [columns, padding] : {std::pair(i64(1) << 62, i64(0)), {most, 0}, {most, most}, {1, most}, {2, i64(1) << 62}})
+    BOOST_CHECK_EXCEPTION(make_grid(images, columns, padding, 0), Error, [](const Error& error) {
+      return std::string(error.what()).find("larger than any that is shown") != std::string::npos;
+    });
+  BOOST_TEST((make_grid(images, 5, 0, 0).shape() == Shape<3>(1, 5, 1)));
 }
 
 BOOST_AUTO_TEST_CASE(text_comes_back) {

@@ -174,6 +174,8 @@ BOOST_AUTO_TEST_CASE(damage_is_named) {
   BOOST_CHECK_EXCEPTION(parse_csv(bad, "dir/results.csv"), Error, [](auto& e) {
     return says(e, "column top1 holds no number") && says(e, "dir/results.csv:2") && says(e, "\"0.9ooooo\"");
   });
+  bad.replace(bad.find("0.9ooooo"), 8, "\"0.9\n\x1b\"");
+  BOOST_CHECK_EXCEPTION(parse_csv(bad, "r.csv"), Error, [](auto& e) { return says(e, "\"0.9\\x0a\\x1b\""); });
   bad = csv + "E1,S->R\n";
   BOOST_CHECK_EXCEPTION(parse_csv(bad, "r.csv"), Error, [](auto& e) { return says(e, "2 fields") && says(e, "r.csv:8"); });
   for (const std::string other : {"<!DOCTYPE html>\n<html>\n", "a,b\n1,2\n", "\n"})

@@ -265,6 +265,10 @@ BOOST_AUTO_TEST_CASE(wrong_sources_are_refused_and_the_old_file_stays) {
   SafetensorsSource wrong = safetensors_source("a", a);
   wrong.shape = {3};
   BOOST_TEST(error_of([&] { write_safetensors(path, {wrong}); }).find("8 bytes given, f32 [3] has 12") != std::string::npos);
+  for (const std::vector<i64>& shape : {std::vector<i64>{-1, -2}, {i64(1) << 40, i64(1) << 40}, {i64(1) << 62, 4, 0}}) {
+    wrong.shape = shape;
+    BOOST_TEST(error_of([&] { write_safetensors(path, {wrong}); }).find("no tensor has the shape [") != std::string::npos);
+  }
   BOOST_TEST(read_file(path) == before);
   BOOST_TEST(error_of([&] { write_safetensors(folder.path / "no" / "x", {}); }).find("No such file") != std::string::npos);
 }

@@ -333,6 +333,8 @@ BOOST_AUTO_TEST_CASE(damaged_folders) {
   BOOST_TEST(with_json("\"seed\"", "\"sed\"").find("seed is missing") != std::string::npos);
   BOOST_TEST(with_json("\"class_names\": [", "\"class_names\": [3, ").find("class_names[0] is 3, wanted a string") !=
              std::string::npos);
+  BOOST_TEST(with_json("\"class_names\": [", "\"class_names\": [], \"spare\": [").find("there is no key 'spare'") !=
+             std::string::npos);
   BOOST_TEST(with_json("shards 1", "shards 2").find("format is \"mindgap shards 2\"") != std::string::npos);
   BOOST_TEST(with_json("}", "").find("truncated") != std::string::npos);
   // A manifest that promises millions is refused as quickly: only the files that are there are looked at.

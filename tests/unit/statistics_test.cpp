@@ -249,6 +249,12 @@ BOOST_AUTO_TEST_CASE(errors) {
   REFUSED(describe({}), "describe: wants at least one of the values");
   REFUSED(describe({1, nan_value, 3}), "number 1 of 3 values is nan");
   REFUSED(describe({infinity}), "number 0 of 1 values is inf");
+  REFUSED(describe({1e308, -1e308}), "number 0 of 2 values is 1e+308");
+  REFUSED(ratio_of_means({1, 2}, {1, -1e61}), "number 1 of 2 denominators is -1e+61");
+  const Stats large = describe({1e60, -1e60});
+  BOOST_TEST((large.mean == 0 && std::isfinite(large.low) && std::isfinite(large.high)));
+  const Ratio wide = ratio_of_means({1e60, 0.9e60}, {1e60, 0.8e60});
+  BOOST_TEST((std::isfinite(wide.value) && !std::isnan(wide.low) && !std::isnan(wide.high)));
   REFUSED(student_p(Stats{}), "a sample of 0");
   REFUSED(student_p(describe({1, 2}), nan_value), "asks for nan");
   REFUSED(ratio_of_means({}, {}), "at least one of the numerators");

@@ -86,7 +86,10 @@ class Dataset {
   Dataset(std::shared_ptr<const Source> source, std::vector<std::string> class_names_, std::string name_ = {},
           std::string provenance_ = {})
       : class_names(std::move(class_names_)), name(std::move(name_)), provenance(std::move(provenance_)) {
-    if (source->size() > std::numeric_limits<i32>::max()) throw Error(text("data set: ", source->size(), " images are too many"));
+    if (!source) throw Error("data set: there is no source", {{"set", name}, {"remedy", "give one, or use Dataset()"}});
+    if (const i64 size = source->size(); size < 0 || size > std::numeric_limits<i32>::max())
+      throw Error(text("data set: a source of ", size, " images"),
+                  {{"set", name}, {"remedy", text("at most ", std::numeric_limits<i32>::max(), ", in several sets if need be")}});
     std::vector<Member> all(size_t(source->size()));
     for (size_t i = 0; i < all.size(); ++i) all[i] = {0, i32(i)};
     view_of({std::move(source)}, std::move(all));
@@ -100,15 +103,28 @@ class Dataset {
   i64 size() const { return members_ ? i64(members_->size()) : 0; }
   i64 classes() const { return i64(class_names.size()); }
   i64 label(i64 i) const { return at(i, &Source::label); }
-  Image image(i64 i) const { return at(i, &Source::image); }
+  // Throws where its source hands out an image without pixels, or of another shape than it says.
+  Image image(i64 i) const {
+    Image image = at(i, &Source::image);
+    const Shape<3>& is = image.shape;
+    const Shape<3> said = shape();
+    if (said[0] > 0 || said[1] > 0 ? is != said : is[2] != said[2] || is[0] < 0 || is[1] < 0)
+      throw Error(text("data set: image ", i, " is ", is.str(), ", wanted ", said.str()),
+                  {{"set", name}, {"remedy", "correct its source: shape() says what image() hands out"}});
+    if (!image.pixels && is.size() > 0)
+      throw Error(text("data set: image ", i, ", ", is.str(), ", has no pixels"),
+                  {{"set", name}, {"remedy", "correct its source"}});
+    return image;
+  }
   // [h, w, c] of every image; h and w are 0 where the images differ in size.
   Shape<3> shape() const { return sources_.empty() ? Shape<3>() : sources_[0]->shape(); }
 
   // Whether a loader may put all images on the device at once: they have one size, lie in memory or in mapped files, and are 4
   // GiB at most.
   bool resident() const {
-    const i64 bytes = size() * shape().size();
-    return bytes > 0 && bytes <= i64(4) << 30 && std::ranges::all_of(sources_, [](const auto& s) { return s->resident(); });
+    const i64 count = size(), bytes = shape().size();
+    return count > 0 && bytes > 0 && bytes <= (i64(4) << 30) / count &&
+           std::ranges::all_of(sources_, [](const auto& s) { return s->resident(); });
   }
 
   friend Dataset select(const Dataset& dataset, const std::vector<i64>& members);
@@ -126,6 +142,7 @@ class Dataset {
   }
   template <class T>
   T at(i64 i, T (Source::*get)(i64) const) const {
+    if (i < 0 || i >= size()) throw Error(text("data set: image ", i, " of a set of ", size(), " images"), {{"set", name}});
     const Member member = (*members_)[size_t(i)];
     return (*sources_[size_t(member.source)].*get)(member.image);
   }
@@ -183,25 +200,33 @@ inline void check_same_classes(const std::string& what, const std::string& one, 
                      {"remedy", "labels count in the order of the class list: make the lists equal"}});
 }
 
+// The labels of all images. Throws where one lies outside the class list. source: the file or folder, for the message.
+inline std::vector<i64> class_labels(const Dataset& dataset, const std::filesystem::path& source) {
+  std::vector<i64> labels;
+  for (i64 i = 0; i < dataset.size(); ++i) {
+    labels.push_back(dataset.label(i));
+    if (labels.back() < 0 || labels.back() >= dataset.classes())
+      throw Error(text("data set: image ", i, " has label ", labels.back(), ", the class list has ", dataset.classes(), " names",
+                       dataset.classes() ? text(" (labels from 0 to ", dataset.classes() - 1, ")") : ""),
+                  {{"source", source.string()}, {"remedy", "correct the label, or give the class list a name for it"}});
+  }
+  return labels;
+}
+inline std::vector<i64> class_labels(const Dataset& dataset) { return class_labels(dataset, dataset.name); }
+
 // Throws unless there are images and every one has a label inside the class list, which is one. source: the file or folder, for
 // the message.
 inline void check_dataset(const Dataset& dataset, const std::filesystem::path& source) {
-  const auto fail = [&](const std::string& what, const std::string& remedy) {
-    throw Error("data set: " + what, {{"source", source.string()}, {"remedy", remedy}});
-  };
-  if (dataset.size() == 0) fail("there are no images", "use another set");
+  if (dataset.size() == 0)
+    throw Error("data set: there are no images", {{"source", source.string()}, {"remedy", "use another set"}});
   check_class_names(dataset.class_names, source);
-  for (i64 i = 0; i < dataset.size(); ++i)
-    if (const i64 label = dataset.label(i); label < 0 || label >= dataset.classes())
-      fail(text("image ", i, " has label ", label, ", the class list has ", dataset.classes(), " names (labels from 0 to ",
-                dataset.classes() - 1, ")"),
-           "correct the label, or give the class list a name for it");
+  class_labels(dataset, source);
 }
 
 // Images a class.
 inline std::vector<i64> class_counts(const Dataset& dataset) {
   std::vector<i64> counts(size_t(dataset.classes()), 0);
-  for (i64 i = 0; i < dataset.size(); ++i) ++counts[size_t(dataset.label(i))];
+  for (i64 label : class_labels(dataset)) ++counts[size_t(label)];
   return counts;
 }
 

@@ -1,4 +1,4 @@
-// Bodies of idx.hpp: zlib reads plain and gzipped files alike.
+// Bodies of idx.hpp. Of zlib's functions those for streams: gzread takes what follows a gzipped file for its end.
 #pragma once
 
 #include <mindgap/data/idx.hpp>
@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <vector>
 #include <zlib.h>
 
 namespace mindgap {
@@ -18,11 +19,16 @@ class IdxFile {
     std::error_code code;
     file_bytes_ = i64(std::filesystem::file_size(path, code));
     if (code) file_error("idx: cannot read the file", path, code.value());
-    file_ = gzopen(path.c_str(), "rb");
+    file_ = Descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
     if (!file_) file_error("idx: cannot read the file", path, errno);
-    gzbuffer(file_, 1 << 17);
+    stream_.next_in = buffer_.data();
+    refill();
+    gzipped_ = starts_gzip();
+    if (gzipped_ && inflateInit2(&stream_, 15 + 16) != Z_OK) fail("zlib has no memory", "free memory");
   }
-  ~IdxFile() { gzclose(file_); }
+  ~IdxFile() {
+    if (gzipped_) inflateEnd(&stream_);
+  }
   IdxFile(const IdxFile&) = delete;
   IdxFile& operator=(const IdxFile&) = delete;
 
@@ -60,12 +66,8 @@ class IdxFile {
   void read(u8* out, i64 bytes, const std::string& what) {
     i64 have = 0;
     while (have < bytes) {
-      const int got = gzread(file_, out + have, unsigned(std::min<i64>(bytes - have, 1 << 26)));
-      if (got < 0) fail_compressed();
-      if (got == 0) {
-        fail_compressed_if_broken();
-        fail(text("the file is truncated: ", what, " has ", bytes, " bytes, ", have, " are there"));
-      }
+      const i64 got = read_some(out + have, bytes - have);
+      if (got == 0) fail(text("the file is truncated: ", what, " has ", bytes, " bytes, ", have, " are there"));
       have += got;
     }
   }
@@ -73,27 +75,54 @@ class IdxFile {
   // Reaching the end also checks the checksum of a gzipped file.
   void expect_end() {
     u8 extra;
-    const int got = gzread(file_, &extra, 1);
-    if (got > 0) fail("the file has bytes after its last element");
-    if (got < 0) fail_compressed();
-    fail_compressed_if_broken();
+    if (read_some(&extra, 1) > 0) fail("the file has bytes after its last element");
   }
 
  private:
-  [[noreturn]] void fail_compressed() const {
-    int code = 0;
-    const char* message = gzerror(file_, &code);
-    fail(text("the gzipped file is truncated or damaged: ", code == Z_ERRNO ? std::strerror(errno) : message));
+  // Bytes of the file, where none is left of those before: at least two, unless it ends.
+  void refill() {
+    while (stream_.avail_in < 2) {
+      std::memmove(buffer_.data(), stream_.next_in, stream_.avail_in);
+      stream_.next_in = buffer_.data();
+      const ssize_t got = ::read(file_.get(), buffer_.data() + stream_.avail_in, buffer_.size() - stream_.avail_in);
+      if (got < 0 && errno == EINTR) continue;
+      if (got < 0) file_error("idx: cannot read the file", path_, errno);
+      if (got == 0) return;
+      stream_.avail_in += unsigned(got);
+    }
   }
-  void fail_compressed_if_broken() const {
-    int code = 0;
-    gzerror(file_, &code);
-    if (code != Z_OK && code != Z_STREAM_END) fail_compressed();
+  bool starts_gzip() const { return stream_.avail_in >= 2 && stream_.next_in[0] == 0x1f && stream_.next_in[1] == 0x8b; }
+
+  // At least one byte and at most `most`; 0 at the end. A gzipped file may be several, one after the other.
+  i64 read_some(u8* out, i64 most) {
+    if (!gzipped_) {
+      refill();
+      const i64 count = std::min<i64>(most, stream_.avail_in);
+      std::memcpy(out, stream_.next_in, size_t(count));
+      stream_.next_in += count, stream_.avail_in -= unsigned(count);
+      return count;
+    }
+    stream_.next_out = out;
+    stream_.avail_out = unsigned(std::min<i64>(most, 1 << 26));
+    while (stream_.next_out == out) {
+      refill();
+      if (ended_ && stream_.avail_in == 0) return 0;
+      if (ended_ && !starts_gzip()) fail("the file has bytes after its gzipped contents");
+      if (ended_) inflateReset(&stream_);
+      const int code = inflate(&stream_, Z_NO_FLUSH);
+      ended_ = code == Z_STREAM_END;
+      if (!ended_ && code != Z_OK)
+        fail(text("the gzipped file is truncated or damaged: ", stream_.msg ? stream_.msg : "it ends too early"));
+    }
+    return stream_.next_out - out;
   }
 
   std::filesystem::path path_;
   i64 file_bytes_ = 0;
-  gzFile file_ = nullptr;
+  Descriptor file_;
+  std::vector<u8> buffer_ = std::vector<u8>(1 << 17);
+  z_stream stream_{};  // its input: what was read of the file and is not used yet
+  bool gzipped_ = false, ended_ = false;
 };
 
 }  // namespace detail

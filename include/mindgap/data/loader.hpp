@@ -90,8 +90,10 @@ class BatchPlan {
   template <Real T, Device E>
   friend class Loader;
   // room: images, labels, bytes.
-  BatchPlan(i64 images, i64 labels, i64 pixels) : images_(images), labels_(labels), pixels_(pixels) {}
+  BatchPlan(std::shared_ptr<const char> loader, i64 images, i64 labels, i64 pixels)
+      : loader_(std::move(loader)), images_(images), labels_(labels), pixels_(pixels) {}
 
+  std::shared_ptr<const char> loader_;  // which made it
   HostInput<PlannedImage, D> images_;
   // Of the streamed road, where image k of the plan is the k-th of these:
   HostInput<i64, D> labels_;
@@ -120,7 +122,7 @@ class Loader {
   // Which images the batch has, in order.
   std::vector<i64> batch_indices(i64 epoch, i64 step) const;
 
-  // Room for any batch.
+  // Room for any batch of this loader; no other takes it.
   BatchPlan<D> make_plan() const;
 
   // Which batch comes. Returns the labels of its images.
@@ -142,9 +144,11 @@ class Loader {
   i64 shift() const { return options_.augmentation.shift; }
 
   void check(i64 epoch, i64 step) const;
+  void check(const BatchPlan<D>& plan) const;
   std::vector<PlannedImage> planned(i64 epoch, i64 step) const;
   const std::vector<i64>& order(i64 epoch) const;
 
+  std::shared_ptr<const char> self_ = std::make_shared<const char>();  // what its plans and those of its copies know it by
   Dataset dataset_;
   LoaderOptions options_;
   Shape<3> shape_;  // of the images that are augmented
@@ -165,7 +169,11 @@ Loader<T, D>::Loader(Dataset dataset, LoaderOptions options)
       shape_(dataset_.shape()),
       streamed_(options_.transform.apply || !dataset_.resident()) {
   const LoaderOptions& o = options_;
-  if (o.transform.apply) shape_[0] = o.transform.height, shape_[1] = o.transform.width;
+  if (o.transform.apply) {
+    shape_[0] = o.transform.height, shape_[1] = o.transform.width;
+    if (std::min(shape_[0], shape_[1]) < 1 || std::max(shape_[0], shape_[1]) > 1 << 20)
+      throw Error(text("loader: a transform to ", shape_[0], " x ", shape_[1], " pixels"), {{"remedy", text("1 to ", 1 << 20)}});
+  }
   if (shape_.size() < 1 && dataset_.size() > 0)
     throw Error("loader: the images differ in size", {{"set", dataset_.name}, {"remedy", "a transform that makes one of them"}});
   if (o.workers < 0 || o.workers > 1024) throw Error(text("loader: ", o.workers, " workers"), {{"remedy", "0 to 1024"}});
@@ -183,7 +191,13 @@ Loader<T, D>::Loader(Dataset dataset, LoaderOptions options)
         text("loader: ", dataset_.size(), dataset_.size() == 1 ? " image makes" : " images make", " no batch of ", o.batch),
         {{"set", dataset_.name},
          {"remedy", o.last == LastBatch::drop ? "use a smaller batch" : "batch norm needs 2 images or more to train"}});
-  if (streamed_) return;
+  if (streamed_) {
+    const i64 most = (i64(4) << 30) / shape_.size();
+    if (std::min(o.batch, dataset_.size()) > most)
+      throw Error(text("loader: a batch of ", o.batch, " images of ", shape_.str(), " is more than 4 GiB"),
+                  {{"set", dataset_.name}, {"remedy", "a smaller batch, or a transform that makes smaller images"}});
+    return;
+  }
   images_ = all_images(dataset_).template to<D>();
   labels_ = Tensor<i64, 1, D>::from(all_labels(dataset_), Shape<1>(dataset_.size()));
 }
@@ -208,8 +222,8 @@ std::vector<i64> Loader<T, D>::batch_indices(i64 epoch, i64 step) const {
 template <Real T, Device D>
 BatchPlan<D> Loader<T, D>::make_plan() const {
   const i64 most = std::min(options_.batch, dataset_.size()), bytes = shape_.size();
-  if (!streamed_) return BatchPlan<D>(most, 0, 0);
-  BatchPlan<D> out(most, most, most * bytes);
+  if (!streamed_) return BatchPlan<D>(self_, most, 0, 0);
+  BatchPlan<D> out(self_, most, most, most * bytes);
   const auto make = [set = dataset_, shape = shape_, transform = options_.transform.apply, seed = options_.seed,
                      steps = steps_per_epoch()](i64 number, const PlannedImage& planned, u8* pixels) {
     if (!transform) return copy_image(set, planned.image, shape, pixels);
@@ -221,6 +235,7 @@ BatchPlan<D> Loader<T, D>::make_plan() const {
 
 template <Real T, Device D>
 std::vector<i64> Loader<T, D>::prepare(BatchPlan<D>& plan, i64 epoch, i64 step) const {
+  check(plan);
   check(epoch, step);
   const i64 steps = steps_per_epoch();
   const auto* made = streamed_ ? &plan.prefetcher_->take(epoch * steps + step,
@@ -246,6 +261,7 @@ std::vector<i64> Loader<T, D>::prepare(BatchPlan<D>& plan, i64 global_step) cons
 
 template <Real T, Device D>
 Batch<T, D> Loader<T, D>::read(const BatchPlan<D>& plan) const {
+  check(plan);
   const i64 count = plan.size(), channels = shape_[2], h = out_height(), w = out_width();
   const Batch<T, D> out{Tensor<T, 4, D>(Shape(count, h, w, channels)), Tensor<i64, 1, D>(Shape{count})};
   const Op<D> op("place images");
@@ -260,8 +276,12 @@ Batch<T, D> Loader<T, D>::read(const BatchPlan<D>& plan) const {
 template <Real T, Device D>
 Batch<T, D> Loader<T, D>::read(const BatchPlan<D>& plan, const Tensor<T, 4, D>& features) const {
   if (streamed_) throw Error("loader: only a resident set has rows instead of pixels", {{"set", dataset_.name}});
+  check(plan);
   Shape<4> shape = features.shape();
-  const i64 size = features.size() / std::max<i64>(shape[0], 1);
+  if (shape[0] != dataset_.size())
+    throw Error(text("loader: ", shape[0], " rows for a set of ", dataset_.size(), " images"),
+                {{"rows", features.str()}, {"set", dataset_.name}, {"remedy", "a row for each image of the set, in its order"}});
+  const i64 size = features.size() / shape[0];
   shape[0] = plan.size();
   const Batch<T, D> out{Tensor<T, 4, D>(shape), Tensor<i64, 1, D>(Shape{plan.size()})};
   const Op<D> op("gather rows");
@@ -288,6 +308,15 @@ template <Real T, Device D>
 void Loader<T, D>::check(i64 epoch, i64 step) const {
   if (epoch < 0 || step < 0 || step >= steps_per_epoch())
     throw Error(text("loader: step ", step, " of epoch ", epoch, ", an epoch has ", steps_per_epoch(), " steps"));
+  if (epoch > (i64(1) << 62) / steps_per_epoch())
+    throw Error(text("loader: epoch ", epoch, " of ", steps_per_epoch(), " steps: steps are counted up to 2^62"));
+}
+
+template <Real T, Device D>
+void Loader<T, D>::check(const BatchPlan<D>& plan) const {
+  if (plan.loader_ != self_)
+    throw Error("loader: the plan is of another loader",
+                {{"set", dataset_.name}, {"remedy", "prepare and read the plan that make_plan() of this loader made"}});
 }
 
 template <Real T, Device D>

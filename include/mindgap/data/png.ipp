@@ -74,7 +74,14 @@ MINDGAP_INLINE Tensor<u8, 3, Cpu> make_grid(const Tensor<u8, 4, Cpu>& images, i6
   if (n < 1 || columns < 1 || padding < 0)
     throw Error("grid: wants at least one image, one column and no negative padding",
                 {{"images", images.shape().str()}, {"columns", std::to_string(columns)}, {"padding", std::to_string(padding)}});
-  const i64 rows = (n + columns - 1) / columns, stride = (columns * w + (columns - 1) * padding) * c;
+  const i64 rows = n / columns + (n % columns > 0);
+  const auto pixels = [&](i64 cells, i64 extent) { return double(cells) * (double(extent) + double(padding)); };
+  if (std::max(pixels(rows, h), pixels(columns, w)) * double(c) > 0x1p40)
+    throw Error(text("grid: ", rows, " x ", columns, " images are larger than any that is shown"),
+                {{"images", images.shape().str()},
+                 {"padding", std::to_string(padding)},
+                 {"remedy", "use about as many columns as there are images, or fewer"}});
+  const i64 stride = (columns * w + (columns - 1) * padding) * c;
   const Shape<3> shape{rows * h + (rows - 1) * padding, columns * w + (columns - 1) * padding, c};
   const Tensor<u8, 3, Cpu> grid(shape);
   std::memset(grid.data(), background, size_t(grid.bytes()));

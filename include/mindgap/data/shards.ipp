@@ -43,7 +43,7 @@ void visit_fields(V& visit, ShardManifest& m) {
   visit.need("sampler", m.sampler);
   visit.need("seed", m.seed);
   visit.need("steps", m.steps);
-  const bool countable = m.images_per_class > 0 && m.images_per_class <= 1 << 28 && m.chunk_size > 0;
+  const bool countable = m.images_per_class > 0 && m.images_per_class <= 1 << 28 && m.chunk_size > 0 && !m.class_names.empty();
   if (chunks && countable && *chunks != m.chunks())
     visit.fail("chunks", text("is ", *chunks, ", but ", m.images(), " images in chunks of ", m.chunk_size, " are ", m.chunks()));
 }

@@ -22,7 +22,7 @@ Dataset subset(const Dataset& dataset, i64 count, u64 seed);
 // Exactly `per_class` images of each class: what a fair comparison of two sets starts from.
 Dataset equal_counts(const Dataset& dataset, i64 per_class, u64 seed);
 
-// `count` images drawn from the set: whole passes over it while they fit, a stratified subset for the rest.
+// `count` images drawn from the set, at most 2^24: whole passes over it while they fit, a stratified subset for the rest.
 std::vector<i64> repeated(const Dataset& dataset, i64 count, u64 seed);
 
 inline Dataset repeat(const Dataset& dataset, i64 count, u64 seed) { return select(dataset, repeated(dataset, count, seed)); }
@@ -31,7 +31,8 @@ inline Dataset repeat(const Dataset& dataset, i64 count, u64 seed) { return sele
 Dataset concat(const std::vector<Dataset>& sets);
 
 // How many images of each set a mixture has in which set k has the share weights[k] / (sum of weights) of `total` images. total
-// 0: the least number for which every image of every set comes at least once; throws where that is beyond all measure.
+// 0: the least number for which every image of every set comes at least once. Throws for more than 2^24, and for a share of a set
+// that has no images.
 std::vector<i64> mixture_counts(const std::vector<Dataset>& sets, const std::vector<double>& weights, i64 total = 0);
 
 // That mixture; a set that is smaller than its share is repeated.

@@ -7,10 +7,16 @@
 #include <cmath>
 
 namespace mindgap {
+namespace detail {
+
+inline constexpr i64 most_drawn = i64(1) << 24;  // images of a mixture or of a repeated set
+
+}  // namespace detail
 
 MINDGAP_INLINE std::vector<i64> stratified_order(const Dataset& dataset, u64 seed) {
   std::vector<std::vector<i64>> members(size_t(dataset.classes()));
-  for (i64 i = 0; i < dataset.size(); ++i) members[size_t(dataset.label(i))].push_back(i);
+  const std::vector<i64> labels = class_labels(dataset);
+  for (size_t i = 0; i < labels.size(); ++i) members[size_t(labels[i])].push_back(i64(i));
   for (size_t c = 0; c < members.size(); ++c) {
     std::vector<i64> shuffled;
     for (i64 at : permutation(i64(members[c].size()), Stream(seed, "subset", c))) shuffled.push_back(members[c][size_t(at)]);
@@ -55,6 +61,12 @@ MINDGAP_INLINE Dataset equal_counts(const Dataset& dataset, i64 per_class, u64 s
 }
 
 MINDGAP_INLINE std::vector<i64> repeated(const Dataset& dataset, i64 count, u64 seed) {
+  if (count < 0 || count > detail::most_drawn)
+    throw Error(text("repeat: ", count, " images of a set of ", dataset.size()),
+                {{"set", dataset.name}, {"remedy", text("0 to ", detail::most_drawn)}});
+  if (count > 0 && dataset.size() == 0)
+    throw Error(text("repeat: ", count, " images of a set that has none"),
+                {{"set", dataset.name}, {"remedy", "use another set"}});
   const std::vector<i64> order = stratified_order(dataset, seed);
   std::vector<i64> members;
   for (i64 i = 0; i < count; ++i) members.push_back(order[size_t(i % dataset.size())]);
@@ -88,7 +100,7 @@ MINDGAP_INLINE Dataset concat(const std::vector<Dataset>& sets) {
 }
 
 MINDGAP_INLINE std::vector<i64> mixture_counts(const std::vector<Dataset>& sets, const std::vector<double>& weights, i64 total) {
-  constexpr i64 most = i64(1) << 24;
+  constexpr i64 most = detail::most_drawn;
   if (sets.size() != weights.size()) throw Error(text("mix: ", sets.size(), " data sets and ", weights.size(), " weights"));
   double sum = 0;
   for (double weight : weights) {
@@ -96,6 +108,14 @@ MINDGAP_INLINE std::vector<i64> mixture_counts(const std::vector<Dataset>& sets,
     sum += weight;
   }
   if (!(sum > 0)) throw Error("mix: all weights are zero");
+  if (!std::isfinite(sum))
+    throw Error("mix: the sum of the weights is more than a double holds", {{"remedy", "smaller weights"}});
+  if (total < 0 || total > most)
+    throw Error(text("mix: ", total, " images in all"), {{"remedy", text("1 to ", most, ", or 0 for as few as have them all")}});
+  for (size_t k = 0; k < sets.size(); ++k)
+    if (weights[k] > 0 && sets[k].size() == 0)
+      throw Error(text("mix: set ", k, " has no images and the weight ", weights[k]),
+                  {{"set", sets[k].name}, {"remedy", "leave it out, or give it the weight 0"}});
   for (size_t k = 0; k < sets.size() && total == 0; ++k) {
     const double images = double(sets[k].size()), share = weights[k] / sum;
     if (share > 0 && images / share > double(most)) {

@@ -186,9 +186,11 @@ class ImageSampler {
       : denoise_(std::move(denoise)), decode_(std::move(decode)), sampler_(sampler), run_(sampler, shape, guidance_of(denoise_)) {
     if (shape[0] < 1) throw Error(text("sample: a batch of ", shape[0], " images"));
     if (sampler.amplifies_errors())
-      throw Error(text(sampler.name(), ": a model that predicts noise cannot start at timestep ", sampler.timestep(0),
-                       ", where 1 / ", i64(std::hypot(1, sampler.error_gain())), " of the image is left"),
-                  {{"remedy", "use leading spacing, ddim or ddpm with clip_sample, or a model that predicts v"}});
+      throw Error(
+          text(sampler.name(), ": a model that predicts noise cannot start at timestep ", sampler.timestep(0), ", where 1 / ",
+               i64(std::hypot(1, sampler.error_gain())), " of the image is left"),
+          {{"remedy",
+            "use leading spacing (sample: --spacing leading), ddim or ddpm with clip_sample, or a model that predicts v"}});
   }
 
   // n images, nominally in [-1, 1]; the next call overwrites them. Throws when an image is not finite at the end; never returns

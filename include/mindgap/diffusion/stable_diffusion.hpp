@@ -69,7 +69,7 @@ StableDiffusion<D, P> load_stable_diffusion(const StableDiffusionInfo& info) {
                             std::make_unique<UNet2DConditionModel<D, P>>(info.configs.unet),
                             std::make_unique<AutoencoderKL<D, P>>(info.configs.vae)};
   const StableDiffusionWeights weights = detail::read_stable_diffusion_weights(info);
-  load(*out.text_encoder, weights.text_encoder, {"*position_ids"});  // 0, 1, 2, ...: not a weight
+  load(*out.text_encoder, weights.text_encoder);
   load(*out.unet, weights.unet);
   load(*out.vae, weights.vae);
   return out;

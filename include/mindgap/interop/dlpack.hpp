@@ -102,6 +102,8 @@ Tensor<T, N, D> from_dlpack(dlpack::DLManagedTensorVersioned* managed, Location 
   if (N > 0 && !from.shape) refuse(text("the shape of ", N, " axes is null"), "look at what made the struct");
   if (managed->flags & 1) refuse("the memory is read-only, and tensors may be written", "copy it first");
 
+  if (N > 0 && !from.shape) refuse(text(N, " axes and no shape"), "look at what made the struct");
+
   Shape<N> shape;
   for (int i = 0; i < N; ++i) shape[i] = from.shape[i];
   for (i64 extent : shape.extents)
@@ -111,9 +113,8 @@ Tensor<T, N, D> from_dlpack(dlpack::DLManagedTensorVersioned* managed, Location 
   bool dense = true;
   std::string strides;
   i64 stride = 1;
-  for (int i = N; i-- > 0; stride *= shape[i]) {
-    if (!from.strides) continue;
-    dense = dense && (shape[i] == 1 || size == 0 || from.strides[i] == stride);
+  for (int i = N; i-- > 0 && from.strides && size > 0; stride *= shape[i]) {
+    dense = dense && (shape[i] == 1 || from.strides[i] == stride);
     strides = std::to_string(from.strides[i]) + (strides.empty() ? "" : ", ") + strides;
   }
   if (!dense)

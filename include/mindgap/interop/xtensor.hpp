@@ -27,11 +27,16 @@ auto as_xtensor(const Tensor<T, N, Cpu>& tensor) {
   return xt::adapt(tensor.data(), size_t(tensor.size()), xt::no_ownership(), shape);
 }
 
-// Evaluates an expression of rank N into a tensor.
+// Evaluates an expression into a tensor of its rank; throws where that is not N.
 template <int N, class E>
-auto from_xtensor(const xt::xexpression<E>& expression) {
+auto from_xtensor(const xt::xexpression<E>& expression, Location at = Location::current()) {
+  const Caller caller(at);
   using T = typename E::value_type;
-  const xt::xtensor<T, size_t(N)> values = expression.derived_cast();
+  const E& from = expression.derived_cast();
+  if (from.dimension() != size_t(N))
+    throw Error(text("from_xtensor: an expression of rank ", from.dimension(), ", wanted ", N),
+                {{"remedy", text("from_xtensor<", from.dimension(), ">, or an expression of the other rank")}});
+  const xt::xtensor<T, size_t(N)> values = from;
   Shape<N> shape;
   for (int i = 0; i < N; ++i) shape[i] = i64(values.shape()[size_t(i)]);
   return Tensor<T, N, Cpu>::from(std::vector<T>(values.begin(), values.end()), shape);

@@ -15,6 +15,7 @@
 
 #include <mindgap/core/dtype.hpp>
 #include <mindgap/core/error.hpp>
+#include <mindgap/io/numbers.hpp>
 
 #include <algorithm>
 #include <cerrno>
@@ -39,8 +40,10 @@ namespace detail {
 inline const char* file_remedy(int code) {
   switch (code) {
     case ENOENT:
-    case ENOTDIR:
       return "check the path: it, or a folder on the way to it, does not exist";
+    case ENOTDIR:
+    case EEXIST:
+      return "use another path: a file is there, or on the way to it, where a folder belongs";
     case EACCES:
     case EPERM:
     case EROFS:
@@ -94,18 +97,20 @@ class Descriptor {
 
 // Opens (or creates) the file that `path` names now and locks it. The owner may rename or unlink the file before we get
 // the lock; then the descriptor is no longer what the path names, and we start again. Empty when `wait` is false and
-// another holds it.
+// another holds it. Throws for a link: what is written would go where it leads.
 inline Descriptor open_locked(const std::filesystem::path& path, bool wait) {
   while (true) {
-    Descriptor file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+    Descriptor file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644));
+    struct stat mine, named;
+    if (!file && errno == ELOOP && ::lstat(path.c_str(), &named) == 0 && S_ISLNK(named.st_mode))
+      throw Error("cannot write the file: it is a link", {{"file", path.string()}, {"remedy", "remove the link"}});
     if (!file) file_error("cannot write the file", path, errno);
     if (::flock(file.get(), LOCK_EX | (wait ? 0 : LOCK_NB)) != 0) {
       if (errno == EINTR) continue;
       if (errno == EWOULDBLOCK) return Descriptor();
       file_error("cannot lock the file", path, errno);
     }
-    struct stat mine, named;
-    if (::fstat(file.get(), &mine) == 0 && ::stat(path.c_str(), &named) == 0 && mine.st_ino == named.st_ino &&
+    if (::fstat(file.get(), &mine) == 0 && ::lstat(path.c_str(), &named) == 0 && mine.st_ino == named.st_ino &&
         mine.st_dev == named.st_dev)
       return file;
   }
@@ -228,7 +233,7 @@ inline void write_file_atomic(const std::filesystem::path& path, std::string_vie
 }
 
 // What a CSV file that is being continued begins with: the header and the first `count` rows of the file, which must be there,
-// row k of step k. Later rows belong to steps that will be made again.
+// row k of step k, all numbers. Later rows belong to steps that will be made again.
 inline std::string first_rows(const std::filesystem::path& path, const std::string& header, i64 count) {
   if (count == 0) return header;
   const std::string rows = std::filesystem::exists(path) ? read_file(path) : "";
@@ -240,14 +245,21 @@ inline std::string first_rows(const std::filesystem::path& path, const std::stri
       throw Error(text("the file has ", std::max<i64>(line - 1, 0), " rows, the checkpoint is of step ", count),
                   {{"file", path.string()}, {"remedy", remedy}});
     const std::string row = rows.substr(end, next - end), wanted = line ? std::to_string(line - 1) + "," : header;
-    const bool good =
-        line ? row.starts_with(wanted) && std::ranges::count(row, ',') == std::ranges::count(header, ',') : row + "\n" == header;
-    if (!good)
-      throw Error(line ? text("the file does not have step ", line - 1, " in its row ", line) : "the file has another header",
-                  {{"file", path.string() + ":" + std::to_string(line + 1)},
-                   {"line", detail::shown(row)},
-                   {"wanted", line ? wanted + "..." : header.substr(0, header.size() - 1)},
-                   {"remedy", remedy}});
+    const auto refuse = [&](const std::string& what) {
+      throw Error(what, {{"file", path.string() + ":" + std::to_string(line + 1)},
+                         {"line", detail::shown(row)},
+                         {"wanted", line ? wanted + "..." : header.substr(0, header.size() - 1)},
+                         {"remedy", remedy}});
+    };
+    if (!line && row + "\n" != header) refuse("the file has another header");
+    if (line && (!row.starts_with(wanted) || std::ranges::count(row, ',') != std::ranges::count(header, ',')))
+      refuse(text("the file does not have step ", line - 1, " in its row ", line));
+    for (size_t at = wanted.size(); line && at <= row.size();) {
+      const size_t comma = std::min(row.find(',', at), row.size());
+      const std::string field = row.substr(at, comma - at);
+      if (!number_in<double>(field)) refuse(text("the file has in its row ", line, " what is no number: ", detail::shown(field)));
+      at = comma + 1;
+    }
     end = next + 1;
   }
   return rows.substr(0, end);

@@ -113,8 +113,8 @@ class JsonBuilder {
     return true;
   }
   bool parse_error(size_t byte, const std::string&, const Json::exception& error) {
-    if (error.id == 406) problems_.fail(place() + " is a number beyond the range of a double");
-    const std::string at = open_.empty() ? "" : place() + ": ";
+    if (error.id == 406) problems_.fail((place().empty() ? "the file" : place()) + " is a number beyond the range of a double");
+    const std::string at = place().empty() ? "" : place() + ": ";
     if (byte > text_.size()) problems_.fail(at + "the text ends too early: it is truncated");
     const size_t wrong = byte - std::min<size_t>(byte, 1), line = text_.substr(0, wrong).find_last_of('\n') + 1;
     for (const char* word : {"NaN", "Infinity"})

@@ -123,7 +123,8 @@ SafetensorsSource safetensors_source(std::string name, const Tensor<T, N, Cpu>& 
           {reinterpret_cast<const std::byte*>(tensor.data()), size_t(tensor.bytes())}};
 }
 
-// Replaces the file atomically. Throws for duplicate names, a byte count that is not the shape's, and text that is not UTF-8.
+// Replaces the file atomically. Throws for duplicate names, negative extents, a byte count that is not the shape's, and text that
+// is not UTF-8.
 void write_safetensors(const std::filesystem::path& path, std::vector<SafetensorsSource> tensors, const Metadata& metadata = {});
 
 }  // namespace mindgap

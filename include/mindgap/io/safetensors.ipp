@@ -334,7 +334,9 @@ MINDGAP_INLINE void write_safetensors(const std::filesystem::path& path, std::ve
   for (const SafetensorsSource& tensor : tensors) {
     const i64 size = i64(tensor.bytes.size());
     i64 wanted = bytes(tensor.dtype);
-    for (i64 extent : tensor.shape) wanted *= extent;
+    for (i64 extent : tensor.shape)
+      if (extent < 0 || __builtin_mul_overflow(wanted, extent, &wanted))
+        fail(text("tensor ", detail::shown(tensor.name), ": no tensor has the shape ", detail::extents_str(tensor.shape)));
     if (wanted != size)
       fail(text("tensor ", detail::shown(tensor.name), ": ", size, " bytes given, ", name(tensor.dtype), " ",
                 detail::extents_str(tensor.shape), " has ", wanted));

@@ -61,6 +61,7 @@ struct CLIPTextModel {
   struct Embeddings {
     Embedding<D, P> token_embedding, position_embedding;
     MINDGAP_MODULE(token_embedding, position_embedding)
+    static constexpr std::array<const char*, 1> not_weights{"position_ids"};  // 0, 1, 2, ...
   };
   struct Encoder {
     std::vector<ClipTextLayer<D, P>> layers;

@@ -144,9 +144,9 @@ constexpr std::string_view unet_prefix = "model.diffusion_model.", vae_prefix = 
                            clip_prefix = "cond_stage_model.transformer.", openclip_prefix = "cond_stage_model.model.";
 
 inline bool is_leftover(std::string_view name) {
-  static const std::vector<std::string> patterns{
-      "model_ema",         "*alphas_cumprod*", "betas",  "posterior_*", "lvlb_weights",           "*position_ids",
-      "*text_projection*", "*logit_scale",     "logvar", "*attn_mask",  "first_stage_model.loss", "scale_factor"};
+  static const std::vector<std::string> patterns{"model_ema",    "*alphas_cumprod*",       "betas",        "posterior_*",
+                                                 "lvlb_weights", "*text_projection*",      "*logit_scale", "logvar",
+                                                 "*attn_mask",   "first_stage_model.loss", "scale_factor"};
   return matches_any(patterns, name);
 }
 

@@ -4,7 +4,8 @@
 // missing, unexpected and wrong-shape entries are reported together, nothing is changed unless all fit, and NaN or
 // infinite values are refused. Files of f32, bf16 and f16 are read straight into what a parameter has, its master or else its
 // value, in one pass by all cores after that check. Published ranks may differ from ours by extents of one, and entries may have
-// the names that older files gave them (a module's `older_names`). Weights in several files are read by their index.
+// the names that older files gave them (a module's `older_names`). What published files hold beside weights (a module's
+// `not_weights`) is not read. Weights in several files are read by their index.
 // What is written has a hash of all its contents in its metadata ("mindgap_sha256"), which reading checks; files of others and of
 // older versions have none.
 // An optimizer saves its own state the same way, as more items in one file.
@@ -47,27 +48,54 @@ StateItem state_item(std::string name, Tensor<T, N, D> tensor, std::function<voi
           nullptr};
 }
 
+namespace detail {
+
+// How the names in a module and in it begin, now and in older files.
+template <class X>
+void add_older_names(std::vector<std::pair<std::string, std::string>>& renamed, const std::string& module) {
+  if constexpr (requires { X::older_names; })
+    for (const auto& [now, older] : X::older_names) renamed.emplace_back(module + now + ".", module + older + ".");
+}
+inline std::string older_name(const std::vector<std::pair<std::string, std::string>>& renamed, const std::string& name) {
+  std::string out;
+  for (const auto& [now, older] : renamed)
+    if (name.starts_with(now)) out = older + name.substr(now.size());
+  return out;
+}
+
+}  // namespace detail
+
 // The items of a network, names prefixed by `prefix` (ending in a dot, or empty): the master of a parameter that has one.
 template <Module M>
 std::vector<StateItem> state_items(M& net, const std::string& prefix = "") {
   std::vector<StateItem> items;
-  std::vector<std::pair<std::string, std::string>> renamed;  // how names begin, now and in older files
+  std::vector<std::pair<std::string, std::string>> renamed;
   walk(net, "", [&]<class X>(const std::string& name, X& item) {
-    if constexpr (requires { X::older_names; })
-      for (const auto& [now, older] : X::older_names) {
-        const std::string module = prefix + name + (name.empty() ? "" : ".");
-        renamed.emplace_back(module + now + ".", module + older + ".");
-      }
+    detail::add_older_names<X>(renamed, prefix + name + (name.empty() ? "" : "."));
     if constexpr (is_parameter<X>)
       items.push_back(item.master.defined() ? state_item(prefix + name, item.master, [&item] { item.refresh(); })
                                             : state_item(prefix + name, item.value));
     else if constexpr (is_buffer<X>) items.push_back(state_item(prefix + name, item.value));
     else if constexpr (std::is_same_v<X, Counter>) items.push_back(state_item(prefix + name, item));
   });
-  for (const auto& [now, older] : renamed)
-    for (StateItem& item : items)
-      if (item.name.starts_with(now)) item.older_name = older + item.name.substr(now.size());
+  for (StateItem& item : items) item.older_name = detail::older_name(renamed, item.name);
   return items;
+}
+
+// The entries of published files that are no weights of this network, under all of their names.
+template <Module M>
+std::vector<std::string> not_weights(M& net) {
+  std::vector<std::string> names;
+  std::vector<std::pair<std::string, std::string>> renamed;
+  walk(net, "", [&]<class X>(const std::string& name, X&) {
+    const std::string module = name + (name.empty() ? "" : ".");
+    detail::add_older_names<X>(renamed, module);
+    if constexpr (requires { X::not_weights; })
+      for (const char* entry : X::not_weights) names.push_back(module + entry);
+  });
+  for (size_t i = names.size(); i-- > 0;)
+    if (const std::string older = detail::older_name(renamed, names[i]); !older.empty()) names.push_back(older);
+  return names;
 }
 
 // Writes the items atomically.
@@ -85,12 +113,14 @@ struct Weights {
 };
 Weights read_weights(const std::filesystem::path& path);
 
-// Reads the items; strict, see above. Returns the metadata. except: layers whose items stay as they are; what the file has under
-// their names need not fit, nor be there.
-Metadata read_state(const Weights& weights, const std::vector<StateItem>& items, const std::vector<std::string>& except = {});
+// Reads the items; strict, see above. Returns the metadata. except: patterns of layers whose items stay as they are; what the
+// file has under their names need not fit, nor be there; throws for one that matches neither an item nor an entry. not_weights:
+// entries that are not looked at.
+Metadata read_state(const Weights& weights, const std::vector<StateItem>& items, const std::vector<std::string>& except = {},
+                    const std::vector<std::string>& not_weights = {});
 inline Metadata read_state(const std::filesystem::path& path, const std::vector<StateItem>& items,
-                           const std::vector<std::string>& except = {}) {
-  return read_state(read_weights(path), items, except);
+                           const std::vector<std::string>& except = {}, const std::vector<std::string>& not_weights = {}) {
+  return read_state(read_weights(path), items, except, not_weights);
 }
 
 template <Module M>
@@ -102,7 +132,7 @@ void save(M& net, const std::filesystem::path& path, const Metadata& metadata = 
 template <Module M, class Source>
 Metadata load(M& net, const Source& source, const std::vector<std::string>& except = {}, Location at = Location::current()) {
   const Caller caller(at);
-  return read_state(source, state_items(net), except);
+  return read_state(source, state_items(net), except, not_weights(net));
 }
 
 // Throws where a parameter or a statistic is NaN or infinite, naming it.
@@ -115,8 +145,8 @@ void check_finite(M& net, const std::string& remedy) {
   }
 }
 
-// Throws unless a run that goes on from `file` has the settings that the file was written with, one a line; `otherwise` is what
-// it says, beside those that differ.
+// Throws unless a run that goes on from `file` has the settings that the file was written with, one a line, whose first word is
+// its key; `otherwise` is what it says, beside those that differ or are only there or only now.
 void check_same_settings(const std::string& there, const std::string& now, const std::filesystem::path& file,
                          const std::string& otherwise = "the checkpoint is of a run with other settings");
 // The same for the checkpoint of a trainer. One without a hash is of an older version, whose settings had six digits a number,

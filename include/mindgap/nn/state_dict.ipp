@@ -51,6 +51,9 @@ inline std::vector<std::string> split(const std::string& whole, char separator) 
   return out;
 }
 
+// What a line of settings is of: its first word.
+inline std::string_view setting_key(const std::string& line) { return std::string_view(line).substr(0, line.find(' ')); }
+
 // The line of settings of an older version that says what the line `now` says.
 inline bool same_older_line(const std::string& there, const std::string& now) {
   const auto old_words = split(there, ' '), words = split(now, ' ');
@@ -98,13 +101,20 @@ MINDGAP_INLINE void verify_contents(const Safetensors& file) {
 
 MINDGAP_INLINE void check_same_settings(const std::string& there, const std::string& now, const std::filesystem::path& file,
                                         const std::string& otherwise) {
-  if (there == now) return;
   std::vector<ErrorLine> lines{{"file", file.string()}};
-  std::vector<std::string> a = detail::split(there, '\n'), b = detail::split(now, '\n');
-  a.resize(std::max(a.size(), b.size())), b.resize(a.size());
-  for (size_t i = 0; i < a.size(); ++i)
-    if (a[i] != b[i])
-      lines.push_back({"there", detail::escaped(a[i], 300)}), lines.push_back({"now", detail::escaped(b[i], 300)});
+  std::vector<std::string> fresh = detail::split(now, '\n');  // those that no line of the file has met
+  const auto list = [&](const char* label, const std::string& line) { lines.push_back({label, detail::escaped(line, 300)}); };
+  for (const std::string& line : detail::split(there, '\n')) {
+    const auto today = std::ranges::find(fresh, detail::setting_key(line), detail::setting_key);
+    if (today == fresh.end()) {
+      list("only there", line);
+      continue;
+    }
+    if (*today != line) list("there", line), list("now", *today);
+    fresh.erase(today);
+  }
+  for (const std::string& line : fresh) list("only now", line);
+  if (lines.size() == 1) return;
   lines.push_back({"remedy", "use the old settings to go on, or another --out for a new run"});
   throw Error(otherwise, lines);
 }
@@ -113,11 +123,10 @@ MINDGAP_INLINE void check_same_settings(const Safetensors& checkpoint, const std
   const std::string& there = checkpoint.metadata_at("settings");
   if (checkpoint.metadata().contains(detail::contents_hash_key)) return check_same_settings(there, now, checkpoint.path());
   const std::vector<std::string> lines = detail::split(now, '\n');
-  const auto key_of = [](const std::string& line) { return line.substr(0, line.find(' ')); };
   std::string older;  // its lines, each in today's words where it says the same
   for (const std::string& line : detail::split(there, '\n')) {
-    const auto today = std::ranges::find(lines, key_of(line), key_of);
-    if (key_of(line) == "data" && today == lines.end()) continue;
+    const auto today = std::ranges::find(lines, detail::setting_key(line), detail::setting_key);
+    if (detail::setting_key(line) == "data" && today == lines.end()) continue;
     const bool same = today != lines.end() && detail::same_older_line(line, *today);
     older += (older.empty() ? "" : "\n") + (same ? *today : line);
   }
@@ -135,8 +144,21 @@ MINDGAP_INLINE Weights read_weights(const std::filesystem::path& path) {
 }
 
 MINDGAP_INLINE Metadata read_state(const Weights& weights, const std::vector<StateItem>& items,
-                                   const std::vector<std::string>& except) {
+                                   const std::vector<std::string>& except, const std::vector<std::string>& not_weights) {
   const std::filesystem::path& path = weights.path;
+  const auto is_read = [&](std::string_view name) {
+    return !matches_any(except, name) && std::ranges::find(not_weights, name) == not_weights.end();
+  };
+  for (const std::string& pattern : except) {
+    const auto is_of = [&](const auto& one) { return matches(pattern, one.name); };
+    if (std::ranges::any_of(items, is_of) || std::ranges::any_of(weights.entries, is_of)) continue;
+    std::vector<std::string> names;
+    for (const StateItem& item : items) names.push_back(item.name);
+    throw Error("what is not to be read is neither in the network nor in the file: " + detail::shown(pattern),
+                {{"file", path.string()},
+                 {"names", detail::some_of(names)},
+                 {"remedy", "* stands for any characters; a module's name stands for all it contains"}});
+  }
   std::map<std::string_view, const SafetensorsEntry*> entries;
   for (const SafetensorsEntry& entry : weights.entries)
     if (const auto [at, first] = entries.emplace(entry.name, &entry); !first)
@@ -187,7 +209,7 @@ MINDGAP_INLINE Metadata read_state(const Weights& weights, const std::vector<Sta
     }
   }
   for (const auto& [name, entry] : entries)
-    if (!known.contains(name) && !matches_any(except, name)) unexpected.emplace_back(name);
+    if (!known.contains(name) && is_read(name)) unexpected.emplace_back(name);
   if (!missing.empty() || !unexpected.empty() || !misshaped.empty() || !mistyped.empty()) {
     std::vector<ErrorLine> lines{{"file", path.string()}};
     if (!missing.empty()) lines.push_back({"missing", text(missing.size(), ": ", detail::some_of(missing))});
@@ -197,7 +219,7 @@ MINDGAP_INLINE Metadata read_state(const Weights& weights, const std::vector<Sta
     lines.push_back({"remedy", "is this the file of another model, or of another width or number of classes?"});
     throw Error("the weights do not fit the model", lines);
   }
-  check_finite(weights.entries, path, [&](std::string_view name) { return !matches_any(except, name); });
+  check_finite(weights.entries, path, is_read);
   if (!miscounted.empty())
     throw Error(text(miscounted.size() == 1 ? "a counter is" : "counters are",
                      " no whole number from 0 up: ", detail::some_of(miscounted)),

@@ -90,6 +90,8 @@ StudyConfig parse_study_config(const std::string& json, const std::string& file)
 StudyConfig read_study_config(const std::filesystem::path& path);
 // As run, all keys present.
 std::string study_config_json(const StudyConfig& config);
+// The same, a setting a line, as "student.epochs 8": what check_same_settings (nn/state_dict.hpp) compares.
+std::string study_settings(const StudyConfig& config);
 
 }  // namespace mindgap
 

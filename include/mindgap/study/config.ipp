@@ -68,7 +68,7 @@ void visit_fields(V& visit, StudyConfig& c) {
   visit("width", c.width, {1, 4096});
   visit("flip", c.flip);
   visit("shift", c.shift, {0, 64});
-  visit("weight_decay", c.weight_decay, {.least = 0});
+  visit("weight_decay", c.weight_decay, {0, 10});
   visit("label_smoothing", c.label_smoothing, {0, 1});
   visit("warmup", c.warmup, {0, 1e9});
   visit("schedule", c.schedule, {.one_of = {"cosine", "constant", "step", "one_cycle"}});
@@ -142,5 +142,17 @@ MINDGAP_INLINE StudyConfig read_study_config(const std::filesystem::path& path) 
 }
 
 MINDGAP_INLINE std::string study_config_json(const StudyConfig& config) { return to_json(config); }
+
+MINDGAP_INLINE std::string study_settings(const StudyConfig& config) {
+  std::string out;
+  const auto add = [&](auto&& self, const std::string& path, const nlohmann::ordered_json& json) -> void {
+    if (json.is_object() && !json.empty())
+      for (const auto& [key, value] : json.items()) self(self, path + (path.empty() ? "" : ".") + key, value);
+    else out += path + " " + json_text(json, -1) + "\n";
+  };
+  StudyConfig c = config;
+  add(add, "", JsonWriter::write(c, {}));
+  return out;
+}
 
 }  // namespace mindgap

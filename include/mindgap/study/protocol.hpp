@@ -103,13 +103,15 @@ class Study {
       return row;
     };
     for (const Row& there : results_.rows())
-      if (there.version == version &&
-          std::ranges::none_of(runs_, [row = anywhere(there), &anywhere](const Row& run) { return anywhere(run).same_run(row); }))
-        throw Error("results: a row is of no run of this study",
-                    {{"file", results_.path().string()},
-                     {"run", detail::escaped(label(there), 200)},
-                     {"row", detail::escaped(to_csv({there}).substr(to_csv({}).size()), 300)},
-                     {"remedy", "mend that line, or delete it"}});
+      if (there.version == version && std::ranges::none_of(runs_, [row = anywhere(there), &anywhere](const Row& run) {
+            return anywhere(run).same_run(row);
+          })) {
+        const std::string line = to_csv({there}).substr(to_csv({}).size());
+        throw Error("results: a row is of no run of this study", {{"file", results_.path().string()},
+                                                                  {"run", detail::escaped(label(there), 200)},
+                                                                  {"row", detail::escaped(line.substr(0, line.size() - 1), 300)},
+                                                                  {"remedy", "mend that line, or delete it"}});
+      }
     return std::exchange(work_, 0);
   }
 

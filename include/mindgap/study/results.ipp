@@ -147,7 +147,7 @@ Number csv_number(const std::string& field, const char* column, i64 line, const 
   const auto refuse = [&](const std::string& what) {
     throw Error("results: column " + std::string(column) + what,
                 {{"file", file + ":" + std::to_string(line)},
-                 {"value", "\"" + field + "\""},
+                 {"value", "\"" + escaped(field, 80) + "\""},
                  {"remedy", "mend that line, or delete it: its run is then repeated"}});
   };
   const auto value = number_in<Number>(field);
@@ -237,7 +237,7 @@ MINDGAP_INLINE ParsedRows parse_csv(const std::string& bytes, const std::string&
     const std::string run = detail::csv_line(there->first);
     throw Error(text("results: lines ", there->second, " and ", line, " are of one run"),
                 {{"file", file + ":" + std::to_string(line)},
-                 {"run", run.substr(0, run.size() - 1)},
+                 {"run", detail::escaped(run.substr(0, run.size() - 1), 300)},
                  {"remedy", "delete the wrong one of them, or both: the run is then repeated"}});
   }
   for (const auto& [row, line] : line_of) out.rows.push_back(row);
@@ -260,7 +260,8 @@ MINDGAP_INLINE const Row* ResultsTable::find(const Row& run) const {
 MINDGAP_INLINE void ResultsTable::append(Row row) {
   const std::string line = detail::csv_line(row);
   if (find(row))
-    throw Error("results: this run is finished already", {{"file", path_.string()}, {"run", line.substr(0, line.size() - 1)}});
+    throw Error("results: this run is finished already",
+                {{"file", path_.string()}, {"run", detail::escaped(line.substr(0, line.size() - 1), 300)}});
   // What is kept is what a restart would read back, so that summaries do not depend on restarts.
   std::vector<Row> rows = rows_;
   rows.push_back(parse_csv(detail::csv_header() + line, path_.string()).rows.at(0));

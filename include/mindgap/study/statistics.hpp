@@ -32,7 +32,7 @@ struct Stats {
   double half_width() const { return high - mean; }
 };
 
-// Of at least one value; throws for none and for values that are not finite.
+// Of at least one value; throws for none and for values that are not from -1e60 to 1e60.
 Stats describe(const std::vector<double>& values);
 
 // Two-sided p-value of "the mean is `value`"; 1 for a single value. Where all values are equal: 1 if they are `value`, else 0.
@@ -49,7 +49,8 @@ struct Ratio {
   bool resolved() const;  // the interval is bounded
 };
 
-// numerators[i] and denominators[i] belong to the same seed. Throws for none, for other lengths, for values that are not finite.
+// numerators[i] and denominators[i] belong to the same seed. Throws for none, for other lengths, for values that describe()
+// refuses.
 Ratio ratio_of_means(const std::vector<double>& numerators, const std::vector<double>& denominators);
 
 // The p-values corrected for their number, in the given order; at most 1. Throws for one that is not 0 to 1.

@@ -29,10 +29,11 @@ inline double student_quantile(i64 n) {
 
 inline void check_values(const char* who, const char* what, const std::vector<double>& values) {
   if (values.empty()) throw Error(text(who, ": wants at least one of the ", what), {{"remedy", "give one a seed that was run"}});
+  // Of greater ones no double holds what is summed, powers up to the fourth.
   for (size_t i = 0; i < values.size(); ++i)
-    if (!std::isfinite(values[i]))
+    if (!(std::abs(values[i]) <= 1e60))
       throw Error(text(who, ": number ", i, " of ", values.size(), " ", what, " is ", values[i]),
-                  {{"remedy", "leave out, or repeat, the run that it came from"}});
+                  {{"wanted", "-1e60 to 1e60"}, {"remedy", "leave out, or repeat, the run that it came from"}});
 }
 
 inline double centred_mean(const std::vector<double>& values) { return values[0] + xt::mean(xt::adapt(values) - values[0])(); }

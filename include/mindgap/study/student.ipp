@@ -32,6 +32,7 @@ MINDGAP_INLINE StudentInfo read_student_info(const std::filesystem::path& folder
   const ResNetConfig& c = info.config;
   info.config = naming_file(
       file.string(), [&] { return ResNetConfig::make(c.name, c.width, c.channels, i64(info.class_names.size()), c.stem); });
+  naming_file(file.string(), [&] { normalisation_table<float>(info.normalisation, c.channels); });  // throws for another number
   return info;
 }
 

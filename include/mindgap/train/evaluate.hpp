@@ -40,8 +40,9 @@ Evaluation evaluate_classifier(i64 classes, i64 steps, const Logits& logits_of) 
   }
   out.loss /= double(out.images);
   if (!std::isfinite(out.loss))
-    throw Error("evaluate: the network's answers are NaN or infinite",
-                {{"remedy", "it diverged: train it with a lower learning rate"}});
+    throw Error(
+        "evaluate: the network's answers are NaN or infinite",
+        {{"remedy", "its training diverged, or its weights are damaged: train it with a lower learning rate, or use others"}});
   out.top1 = double(first_right) / double(out.images);
   out.top5 = double(fifth_right) / double(out.images);
   return out;
