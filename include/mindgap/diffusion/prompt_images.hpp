@@ -34,6 +34,12 @@ inline ImageStreams streams_of(u64 seed, const std::string& class_id, i64 index,
   return out;
 }
 
+// "class cat: a prompt has 91 tokens, ...": what of a prompt the text encoder does not see.
+inline std::string lost_text(const std::string& whose, const CLIPTokenizer::Encoded& encoded, const CLIPTokenizer& tokenizer) {
+  return text(whose, " has ", encoded.tokens, " tokens, the text encoder takes ", tokenizer.max_length(),
+              "; lost: ", detail::shown(encoded.lost));
+}
+
 // An image, and what its line of a manifest says of it besides the set's settings.
 struct PromptedImage {
   Tensor<u8, 3, Cpu> pixels;
@@ -68,8 +74,7 @@ class PromptImages {
       const std::string prompt = settings_.prompts.prompt(c, Stream(settings_.seed, "prompt", hash64(c.id), u64(number.index)));
       const auto encoded = model_.info.tokenizer(prompt);
       if (!encoded.lost.empty() && told_.insert(c.id).second)
-        lost_(text("class ", detail::shown(c.id), ": a prompt has ", encoded.tokens, " tokens, the text encoder takes ",
-                   model_.info.tokenizer.max_length(), "; lost: ", detail::shown(encoded.lost)));
+        lost_(lost_text(text("class ", detail::shown(c.id), ": a prompt"), encoded, model_.info.tokenizer));
       wanted.push_back({prompt, streams_of(settings_.seed, c.id, number.index, sampler_)});
       out.push_back({{}, {{"prompt", prompt}, {"tokens", encoded.tokens}, {"device", std::string(D::name)}}});
     }
@@ -89,8 +94,10 @@ class PromptImages {
   // Numbers left the range of a 16-bit type: the same images in f32.
   void redo(std::vector<PromptedImage>& out, const std::vector<ImageNumber>& again, const std::vector<std::string>& problems) {
     if constexpr (is_widest) {
-      throw Error(*std::ranges::find_if(problems, [](const auto& p) { return !p.empty(); }),
-                  {{"remedy", text("check the weights, or lower the guidance (", settings_.images.guidance.scale, ")")}});
+      throw Error(text("image ", again[0].index, " of class ", detail::shown(settings_.classes[size_t(again[0].label)].id),
+                       " is not finite in f32"),
+                  {{"step", *std::ranges::find_if(problems, [](const auto& p) { return !p.empty(); })},
+                   {"remedy", text("check the weights, or lower the guidance (", settings_.images.guidance.scale, ")")}});
     } else {
       if (!wider_)
         wider_ = std::make_unique<PromptImages<D, Precision<float>>>(model_.info, sampler_, settings_, [](const std::string&) {});
@@ -124,7 +131,7 @@ class PromptShards {
                const std::string& prompts, i64 batch, const std::optional<i64>& store_size)
       : make_(&make), batch_(batch), store_size_(store_size) {
     for (const PromptClass& c : classes) manifest_.class_names.push_back(c.id);
-    const auto take = [&](const char* key) { return std::visit([](const auto& v) { return text(v); }, settings.at(key)); };
+    const auto take = [&](const std::string& key) { return field_text(settings.at(key)); };
     manifest_.height = store_size.value_or(std::get<i64>(settings.at("height")));
     manifest_.width = store_size.value_or(std::get<i64>(settings.at("width")));
     manifest_.channels = 3;
@@ -135,7 +142,7 @@ class PromptShards {
     manifest_.sampler = text(take("sampler"), ", prompts ", prompts);
     for (const auto& [key, value] : settings)
       if (key == "guidance_rescale" || key == "negative_prompt" || key == "tiles" || key == "width" || key == "height")
-        manifest_.sampler += ", " + key + " " + take(key.c_str());
+        manifest_.sampler += ", " + key + " " + take(key);
   }
 
   const ShardManifest& manifest() const { return manifest_; }
