@@ -54,7 +54,7 @@ class PromptApp {
     const auto [part, parts] = parse_shard(o_.shard);
     PromptSetSettings set{check_flags([&] { return read_classes(o_.classes); }),
                           check_flags([&] { return PromptSet::read(o_.prompts); }), images_, common_.seed};
-    PromptImages<D, P> make(info_, sampler_, set, [&](const std::string& what) { tell_lost(what); });
+    PromptImages<D, P> make(info_, sampler_, set, o_.batch, [&](const std::string& what) { tell_lost(what); });
     if (!o_.only.empty()) return check_one(make, set.classes);
     if (o_.format == "shards") return write_shards(make, set.classes, part, parts);
     ImageFolderManifest manifest;
@@ -69,7 +69,7 @@ class PromptApp {
     hooks.stop = interrupted;
     hooks.progress = [&](i64 done, i64, const std::string&) { progress.update(done); };
     if (!write_prompt_set(
-            make, writer, o_.batch, stored(), [&](const auto& made) { preview(made); }, hooks))
+            make, writer, stored(), [&](const auto& made) { preview(made); }, hooks))
       stop_interrupted("images that were made are kept; the same command goes on from there");
     progress.finish();
     print(common_.out.string() + "\n");
@@ -120,7 +120,7 @@ class PromptApp {
   }
 
   void write_shards(PromptImages<D, P>& make, const std::vector<PromptClass>& classes, i64 part, i64 parts) {
-    PromptShards<D, P> images(make, classes, settings(), o_.prompts, o_.batch, stored());
+    PromptShards<D, P> images(make, classes, settings(), o_.prompts, stored());
     const ShardWriter writer(common_.out, synthetic_manifest(images, o_.per_class, common_.seed), part, parts);
     Progress progress("sample", writer.part_images(), writer.part_images() - writer.pending_images(), "images");
     JobHooks hooks;

@@ -1,13 +1,12 @@
 // sample with Stable Diffusion, on the tiny one of the golden tests: an image depends on the model, the seed, its class, its
 // number and the settings alone; a set is whole after any kill; strange prompts, names, seeds and weights.
-#include <mindgap/cpu/runtime.hpp>
 #include <mindgap/data/image_file.hpp>
 #include <mindgap/data/image_folder.hpp>
 #include <mindgap/data/png.hpp>
 #include <mindgap/data/resample.hpp>
-#include <mindgap/io/safetensors.hpp>
 
 #include "tests/apps/run.hpp"
+#include "tests/weights.hpp"
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -53,17 +52,7 @@ struct Sets : Folder {
     const fs::path to = *this / name;
     fs::copy(tiny, to, fs::copy_options::recursive);
     const fs::path file = to / part / (part == "text_encoder" ? "model.safetensors" : "diffusion_pytorch_model.safetensors");
-    const Safetensors weights(file);
-    std::vector<std::vector<float>> values;
-    std::vector<SafetensorsSource> sources;
-    for (const SafetensorsEntry& entry : weights.entries()) {
-      std::vector<float>& v = values.emplace_back(size_t(entry.size()));
-      read_f32(entry, v.data());
-      if (entry.name == tensor) change(v);
-      sources.push_back({entry.name, DType::f32, entry.shape, std::as_bytes(std::span(v))});
-    }
-    BOOST_REQUIRE(weights.find(tensor));
-    write_safetensors(file, sources);
+    change_weights(file, tensor, change);
     return to;
   }
 };
