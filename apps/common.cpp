@@ -15,6 +15,7 @@ namespace mindgap {
 namespace {
 
 volatile sig_atomic_t signalled = 0;  // the first signal's number
+volatile sig_atomic_t patient = 1;    // waits for the work at hand
 timespec first_signal;
 constexpr std::string_view acknowledgement = "mindgap: told to stop; ends after the work at hand, and at once if told again\n";
 
@@ -30,12 +31,19 @@ void on_signal(int number) {
     signalled = number;
     if (isatty(STDERR_FILENO)) (void)!::write(STDERR_FILENO, "\n", 1);  // behind a line of progress
     (void)!::write(STDERR_FILENO, acknowledgement.data(), acknowledgement.size());
+    if (!patient) ::alarm(1);
   } else if (number != SIGHUP || signalled != SIGHUP || since(first_signal) > 0.2) {
     // Not the same hang-up again: a closed terminal tells the program, and the shell passes on what it was told itself.
     std::signal(number, SIG_DFL);
     std::raise(number);
   }
   errno = error;
+}
+
+void on_alarm(int) {
+  constexpr std::string_view said = "mindgap: interrupted in the middle of an operation; what was finished is kept\n";
+  (void)!::write(STDERR_FILENO, said.data(), said.size());
+  ::_exit(130);
 }
 
 void catch_signals() {
@@ -125,6 +133,11 @@ void check_out(const CommonOptions& common, const std::string& flag, const std::
 }
 
 bool interrupted() { return signalled != 0; }
+void end_soon_when_interrupted() {
+  std::signal(SIGALRM, on_alarm);
+  patient = 0;
+  if (signalled) ::alarm(1);  // one that came before
+}
 void stop_interrupted(const std::string& how_to_go_on) { throw Interrupted{how_to_go_on}; }
 
 void print(const std::string& text) {

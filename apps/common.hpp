@@ -50,6 +50,9 @@ int run_app(int argc, char** argv, const std::string& name, const std::string& d
 // Becomes true at the first SIGINT (Ctrl-C), SIGTERM or SIGHUP, which a line on standard error acknowledges; a second one ends
 // the program at once. Loops look at it, leave everything resumable and call stop_interrupted().
 bool interrupted();
+// From now on such a signal ends the program, with exit code 130, a second later at the latest, wherever it is: for programs
+// whose files are whole at any moment, and that may be inside of one operation for longer.
+void end_soon_when_interrupted();
 [[noreturn]] void stop_interrupted(const std::string& how_to_go_on);
 
 // To standard output, now; throws where it cannot be written. Nothing else writes there.

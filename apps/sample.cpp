@@ -24,8 +24,11 @@ template <Device D, class P>
 void write_set(const SampleOptions& o, const CommonOptions& common) {
   for (const char* flag : for_prompts)
     if (common.given.contains(flag))
-      throw UsageError(text("--", flag, " is for Stable Diffusion"),
-                       {{"model", o.model.string() + ": no folder of one, nor a .safetensors file"}, {"remedy", "see --help"}});
+      throw UsageError(
+          text("--", flag, " is for Stable Diffusion"),
+          {{"model", o.model.string() + (std::filesystem::exists(o.model) ? ": no folder of one, nor a .safetensors file"
+                                                                          : ": there is no such folder or file")},
+           {"remedy", "see --help"}});
   if (!common.given.contains("per-class")) throw UsageError("--per-class is needed", {{"remedy", "see --help"}});
   const auto [part, parts] = parse_shard(o.shard);
   const SamplerKind kind = check_flags([&] { return sampler_by_name(o.sampler); });
@@ -88,6 +91,7 @@ int main(int argc, char** argv) {
         for (const char* needed : {"model", "out"}) flags.require(needed);
       },
       [&](const CommonOptions& common) {
+        end_soon_when_interrupted();
         check_out(common, "model", o.model);
         with_types(common, [&]<class D, class P>(D, P) {
           if (is_stable_diffusion(o.model)) sample_prompts<D, P>(o, common);

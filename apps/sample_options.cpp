@@ -18,7 +18,13 @@ std::pair<i64, i64> automatic_shard() {
   const auto id = from_environment("SLURM_ARRAY_TASK_ID"), first = from_environment("SLURM_ARRAY_TASK_MIN"),
              last = from_environment("SLURM_ARRAY_TASK_MAX");
   const i64 step = from_environment("SLURM_ARRAY_TASK_STEP").value_or(1);
-  if (id && first && last && step > 0) return {(*id - *first) / step, (*last - *first) / step + 1};
+  if (id && first && last && step > 0) {
+    const i64 parts = (*last - *first) / step + 1;
+    if (from_environment("SLURM_ARRAY_TASK_COUNT").value_or(parts) != parts || (*id - *first) % step)
+      throw UsageError("--shard auto: the ids of the Slurm array have gaps",
+                       {{"ids", text(*first, " to ", *last)}, {"remedy", "use --array=1-N, or give --shard i/n"}});
+    return {(*id - *first) / step, parts};
+  }
   for (const auto& [rank, size] :
        {std::pair("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"), {"PMI_RANK", "PMI_SIZE"}, {"SLURM_PROCID", "SLURM_NTASKS"}}) {
     const auto part = from_environment(rank), parts = from_environment(size);
@@ -43,6 +49,43 @@ std::pair<i64, i64> parse_shard(const std::string& given) {
   if (out.first < 0 || out.first >= out.second || out.second > 999999)
     throw UsageError("bad value for --shard: \"" + given + "\"", {{"wanted", "i/n with i from 0 to n-1, or auto"}});
   return out;
+}
+
+std::pair<i64, i64> parse_size(const std::string& given, i64 otherwise) {
+  if (given.empty()) return {otherwise, otherwise};
+  const size_t x = std::min(given.find('x'), given.size());
+  const auto width = number_in<i64>(given.substr(0, x)), height = x == given.size() ? width : number_in<i64>(given.substr(x + 1));
+  if (!width || !height || *width < 8 || *height < 8 || *width > 8192 || *height > 8192)
+    bad_value("size", given, "a number of pixels from 8 to 8192, or WIDTHxHEIGHT");
+  return {*width, *height};
+}
+
+void settle_prompt_flags(SampleOptions& o, const CommonOptions& common, bool on_cpu) {
+  const auto given = [&](const char* flag) { return common.given.contains(flag); };
+  if (given("prompt") == given("classes"))
+    throw UsageError("Stable Diffusion wants --prompt, for one image, or --classes, for a set", {{"remedy", "see --help"}});
+  if (given("classes") && !given("per-class") && !given("only"))
+    throw UsageError("--per-class is needed", {{"remedy", "see --help"}});
+  if (o.format != "png" && o.format != "jpeg" && o.format != "shards") bad_value("format", o.format, "png, jpeg or shards");
+  if (o.long_prompts != "cut" && o.long_prompts != "refuse") bad_value("long-prompts", o.long_prompts, "cut or refuse");
+  const auto refuse = [&](bool holds, const char* flag, const std::string& is_for) {
+    if (holds && given(flag)) throw UsageError(text("--", flag, " is for ", is_for), {{"remedy", "see --help"}});
+  };
+  for (const char* flag :
+       {"per-class", "prompts", "only", "preview", "store-size", "shard", "format", "jpeg-quality", "batch", "batch-invariant"})
+    refuse(given("prompt"), flag, "--classes");
+  refuse(given("classes"), "init-image", "--prompt");
+  refuse(!given("init-image"), "strength", "--init-image");
+  refuse(o.format != "jpeg", "jpeg-quality", "--format jpeg");
+  refuse(o.format == "shards", "preview", "a folder of image files");
+  refuse(o.format == "shards", "only", "a folder of image files");
+  refuse(o.batch_invariant, "batch", "sets without --batch-invariant");
+  if (o.format != "shards" && given("per-class") && o.per_class > 1'000'000)
+    bad_value("per-class", std::to_string(o.per_class), "at most 1000000 in a folder of image files");
+  if (given("prompt") && common.out.extension() != ".png") bad_value("out", common.out.string(), "the name of a .png file");
+  if (!given("steps")) o.steps = 50;
+  if (!given("guidance")) o.guidance = 7.5;
+  if (!given("batch")) o.batch = o.batch_invariant || on_cpu ? 1 : 16;
 }
 
 Sampler make_sampler(const SampleOptions& o, const CommonOptions& common, SchedulerConfig config,

@@ -23,6 +23,13 @@ struct SampleOptions {
 // "i/n" with 0 <= i < n, or "auto": what mpirun or Slurm says of this process, which is printed on standard error.
 std::pair<i64, i64> parse_shard(const std::string& given);
 
+// "512", or "768x512": width, then height.
+std::pair<i64, i64> parse_size(const std::string& given, i64 otherwise);
+
+// Refuses flags that have no meaning without others, or beside them, and gives those that are not on the command line the values
+// that suit Stable Diffusion.
+void settle_prompt_flags(SampleOptions& o, const CommonOptions& common, bool on_cpu);
+
 // The sampler that flags and the model's file make. `config` is that of the kind of sampler that was asked for; file: for
 // messages.
 Sampler make_sampler(const SampleOptions& o, const CommonOptions& common, SchedulerConfig config,

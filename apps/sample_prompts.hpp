@@ -9,16 +9,6 @@
 
 namespace mindgap {
 
-// "512", or "768x512": width, then height.
-inline std::pair<i64, i64> parse_size(const std::string& given, i64 otherwise) {
-  if (given.empty()) return {otherwise, otherwise};
-  const size_t x = std::min(given.find('x'), given.size());
-  const auto width = number_in<i64>(given.substr(0, x)), height = x == given.size() ? width : number_in<i64>(given.substr(x + 1));
-  if (!width || !height || *width < 8 || *height < 8 || *width > 8192 || *height > 8192)
-    bad_value("size", given, "a number of pixels from 8 to 8192, or WIDTHxHEIGHT");
-  return {*width, *height};
-}
-
 template <Device D, class P>
 class PromptApp {
  public:
@@ -27,7 +17,12 @@ class PromptApp {
         common_(common),
         info_(read_info()),
         sampler_(make_sampler(o_, common_, info_.scheduler, o_.model, strength())) {
+    for (const auto& [flag, prompt] : {std::pair("--prompt", o_.prompt), {"--negative", o_.negative}}) {
+      const auto encoded = check_flags([&] { return info_.tokenizer(prompt); });
+      if (!encoded.lost.empty()) tell_lost(lost_text(flag, encoded, info_.tokenizer));
+    }
     const auto [width, height] = parse_size(o_.size, info_.default_size());
+    check_flags([&] { check_image_size(info_, height, width); });
     images_ = {Guidance(o_.guidance, o_.guidance_rescale), o_.negative, height, width};
     images_.tiled = o_.tiles;
     if constexpr (!std::is_same_v<D, Cpu>) images_.decoded_at_once = 8;
@@ -36,6 +31,7 @@ class PromptApp {
 
   // One image of --prompt.
   void write_image() {
+    const ResultFolder folder(std::filesystem::absolute(common_.out).parent_path());
     const StableDiffusion<D, P> model = load_stable_diffusion<D, P>(info_);
     PromptSampler<D, P> sample(model, sampler_, images_);
     const ImageStreams streams = streams_of(common_.seed, "", 0, sampler_);
@@ -48,7 +44,7 @@ class PromptApp {
     Fields fields = settings();
     fields["prompt"] = o_.prompt;
     PngText texts;
-    for (const auto& [key, value] : fields) texts.emplace_back(key, std::visit([](const auto& v) { return text(v); }, value));
+    for (const auto& [key, value] : fields) texts.emplace_back(key, field_text(value));
     write_file_atomic(common_.out, encode_png(reshape(image, Shape<3>(images_.height, images_.width, 3)), texts));
     print(common_.out.string() + "\n");
   }
@@ -58,10 +54,7 @@ class PromptApp {
     const auto [part, parts] = parse_shard(o_.shard);
     PromptSetSettings set{check_flags([&] { return read_classes(o_.classes); }),
                           check_flags([&] { return PromptSet::read(o_.prompts); }), images_, common_.seed};
-    PromptImages<D, P> make(info_, sampler_, set, [&](const std::string& what) {
-      if (o_.long_prompts == "refuse") throw Error(what, {{"remedy", "shorten the prompts, or use --long-prompts cut"}});
-      std::cerr << what << std::endl;
-    });
+    PromptImages<D, P> make(info_, sampler_, set, o_.batch, [&](const std::string& what) { tell_lost(what); });
     if (!o_.only.empty()) return check_one(make, set.classes);
     if (o_.format == "shards") return write_shards(make, set.classes, part, parts);
     ImageFolderManifest manifest;
@@ -75,13 +68,8 @@ class PromptApp {
     JobHooks hooks;
     hooks.stop = interrupted;
     hooks.progress = [&](i64 done, i64, const std::string&) { progress.update(done); };
-    i64 since_preview = 0;
-    const auto preview = [&](const std::vector<FolderImage>& made) {
-      if (!o_.preview || (since_preview += i64(made.size())) < o_.preview) return;
-      since_preview = 0;
-      write_preview(made);
-    };
-    if (!write_prompt_set(make, writer, batch(), stored(), preview, hooks))
+    if (!write_prompt_set(
+            make, writer, stored(), [&](const auto& made) { preview(made); }, hooks))
       stop_interrupted("images that were made are kept; the same command goes on from there");
     if (nothing_to_make(writer, part, parts)) return;
     progress.finish();
@@ -99,8 +87,12 @@ class PromptApp {
     return read_stable_diffusion_info(o_.model, kind, prediction);
   }
   double strength() const { return o_.init_image.empty() ? 1 : o_.strength; }
-  i64 batch() const { return o_.batch_invariant ? 1 : o_.batch; }
   std::optional<i64> stored() const { return o_.store_size ? std::optional(o_.store_size) : std::nullopt; }
+
+  void tell_lost(const std::string& what) const {
+    if (o_.long_prompts == "refuse") throw Error(what, {{"remedy", "shorten the prompt, or use --long-prompts cut"}});
+    std::cerr << what << std::endl;
+  }
 
   // All that decides, with class, number and prompt, what an image shows.
   Fields settings() {
@@ -129,7 +121,7 @@ class PromptApp {
   }
 
   void write_shards(PromptImages<D, P>& make, const std::vector<PromptClass>& classes, i64 part, i64 parts) {
-    PromptShards<D, P> images(make, classes, settings(), o_.prompts, batch(), stored());
+    PromptShards<D, P> images(make, classes, settings(), o_.prompts, stored());
     const ShardWriter writer(common_.out, synthetic_manifest(images, o_.per_class, common_.seed), part, parts);
     if (nothing_to_make(writer, part, parts)) return;
     Progress progress("sample", writer.part_images(), writer.part_images() - writer.pending_images(), "images");
@@ -163,11 +155,17 @@ class PromptApp {
     print(text(record.file, " ", now, " matches\n"));
   }
 
-  void write_preview(const std::vector<FolderImage>& made) const {
-    const i64 n = std::min<i64>(16, i64(made.size()));
-    const Shape<3> s = made[0].pixels.shape();
-    const Tensor<u8, 4, Cpu> images(Shape<4>(n, s[0], s[1], s[2]));
-    for (i64 i = 0; i < n; ++i) images.slice(i, i + 1).copy_from(reshape(made[size_t(i)].pixels, Shape<4>(1, s[0], s[1], s[2])));
+  // The latest 16 images, every so many.
+  void preview(const std::vector<FolderImage>& made) {
+    if (!o_.preview) return;
+    for (const FolderImage& image : made) latest_.push_back(image.pixels);
+    if (latest_.size() > 16) latest_.erase(latest_.begin(), latest_.end() - 16);
+    if ((since_preview_ += i64(made.size())) < o_.preview) return;
+    since_preview_ = 0;
+    const Shape<3> s = latest_[0].shape();
+    const Tensor<u8, 4, Cpu> images(Shape<4>(i64(latest_.size()), s[0], s[1], s[2]));
+    for (size_t i = 0; i < latest_.size(); ++i)
+      images.slice(i64(i), i64(i) + 1).copy_from(reshape(latest_[i], Shape<4>(1, s[0], s[1], s[2])));
     write_file_atomic(common_.out / "preview.png", encode_png(make_grid(images, 4)));
   }
 
@@ -176,27 +174,16 @@ class PromptApp {
   StableDiffusionInfo info_;
   Sampler sampler_;
   PromptSettings images_;
+  std::vector<Tensor<u8, 3, Cpu>> latest_;  // images, for the preview
+  i64 since_preview_ = 0;
   std::future<std::string> hash_;
 };
 
-// Flags that were not given have other defaults than with a class-conditional generator.
 template <Device D, class P>
 void sample_prompts(SampleOptions o, const CommonOptions& common) {
-  const auto given = [&](const char* flag) { return common.given.contains(flag); };
-  if (given("prompt") == given("classes"))
-    throw UsageError("Stable Diffusion wants --prompt, for one image, or --classes, for a set", {{"remedy", "see --help"}});
-  if (given("classes") && !given("per-class") && !given("only"))
-    throw UsageError("--per-class is needed", {{"remedy", "see --help"}});
-  if (o.format != "png" && o.format != "jpeg" && o.format != "shards") bad_value("format", o.format, "png, jpeg or shards");
-  if (o.long_prompts != "cut" && o.long_prompts != "refuse") bad_value("long-prompts", o.long_prompts, "cut or refuse");
-  for (const char* flag : {"init-image", "per-class", "only", "preview", "store-size", "shard"})
-    if (given(flag) && given("prompt") != (std::string(flag) == "init-image"))
-      throw UsageError(text("--", flag, " is for --", given("prompt") ? "classes" : "prompt"), {{"remedy", "see --help"}});
-  if (!given("steps")) o.steps = 50;
-  if (!given("guidance")) o.guidance = 7.5;
-  if (!given("batch")) o.batch = std::is_same_v<D, Cpu> ? 1 : 16;
+  settle_prompt_flags(o, common, std::is_same_v<D, Cpu>);
   PromptApp<D, P> app(o, common);
-  if (given("prompt")) app.write_image();
+  if (o.classes.empty()) app.write_image();
   else app.write_set();
 }
 

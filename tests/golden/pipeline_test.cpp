@@ -1,9 +1,10 @@
 // A tiny Stable Diffusion in the published format against StableDiffusionPipeline: tokens, text, every sampler's last latents and
 // image; the same from older names and from a single file's parts.
-#include <mindgap/diffusion/prompt_sampler.hpp>
+#include <mindgap/diffusion/prompt_images.hpp>
 
 #include "tests/files.hpp"
 #include "tests/golden/golden.hpp"
+#include "tests/weights.hpp"
 
 using namespace mindgap;
 using namespace mindgap::test;
@@ -90,6 +91,33 @@ BOOST_AUTO_TEST_CASE(texts_matter) {
   BOOST_TEST(image("a cat", "", 3) != image("a cat", "grey", 3));
   BOOST_TEST(image("a cat", "", 3) != image("a wall", "", 3));
   BOOST_TEST(image("a cat", "grey", 0) == image("a wall", "grey", 0));
+}
+
+// An image that overflows in bf16 is made in f32, to the same bytes, and says so; those beside it are left alone.
+BOOST_AUTO_TEST_CASE(overflow_is_redone) {
+  const Folder temporary;
+  const std::filesystem::path changed = temporary / "changed";
+  std::filesystem::copy(folder, changed, std::filesystem::copy_options::recursive);
+  // The word z has a number between the largest bf16 and the largest f32, of which a layer norm makes 0.
+  const i64 z = CLIPTokenizer::read(folder / "tokenizer").encode("z").at(0);
+  change_weights(changed / "text_encoder" / "model.safetensors", "embeddings.token_embedding.weight",
+                 [&](std::vector<float>& v) { v[size_t(z * 32)] = 3.4e38f; });
+  const auto made = [&]<class Q>(Q, const std::vector<ImageNumber>& numbers) {
+    const StableDiffusionInfo info = read_stable_diffusion_info(changed, SamplerKind::ddim);
+    const PromptSetSettings set{{{"n1", {"cat"}, "", ""}, {"n2", {"z"}, "", ""}}, PromptSet::read("name"), settings(), seed};
+    PromptImages<Cpu, Q> images(info, Sampler(info.scheduler, 2), set, 5, [](const std::string&) {});
+    return images(numbers);
+  };
+  const auto mixed = made(Precision<bf16>(), {{0, 0}, {1, 4}, {0, 9}, {1, 2}}), wide = made(P(), {{1, 4}, {1, 2}}),
+             narrow = made(Precision<bf16>(), {{0, 0}, {0, 9}});
+  for (size_t i : {0, 1}) {
+    const PromptedImage &kept = mixed[2 * i], &redone = mixed[2 * i + 1];
+    BOOST_TEST(!kept.fields.contains("redone_in"));
+    BOOST_TEST(kept.pixels.to_vector() == narrow[i].pixels.to_vector());
+    BOOST_TEST(std::get<std::string>(redone.fields.at("redone_in")) == "f32");
+    BOOST_TEST(redone.pixels.to_vector() == wide[i].pixels.to_vector());
+    BOOST_TEST(!wide[i].fields.contains("redone_in"));
+  }
 }
 
 BOOST_AUTO_TEST_CASE(misuse) {

@@ -47,6 +47,9 @@ class ImageLines;
 // Keys of a to z, 0 to 9 and _, other than the line's own; numbers are finite, text is UTF-8 without zero bytes.
 using Fields = std::map<std::string, std::variant<std::string, bool, i64, u64, double>>;
 
+// Text as it is, everything else as JSON has it: numbers read back exactly.
+std::string field_text(const Fields::mapped_type& value);
+
 struct ImageFolderClass {
   std::string id;      // its own in the set: "n02123045"
   std::string name;    // for people; two classes may share it

@@ -292,13 +292,19 @@ inline ImageRecord parse_record(std::string_view line, const std::string& where)
 
 }  // namespace detail
 
+MINDGAP_INLINE std::string field_text(const Fields::mapped_type& value) {
+  const auto* said = std::get_if<std::string>(&value);
+  return said ? *said : detail::value_text(value);
+}
+
 MINDGAP_INLINE std::string pixels_sha256(const Tensor<u8, 3, Cpu>& pixels) {
   return sha256({reinterpret_cast<const char*>(pixels.data()), size_t(pixels.bytes())});
 }
 
 MINDGAP_INLINE ImageFolderManifest read_image_folder_manifest(const std::filesystem::path& folder) {
   const std::filesystem::path path = folder / "dataset.json";
-  const auto m = read_json<ImageFolderManifest>(path, "dataset.json", "restore it as the sample command wrote it");
+  const auto m =
+      read_json<ImageFolderManifest>(path, "dataset.json", "restore it as the sample command wrote it, or use another folder");
   detail::check_image_folder_manifest(m, path);
   return m;
 }

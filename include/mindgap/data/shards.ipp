@@ -225,7 +225,8 @@ inline void write_manifest(const std::filesystem::path& folder, const ShardManif
 
 MINDGAP_INLINE ShardManifest read_shard_manifest(const std::filesystem::path& folder) {
   const std::filesystem::path path = folder / "dataset.json";
-  const auto m = read_json<ShardManifest>(path, "dataset.json", "restore it as the sample command wrote it");
+  const auto m =
+      read_json<ShardManifest>(path, "dataset.json", "restore it as the sample command wrote it, or use another folder");
   detail::check_shard_manifest(m, path);
   return m;
 }

@@ -34,6 +34,12 @@ inline ImageStreams streams_of(u64 seed, const std::string& class_id, i64 index,
   return out;
 }
 
+// "class cat: a prompt has 91 tokens, ...": what of a prompt the text encoder does not see.
+inline std::string lost_text(const std::string& whose, const CLIPTokenizer::Encoded& encoded, const CLIPTokenizer& tokenizer) {
+  return text(whose, " has ", encoded.tokens, " tokens, the text encoder takes ", tokenizer.max_length(),
+              "; lost: ", detail::shown(encoded.lost));
+}
+
 // An image, and what its line of a manifest says of it besides the set's settings.
 struct PromptedImage {
   Tensor<u8, 3, Cpu> pixels;
@@ -45,6 +51,8 @@ inline Tensor<u8, 3, Cpu> stored(const Tensor<u8, 3, Cpu>& pixels, const std::op
   return size ? resample(pixels, *size, *size) : pixels;
 }
 
+// Makes images of a set, up to `batch` at a time. A GPU makes fewer in a batch of the same size all the same, so that no bit of
+// an image depends on how many were left; a CPU's bits do not depend on it.
 template <Device D, class P>
 class PromptImages {
  public:
@@ -52,14 +60,18 @@ class PromptImages {
   static constexpr bool is_widest = std::is_same_v<typename P::compute, float>;
 
   // lost: told once a class of what was cut off a prompt that has more tokens than the text encoder takes.
-  PromptImages(const StableDiffusionInfo& info, const Sampler& sampler, const PromptSetSettings& settings,
+  PromptImages(const StableDiffusionInfo& info, const Sampler& sampler, const PromptSetSettings& settings, i64 batch,
                std::function<void(const std::string&)> lost)
       : settings_(settings),
         sampler_(sampler),
         model_(load_stable_diffusion<D, P>(info)),
         sample_(model_, sampler, settings.images),
+        batch_(batch),
         lost_(std::move(lost)) {}
 
+  i64 batch() const { return batch_; }
+
+  // 1 to batch() of them.
   std::vector<PromptedImage> operator()(std::span<const ImageNumber> numbers) {
     std::vector<PromptImage> wanted;
     std::vector<PromptedImage> out;
@@ -68,11 +80,11 @@ class PromptImages {
       const std::string prompt = settings_.prompts.prompt(c, Stream(settings_.seed, "prompt", hash64(c.id), u64(number.index)));
       const auto encoded = model_.info.tokenizer(prompt);
       if (!encoded.lost.empty() && told_.insert(c.id).second)
-        lost_(text("class ", detail::shown(c.id), ": a prompt has ", encoded.tokens, " tokens, the text encoder takes ",
-                   model_.info.tokenizer.max_length(), "; lost: ", detail::shown(encoded.lost)));
+        lost_(lost_text(text("class ", detail::shown(c.id), ": a prompt"), encoded, model_.info.tokenizer));
       wanted.push_back({prompt, streams_of(settings_.seed, c.id, number.index, sampler_)});
       out.push_back({{}, {{"prompt", prompt}, {"tokens", encoded.tokens}, {"device", std::string(D::name)}}});
     }
+    if constexpr (!std::is_same_v<D, Cpu>) wanted.resize(size_t(batch_), wanted.back());
     const auto [images, problems] = sample_.attempt(wanted);
     const Tensor<u8, 4, Cpu> pixels = to_bytes(images);
     std::vector<ImageNumber> again;
@@ -89,11 +101,14 @@ class PromptImages {
   // Numbers left the range of a 16-bit type: the same images in f32.
   void redo(std::vector<PromptedImage>& out, const std::vector<ImageNumber>& again, const std::vector<std::string>& problems) {
     if constexpr (is_widest) {
-      throw Error(*std::ranges::find_if(problems, [](const auto& p) { return !p.empty(); }),
-                  {{"remedy", text("check the weights, or lower the guidance (", settings_.images.guidance.scale, ")")}});
+      throw Error(text("image ", again[0].index, " of class ", detail::shown(settings_.classes[size_t(again[0].label)].id),
+                       " is not finite in f32"),
+                  {{"step", *std::ranges::find_if(problems, [](const auto& p) { return !p.empty(); })},
+                   {"remedy", text("check the weights, or lower the guidance (", settings_.images.guidance.scale, ")")}});
     } else {
       if (!wider_)
-        wider_ = std::make_unique<PromptImages<D, Precision<float>>>(model_.info, sampler_, settings_, [](const std::string&) {});
+        wider_ = std::make_unique<PromptImages<D, Precision<float>>>(model_.info, sampler_, settings_, batch_,
+                                                                     [](const std::string&) {});
       std::vector<PromptedImage> made = (*wider_)(again);
       size_t next = 0;
       for (size_t i = 0; i < out.size(); ++i) {
@@ -108,6 +123,7 @@ class PromptImages {
   Sampler sampler_;
   StableDiffusion<D, P> model_;
   PromptSampler<D, P> sample_;
+  i64 batch_;
   std::function<void(const std::string&)> lost_;
   std::set<std::string> told_;  // classes
   std::unique_ptr<PromptImages<D, Precision<float>>> wider_;
@@ -121,10 +137,10 @@ class PromptShards {
 
   // make must live as long as this.
   PromptShards(PromptImages<D, P>& make, const std::vector<PromptClass>& classes, const Fields& settings,
-               const std::string& prompts, i64 batch, const std::optional<i64>& store_size)
-      : make_(&make), batch_(batch), store_size_(store_size) {
+               const std::string& prompts, const std::optional<i64>& store_size)
+      : make_(&make), store_size_(store_size) {
     for (const PromptClass& c : classes) manifest_.class_names.push_back(c.id);
-    const auto take = [&](const char* key) { return std::visit([](const auto& v) { return text(v); }, settings.at(key)); };
+    const auto take = [&](const std::string& key) { return field_text(settings.at(key)); };
     manifest_.height = store_size.value_or(std::get<i64>(settings.at("height")));
     manifest_.width = store_size.value_or(std::get<i64>(settings.at("width")));
     manifest_.channels = 3;
@@ -135,11 +151,11 @@ class PromptShards {
     manifest_.sampler = text(take("sampler"), ", prompts ", prompts);
     for (const auto& [key, value] : settings)
       if (key == "guidance_rescale" || key == "negative_prompt" || key == "tiles" || key == "width" || key == "height")
-        manifest_.sampler += ", " + key + " " + take(key.c_str());
+        manifest_.sampler += ", " + key + " " + take(key);
   }
 
   const ShardManifest& manifest() const { return manifest_; }
-  i64 batch() const { return batch_; }
+  i64 batch() const { return make_->batch(); }
   Tensor<u8, 4, Cpu> operator()(const std::vector<ImageKey>& keys) {
     std::vector<ImageNumber> numbers;
     for (const ImageKey& key : keys) numbers.push_back({i32(key.label), i32(key.index)});
@@ -153,25 +169,25 @@ class PromptShards {
 
  private:
   PromptImages<D, P>* make_;
-  i64 batch_;
   std::optional<i64> store_size_;
   ShardManifest manifest_;
 };
 
-// Makes what the writer's part of the set lacks, `batch` images at a time; the files of a batch are written while the next one is
+// Makes what the writer's part of the set lacks, batch after batch; the files of a batch are written while the next one is
 // made. store_size: side of what is written, where it is another; made(images): after each batch, for previews. False: stopped;
 // what was made is kept.
 template <class M>
-bool write_prompt_set(M& make, ImageFolderWriter& writer, i64 batch, const std::optional<i64>& store_size,
+bool write_prompt_set(M& make, ImageFolderWriter& writer, const std::optional<i64>& store_size,
                       const std::function<void(const std::vector<FolderImage>&)>& made, const JobHooks& hooks = {}) {
   const std::vector<ImageNumber>& pending = writer.pending();
+  const size_t batch = size_t(make.batch());
   i64 done = writer.part_images() - i64(pending.size());
   hooks.progress(done, writer.part_images(), "");
   std::future<void> writing;
   const bool finished = unless_stopped(hooks.stop, [&] {
-    for (size_t begin = 0; begin < pending.size(); begin += size_t(batch)) {
+    for (size_t begin = 0; begin < pending.size(); begin += batch) {
       StopHook::ask();
-      const std::span<const ImageNumber> numbers(pending.data() + begin, std::min(size_t(batch), pending.size() - begin));
+      const std::span<const ImageNumber> numbers(pending.data() + begin, std::min(batch, pending.size() - begin));
       std::vector<PromptedImage> images = make(numbers);
       if (writing.valid()) writing.get();
       std::vector<FolderImage> files;

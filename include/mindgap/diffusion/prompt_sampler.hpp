@@ -125,19 +125,22 @@ struct PromptImage {
   ImageStreams streams;
 };
 
+// Throws for sides that the networks cannot halve often enough.
+inline void check_image_size(const StableDiffusionInfo& info, i64 height, i64 width) {
+  const i64 multiple = info.configs.vae.scale() << (info.configs.unet.block_out_channels.size() - 1);
+  for (i64 side : {height, width})
+    if (side < multiple || side % multiple)
+      throw Error(text("an image of ", height, " x ", width, " pixels"),
+                  {{"remedy", text("sides are multiples of ", multiple, "; the model was trained on ", info.default_size())}});
+}
+
 template <Device D, class P>
 class PromptSampler {
  public:
-  // Throws for sides that the networks cannot halve often enough. model must live as long as this.
+  // Throws as check_image_size() does. model must live as long as this.
   PromptSampler(const StableDiffusion<D, P>& model, const Sampler& sampler, const PromptSettings& settings)
       : model_(model), sampler_(sampler), settings_(settings), texts_(model, settings.text_bytes) {
-    const StableDiffusionConfigs& c = model.info.configs;
-    const i64 multiple = c.vae.scale() << (c.unet.block_out_channels.size() - 1);
-    for (i64 side : {settings.height, settings.width})
-      if (side < multiple || side % multiple)
-        throw Error(
-            text("an image of ", settings.height, " x ", settings.width, " pixels"),
-            {{"remedy", text("sides are multiples of ", multiple, "; the model was trained on ", model.info.default_size())}});
+    check_image_size(model.info, settings.height, settings.width);
   }
 
   // Images [n, height, width, 3], nominally in [-1, 1]; throws where one is not finite. The next call for as many overwrites

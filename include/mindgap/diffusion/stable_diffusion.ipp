@@ -37,14 +37,17 @@ inline std::vector<std::filesystem::path> tokenizer_files(const std::filesystem:
 
 inline StableDiffusionInfo read_single(const std::filesystem::path& path, std::optional<SamplerKind> sampler,
                                        std::optional<Prediction> prediction) {
-  if (path.extension() != ".safetensors")
-    throw Error(text("'", path.extension().string(), "' files are not read"),
+  const std::string suffix = path.extension().string();
+  if (suffix == ".ckpt" || suffix == ".pt" || suffix == ".pth" || suffix == ".bin")
+    throw Error(text("'", suffix, "' files are not read"),
                 {{"file", path.string()},
                  {"reason", "a PyTorch checkpoint is a pickle, which is a program: loading it runs what it says"},
                  {"remedy",
                   "take the .safetensors file that is published beside it, or convert it in Python where you trust it: "
                   "safetensors.torch.save_file({k: v.contiguous() for k, v in torch.load(PATH, "
                   "weights_only=True)[\"state_dict\"].items() if hasattr(v, \"shape\")}, NEW_PATH)"}});
+  if (suffix != ".safetensors")
+    throw Error("this is no model", {{"file", path.string()}, {"remedy", "give a diffusers folder or a .safetensors file"}});
   const StableDiffusionConfigs configs = single_file_configs(read_weights(path));
   // As the published folders of both versions.
   const std::string scheduler = text(
@@ -123,7 +126,7 @@ MINDGAP_INLINE StableDiffusionInfo read_stable_diffusion_info(const std::filesys
     throw Error("there is no such model",
                 {{"model", path.string()}, {"remedy", "give a diffusers folder or a .safetensors file; nothing is downloaded"}});
   const StableDiffusionInfo out = std::filesystem::is_directory(path) ? detail::read_folder(path, sampler, prediction)
-                                                                : detail::read_single(path, sampler, prediction);
+                                                                      : detail::read_single(path, sampler, prediction);
   const auto& [text_encoder, unet, vae] = out.configs;
   const auto fit = [&](bool holds, const std::string& what) {
     if (!holds)
