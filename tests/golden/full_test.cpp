@@ -1,5 +1,5 @@
-// Stable Diffusion's networks in their published sizes against diffusers and transformers (scripts/golden_full.py): one U-Net step,
-// one text encoding, one encoding and one decoding at 512 pixels, f32. Takes 6 GB and some minutes.
+// Stable Diffusion's networks in their published sizes against diffusers and transformers (scripts/golden_full.py): one U-Net
+// step, one text encoding, one encoding and one decoding at 512 pixels, f32. Takes 6 GB and some minutes.
 #include <mindgap/models/autoencoder_kl.hpp>
 #include <mindgap/models/clip_text.hpp>
 #include <mindgap/models/single_file.hpp>
@@ -52,8 +52,8 @@ void check_version(Golden& golden, i64 version) {
   fill_golden(state_items(unet, ""), false);
   const i64 size = c.unet.sample_size, channels = c.unet.cross_attention_dim;
   const auto latents = golden_images("golden:input", {1, size, size, 4});
-  const auto texts = unet.cross_keys(
-      Tensor<float, 3>::from(centred("golden:text", 77 * channels, std::sqrt(3.)), Shape(1, 77, channels)));
+  const auto texts =
+      unet.cross_keys(Tensor<float, 3>::from(centred("golden:text", 77 * channels, std::sqrt(3.)), Shape(1, 77, channels)));
   const auto answer = [&](float timestep) {
     return to_published(unet(latents, Tensor<float, 1>::from({timestep}, Shape(1)), texts));
   };
