@@ -22,9 +22,9 @@ namespace mindgap {
 
 namespace detail {
 
-// Throws for a number of training that is NaN, infinite or otherwise not `good`.
+// Throws for a number of training that is NaN, larger than any float, or otherwise not `good`.
 inline void check_number(const char* what, double number, bool good, const char* remedy) {
-  if (!good || !std::isfinite(number)) throw Error(text(what, " of ", number), {{"remedy", remedy}});
+  if (!good || !std::isfinite(float(number))) throw Error(text(what, " of ", number), {{"remedy", remedy}});
 }
 inline void check_learning_rate(double rate) { check_number("a learning rate", rate, rate >= 0, "a finite number, 0 or more"); }
 inline void check_weight_decay(double decay) { check_number("a weight decay", decay, decay >= 0, "a finite number, 0 or more"); }
