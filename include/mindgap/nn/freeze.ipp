@@ -15,7 +15,7 @@ MINDGAP_INLINE i64 apply_patterns(const std::vector<std::string>& patterns, cons
     if (!matched) {
       std::string names;
       for (const auto& item : items) (names += names.empty() ? "" : " ") += item.first;
-      throw Error(text("no ", kind, " matches '", pattern, "'"),
+      throw Error(text("no ", kind, " matches ", detail::shown(pattern)),
                   {{"names", names}, {"remedy", "* stands for any characters; a module's name stands for all it contains"}});
     }
     count += matched;
