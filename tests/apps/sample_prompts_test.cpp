@@ -369,6 +369,25 @@ BOOST_FIXTURE_TEST_CASE(names_of_any_kind, Sets) {
   write("classes.txt", list + "a/b\\c\n");
   const Result twice = run("sample", set("twice", "1"));
   BOOST_TEST(twice.says("two classes have the id"), twice);
+  // What is said of a class, and captions, may not change below a set that was begun; a class that lacks it stops before the
+  // first.
+  write("classes.txt", "n1\tcat\tpurrs\nn2\tdog\tbarks\n");
+  for (const char* format : {"png", "shards"}) {
+    const auto defined = [&](const std::string& out) {
+      return run("sample", set(out + format, "1", {"--prompts", "name-definition", "--format", format}));
+    };
+    BOOST_TEST(defined("defined ").code == 0);
+    write("classes.txt", "n1\tcat\tpurrs\nn2\tdog\tgrowls\n");
+    const Result other = defined("defined ");
+    BOOST_TEST(other.code == 1, other);
+    BOOST_TEST(other.says(format == std::string("png") ? "class 'n2'" : "prompts name-definition"), other);
+    write("classes.txt", "n1\tcat\tpurrs\nn2\tdog\n");
+    const Result lacks = defined("lacking ");
+    BOOST_TEST(lacks.code == 1, lacks);
+    BOOST_TEST((lacks.says("class 'n2' ('dog') has no definition") && !fs::exists(path / (std::string("lacking ") + format))),
+               lacks);
+    write("classes.txt", "n1\tcat\tpurrs\nn2\tdog\tbarks\n");
+  }
   // Names may repeat where ids differ.
   write("classes.txt", "n1\tcrane\nn2\tcrane\n");
   run_well("sample", set("cranes", "1"));
