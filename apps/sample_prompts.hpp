@@ -3,6 +3,7 @@
 #pragma once
 
 #include <mindgap/diffusion/prompt_images.hpp>
+#include <mindgap/io/hash.hpp>
 #include <mindgap/io/numbers.hpp>
 
 #include "sample_options.hpp"
@@ -54,11 +55,14 @@ class PromptApp {
     const auto [part, parts] = parse_shard(o_.shard);
     PromptSetSettings set{check_flags([&] { return read_classes(o_.classes); }),
                           check_flags([&] { return PromptSet::read(o_.prompts); }), images_, common_.seed};
+    std::vector<std::string> prompts;  // hashes, and with them that every class has what its prompts say
+    for (const PromptClass& c : set.classes) prompts.push_back(set.prompts.hash(c));
     PromptImages<D, P> make(info_, sampler_, set, o_.batch, [&](const std::string& what) { tell_lost(what); });
     if (!o_.only.empty()) return check_one(make, set.classes);
-    if (o_.format == "shards") return write_shards(make, set.classes, part, parts);
+    if (o_.format == "shards") return write_shards(make, set.classes, prompts, part, parts);
     ImageFolderManifest manifest;
-    for (const PromptClass& c : set.classes) manifest.classes.push_back({c.id, c.names[0], folder_name(c.id)});
+    for (const PromptClass& c : set.classes)
+      manifest.classes.push_back({c.id, c.names[0], folder_name(c.id), prompts[manifest.classes.size()]});
     manifest.images_per_class = o_.per_class;
     if (o_.format == "jpeg") manifest.jpeg_quality = int(o_.jpeg_quality);
     manifest.settings = settings();
@@ -120,8 +124,11 @@ class PromptApp {
     return Tensor<float, 4>::from(values, Shape<4>(1, images_.height, images_.width, 3)).template to<D>();
   }
 
-  void write_shards(PromptImages<D, P>& make, const std::vector<PromptClass>& classes, i64 part, i64 parts) {
-    PromptShards<D, P> images(make, classes, settings(), o_.prompts, stored());
+  void write_shards(PromptImages<D, P>& make, const std::vector<PromptClass>& classes, const std::vector<std::string>& prompts,
+                    i64 part, i64 parts) {
+    Sha256 hash;
+    for (const std::string& one : prompts) hash.update(one);
+    PromptShards<D, P> images(make, classes, settings(), o_.prompts + " " + hash.hex().substr(0, 16), stored());
     const ShardWriter writer(common_.out, synthetic_manifest(images, o_.per_class, common_.seed), part, parts);
     if (nothing_to_make(writer, part, parts)) return;
     Progress progress("sample", writer.part_images(), writer.part_images() - writer.pending_images(), "images");

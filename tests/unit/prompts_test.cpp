@@ -88,6 +88,22 @@ BOOST_FIXTURE_TEST_CASE(captions, Folder) {
   REFUSED(own.distinct({"n1", {"crane"}, "", ""}), object);
 }
 
+// Of what a class's prompts are, and of nothing else.
+BOOST_FIXTURE_TEST_CASE(hashes, Folder) {
+  const auto hash = [](const std::string& spec, const PromptClass& c) { return PromptSet::read(spec).hash(c); };
+  PromptClass c{"n1", {"crane", "bird"}, "wades", "bird"};
+  const std::string name = hash("name", c), definition = hash("name-definition", c), background = hash("hypernym-background", c);
+  BOOST_TEST(name.size() == 16);
+  BOOST_TEST((name == hash("{name}", c) && name == hash(write("one.txt", "{name}\n").string(), c)));
+  BOOST_TEST((name != definition && name != background && name != hash("clip", c)));
+  BOOST_TEST(background != hash("{name}, {hypernym} inside", c));
+  c.id = "n2", c.names[1] = "machine", c.definition = "lifts";
+  BOOST_TEST((hash("name", c) == name && hash("name-definition", c) != definition));
+  c.names[0] = "heron";
+  BOOST_TEST(hash("name", c) != name);
+  REFUSED(hash("name-hypernym", {"n3", {"x"}, "", ""}), "has no hypernym");
+}
+
 BOOST_AUTO_TEST_CASE(what_a_class_lacks) {
   REFUSED(one("name-definition", bare), "class 'dog' ('dog') has no definition");
   REFUSED(one("name-hypernym", bare), "class 'dog' ('dog') has no hypernym");

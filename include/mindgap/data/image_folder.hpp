@@ -51,9 +51,10 @@ using Fields = std::map<std::string, std::variant<std::string, bool, i64, u64, d
 std::string field_text(const Fields::mapped_type& value);
 
 struct ImageFolderClass {
-  std::string id;      // its own in the set: "n02123045"
-  std::string name;    // for people; two classes may share it
-  std::string folder;  // a file name of its own
+  std::string id;                         // its own in the set: "n02123045"
+  std::string name;                       // for people; two classes may share it
+  std::string folder;                     // a file name of its own
+  std::optional<std::string> shows = {};  // a hash of what decides, besides the settings, what its images show: its prompts
 };
 
 struct ImageFolderManifest {

@@ -23,6 +23,7 @@ void visit_fields(V& visit, ImageFolderClass& c) {
   visit.need("id", c.id);
   visit.need("name", c.name);
   visit.need("folder", c.folder);
+  visit("shows", c.shows);
 }
 
 template <class V>
@@ -242,6 +243,8 @@ inline void check_same_image_folder(const ImageFolderManifest& there, const Imag
     } else {
       differ("class " + shown(c.id), shown(c.name), shown(at->second->name));
       differ("class " + shown(c.id), "in the folder " + shown(c.folder), "in the folder " + shown(at->second->folder));
+      differ("class " + shown(c.id), "with the prompts " + c.shows.value_or(""),
+             "with the prompts " + at->second->shows.value_or(""));
     }
   }
   if (lines.size() > 1) {

@@ -34,6 +34,10 @@ class PromptSet {
   // the set says of it.
   std::string prompt(const PromptClass& c, const Stream& choice) const;
 
+  // A hash of all that the class's prompts can be, which says whether a set that was begun goes on as it was; throws as prompt()
+  // does for any of them.
+  std::string hash(const PromptClass& c) const;
+
   // How many different prompts the class can have; throws as prompt() does for any of them.
   i64 distinct(const PromptClass& c) const;
 

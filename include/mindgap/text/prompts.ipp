@@ -1,6 +1,7 @@
 // Bodies of text/prompts.hpp.
 #pragma once
 
+#include <mindgap/io/hash.hpp>
 #include <mindgap/io/json.hpp>
 #include <mindgap/io/text_file.hpp>
 #include <mindgap/text/prompts.hpp>
@@ -155,6 +156,16 @@ MINDGAP_INLINE std::string PromptSet::prompt(const PromptClass& c, const Stream&
   const std::vector<Template>& templates = of(c);
   const Template& t = templates[choice.below(0, u32(templates.size()))];
   return filled(t, c, t.has("background") ? backgrounds_[choice.below(1, u32(backgrounds_.size()))] : "");
+}
+
+MINDGAP_INLINE std::string PromptSet::hash(const PromptClass& c) const {
+  std::string all;
+  for (const Template& t : of(c)) {
+    all += filled(t, c, std::string(1, '\1')) + '\0';  // no text has these
+    if (t.has("background"))
+      for (const std::string& background : backgrounds_) all += background + '\0';
+  }
+  return sha256(all).substr(0, 16);
 }
 
 MINDGAP_INLINE i64 PromptSet::distinct(const PromptClass& c) const {
