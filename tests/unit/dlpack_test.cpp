@@ -95,7 +95,7 @@ BOOST_AUTO_TEST_CASE(what_is_refused) {
   refused("wanted f32", [](Foreign& f) { f.managed.dl_tensor.dtype.code = dlpack::signed_integer; });
   refused("2 lanes", [](Foreign& f) { f.managed.dl_tensor.dtype.lanes = 2; });
   refused("3 axes", [](Foreign& f) { f.managed.dl_tensor.ndim = 3; });
-  refused("4 axes and no shape", [](Foreign& f) { f.managed.dl_tensor.shape = nullptr; });
+  refused("the shape of 4 axes is null", [](Foreign& f) { f.managed.dl_tensor.shape = nullptr; });
   refused("read-only", [](Foreign& f) { f.managed.flags = 1; });
   // [n, h, w, c] of a torch tensor [n, c, h, w] in its default order
   refused("strides [24, 4, 1, 6]", [](Foreign& f) {

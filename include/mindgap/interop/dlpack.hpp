@@ -102,8 +102,6 @@ Tensor<T, N, D> from_dlpack(dlpack::DLManagedTensorVersioned* managed, Location 
   if (N > 0 && !from.shape) refuse(text("the shape of ", N, " axes is null"), "look at what made the struct");
   if (managed->flags & 1) refuse("the memory is read-only, and tensors may be written", "copy it first");
 
-  if (N > 0 && !from.shape) refuse(text(N, " axes and no shape"), "look at what made the struct");
-
   Shape<N> shape;
   for (int i = 0; i < N; ++i) shape[i] = from.shape[i];
   for (i64 extent : shape.extents)
