@@ -38,15 +38,7 @@ void write_set(const SampleOptions& o, const CommonOptions& common) {
   const Guidance guidance = check_flags([&] { return generator.info.guidance({o.guidance, o.guidance_rescale}); });
 
   GeneratedImages<D, P> images(generator, sampler, guidance, o.batch);
-  const ShardWriter writer(common.out, synthetic_manifest(images, o.per_class, common.seed), part, parts);
-  if (nothing_to_make(writer, part, parts)) return;
-  Progress progress("sample", writer.part_images(), writer.part_images() - writer.pending_images(), "images");
-  JobHooks hooks;
-  hooks.stop = interrupted;
-  hooks.progress = [&](i64 done, i64, const std::string&) { progress.update(done); };
-  if (!write_synthetic_set(images, writer, hooks)) stop_interrupted("whole chunks are kept; the same command goes on from there");
-  progress.finish();
-  print(common.out.string() + "\n");
+  write_shard_folder(images, o.per_class, common, part, parts);
 }
 
 }  // namespace

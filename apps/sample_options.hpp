@@ -1,6 +1,7 @@
 // The flags of sample, and what several of them come to.
 #pragma once
 
+#include <mindgap/diffusion/jobs.hpp>
 #include <mindgap/diffusion/samplers.hpp>
 
 #include "common.hpp"
@@ -35,12 +36,32 @@ void settle_prompt_flags(SampleOptions& o, const CommonOptions& common, bool on_
 Sampler make_sampler(const SampleOptions& o, const CommonOptions& common, SchedulerConfig config,
                      const std::filesystem::path& file, double strength = 1);
 
+// Of a program that makes images: when to stop, and what to say.
+inline JobHooks hooks_of(Progress& progress) {
+  JobHooks out;
+  out.stop = interrupted;
+  out.progress = [&progress](i64 done, i64, const std::string&) { progress.update(done); };
+  return out;
+}
+
 // Whether the writer's part of a set has no image, which it says on standard error: there may be no folder then.
 template <class Writer>
 bool nothing_to_make(const Writer& writer, i64 part, i64 parts) {
   if (writer.part_images() > 0) return false;
   std::cerr << "sample: the set has no image in part " << part << "/" << parts << ": nothing to make" << std::endl;
   return true;
+}
+
+// images: an ImageMaker.
+template <class M>
+void write_shard_folder(M& images, i64 per_class, const CommonOptions& common, i64 part, i64 parts) {
+  const ShardWriter writer(common.out, synthetic_manifest(images, per_class, common.seed), part, parts);
+  if (nothing_to_make(writer, part, parts)) return;
+  Progress progress("sample", writer.part_images(), writer.part_images() - writer.pending_images(), "images");
+  if (!write_synthetic_set(images, writer, hooks_of(progress)))
+    stop_interrupted("whole chunks are kept; the same command goes on from there");
+  progress.finish();
+  print(common.out.string() + "\n");
 }
 
 }  // namespace mindgap

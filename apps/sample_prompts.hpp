@@ -2,6 +2,8 @@
 // again.
 #pragma once
 
+#include <mindgap/data/image_file.hpp>
+#include <mindgap/data/png.hpp>
 #include <mindgap/diffusion/prompt_images.hpp>
 #include <mindgap/io/hash.hpp>
 #include <mindgap/io/numbers.hpp>
@@ -27,7 +29,8 @@ class PromptApp {
     images_ = {Guidance(o_.guidance, o_.guidance_rescale), o_.negative, height, width};
     images_.tiled = o_.tiles;
     if constexpr (!std::is_same_v<D, Cpu>) images_.decoded_at_once = 8;
-    hash_ = std::async(std::launch::async, [this] { return info_.hash(); });  // while the weights are loaded
+    // While the weights are loaded.
+    if (o_.only.empty()) hash_ = std::async(std::launch::async, [this] { return info_.hash(); }).share();
   }
 
   // One image of --prompt.
@@ -69,11 +72,8 @@ class PromptApp {
     manifest.settings["prompts"] = o_.prompts;
     ImageFolderWriter writer(common_.out, manifest, part, parts);
     Progress progress("sample", writer.part_images(), writer.part_images() - i64(writer.pending().size()), "images");
-    JobHooks hooks;
-    hooks.stop = interrupted;
-    hooks.progress = [&](i64 done, i64, const std::string&) { progress.update(done); };
     if (!write_prompt_set(
-            make, writer, stored(), [&](const auto& made) { preview(made); }, hooks))
+            make, writer, stored(), [&](const auto& made) { preview(made); }, hooks_of(progress)))
       stop_interrupted("images that were made are kept; the same command goes on from there");
     if (nothing_to_make(writer, part, parts)) return;
     progress.finish();
@@ -99,7 +99,7 @@ class PromptApp {
   }
 
   // All that decides, with class, number and prompt, what an image shows.
-  Fields settings() {
+  Fields settings() const {
     Fields out{{"seed", common_.seed},
                {"sampler", sampler_.describe()},
                {"steps", sampler_.requested_steps()},
@@ -113,7 +113,7 @@ class PromptApp {
     if (!images_.negative.empty()) out["negative_prompt"] = images_.negative;
     if (images_.tiled) out["tiles"] = true;
     if (o_.store_size) out["store_size"] = o_.store_size;
-    if (strength() < 1) out["strength"] = strength();
+    if (!o_.init_image.empty()) out["init_image"] = pixels_sha256(read_image(o_.init_image)), out["strength"] = strength();
     return out;
   }
 
@@ -129,16 +129,7 @@ class PromptApp {
     Sha256 hash;
     for (const std::string& one : prompts) hash.update(one);
     PromptShards<D, P> images(make, classes, settings(), o_.prompts + " " + hash.hex().substr(0, 16), stored());
-    const ShardWriter writer(common_.out, synthetic_manifest(images, o_.per_class, common_.seed), part, parts);
-    if (nothing_to_make(writer, part, parts)) return;
-    Progress progress("sample", writer.part_images(), writer.part_images() - writer.pending_images(), "images");
-    JobHooks hooks;
-    hooks.stop = interrupted;
-    hooks.progress = [&](i64 done, i64, const std::string&) { progress.update(done); };
-    if (!write_synthetic_set(images, writer, hooks))
-      stop_interrupted("whole chunks are kept; the same command goes on from there");
-    progress.finish();
-    print(common_.out.string() + "\n");
+    write_shard_folder(images, o_.per_class, common_, part, parts);
   }
 
   // --only id:number of the set in --out.
@@ -183,7 +174,7 @@ class PromptApp {
   PromptSettings images_;
   std::vector<Tensor<u8, 3, Cpu>> latest_;  // images, for the preview
   i64 since_preview_ = 0;
-  std::future<std::string> hash_;
+  std::shared_future<std::string> hash_;  // of what images come from
 };
 
 template <Device D, class P>

@@ -111,6 +111,7 @@ BOOST_AUTO_TEST_CASE(misuse) {
                         said("multiples of 4"));
   BOOST_CHECK_EXCEPTION(c.net(c.latents.slice(0, 2), c.timesteps, c.net.cross_keys(c.text)), Error, said("3 timesteps for 2"));
   BOOST_CHECK_EXCEPTION(c.net(c.latents, c.timesteps, c.net.cross_keys(c.text.slice(0, 2))), Error, said("2 texts for 3"));
+  BOOST_CHECK_EXCEPTION(c.net(c.latents, c.timesteps, {}), Error, said("made for 0 attentions, there are"));
   const auto refused = [&](const std::string& json, const std::string& what) {
     BOOST_CHECK_EXCEPTION(parse_unet_condition_config(json, "unet/config.json"), Error, said(what));
   };

@@ -158,13 +158,15 @@ struct ImageStreams {
   std::string name = "an image of the batch";  // for errors
 };
 
-inline ImageStreams streams_of(const ImageKey& key, const Sampler& sampler) {
-  const auto stream = [&](const char* use, auto... step) {
-    return Stream(key.seed, use, u64(key.label), u64(key.index), step...);
-  };
-  ImageStreams out{stream("latent"), {}, text("the image of class ", key.label, " with index ", key.index)};
-  for (i64 k = 0; sampler.draws() && k < sampler.steps(); ++k) out.noise.push_back(stream("noise", u64(k)));
+// label: the class's number, or a hash of its id; name: for errors.
+inline ImageStreams streams_of(u64 seed, u64 label, i64 index, const Sampler& sampler, std::string name) {
+  ImageStreams out{Stream(seed, "latent", label, u64(index)), {}, std::move(name)};
+  for (i64 k = 0; sampler.draws() && k < sampler.steps(); ++k) out.noise.emplace_back(seed, "noise", label, u64(index), u64(k));
   return out;
+}
+inline ImageStreams streams_of(const ImageKey& key, const Sampler& sampler) {
+  return streams_of(key.seed, u64(key.label), key.index, sampler,
+                    text("the image of class ", key.label, " with index ", key.index));
 }
 
 template <Device D>

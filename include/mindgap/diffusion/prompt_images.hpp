@@ -5,9 +5,7 @@
 // prompts is (seed, "prompt", hash64(id), number). Other classes, their order and the display names do not matter.
 #pragma once
 
-#include <mindgap/data/image_file.hpp>
 #include <mindgap/data/image_folder.hpp>
-#include <mindgap/data/png.hpp>
 #include <mindgap/data/resample.hpp>
 #include <mindgap/diffusion/jobs.hpp>
 #include <mindgap/diffusion/prompt_sampler.hpp>
@@ -28,10 +26,7 @@ struct PromptSetSettings {
 };
 
 inline ImageStreams streams_of(u64 seed, const std::string& class_id, i64 index, const Sampler& sampler) {
-  const u64 id = hash64(class_id);
-  ImageStreams out{Stream(seed, "latent", id, u64(index)), {}, text("image ", index, " of class ", detail::shown(class_id))};
-  for (i64 k = 0; sampler.draws() && k < sampler.steps(); ++k) out.noise.emplace_back(seed, "noise", id, u64(index), u64(k));
-  return out;
+  return streams_of(seed, hash64(class_id), index, sampler, text("image ", index, " of class ", detail::shown(class_id)));
 }
 
 // "class cat: a prompt has 91 tokens, ...": what of a prompt the text encoder does not see.
@@ -149,9 +144,10 @@ class PromptShards {
     manifest_.guidance = std::get<double>(settings.at("guidance"));
     manifest_.precision = take("precision");
     manifest_.sampler = text(take("sampler"), ", prompts ", prompts);
+    static const std::set<std::string> own{"seed",    "sampler",   "steps",   "guidance",
+                                           "weights", "precision", "version", "store_size"};  // in fields of their own
     for (const auto& [key, value] : settings)
-      if (key == "guidance_rescale" || key == "negative_prompt" || key == "tiles" || key == "width" || key == "height")
-        manifest_.sampler += ", " + key + " " + take(key);
+      if (!own.contains(key)) manifest_.sampler += ", " + key + " " + take(key);
   }
 
   const ShardManifest& manifest() const { return manifest_; }
@@ -191,9 +187,8 @@ bool write_prompt_set(M& make, ImageFolderWriter& writer, const std::optional<i6
       std::vector<PromptedImage> images = make(numbers);
       if (writing.valid()) writing.get();
       std::vector<FolderImage> files;
-      for (size_t i = 0; i < images.size(); ++i) {
+      for (size_t i = 0; i < images.size(); ++i)
         files.push_back({numbers[i], stored(images[i].pixels, store_size), std::move(images[i].fields)});
-      }
       made(files);
       writing = std::async(std::launch::async, [&writer, files = std::move(files)] { writer.write(files); });
       hooks.progress(done += i64(numbers.size()), writer.part_images(), "");

@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <fcntl.h>
+#include <future>
 #include <openssl/evp.h>
 #include <sys/stat.h>
 #include <thread>
@@ -65,12 +66,11 @@ MINDGAP_INLINE std::string tree_hash_of_file(const std::filesystem::path& path) 
       hashes[i] = sha256(bytes);
     }
   };
-  {
-    std::vector<std::jthread> threads;
-    for (size_t i = 1; i < std::min<size_t>(std::max(1u, std::thread::hardware_concurrency()), hashes.size()); ++i)
-      threads.emplace_back(work);
-    work();
-  }
+  std::vector<std::future<void>> others;
+  for (size_t i = 1; i < std::min<size_t>(std::thread::hardware_concurrency(), hashes.size()); ++i)
+    others.push_back(std::async(std::launch::async, work));
+  work();
+  for (std::future<void>& other : others) other.get();
   if (failed) detail::file_error("cannot read the file", path, failed);
   Sha256 all;
   for (const std::string& hash : hashes) all.update(hash);

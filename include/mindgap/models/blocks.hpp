@@ -3,7 +3,6 @@
 #pragma once
 
 #include <mindgap/autograd/pointwise.hpp>
-#include <mindgap/core/stop.hpp>
 #include <mindgap/nn/layers.hpp>
 
 #include <array>
@@ -11,12 +10,6 @@
 #include <utility>
 
 namespace mindgap {
-
-// A block of a large network takes a second or more on a CPU: whoever samples can be stopped within a step.
-template <class X>
-void ask_to_stop() {
-  if constexpr (is_tensor<X>) StopHook::ask();
-}
 
 // conv2(silu(norm2(conv1(silu(norm1(x))) + time))) + shortcut(x), x having one or two parts; without time channels, without time.
 template <Device D, class P>
@@ -38,9 +31,7 @@ struct ResnetBlock2D {
   // skip: the second part of the input, or default-made. time: silu of the embedding, [N, time_channels].
   template <class X, class R>
   X operator()(const X& x, const X& skip, const R& time) const {
-    ask_to_stop<X>();
     const X h = conv1(norm1(epilogues::silu, x, skip, R()));
-    ask_to_stop<X>();
     const X y = conv2(norm2(epilogues::silu, h, X(), time_emb_proj ? (*time_emb_proj)(time) : R()));
     if (!conv_shortcut) return add(y, x);
     const ModulePath in(conv_shortcut->path);

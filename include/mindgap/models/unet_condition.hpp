@@ -40,6 +40,18 @@ struct UNet2DConditionModel {
   Text cross_keys(const Tensor<T, 3, D>& text, Location at = Location::current()) const;
   Tensor<T, 4, D> operator()(const Tensor<T, 4, D>& x, const Tensor<float, 1, D>& timesteps, const Text& text,
                              Location at = Location::current()) const;
+
+ private:
+  void check_text(const Tensor<T, 4, D>& x, const Text& text) const {
+    size_t attentions = mid_block.attentions.size();
+    for (const auto* blocks : {&down_blocks, &up_blocks})
+      for (const Block& block : *blocks) attentions += block.attentions.size();
+    if (text.size() != attentions)
+      throw Error(mindgap::text("U-Net: the text was made for ", text.size(), " attentions, there are ", attentions),
+                  {{"remedy", "give what cross_keys() of this network made"}});
+    if (attentions && text[0][0].keys.extent(0) != x.extent(0))
+      throw Error(mindgap::text("U-Net: ", text[0][0].keys.extent(0), " texts for ", x.extent(0), " images"));
+  }
 };
 
 template <Device D, class P>
@@ -73,8 +85,7 @@ Tensor<typename P::compute, 4, D> UNet2DConditionModel<D, P>::operator()(const T
                                                                          Location at) const {
   const Caller caller(at);
   check_unet_input(x, timesteps, config.block_out_channels.size());
-  if (!text.empty() && text[0][0].keys.extent(0) != x.extent(0))
-    throw Error(mindgap::text("U-Net: ", text[0][0].keys.extent(0), " texts for ", x.extent(0), " images"));
+  check_text(x, text);
   const auto time = pointwise([](auto t) { return silu(t); }, time_embedding(x, timesteps, config));
   size_t next = 0;
   return run_unet(*this, x, time, [&](const auto& attention, const Tensor<T, 4, D>& h) { return attention(h, text.at(next++)); });
