@@ -6,7 +6,8 @@
 // [samples, channels] may be added to x before the norm (the time embedding of a residual block); it only shifts the
 // centre of each channel, so no pass handles it.
 //
-//   GroupNorm          three passes over the sample: sums, squared deviations, apply
+//   GroupNorm          three passes over the sample: sums, squared deviations, apply; one more where a group lies far from
+//                      zero (lies_far, rows.hpp)
 //   GroupNormBackward  sums of dz and dz * (x - mean), dz written where grad_x goes; then grad_x from it in place
 //
 // With m = rows * channels / groups elements in a group, and sums over it:
@@ -17,6 +18,7 @@
 
 #include <mindgap/kernels/columns.hpp>
 #include <mindgap/kernels/epilogue.hpp>
+#include <mindgap/kernels/rows.hpp>
 
 namespace mindgap::kernel {
 inline namespace MINDGAP_SET {
@@ -75,45 +77,36 @@ struct GroupNorm {
     const T* added = row ? row + sample * channels : nullptr;
     const auto addend = [=](i64 c) { return added ? float(added[c]) : 0.f; };
 
-    for (i64 c = block.rank(); c < width; c += block.size()) sum[c] = total[c] = 0.f;
-    block.sync();
-    for (int p = 0; p < 2; ++p)
-      for (i64 r = 0, first = grid.first_column(p); grid.part_channels[p] && r < grid.wide_rows(); ++r) {
-        const T* in = x[p] + grid.offset(sample, p, r);
-        float* to = sum + first;
-        const i64 n = grid.length(p, r);
-        if (r % rows_at_once == 0) add_up(block, p, sum, total);
-#pragma GCC ivdep
-        for (i64 c = block.rank(); c < n; c += block.size()) to[c] += float(in[c]);
-      }
-    for (int p = 0; p < 2; ++p) add_up(block, p, sum, total);
-    block.sync();
+    sum_columns(block, sample, sum, total, [](i64, float v) { return v; });
     for (i64 c = block.rank(); c < channels; c += block.size())
       scale[c] = fold_wide(total, c, channels, grid.repeat) + float(grid.rows) * addend(c);
     block.sync();
     average_groups(block, of_group, scale);
     for (i64 g = block.rank(); g < grid.groups; g += block.size()) mean[sample * grid.groups + g] = of_group[g];
     fill_wide(block, center, channels, grid.repeat, [=](i64 c) { return of_group[c / per_group] - addend(c); });
-    for (i64 c = block.rank(); c < width; c += block.size()) sum[c] = total[c] = 0.f;
-    block.sync();
-
-    for (int p = 0; p < 2; ++p)
-      for (i64 r = 0, first = grid.first_column(p); grid.part_channels[p] && r < grid.wide_rows(); ++r) {
-        const T* in = x[p] + grid.offset(sample, p, r);
-        float *to = sum + first, *from = center + first;
-        const i64 n = grid.length(p, r);
-        if (r % rows_at_once == 0) add_up(block, p, sum, total);
-#pragma GCC ivdep
-        for (i64 c = block.rank(); c < n; c += block.size()) {
-          const float d = float(in[c]) - from[c];
-          to[c] += d * d;
-        }
-      }
-    for (int p = 0; p < 2; ++p) add_up(block, p, sum, total);
-    block.sync();
+    sum_columns(block, sample, sum, total, [=](i64 c, float v) {
+      const float d = v - center[c];
+      return d * d;
+    });
     for (i64 c = block.rank(); c < channels; c += block.size()) scale[c] = fold_wide(total, c, channels, grid.repeat);
     block.sync();
     average_groups(block, of_group, scale);
+    int far = 0;
+    for (i64 g = block.rank(); g < grid.groups; g += block.size()) far += is_far(sample, g, of_group[g]);
+    if (block.reduce(far, Sum{})) {  // the centers are wrong by their rounding
+      sum_columns(block, sample, sum, total, [=](i64 c, float v) { return v - center[c]; });
+      for (i64 c = block.rank(); c < channels; c += block.size()) scale[c] = fold_wide(total, c, channels, grid.repeat);
+      block.sync();
+      average_groups(block, shift, scale);
+      for (i64 g = block.rank(); g < grid.groups; g += block.size())
+        if (is_far(sample, g, of_group[g])) {
+          mean[sample * grid.groups + g] += shift[g];
+          of_group[g] = Max{}(of_group[g] - shift[g] * shift[g], 0.f);
+        }
+      block.sync();
+      fill_wide(block, center, channels, grid.repeat,
+                [=, this](i64 c) { return mean[sample * grid.groups + c / per_group] - addend(c); });
+    }
     for (i64 g = block.rank(); g < grid.groups; g += block.size())
       of_group[g] = rstd[sample * grid.groups + g] = 1.f / sqrtf(of_group[g] + eps);
     block.sync();
@@ -139,14 +132,29 @@ struct GroupNorm {
   // A column is summed in parts of so many rows: the error of a sum grows with the numbers that are added to it one by one.
   static constexpr i64 rows_at_once = 1024;
 
-  // total += sum, sum = 0, in the columns of part p; each thread has the columns that it sums.
-  template <class B>
-  MG_HD void add_up(B& block, int p, float* sum, float* total) const {
-    const i64 first = grid.first_column(p), n = grid.part_channels[p] * grid.repeat;
-    for (i64 c = block.rank(); c < n; c += block.size()) {
-      total[first + c] += sum[first + c];
-      sum[first + c] = 0.f;
+  // total[c] = sum over the rows of f(c, x[row, c]), in columns of a wide row. Ends with a barrier.
+  template <class B, class Term>
+  MG_HD void sum_columns(B& block, i64 sample, float* __restrict__ sum, float* __restrict__ total, Term f) const {
+    for (i64 c = block.rank(); c < grid.width(); c += block.size()) sum[c] = total[c] = 0.f;
+    block.sync();
+    for (int p = 0; p < 2; ++p) {
+      const i64 first = grid.first_column(p), columns = grid.part_channels[p] * grid.repeat;
+      for (i64 r = 0; grid.part_channels[p] && r < grid.wide_rows(); ++r) {
+        const T* in = x[p] + grid.offset(sample, p, r);
+        float* to = sum + first;
+        const i64 n = grid.length(p, r);
+#pragma GCC ivdep
+        for (i64 c = block.rank(); c < n; c += block.size()) to[c] += f(first + c, float(in[c]));
+        if ((r + 1) % rows_at_once == 0 || r + 1 == grid.wide_rows())
+          for (i64 c = block.rank(); c < columns; c += block.size()) total[first + c] += to[c], to[c] = 0.f;
+      }
     }
+    block.sync();
+  }
+
+  // Whether the mean of a group lies so far from zero that its rounding shows (rows.hpp).
+  MG_HD bool is_far(i64 sample, i64 g, float variance) const {
+    return lies_far(mean[sample * grid.groups + g], variance, 1.f, eps);
   }
 
   // of_group[g] = sum of channel[c] over the group / elements in the group. Ends with a barrier.

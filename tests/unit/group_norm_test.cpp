@@ -130,6 +130,36 @@ BOOST_AUTO_TEST_CASE(samples_do_not_depend_on_their_batch) {
   BOOST_TEST(same_bits(group_norm(epilogues::silu, last, 8, float(eps), setup.gamma, setup.beta).y, all.slice(3, 4)));
 }
 
+// More rows than are summed one by one, and offsets that leave few digits or none for the fraction of a mean: the mean to its
+// last digit, deviations to four.
+BOOST_AUTO_TEST_CASE(many_rows_and_values_far_from_zero) {
+  for (i64 channels : {6, 512})
+    for (float offset : {1.f, 1e5f, 1e6f, 1e7f}) {
+      const i64 rows = channels == 6 ? 60 * 90 : 2100, groups = 2, per_group = channels / groups;
+      const Tensor<float, 3> x({1, rows, channels});
+      for (i64 i = 0; i < x.size(); ++i) x.data()[i] = offset + float(i % 7) * (i % channels < per_group ? 1.f : 2.f);
+      const auto one = Tensor<float, 1>::full(Shape(channels), 1.f), zero = Tensor<float, 1>::zeros(Shape(channels));
+      const auto got = group_norm(identity, GroupNormInput<float, 3, Cpu>{x}, groups, float(eps), one, zero);
+      for (i64 g = 0; g < groups; ++g) {
+        double mean = 0, variance = 0;
+        const double n = double(rows * per_group);
+        const auto each = [&](auto f) {
+          for (i64 r = 0; r < rows; ++r)
+            for (i64 c = g * per_group; c < (g + 1) * per_group; ++c) f(r * channels + c);
+        };
+        each([&](i64 i) { mean += double(x.data()[i]) / n; });
+        each([&](i64 i) { variance += std::pow(double(x.data()[i]) - mean, 2) / n; });
+        const double digit = std::nextafter(offset, 2 * offset) - offset, rstd = 1 / std::sqrt(variance + eps);
+        const auto where = text(channels, " channels, offset ", offset, ", group ", g);
+        BOOST_TEST(std::abs(got.mean.data()[g] - mean) <= std::max(digit, 1e-6), where);
+        BOOST_TEST(std::abs(got.rstd.data()[g] / rstd - 1) < 1e-4, where);
+        double worst = 0;
+        each([&](i64 i) { worst = std::max(worst, std::abs(got.y.data()[i] - (double(x.data()[i]) - mean) * rstd)); });
+        BOOST_TEST(worst < digit * rstd + 1e-3, where);
+      }
+    }
+}
+
 BOOST_AUTO_TEST_CASE(bad_shapes_are_errors) {
   const GroupNormInput<float, 4, Cpu> in{Tensor<float, 4>::zeros({1, 2, 2, 8})};
   const auto row = Tensor<float, 1>::zeros(Shape(8)), short_row = Tensor<float, 1>::zeros(Shape(7));
