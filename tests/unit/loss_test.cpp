@@ -114,6 +114,7 @@ BOOST_AUTO_TEST_CASE(mean_squared_error) {
     BOOST_TEST(relative_error(grad, slope) < epsilon<bf16>);
   }
   BOOST_CHECK_THROW(mse_loss(Tensor<float, 1>::zeros(Shape(2)), Tensor<float, 1>::zeros(Shape(3))), Error);
+  BOOST_CHECK_THROW(mse_loss(Tensor<float, 0>::zeros({}), Tensor<float, 0>()), Error);
 }
 
 BOOST_AUTO_TEST_CASE(ranks_and_argmax) {

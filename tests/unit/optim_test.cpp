@@ -355,7 +355,7 @@ BOOST_AUTO_TEST_CASE(numbers_without_sense) {
   FlatParameters<Cpu> parameters(net);
   const auto before = net.values();
   for (float wrong : {NAN, -1.f, INFINITY}) {
-    BOOST_CHECK_EXCEPTION(parameters.set_group("w", wrong, 0.f), Error, says("times the learning rate"));
+    BOOST_CHECK_EXCEPTION(parameters.set_group("w", wrong, 0.f), Error, says("a group's share of the learning rate of "));
     BOOST_CHECK_EXCEPTION(parameters.set_group("w", 1.f, wrong), Error, says("a weight decay of "));
     BOOST_CHECK_EXCEPTION((Sgd<Cpu>(parameters, {.momentum = wrong})), Error, says("sgd: a momentum of "));
     BOOST_CHECK_EXCEPTION((AdamW<Cpu>(parameters, {.beta1 = wrong})), Error, says("adamw: a beta of "));

@@ -133,15 +133,14 @@ struct BatchNorm2d {
   // Chooses set k and makes it, from the first set's values, if it does not exist yet.
   void use_statistics(size_t k) {
     while (sets.size() <= k) {
-      active = 0;
-      Statistics copy = statistics();
+      Statistics copy = statistics(0);
       copy.running_mean.value = copy.running_mean.value.clone();
       copy.running_var.value = copy.running_var.value.clone();
       sets.push_back(copy);
     }
     active = k;
   }
-  void reset_statistics() { statistics() = Statistics(weight.shape().size()); }
+  void reset_statistics() { statistics(active) = Statistics(weight.shape().size()); }
 
   template <class X>
   X operator()(const X& x, Location at = Location::current()) {
@@ -170,11 +169,11 @@ struct BatchNorm2d {
  private:
   bool from_batch() const { return training && !frozen_statistics; }
   // The active ones. A layer that was made without channels has none.
-  Statistics& statistics() {
-    if (active >= sets.size())
-      throw Error(text("batch norm: there is no set ", active, " of statistics, of ", sets.size()),
+  Statistics& statistics(size_t set) {
+    if (set >= sets.size())
+      throw Error(text("batch norm: there is no set ", set, " of statistics, of ", sets.size()),
                   {{"remedy", "make the layer with its channels, and choose a set by use_statistics()"}});
-    return sets[active];
+    return sets[set];
   }
 
   // moments: of x, or undefined.
@@ -184,7 +183,7 @@ struct BatchNorm2d {
         (std::is_same_v<Extras, X> && ... && true),
         "mindgap: batch norm: what its epilogue takes besides is of the type of x: element, rank, device, and a variable or not");
     const ModulePath in(path);
-    Statistics& s = statistics();
+    Statistics& s = statistics(active);
     BatchNormStatistics<D> n;
     if (from_batch()) {
       each_run([this, set = active] { ++sets[set].num_batches_tracked.value; });

@@ -40,8 +40,12 @@ ConvGeometry checked_conv(const Tensor<T, 4, D>& x, const Tensor<T, 4, D>& w, co
       all.push_back({"remedy", "the input looks like [n, c, h, w], ours are [n, h, w, c]: from_nchw(input), nn/parameter.hpp"});
     throw Error(text("conv2d: input has ", x.extent(3), " channels, weight wants ", w.extent(3)), all);
   }
-  if (o.stride < 1 || o.padding < 0 || o.padding > i64(1) << 30)
-    throw Error(text("conv2d: stride ", o.stride, " and padding ", o.padding, " make no sense"), lines());
+  constexpr i64 largest_padding = i64(1) << 30;  // sums with extents fit
+  if (o.stride < 1 || o.padding < 0 || o.padding > largest_padding) {
+    auto all = lines();
+    all.push_back({"remedy", text("a stride of 1 or more and a padding of 0 to ", largest_padding)});
+    throw Error(text("conv2d: stride ", o.stride, " and padding ", o.padding, " make no sense"), all);
+  }
   const ConvGeometry g = conv_geometry(x.shape(), w.shape(), o);
   if (g.h + 2 * o.padding < g.kh || g.w + 2 * o.padding < g.kw)
     throw Error("conv2d: the kernel is larger than the padded input", lines());

@@ -97,7 +97,7 @@ Tensor<float, 1, D> mse_loss(const Tensor<T, N, D>& x, const Tensor<T, N, D>& y,
   const Caller caller(at);
   const Op<D> op("mse loss");
   op.moves(x, y);
-  if (x.shape() != y.shape() || x.size() == 0)
+  if (x.shape() != y.shape() || x.size() == 0 || y.size() == 0)
     throw Error("mse loss: the operands must have one shape, and elements", {{"x", x.str()}, {"y", y.str()}});
   const i64 blocks = (x.size() + kernel::SquaredError<T>::elements_per_block - 1) / kernel::SquaredError<T>::elements_per_block;
   Tensor<float, 1, D> partial{Shape<1>(blocks)}, loss{Shape<1>(1)};

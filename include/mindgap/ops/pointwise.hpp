@@ -164,12 +164,12 @@ void pointwise_into(const Tensor<T, N, D>& y, F, const Tensor<TX, N, D>& x, cons
   written(y);
   const Op<D> op("pointwise");
   op.moves(y, x, marks...);
-  if (y.shape() != x.shape()) detail::operand_mismatch("the destination", x.shape(), y.str());
-  if (detail::clobbers(y, x) || (detail::clobbers(y, marks) || ...))
-    throw Error("pointwise: the destination overlaps an operand that is read after it is written",
+  const auto operands = pack(detail::lower(x.shape(), x), detail::lower(x.shape(), marks)...);
+  detail::check_destination("pointwise", y, x);
+  if ((detail::clobbers(y, marks) || ...))
+    throw Error("pointwise: the destination overlaps an operand, which is read after it is written",
                 {{"destination", y.str()}, {"remedy", "write to a tensor of its own"}});
   const kernel::RowGrid grid = detail::grid_of<false>(x.shape(), marks...);
-  const auto operands = pack(detail::lower(x.shape(), x), detail::lower(x.shape(), marks)...);
   [&]<class... Operands>(const Pack<Operands...>& o) {
     Runtime<D>::launch(Grid{grid.blocks()}, kernel::Pointwise<Traced<F, sizeof...(Operands)>, T, Operands...>{y.data(), grid, o});
   }(operands);

@@ -211,9 +211,7 @@ class FlatParameters {
 template <Device D>
 void FlatParameters<D>::set_group(const std::string& pattern, float learning_rate, float weight_decay, Location at) {
   const Caller caller(at);
-  if (!(learning_rate >= 0.f && std::isfinite(learning_rate)))
-    throw Error(text("a group of parameters with ", learning_rate, " times the learning rate"),
-                {{"pattern", pattern}, {"remedy", "a finite number, 0 or more"}});
+  detail::check_number("a group's share of the learning rate", learning_rate, learning_rate >= 0, "a finite number, 0 or more");
   detail::check_weight_decay(weight_decay);
   bool any = false;
   for (size_t k = 0; k < segments_.size(); ++k)

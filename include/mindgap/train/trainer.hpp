@@ -160,12 +160,10 @@ class Trainer {
 // Outside the class: compiled once for programs that link the glue (train/trainer_instances.hpp).
 template <Device D>
 const TrainerOptions& Trainer<D>::checked(const TrainerOptions& options) {
-  if (options.schedule.steps < 1 || options.accumulation < 1)
-    throw Error(text("trainer: ", options.schedule.steps, " steps of ", options.accumulation, " batches"),
-                {{"remedy", "1 or more of each"}});
+  if (options.accumulation < 1)
+    throw Error(text("trainer: steps of ", options.accumulation, " batches"), {{"remedy", "1 or more"}});
   options.schedule.check();
   detail::check_learning_rate(options.learning_rate);
-  detail::check_weight_decay(options.weight_decay);
   const double decay = options.ema_decay;
   detail::check_number("an average's decay", decay, decay >= 0 && decay < 1, "0, for none, to below 1; 0.999 is usual");
   return options;
