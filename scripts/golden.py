@@ -30,7 +30,7 @@ import torchvision
 from safetensors.numpy import save_file
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from golden_stream import Stream
+from golden_stream import Stream, text_model_name
 
 OUT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "golden")
 FULL = 512         # a tensor up to this size is stored whole; gradients of the narrow ResNet up to FULL_NARROW
@@ -354,7 +354,6 @@ CLIPS = {  # shaped as Stable Diffusion's: 1.x, and 2.x with its exact gelu
 def make_clip_text(name, batch=3):
     from transformers import CLIPTextConfig, CLIPTextModel
     build = lambda: CLIPTextModel(CLIPTextConfig(**CLIPS[name])).eval()
-    published = lambda key: key if key.startswith("text_model.") else "text_model." + key  # transformers 5 leaves it out
     length = CLIPS[name]["max_position_embeddings"] - 2
     ids = torch.from_numpy(Stream("golden:ids").below(batch * length, 100)).reshape(batch, length)
 
@@ -363,9 +362,9 @@ def make_clip_text(name, batch=3):
             return {"eval/hidden": model(ids).last_hidden_state}
 
     out = {}
-    store(out, *ways(lambda: fill(build(), False, published), run), full=lambda key, size: True)
+    store(out, *ways(lambda: fill(build(), False, text_model_name), run), full=lambda key, size: True)
     write(name, out)
-    write_names(name, build(), published)
+    write_names(name, build(), text_model_name)
     with open(os.path.join(OUT, name + ".json"), "w") as file:
         file.write(build().config.to_json_string())
 

@@ -19,7 +19,7 @@ VAE = dict(block_out_channels=(128, 256, 512, 512), layers_per_block=2, sample_s
 
 def make(out_folder, parameter, centred, store, write):
     from diffusers import AutoencoderKL, UNet2DConditionModel
-    from golden_stream import Stream
+    from golden_stream import Stream, text_model_name
     from transformers import CLIPTextConfig, CLIPTextModel
     reference, own = {}, {}
 
@@ -38,10 +38,9 @@ def make(out_folder, parameter, centred, store, write):
         del model
         gc.collect()
 
-    published = lambda key: key if key.startswith("text_model.") else "text_model." + key
     ids = torch.from_numpy(Stream("golden:ids").below(77, 49408)).reshape(1, 77)
     for version in ("1", "2"):
-        both(lambda: CLIPTextModel(CLIPTextConfig(vocab_size=49408, **TEXT[version])), lambda model, to: {f"text{version}/hidden": model(ids).last_hidden_state}, published)
+        both(lambda: CLIPTextModel(CLIPTextConfig(vocab_size=49408, **TEXT[version])), lambda model, to: {f"text{version}/hidden": model(ids).last_hidden_state}, text_model_name)
         size, channels = UNET[version]["sample_size"], UNET[version]["cross_attention_dim"]
         x, text = centred("golden:input", (1, 4, size, size), math.sqrt(3)), centred("golden:text", (1, 77, channels), math.sqrt(3))
         both(lambda: UNet2DConditionModel(**UNET[version]), lambda model, to: {f"unet{version}/output": model(to(x), torch.tensor([601]), to(text)).sample})

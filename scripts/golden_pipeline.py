@@ -13,7 +13,6 @@ import shutil
 
 import numpy as np
 import torch
-from safetensors.numpy import save_file
 
 from golden_samplers import Wide, patched
 from golden_stream import Stream, hash64

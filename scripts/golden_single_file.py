@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.loaders import single_file_utils as convert
+from golden_stream import text_model_name
 from transformers import CLIPTextConfig, CLIPTextModel
 
 RESNET = ["in_layers.0", "in_layers.2", "emb_layers.1", "out_layers.0", "out_layers.3", "skip_connection"]
@@ -71,8 +72,7 @@ def make(out_folder):
     add("1", names, convert.convert_ldm_vae_checkpoint(tagged(names), VAE), vae)
     names = openclip_candidates()
     converted = convert.convert_open_clip_checkpoint(SimpleNamespace(config=SimpleNamespace(hidden_size=1)), tagged(names))
-    published = lambda key: key if key.startswith("text_model.") else "text_model." + key
-    add("2", names, {published(key): value for key, value in converted.items()}, [published(key) for key in text])
+    add("2", names, {text_model_name(key): value for key, value in converted.items()}, [text_model_name(key) for key in text])
     path = os.path.join(out_folder, "single_file.names.txt")
     with open(path, "w") as file:
         file.write("\n".join(lines) + "\n")

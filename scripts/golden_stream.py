@@ -8,6 +8,11 @@ import numpy as np
 MASK = (1 << 64) - 1
 
 
+def text_model_name(key):
+    """An entry of CLIPTextModel as published: transformers 5 leaves the prefix out."""
+    return key if key.startswith("text_model.") else "text_model." + key
+
+
 def mix64(x):
     x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & MASK
     x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & MASK
