@@ -4,7 +4,7 @@
 // What differs from step to step (which step it is) is read from the device, so that a step can be captured and replayed.
 // Bytes moved an element (T is the model's type): LatentStart writes 4 + sizeof(T) a copy. SamplerStep reads 4 + sizeof(T) a
 // copy and writes the same; a method that looks back reads 4 more for each step that it looks at and writes 4 more; its noise is
-// made in registers. GuidanceRescale reads 4 sizeof(T), half of it from the cache. NoisyImages reads 4, writes 2 sizeof(T).
+// made in registers. GuidanceRescale reads 6 sizeof(T), two thirds of it from the cache. NoisyImages reads 4, writes 2 sizeof(T).
 #pragma once
 
 #include <mindgap/core/random.hpp>
@@ -140,6 +140,7 @@ struct SamplerStep {
     const i64 image = block.id(), quads = (size + 3) / 4, all = images * size;
     const i32 now = *step;
     const StepCoefficients c = steps[now];
+    const float rescale = factor ? factor[image] : 1.f;
     bool finite = true;
     for (i64 quad = block.rank(); quad < quads; quad += block.size()) {
       float normals[4] = {0, 0, 0, 0};
@@ -152,7 +153,7 @@ struct SamplerStep {
         load<width>(before, x + at);
         for (int j = 0; j < width; ++j) {
           if (copies == 2) m[j] += guidance * (conditional[j] - m[j]);
-          if (factor) m[j] *= factor[image];
+          m[j] *= rescale;
           finite = finite && fabsf(m[j]) <= 3.4028234e38f;
           y[j] = c.y_x * before[j] + c.y_m * m[j];
           y[j] = y[j] < -c.clip ? -c.clip : (y[j] > c.clip ? c.clip : y[j]);

@@ -160,6 +160,16 @@ BOOST_AUTO_TEST_CASE(zero_terminal_snr) {
     BOOST_TEST(share(schedule) == share(before), boost::test_tools::tolerance(1e-5));
   }
   BOOST_TEST(contains(message([] { NoiseSchedule(BetaSchedule::linear, 1, 1e-4, 0.02, true); }), "zero terminal SNR"));
+  // Betas whose cumulative alphas are all 1 in f32.
+  BOOST_TEST(contains(message([] { NoiseSchedule(BetaSchedule::linear, 10, 1e-9, 1e-9, true); }), "betas this small"));
+  // A schedule of the caller's counts, not what the configuration says of another.
+  const NoiseSchedule zero(BetaSchedule::linear, 1000, 1e-4, 0.02, true), plain(BetaSchedule::linear);
+  SchedulerConfig says = config(SamplerKind::lms);
+  BOOST_TEST(contains(message([&] { Sampler(says, zero, 10); }), "it has no zero terminal SNR"));
+  says.rescale_betas_zero_snr = true;
+  BOOST_TEST(message([&] { Sampler(says, plain, 10); }) == "no error");
+  BOOST_TEST(contains(message([&] { Sampler(config(SamplerKind::euler, Prediction::epsilon), zero, 10); }),
+                      "says nothing at zero terminal SNR"));
 }
 
 BOOST_AUTO_TEST_CASE(bad_schedules_are_refused) {
@@ -907,6 +917,9 @@ BOOST_AUTO_TEST_CASE(image_to_image) {
         for (i64 i = 0; i < 60; ++i)
           BOOST_TEST(run.state().data()[i] == level.alpha * 0.6 + level.sigma * latent[size_t(i / 30)].normal(u64(i % 30)),
                      boost::test_tools::tolerance(1e-5));
+        const auto before = run.state().clone();  // the same from images that begin in the middle of a vector
+        run.start(latent, noise, Tensor<float, 1>::full(Shape<1>(61), 0.6f).slice(1, 61).reshape(images.shape()));
+        BOOST_TEST(same_bits(run.state(), before));
         const ConstantImages known{Prediction::v_prediction, c.schedule(), 0.6f};
         const auto denoise = [&](const Tensor<float, 4>& x, const Tensor<float, 1>& t) { return known(x, t, {}); };
         const auto streams = own_streams(2, sampler.steps());

@@ -77,10 +77,11 @@ class SamplerRun {
     Runtime<D>::zero(bad_step_.data(), bad_step_.bytes());
     Runtime<D>::zero(step_.data(), step_.bytes());
     *begun_ = 0;
+    const Tensor<float, 4, D> given = aligned(images);
     const NoiseLevel level = images.defined() ? *sampler_.image_level() : NoiseLevel{0, sampler_.initial_scale()};
     Runtime<D>::launch(Grid{images_},
-                       kernel::LatentStart<T>{state_.data(), input_.data(), streams(latent_), images.data(), images_,
-                                              image_size(), copies_, float(level.alpha), float(level.sigma)});
+                       kernel::LatentStart<T>{state_.data(), input_.data(), streams(latent_), given.data(), images_, image_size(),
+                                              copies_, float(level.alpha), float(level.sigma)});
   }
 
   // What the model is asked next: the state in each copy, and the timestep of each image of it.
@@ -99,12 +100,13 @@ class SamplerRun {
     Runtime<D>::launch(Grid{1}, kernel::BeginSamplerStep{step_.data(), timesteps_.data(), grid_.data(), timesteps_.size()});
   }
   // The step that was begun, from what the model said about input().
-  void step(const Tensor<T, 4, D>& output) {
+  void step(const Tensor<T, 4, D>& answer) {
     const Op<D> op("sampler step");
-    op.moves(state_, state_, output, input_);
-    if (output.shape() != input_.shape())
+    op.moves(state_, state_, answer, input_);
+    if (answer.shape() != input_.shape())
       throw Error("sampler: the model's output has another shape than its input",
-                  {{"input", input_.str()}, {"output", output.str()}});
+                  {{"input", input_.str()}, {"output", answer.str()}});
+    const Tensor<T, 4, D> output = aligned(answer);
     if (factor_.defined())
       Runtime<D>::launch(Grid{images_}, kernel::GuidanceRescale<T>{factor_.data(), output.data(), images_, image_size(),
                                                                    float(guidance_.scale), float(guidance_.rescale)});
@@ -122,7 +124,12 @@ class SamplerRun {
                        kernel::SamplerStep<T, looks_back>{
                            state_.data(), kept_.data(), input_.data(), output.data(), factor_.data(), streams(noise_),
                            bad_step_.data(), reinterpret_cast<const StepCoefficients*>(coefficients_.data()), step_.data(),
-                           images_, image_size(), copies_, i32(sampler_.looks_back()), float(guidance_.scale)});
+                           images_, image_size(), copies_, looks_back ? i32(kept_.extent(0)) : 0, float(guidance_.scale)});
+  }
+  // The kernels move four elements at a time.
+  template <class U>
+  static Tensor<U, 4, D> aligned(const Tensor<U, 4, D>& x) {
+    return is_vector_aligned(x.data()) ? x : x.clone();
   }
   // A stream is four 32-bit words.
   static void upload(const Tensor<i32, 2, D>& to, const std::vector<Stream>& streams) {

@@ -55,7 +55,7 @@ E by_name(const E (&values)[N], std::string_view wanted, const char* what) {
     if (wanted == name(values[i])) return values[i];
     (names += i == 0 ? "" : i + 1 < N ? ", " : " or ") += name(values[i]);
   }
-  throw Error(text("there is no ", what, " \"", wanted, "\""), {{"remedy", "use " + names}});
+  throw Error(text("there is no ", what, " ", shown(wanted)), {{"remedy", "use " + names}});
 }
 
 }  // namespace detail

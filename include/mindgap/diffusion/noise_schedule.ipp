@@ -70,7 +70,14 @@ MINDGAP_INLINE NoiseSchedule::NoiseSchedule(BetaSchedule schedule, i64 train_ste
     if (!(alphas_cumprod_[size_t(t)] > 1e-12f))
       throw Error(text("noise schedule: no signal is left at timestep ", t, " of ", train_steps),
                   {{"remedy", "use smaller betas"}});
-  if (zero_terminal_snr) alphas_cumprod_ = detail::running_product(detail::zero_terminal_snr(alphas_cumprod_));
+  if (!zero_terminal_snr) return;
+  alphas_cumprod_ = detail::running_product(detail::zero_terminal_snr(alphas_cumprod_));
+  for (i64 t = 1; t < train_steps; ++t)
+    if (!(alphas_cumprod_[size_t(t)] < alphas_cumprod_[size_t(t) - 1]))
+      throw Error(
+          text("noise schedule: betas this small cannot be scaled to zero terminal SNR: the cumulative alpha of timestep ", t,
+               " would be ", alphas_cumprod_[size_t(t)]),
+          {{"remedy", "use larger betas, or rescale_betas_zero_snr false"}});
 }
 
 MINDGAP_INLINE NoiseSchedule::NoiseSchedule(std::vector<float> alphas_cumprod) : alphas_cumprod_(std::move(alphas_cumprod)) {
@@ -91,7 +98,7 @@ MINDGAP_INLINE double NoiseSchedule::alpha_bar(i64 t) const {
 
 MINDGAP_INLINE double NoiseSchedule::sigma_ratio(double t) const {
   const auto ratio = [this](i64 step) -> double {
-    const float table = alphas_cumprod_[size_t(step)], abar = table > 0 ? table : 0x1p-24f;
+    const float table = alphas_cumprod_[size_t(step)], abar = table == 0 ? 0x1p-24f : table;
     return std::sqrt((1.f - abar) / abar);
   };
   const i64 below = std::min(i64(t), train_steps() - 1), above = std::min(below + 1, train_steps() - 1);

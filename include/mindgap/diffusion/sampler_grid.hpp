@@ -3,8 +3,9 @@
 //
 //   linspace, leading, trailing   table 2 of Lin et al. 2023 (arXiv 2305.08891): how the timesteps are spaced. DPM-Solver++ and
 //                                 UniPC space one more and leave the last out, Euler, LMS and Heun do not round linspace
-//   karras      sigma_i = (max^(1/7) + i / (n - 1) (min^(1/7) - max^(1/7)))^7      Karras et al. 2022 (arXiv 2206.00364), formula
-//   (5) exponential sigma_i = exp of equal steps from log max to log min
+//   karras                        sigma_i = (max^(1/7) + i / (n - 1) (min^(1/7) - max^(1/7)))^7
+//                                 (Karras et al. 2022, arXiv 2206.00364, formula 5)
+//   exponential                   sigma_i = exp of equal steps from log max to log min
 //
 // sigma is sigma / alpha; max and min are those of the first and the last timestep, of DPM-Solver++ and UniPC those of all
 // training timesteps. The model is told the timestep that has such a sigma, linear between the logarithms of the schedule's;

@@ -24,13 +24,11 @@ inline i64 first_timestep_below(double lambda_min, const NoiseSchedule& schedule
 }
 
 inline std::vector<double> spaced_timesteps(const SchedulerConfig& config, const NoiseSchedule& schedule, i64 steps) {
-  using enum SamplerKind;
   const double train_steps = double(schedule.train_steps());
   const TimestepSpacing spacing = config.spacing();
-  const bool dpmpp = config.is_of({dpmpp_2m, dpmpp_2m_sde}), solver = dpmpp || config.sampler == unipc,
-             whole = solver || !config.steps_in_sigma();
+  const bool solver = config.is_solver(), whole = solver || !config.steps_in_sigma();
   // DPM-Solver++ and UniPC make one timestep more and leave the last out; DPM-Solver++ may start below the noisiest timestep.
-  const i64 end = dpmpp ? first_timestep_below(config.lambda_min_clipped, schedule) : schedule.train_steps(),
+  const i64 end = config.is_dpmpp() ? first_timestep_below(config.lambda_min_clipped, schedule) : schedule.train_steps(),
             points = steps + (solver ? 1 : 0);
   if (spacing == TimestepSpacing::trailing) {
     const double interval = train_steps / double(steps);
@@ -77,7 +75,6 @@ inline std::vector<double> curve_of_sigmas(SigmaGrid kind, double max, double mi
 }
 
 MINDGAP_INLINE SamplerGrid sampler_grid(const SchedulerConfig& config, const NoiseSchedule& schedule, i64 steps) {
-  using enum SamplerKind;
   SamplerGrid out{spaced_timesteps(config, schedule, steps), {}};
   std::vector<double>& timesteps = out.timesteps;
   const i64 points = i64(timesteps.size()), last = schedule.train_steps() - 1;
@@ -86,16 +83,16 @@ MINDGAP_INLINE SamplerGrid sampler_grid(const SchedulerConfig& config, const Noi
   if (timesteps.front() > double(last) || timesteps.back() < 0)
     throw Error(text(grid, " leave the schedule: ", timesteps.front(), " to ", timesteps.back()),
                 {{"remedy", text("use fewer steps or another steps_offset than ", config.steps_offset)}});
-  const bool whole = config.is_of({dpmpp_2m, dpmpp_2m_sde, unipc});
+  const bool solver = config.is_solver();
   if (config.sigmas != SigmaGrid::none) {
-    const double max = schedule.sigma_ratio(whole ? double(last) : timesteps.front()),
-                 min = schedule.sigma_ratio(whole ? 0 : timesteps.back());
+    const double max = schedule.sigma_ratio(solver ? double(last) : timesteps.front()),
+                 min = schedule.sigma_ratio(solver ? 0 : timesteps.back());
     const bool rounds = config.sigmas == SigmaGrid::karras &&
-                        (config.sampler == unipc || config.beta_schedule != BetaSchedule::squaredcos_cap_v2);
+                        (config.sampler == SamplerKind::unipc || config.beta_schedule != BetaSchedule::squaredcos_cap_v2);
     timesteps.clear();
     for (double sigma : curve_of_sigmas(config.sigmas, max, min, steps)) {
       const double t = timestep_of(sigma, schedule);
-      timesteps.push_back(!whole ? double(float(t)) : rounds ? std::nearbyint(t) : std::trunc(t));
+      timesteps.push_back(!solver ? double(float(t)) : rounds ? std::nearbyint(t) : std::trunc(t));
       out.sigmas.push_back(double(float(sigma)));
     }
   } else if (config.steps_in_sigma()) {

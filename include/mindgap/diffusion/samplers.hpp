@@ -13,8 +13,7 @@
 //
 //   ddpm          Ho et al. 2020 (arXiv 2006.11239), formula (7), variance fixed_small or fixed_large
 //   ddim          Song et al. 2020 (arXiv 2010.02502), formulas (12) and (16); 0 <= eta <= 1, the noise of DDPM at 1
-//   pndm          Liu et al. 2022 (arXiv 2202.09778), formula (12): Adams-Bashforth of order 4, which begins with a step of order
-//   2
+//   pndm          Liu et al. 2022 (arXiv 2202.09778), formula (12): Adams-Bashforth of order 4, begun with one of order 2
 //                 instead of Runge-Kutta's (skip_prk_steps): n steps of two or more ask the model n + 1 times
 //   lms           Adams-Bashforth of order 4 in sigma / alpha, orders 1 to 3 first
 //   euler         Karras et al. 2022 (arXiv 2206.00364), algorithm 1 without churn

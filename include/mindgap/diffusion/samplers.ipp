@@ -46,7 +46,7 @@ struct SchedulerSteps {
   }
 
   double initial_scale() const {
-    const bool noisiest = config.steps_in_sigma() && !solver() && config.spacing() != TimestepSpacing::leading;
+    const bool noisiest = config.steps_in_sigma() && !config.is_solver() && config.spacing() != TimestepSpacing::leading;
     return noisiest ? level(0).sigma : 1;
   }
   NoiseLevel image_level() const { return level(point(begin)); }
@@ -79,15 +79,13 @@ struct SchedulerSteps {
     if (config.prediction_type == Prediction::sample && config.is_of({Kind::pndm, Kind::euler_a}))
       throw Error(sampler + ": it is not defined for a model that predicts images (prediction_type sample)",
                   {{"remedy", "use another sampler"}});
-    if (!config.rescale_betas_zero_snr) return;
+    if (schedule.alphas_cumprod().back() > 0) return;
     if (!config.has_zero_snr())
       throw Error(sampler + ": it has no zero terminal SNR (rescale_betas_zero_snr)", {{"remedy", "use another sampler"}});
     if (config.prediction_type == Prediction::epsilon)
       throw Error(sampler + ": a model that predicts noise says nothing at zero terminal SNR (rescale_betas_zero_snr)",
                   {{"remedy", "use a model that predicts v, or betas without zero terminal SNR"}});
   }
-
-  bool solver() const { return config.is_of({Kind::dpmpp_2m, Kind::dpmpp_2m_sde, Kind::unipc}); }
 
   i64 points() const { return i64(grid.timesteps.size()); }
   double timestep(i64 point) const { return grid.timesteps[size_t(point)]; }
@@ -355,10 +353,11 @@ MINDGAP_INLINE void Sampler::check() const {
   if (timesteps_.empty() || timesteps_.size() != coefficients_.size())
     throw Error(text(name_, ": ", timesteps_.size(), " timesteps and the coefficients of ", coefficients_.size(), " steps"),
                 {{"remedy", "give one of each for every step"}});
-  bool good = initial_scale_ > 0 && std::isfinite(initial_scale_);
-  if (!good) throw Error(text(name_, ": the first state has standard deviation ", initial_scale_));
+  if (!(initial_scale_ > 0 && std::isfinite(initial_scale_)))
+    throw Error(text(name_, ": the first state has standard deviation ", initial_scale_));
   for (i64 k = 0; k < steps(); ++k) {
     const StepCoefficients& c = coefficients(k);
+    bool good = true;
     for (double number : {timestep(k), double(c.y_x), double(c.y_m), double(c.x), double(c.m), double(c.y), double(c.noise)})
       good = good && std::isfinite(number);
     for (float number : c.past) good = good && std::isfinite(number);

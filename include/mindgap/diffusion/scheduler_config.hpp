@@ -59,8 +59,8 @@ struct SchedulerConfig {
   double clip_sample_range = 1;
   std::optional<bool> set_alpha_to_one;  // DDIM, PNDM: the last step ends at abar = 1, else at abar_0; empty: true for DDIM
   bool fixed_large = false;              // DDPM: variance_type "fixed_large", else "fixed_small"
-  double lambda_min_clipped =
-      -std::numeric_limits<double>::infinity();  // DPM-Solver++: the grid starts where log(alpha/sigma) reaches it
+  // DPM-Solver++: the grid starts where log(alpha / sigma) reaches it.
+  double lambda_min_clipped = -std::numeric_limits<double>::infinity();
 
   bool operator==(const SchedulerConfig&) const = default;
 
@@ -68,6 +68,9 @@ struct SchedulerConfig {
   bool is_of(std::initializer_list<SamplerKind> kinds) const {
     return std::find(kinds.begin(), kinds.end(), sampler) != kinds.end();
   }
+  bool is_dpmpp() const { return is_of({SamplerKind::dpmpp_2m, SamplerKind::dpmpp_2m_sde}); }
+  // DPM-Solver++ and UniPC, which share diffusers' grids.
+  bool is_solver() const { return is_dpmpp() || sampler == SamplerKind::unipc; }
   // Those that step from noise level to noise level, sigma / alpha, and end where there is none; the others from abar to abar.
   bool steps_in_sigma() const { return !is_of({SamplerKind::ddpm, SamplerKind::ddim, SamplerKind::pndm}); }
   bool has_sigma_grids() const { return steps_in_sigma() && sampler != SamplerKind::euler_a; }

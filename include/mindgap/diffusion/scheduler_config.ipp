@@ -66,7 +66,7 @@ void visit_fields(V& visit, detail::SchedulerFile& file) {
     if (c.sampler == heun || std::ranges::count(detail::own_betas, written_by)) visit.need(key, value, {0, 1});
     else visit(key, value, {0, 1});
   };
-  const bool clips = c.is_of({ddpm, ddim, heun}), dpmpp = c.is_of({dpmpp_2m, dpmpp_2m_sde}), solver = dpmpp || c.sampler == unipc;
+  const bool clips = c.is_of({ddpm, ddim, heun}), dpmpp = c.is_dpmpp(), solver = c.is_solver();
   if (dpmpp) {
     // DEIS names an algorithm of its own; DPM-Solver++ of diffusers takes its own instead.
     enum class Algorithm { ode, sde, deis };
