@@ -1,5 +1,6 @@
 // Convolutions and matrix products of the CPU against plain loops in double.
 #include <mindgap/cpu/amx_outer.hpp>
+#include <mindgap/cpu/direct_winograd.hpp>
 #include <mindgap/cpu/onednn.hpp>
 
 #include <array>
@@ -82,6 +83,12 @@ void check_conv(const ConvGeometry& g, bool with_bias) {
   if (with_bias) BOOST_CHECK_LT(relative_error(grad_bias, grad_bias_ref), tolerance<float>);
 }
 
+// Those that AVX2 takes by Winograd's tiles: odd and even sizes, parts of panels, other paddings, more than one band of tiles.
+const std::vector<ConvGeometry> winograd_geometries = {
+    {2, 8, 8, 128, 128, 3, 3, 1, 1, 1, 1},  {2, 17, 19, 128, 136, 3, 3, 1, 1, 1, 1}, {1, 20, 9, 136, 144, 3, 3, 1, 1, 0, 0},
+    {1, 9, 12, 128, 152, 3, 3, 1, 1, 2, 2}, {1, 12, 12, 200, 128, 3, 3, 1, 1, 1, 0}, {1, 64, 61, 128, 128, 3, 3, 1, 1, 1, 1},
+};
+
 // Geometries that reach every path: one channel either way, odd channel counts, strides with and without a window that
 // covers them, windows larger than the image, no padding, unequal axes.
 const std::vector<ConvGeometry> geometries = {
@@ -114,6 +121,45 @@ BOOST_AUTO_TEST_CASE(convolution_bf16) {
                             << " stride " << g.stride_h)
     check_conv<bf16>(g, true);
   }
+}
+
+// Winograd's transforms add to the rounding; what they add is held to the sums of products that they save.
+BOOST_AUTO_TEST_CASE(convolution_by_winograd) {
+  if (!cpu::direct::runs_here()) return;
+  for (const ConvGeometry& g : winograd_geometries)
+    for (bool with_bias : {false, true}) {
+      BOOST_TEST_CONTEXT(g.str()) {
+        BOOST_CHECK(cpu::direct::winograd_is_quicker(g));
+        const auto x = noise<float>(g.x_size(), 1), w = noise<float>(g.weight_size(), 2), bias = noise<float>(g.c_out, 4);
+        const float* b = with_bias ? bias.data() : nullptr;
+        std::vector<double> reference(size_t(g.y_size()));
+        for (size_t i = 0; with_bias && i < reference.size(); ++i) reference[i] = bias[i % bias.size()];
+        each_product(g, [&](i64 yi, i64 xi, i64 wi) { reference[size_t(yi)] += double(x[size_t(xi)]) * double(w[size_t(wi)]); });
+        std::vector<float> y(reference.size(), 7.f), direct(y);
+        cpu::direct::conv2d_winograd(g, y.data(), x.data(), w.data(), b);
+        cpu::direct::conv2d_forward(g, direct.data(), x.data(), w.data(), b);
+        BOOST_CHECK_LT(relative_error(y, reference), tolerance<float>);
+        BOOST_CHECK_LT(relative_error(y, reference), 2 * relative_error(direct, reference));
+      }
+    }
+}
+
+// Neither fewer tiles nor a pass of its own for a kernel that is not 3x3, stride 1.
+BOOST_AUTO_TEST_CASE(winograd_is_for_many_tiles_of_many_channels) {
+  const ConvGeometry yes{1, 16, 16, 128, 128, 3, 3, 1, 1, 1, 1};
+  BOOST_CHECK(cpu::direct::winograd_is_quicker(yes));
+  const auto refused = [&](auto change) {
+    ConvGeometry g = yes;
+    change(g);
+    BOOST_CHECK(!cpu::direct::winograd_is_quicker(g));
+  };
+  refused([](ConvGeometry& g) { g.kh = g.kw = 1; });
+  refused([](ConvGeometry& g) { g.kw = 5; });
+  refused([](ConvGeometry& g) { g.stride_w = 2; });
+  refused([](ConvGeometry& g) { g.c_in = 132; });
+  refused([](ConvGeometry& g) { g.c_out = 132; });
+  refused([](ConvGeometry& g) { g.c_in = 64; });
+  refused([](ConvGeometry& g) { g.h = 1; });
 }
 
 BOOST_AUTO_TEST_CASE(empty_batch) {
@@ -169,7 +215,8 @@ BOOST_AUTO_TEST_CASE(images_do_not_depend_on_the_batch) {
                                 {64, 14, 14, 32, 64, 1, 1, 2, 2, 0, 0},
                                 {64, 9, 7, 5, 11, 3, 3, 1, 1, 1, 1},
                                 {64, 8, 8, 600, 16, 1, 1, 1, 1, 0, 0},
-                                {64, 28, 28, 32, 1, 3, 3, 1, 1, 1, 1}}) {
+                                {64, 28, 28, 32, 1, 3, 3, 1, 1, 1, 1},
+                                {64, 9, 8, 128, 128, 3, 3, 1, 1, 1, 1}}) {
     check_batches<float>(g);
     check_batches<bf16>(g);
   }

@@ -5,7 +5,8 @@
 //
 // Who does the work:
 //                     AVX2 and FMA                  AVX-512                          AVX-512 and AMX           neither
-//   f32 convolution   direct_gather, direct_outer   oneDNN                           oneDNN                    oneDNN
+//   f32 convolution   direct_gather, direct_outer,  oneDNN                           oneDNN                    oneDNN
+//                     forward direct_winograd
 //   bf16 convolution  widened to f32                oneDNN with bf16 instructions,   oneDNN; gradients of      widened to f32
 //                                                   else widened to f32              weights in amx_outer
 //   f32 product       direct_matmul                 direct_matmul                    direct_matmul             oneDNN
@@ -13,7 +14,7 @@
 //   long attention    direct_attention              direct_attention                 f32: direct_attention     in products
 // oneDNN (2.6 or 3.x) runs on OpenMP's threads; its primitives are cached by geometry. Widening is correct, and slower than
 // f32. Channels-last 3x3 convolutions on one AVX2 core (peak 102 GFLOP/s): oneDNN 2.6 reaches 40 to 100, by weights 50 to 75;
-// the direct ones 85 to 97, by weights 80 to 92.
+// the direct ones 85 to 97, by weights 80 to 92; Winograd's, counted by the products that a direct one makes, about twice that.
 //
 // Results are equal bit by bit in every run with the same number of threads, and the direct ones with any. An image's part
 // of a convolution's output or of backward_data, and a row of an f32 product, do not depend on the batch that they are in.

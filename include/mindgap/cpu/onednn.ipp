@@ -13,6 +13,7 @@
 #include <mindgap/cpu/direct_gather.hpp>
 #include <mindgap/cpu/direct_matmul.hpp>
 #include <mindgap/cpu/direct_outer.hpp>
+#include <mindgap/cpu/direct_winograd.hpp>
 #include <mindgap/cpu/onednn.hpp>
 #include <mindgap/cpu/runtime.hpp>
 #include <mindgap/cpu/widen.hpp>
@@ -326,7 +327,10 @@ MINDGAP_INLINE bool has_bf16() {
 
 MINDGAP_INLINE void conv2d_forward(const ConvGeometry& g, float* y, const float* x, const float* w, const float* bias) {
   if (g.y_size() == 0) return;
-  if (direct::convolves_best_here()) return direct::conv2d_forward(g, y, x, w, bias);
+  if (direct::convolves_best_here()) {
+    if (direct::winograd_is_quicker(g)) return direct::conv2d_winograd(g, y, x, w, bias);
+    return direct::conv2d_forward(g, y, x, w, bias);
+  }
   onednn::conv2d_forward(g, y, x, w, bias);
 }
 
