@@ -1,8 +1,9 @@
 // Batched matrix products: B is packed into panels, and a tile takes 6 rows of A where they lie, along rows or columns.
 // f32, AVX2. alpha is multiplied into B.
 //
-// Many products: a thread does whole ones. Few: each is cut into chunks of rows and slices of panels. A row's sums run over
-// k in order whatever the number of rows, products or threads.
+// Many products: a thread does whole ones. Few: each is cut into chunks of rows and slices of panels, a slice after the other, so
+// that B comes from memory once and A, the smaller one where it matters, from the third cache. A row's sums run over k in order
+// whatever the number of rows, products or threads.
 // Bytes: A once, C once, B three times (packing); A again for each block of 384 in k that the first cache wants.
 #pragma once
 
@@ -54,7 +55,8 @@ inline void matmul(const MatmulGeometry& g, float* c, const float* a, const floa
     return;
   }
   const Scratch packed(packed_size);
-  const i64 slices = std::min(panels, chunks < 4 * threads ? divide_up(4 * threads, chunks) : 1);
+  constexpr i64 slice_size = 256 * 1024;  // 1 MB of B
+  const i64 slices = std::min(panels, std::max(divide_up(4 * threads, chunks), divide_up(packed_size, slice_size)));
   const bool small = g.flops() < 2e5 * double(g.batch());
 #pragma omp parallel if (!small)
   for (i64 item = 0; item < g.batch(); ++item) {
@@ -62,8 +64,8 @@ inline void matmul(const MatmulGeometry& g, float* c, const float* a, const floa
     for (i64 p = 0; p < panels; ++p) pack(packed.data(), b + matrix(g.b, item), p);
 #pragma omp for schedule(dynamic, 1)
     for (i64 task = 0; task < chunks * slices; ++task) {
-      const i64 slice = task % slices;
-      block(packed.data(), item, task / slices, panels * slice / slices, panels * (slice + 1) / slices);
+      const i64 slice = task / chunks;
+      block(packed.data(), item, task % chunks, panels * slice / slices, panels * (slice + 1) / slices);
     }
   }
 }
