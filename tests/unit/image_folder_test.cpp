@@ -317,6 +317,7 @@ BOOST_AUTO_TEST_CASE(manifests_and_fields_of_the_program_are_checked) {
   refused([](auto& m) { m.jpeg_quality = 101; }, "jpeg_quality is 101");
   refused([](auto& m) { m.settings["guidance"] = HUGE_VAL; }, "'guidance' is not a finite number");
   refused([](auto& m) { m.settings["sampler"] = std::string("\xc3"); }, "'sampler' is not UTF-8");
+  refused([](auto& m) { m.settings["sampler"] = std::string((1 << 20) + 1, 'x'); }, "'sampler' has 1048577 bytes");
   refused([](auto& m) { m.settings["Seed"] = 1; }, "'Seed' is not named by a to z");
   refused([](auto& m) { m.settings["index"] = 1; }, "'index' is the line's own");
   refused(

@@ -81,9 +81,7 @@ inline void check_shard_manifest(const ShardManifest& m, const std::filesystem::
 }
 
 inline std::filesystem::path chunk_path(const std::filesystem::path& folder, i64 chunk) {
-  char name[48];
-  std::snprintf(name, sizeof name, "chunk-%05lld.safetensors", static_cast<long long>(chunk));
-  return folder / name;
+  return folder / ("chunk-" + numbered(chunk, 5, ".safetensors"));
 }
 
 template <class T, int N>
