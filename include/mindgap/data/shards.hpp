@@ -14,10 +14,12 @@
 // Part i of n writes the chunks k with k % n = i, and holds a lock for it; a second process on the same part, or one that
 // divides by another n, is refused at once. A chunk appears whole or not at all, so whoever resumes writes what is missing.
 //
-// Left out: changing the settings of a set (an Error lists what differs), shrinking it.
+// Left out: a record of each image's own (its prompt): a set that wants one is a folder of images (image_folder.hpp); changing
+// the settings of a set (an Error lists what differs), shrinking it.
 #pragma once
 
 #include <mindgap/data/dataset.hpp>
+#include <mindgap/data/parts.hpp>
 #include <mindgap/io/file.hpp>
 
 namespace mindgap {
@@ -76,6 +78,12 @@ class ShardWriter {
 
 // Reads and checks dataset.json.
 ShardManifest read_shard_manifest(const std::filesystem::path& folder);
+
+namespace detail {
+inline std::filesystem::path chunk_path(const std::filesystem::path& folder, i64 chunk) {
+  return folder / ("chunk-" + numbered(chunk, 5, ".safetensors"));
+}
+}  // namespace detail
 
 // read_shard_folder (dataset.hpp) maps the whole set, in the order of positions, and checks every label and count; an incomplete
 // set is an Error that says which chunks are missing and how to go on, and so is one with more images than dataset.json says. The

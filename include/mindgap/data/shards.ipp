@@ -80,10 +80,6 @@ inline void check_shard_manifest(const ShardManifest& m, const std::filesystem::
   naming_file(source.string(), [&] { return to_json(m); });  // refuses what is not UTF-8
 }
 
-inline std::filesystem::path chunk_path(const std::filesystem::path& folder, i64 chunk) {
-  return folder / ("chunk-" + numbered(chunk, 5, ".safetensors"));
-}
-
 template <class T, int N>
 std::string_view bytes_of(const Tensor<T, N, Cpu>& tensor) {
   return {reinterpret_cast<const char*>(tensor.data()), size_t(tensor.bytes())};
