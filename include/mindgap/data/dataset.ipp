@@ -3,6 +3,7 @@
 
 #include <mindgap/data/dataset.hpp>
 #include <mindgap/data/idx.hpp>
+#include <mindgap/data/parts.hpp>
 #include <mindgap/data/shards.hpp>
 #include <mindgap/data/subset.hpp>
 #include <mindgap/io/file.hpp>

@@ -17,6 +17,10 @@ inline std::string numbered(i64 number, int digits, const std::string& extension
   if (name.size() < size_t(digits)) name.insert(0, size_t(digits) - name.size(), '0');
   return name + extension;
 }
+// Of a shard folder (shards.hpp).
+inline std::filesystem::path chunk_path(const std::filesystem::path& folder, i64 chunk) {
+  return folder / ("chunk-" + numbered(chunk, 5, ".safetensors"));
+}
 
 // Held only while the folder's settings and locks are looked at or written.
 class Turnstile {

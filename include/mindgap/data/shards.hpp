@@ -19,7 +19,6 @@
 #pragma once
 
 #include <mindgap/data/dataset.hpp>
-#include <mindgap/data/parts.hpp>
 #include <mindgap/io/file.hpp>
 
 namespace mindgap {
@@ -78,12 +77,6 @@ class ShardWriter {
 
 // Reads and checks dataset.json.
 ShardManifest read_shard_manifest(const std::filesystem::path& folder);
-
-namespace detail {
-inline std::filesystem::path chunk_path(const std::filesystem::path& folder, i64 chunk) {
-  return folder / ("chunk-" + numbered(chunk, 5, ".safetensors"));
-}
-}  // namespace detail
 
 // read_shard_folder (dataset.hpp) maps the whole set, in the order of positions, and checks every label and count; an incomplete
 // set is an Error that says which chunks are missing and how to go on, and so is one with more images than dataset.json says. The

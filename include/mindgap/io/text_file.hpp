@@ -32,9 +32,9 @@ inline std::vector<std::string> read_lines(const std::filesystem::path& path, co
   return lines_of(read_text(path, what), path, what);
 }
 
-// A file that ships with mindgap, as "clip/merges.txt": in $MINDGAP_DATA where that is set; else in share/mindgap of the installed
-// copy that the program is compiled with, whatever its prefix; else in data/ of the source tree that the library was built from, or
-// where that was to be installed. Throws where it is not there, and says where it looked.
+// A file that ships with mindgap, as "clip/merges.txt": in $MINDGAP_DATA where that is set; else in share/mindgap of the
+// installed copy that the program is compiled with, whatever its prefix; else in data/ of the source tree that the library was
+// built from, or where that was to be installed. Throws where it is not there, and says where it looked.
 std::filesystem::path shipped_file(const std::string& name);
 
 }  // namespace mindgap
