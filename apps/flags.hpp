@@ -37,6 +37,14 @@ auto check_flags(F&& f) {
   }
 }
 
+// read(given), which is a flag's: a name, or a file, whose contents are no matter of the command line.
+template <class F>
+auto check_flag_or_file(const std::string& given, F&& read) {
+  std::error_code code;  // of what cannot be looked at, which is no file
+  if (std::filesystem::exists(given, code)) return read(given);
+  return check_flags([&] { return read(given); });
+}
+
 struct IntegerRange {
   i64 least = std::numeric_limits<i64>::min(), most = std::numeric_limits<i64>::max();
 };

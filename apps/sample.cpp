@@ -75,7 +75,8 @@ int main(int argc, char** argv) {
                   {0, 8192});
         flags.add("format", &o.format, "png or jpeg, a folder a class, or shards");
         flags.add("jpeg-quality", &o.jpeg_quality, "of JPEG files", {1, 100});
-        flags.add("long-prompts", &o.long_prompts, "cut or refuse: prompts of more tokens than the model takes");
+        flags.add("long-prompts", &o.long_prompts,
+                  "prompts of more tokens than the model takes: cut, or refuse before any image is made");
         flags.add("only", &o.only, "id:number of an image of the set: make it again, and say whether it is the same");
         flags.add("preview", &o.preview, "write preview.png every so many images; 0 never", {0, 1 << 24});
         flags.add("tiles", &o.tiles, "decode in tiles: less memory for large images");

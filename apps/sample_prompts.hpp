@@ -24,6 +24,7 @@ class PromptApp {
       const auto encoded = check_flags([&] { return info_.tokenizer(prompt); });
       if (!encoded.lost.empty()) tell_lost(lost_text(flag, encoded, info_.tokenizer));
     }
+    if (!o_.init_image.empty()) init_ = read_image(o_.init_image);
     const auto [width, height] = parse_size(o_.size, info_.default_size());
     check_flags([&] { check_image_size(info_, height, width); });
     images_ = {Guidance(o_.guidance, o_.guidance_rescale), o_.negative, height, width};
@@ -40,7 +41,7 @@ class PromptApp {
     PromptSampler<D, P> sample(model, sampler_, images_);
     const ImageStreams streams = streams_of(common_.seed, "", 0, sampler_);
     Tensor<float, 4, D> from;
-    if (!o_.init_image.empty()) from = sample.latents_of(initial_image(), {Stream(common_.seed, "initial")});
+    if (init_.defined()) from = sample.latents_of(initial_image(), {Stream(common_.seed, "initial")});
     const StopHook hook([] {
       if (interrupted()) stop_interrupted("nothing was written");
     });
@@ -56,10 +57,11 @@ class PromptApp {
   // A labelled set.
   void write_set() {
     const auto [part, parts] = parse_shard(o_.shard);
-    PromptSetSettings set{check_flags([&] { return read_classes(o_.classes); }),
-                          check_flags([&] { return PromptSet::read(o_.prompts); }), images_, common_.seed};
+    PromptSetSettings set{check_flag_or_file(o_.classes, read_classes), check_flag_or_file(o_.prompts, PromptSet::read), images_,
+                          common_.seed};
     std::vector<std::string> prompts;  // hashes, and with them that every class has what its prompts say
     for (const PromptClass& c : set.classes) prompts.push_back(set.prompts.hash(c));
+    if (o_.long_prompts == "refuse" && o_.only.empty()) refuse_long_prompts(set);
     PromptImages<D, P> make(info_, sampler_, set, o_.batch, [&](const std::string& what) { tell_lost(what); });
     if (!o_.only.empty()) return check_one(make, set.classes);
     if (o_.format == "shards") return write_shards(make, set.classes, prompts, part, parts);
@@ -98,6 +100,14 @@ class PromptApp {
     std::cerr << what << std::endl;
   }
 
+  // Before any image is made: of all prompts that the classes can have, for the set may grow.
+  void refuse_long_prompts(const PromptSetSettings& set) const {
+    for (const PromptClass& c : set.classes)
+      for (const std::string& prompt : set.prompts.all(c))
+        if (const auto encoded = info_.tokenizer(prompt); !encoded.lost.empty())
+          tell_lost(lost_text(text("class ", detail::shown(c.id), ": a prompt"), encoded, info_.tokenizer));
+  }
+
   // All that decides, with class, number and prompt, what an image shows.
   Fields settings() const {
     Fields out{{"seed", common_.seed},
@@ -113,12 +123,12 @@ class PromptApp {
     if (!images_.negative.empty()) out["negative_prompt"] = images_.negative;
     if (images_.tiled) out["tiles"] = true;
     if (o_.store_size) out["store_size"] = o_.store_size;
-    if (!o_.init_image.empty()) out["init_image"] = pixels_sha256(read_image(o_.init_image)), out["strength"] = strength();
+    if (init_.defined()) out["init_image"] = pixels_sha256(init_), out["strength"] = strength();
     return out;
   }
 
   Tensor<float, 4, D> initial_image() const {
-    const Tensor<u8, 3, Cpu> image = resample(read_image(o_.init_image), images_.height, images_.width, ResampleFilter::lanczos);
+    const Tensor<u8, 3, Cpu> image = resample(init_, images_.height, images_.width, ResampleFilter::lanczos);
     std::vector<float> values;
     for (u8 v : image.to_vector()) values.push_back(float(v) / 127.5f - 1);
     return Tensor<float, 4>::from(values, Shape<4>(1, images_.height, images_.width, 3)).template to<D>();
@@ -172,6 +182,7 @@ class PromptApp {
   StableDiffusionInfo info_;
   Sampler sampler_;
   PromptSettings images_;
+  Tensor<u8, 3, Cpu> init_;                 // of --init-image
   std::vector<Tensor<u8, 3, Cpu>> latest_;  // images, for the preview
   i64 since_preview_ = 0;
   std::shared_future<std::string> hash_;  // of what images come from

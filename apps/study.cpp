@@ -24,19 +24,22 @@ using namespace mindgap::report;
 namespace {
 
 // The real images as configured, before anything long begins: those of R, those to test and to choose on. `pool` receives all
-// that may be trained on.
-StudyData load_real(StudyConfig& c, Dataset& pool) {
+// that may be trained on. file: of the configuration, for messages.
+StudyData load_real(StudyConfig& c, const std::string& file, Dataset& pool) {
   StudyData out;
+  naming_file(file, [&] { check_dataset_spec(c.data); });
   pool = load_dataset(c.data, c.held_out ? "fit" : "train");
   if (c.held_out) out.held_out = load_dataset(c.data, "held-out");
   out.test = load_dataset(c.data, "test");
-  if (c.test_images) out.test = subset(out.test, c.test_images, 0);
   if (!c.per_class) c.per_class = std::ranges::min(class_counts(pool));
-  out.real = equal_counts(pool, c.per_class, 0);
-  for (i64 count : c.counts)
-    if (count > out.real.size() && std::ranges::find(c.experiments, "E5") != c.experiments.end())
-      throw Error(text("study configuration: counts has ", count, ", R has ", out.real.size(), " real images to draw from"),
-                  {{"remedy", "lower that count, or raise per_class"}});
+  naming_file(file, [&] {
+    if (c.test_images) out.test = subset(out.test, c.test_images, 0);
+    out.real = equal_counts(pool, c.per_class, 0);
+    for (i64 count : c.counts)
+      if (count > out.real.size() && std::ranges::find(c.experiments, "E5") != c.experiments.end())
+        throw Error(text("study configuration: counts has ", count, ", R has ", out.real.size(), " real images to draw from"),
+                    {{"remedy", "lower that count, or raise per_class"}});
+  });
   return out;
 }
 
@@ -94,9 +97,7 @@ std::string inputs_of(const StudyConfig& c, const StudyData& data, const Dataset
   std::string out = text("real_images ", content_hash(data.real), "\ntest_images ", content_hash(data.test), "\n");
   if (c.held_out) out += text("held_out_images ", content_hash(data.held_out), "\n");
   if (c.generator.empty()) return out + text("generator_images ", content_hash(generator_images), "\n");
-  const GeneratorFiles files{c.generator};
-  files.check();
-  return out + text("generator ", files.hash(), "\n");
+  return out + text("generator ", GeneratorFiles{c.generator}.hash(), "\n");
 }
 
 // Throws where the folder holds a study of another configuration or of other inputs.
@@ -119,11 +120,11 @@ template <Device D, class P>
 void run(StudyConfig c, const std::string& file, const CommonOptions& common) {
   const std::string precision = precision_name<D, P>();
   Dataset pool;
-  StudyData data;
+  StudyData data = load_real(c, file, pool);
   const bool same_data = c.generator.empty() && c.train_generator.images == "real";
   naming_file(file, [&] {  // throws for values that make no sense
-    data = load_real(c, pool);
     if (c.generator.empty()) generator_training(c).info(same_data ? data.real : pool);
+    else GeneratorFiles{c.generator}.check();
     chosen_splits(c, ResNet<D, P>(ResNetConfig::make(c.model, c.width, 1, 2, Stem::small)).units());
   });
   const ResultFolder out(common.out);
@@ -131,7 +132,7 @@ void run(StudyConfig c, const std::string& file, const CommonOptions& common) {
   // What two configurations made must never meet in one folder.
   const std::filesystem::path as_run = common.out / "configuration.json", inputs_file = common.out / "inputs.txt";
   const Dataset& generator_images = same_data ? data.real : pool;
-  const std::string inputs = naming_file(file, [&] { return inputs_of(c, data, generator_images); });
+  const std::string inputs = inputs_of(c, data, generator_images);
   check_same_study(c, inputs, as_run, inputs_file);
   const auto start = std::chrono::steady_clock::now();
 
@@ -142,7 +143,7 @@ void run(StudyConfig c, const std::string& file, const CommonOptions& common) {
   };
   if (c.generator.empty()) keep_configuration();
   const std::filesystem::path folder = c.generator.empty() ? common.out / "generator" : std::filesystem::path(c.generator);
-  const auto generator = naming_file(file, [&] { return generator_of<D, P>(c, folder, generator_images); });
+  const auto generator = generator_of<D, P>(c, folder, generator_images);
   const GeneratorOrigin origin = GeneratorFiles{folder}.read_origin();
   data.generator_images = origin.images;
   const SyntheticSets<D, P> sets(generator, folder, common.out, [](const std::string& name) { return hooks(name, "images"); });

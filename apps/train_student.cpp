@@ -21,7 +21,7 @@ namespace {
 
 struct Options {
   std::vector<std::string> data, freeze, reinitialise;
-  double mix = 0.5;
+  double mix = 0.5, warmup = Schedule::usual_warmup(Schedule::Kind::cosine);
   i64 subset = 0, width = 16, save_every = 500, shift = 2;
   bool no_flip = false;
   std::string split = "train", model = "resnet18", stem = "small", statistics = "frozen", schedule = "cosine", init;
@@ -83,8 +83,8 @@ std::string settings(const Options& o, const CommonOptions& common, const std::s
               exact(o.mix), "\nsubset ", o.subset, "\nmodel ", o.model, "\nwidth ", o.width, "\nstem ", o.stem, "\nstatistics ",
               o.statistics, "\ninit ", init, "\nepochs ", t.epochs, "\nbatch ", t.batch, "\nrate ", exact(t.learning_rate),
               "\nweight-decay ", exact(t.weight_decay), "\nlabel-smoothing ", exact(t.label_smoothing), "\nclip ",
-              exact(t.gradient_clip), "\nwarmup ", exact(t.warmup), "\nschedule ", o.schedule, "\nflip ", !o.no_flip, "\nshift ",
-              o.shift, "\nseed ", common.seed, "\nprecision ", precision);
+              exact(t.gradient_clip), "\nwarmup ", exact(t.chosen_warmup()), "\nschedule ", o.schedule, "\nflip ", !o.no_flip,
+              "\nshift ", o.shift, "\nseed ", common.seed, "\nprecision ", precision);
 }
 
 template <Device D, class P>
@@ -168,7 +168,8 @@ int main(int argc, char** argv) {
         flags.add("batch", &t.batch, "images a step", {2, 1 << 16});
         flags.add("lr", &t.learning_rate, "peak learning rate", {1e-9, 100});
         flags.add("lr-schedule", &o.schedule, "cosine, constant, step or one_cycle");
-        flags.add("warmup", &t.warmup, "steps until the peak, or below 1 their share; one_cycle has its own", {0, 1e9});
+        flags.add("warmup", &o.warmup, "steps until the peak, or below 1 their share; none with one_cycle, which has its own",
+                  {0, 1e9});
         flags.add("weight-decay", &t.weight_decay, "of matrices", {0, 10});
         flags.add("label-smoothing", &t.label_smoothing, "0 to 1", {0, 1});
         flags.add("clip", &t.gradient_clip, "joint norm of the gradients; 0 for none", {0, 1e9});
@@ -187,9 +188,10 @@ int main(int argc, char** argv) {
         check_training_split(o.split);
         if (o.stem != "small" && o.stem != "large")
           throw UsageError("bad value for --stem: \"" + o.stem + "\"", {{"wanted", "small or large"}});
-        check_flags([&] { return warmup_steps(t.warmup, 1), statistics_policy(o.statistics); });
+        check_flags([&] { return warmup_steps(o.warmup, 1), statistics_policy(o.statistics); });
         t.schedule = check_flags([&] { return Schedule::kind_of(o.schedule); });
-        if (t.schedule == Schedule::Kind::one_cycle && common.given.count("warmup") && t.warmup != 0)
+        if (common.given.count("warmup")) t.warmup = o.warmup;
+        if (t.schedule == Schedule::Kind::one_cycle && t.chosen_warmup() != 0)
           throw UsageError("--warmup with --lr-schedule one_cycle, which has a warm-up of its own",
                            {{"remedy", "leave --warmup out, or use another --lr-schedule"}});
         t.augmentation = {!o.no_flip, o.shift, 0, 0};

@@ -50,8 +50,8 @@ endif()
 # The glue's sources are written into the build folder, so that a new header needs no edit here.
 #
 # Bodies: each of the libraries of convolutions and products (cpu, cuda) has a source of its own, and so have samplers, and loops
-# over elements and pixels. The others read files and write text, most of them with the JSON library, whose templates take longer than all else:
-# they share one source, at -O1.
+# over elements and pixels. The others read files and write text, most of them with the JSON library, whose templates take longer
+# than all else: they share one source, at -O1.
 file(GLOB_RECURSE bodies CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/include/mindgap/*.ipp)
 if(NOT MINDGAP_CUDA)
   list(FILTER bodies EXCLUDE REGEX "^mindgap/cuda/")
@@ -79,8 +79,8 @@ foreach(source IN LISTS sources)
     set_source_files_properties(${file} PROPERTIES COMPILE_OPTIONS -O1)
   endif()
 endforeach()
-# What ships in data/ is read at run time (io/text_file.hpp): from the source tree while that is there, else as installed. Who
-# compiles the headers alone is told where, too.
+# What ships in data/ is read at run time (io/text_file.hpp). The glue is told of the source tree and of where it is to be
+# installed, programs that are compiled with an installed copy of where that lies (cmake/installed_data.cpp).
 include(GNUInstallDirs)
 set(tree_data "MINDGAP_DATA_FOLDERS=\"${PROJECT_SOURCE_DIR}/data\",\"${CMAKE_INSTALL_FULL_DATADIR}/mindgap\"")
 set_source_files_properties(${PROJECT_BINARY_DIR}/glue/files.cpp PROPERTIES COMPILE_DEFINITIONS "${tree_data}")

@@ -57,6 +57,45 @@ BOOST_FIXTURE_TEST_CASE(prompts_of_any_length, Sets) {
   BOOST_TEST(!fs::exists(path / "x"));
 }
 
+// The long prompt is the last that would come up.
+BOOST_FIXTURE_TEST_CASE(long_prompts_are_refused_before_any_image, Sets) {
+  const std::string captions =
+      write("captions.json", R"({"cat": ["a cat"], "dog": ["a dog"], "bird": ["a bird", ")" + words(100) + "\"]}").string();
+  for (const char* format : {"png", "shards"}) {
+    const Arguments refuse{"--prompts", captions, "--format", format, "--long-prompts", "refuse"};
+    const Result r = run("sample", set("out", "3", refuse));
+    BOOST_TEST(r.code == 1, r);
+    BOOST_TEST((r.says("class 'bird': a prompt has 102 tokens") && r.says("--long-prompts cut")), r);
+    BOOST_TEST(!fs::exists(path / "out"));
+  }
+  write("captions.json", R"({"cat": ["a cat"], "dog": ["a dog"], "bird": ["a bird"]})");
+  run_well("sample", set("out", "3", {"--prompts", captions, "--long-prompts", "refuse"}));
+}
+
+// What a file says is no matter of the command line; what names none is.
+BOOST_FIXTURE_TEST_CASE(bad_contents_are_no_bad_flags, Sets) {
+  const auto code = [&](const char* bytes, const std::string& said, const Arguments& flags) {
+    if (bytes) write("list", bytes);
+    const Result r = run("sample", set("out", "1", flags));
+    BOOST_TEST(r.says(said), r);
+    BOOST_TEST(!fs::exists(path / "out"));
+    return r.code;
+  };
+  const std::string list = (path / "list").string();
+  classes = list;
+  BOOST_TEST(code("cat\ncat\n", "two classes have the id", {}) == 1);
+  BOOST_TEST(code("[1]", "[0] is 1", {}) == 1);
+  BOOST_TEST(code("", "there are no classes", {}) == 1);
+  BOOST_TEST(code("<html>", "web page", {}) == 1);
+  classes = path / "none";
+  BOOST_TEST(code(nullptr, "neither a table that ships nor a file", {}) == 2);
+  classes = path / "classes.txt";
+  BOOST_TEST(code("{nam}", "there is no field", {"--prompts", list}) == 1);
+  BOOST_TEST(code("{}", "the file has none", {"--prompts", list}) == 1);
+  BOOST_TEST(code(R"({"cat": []})", "captions for class 'cat' is empty", {"--prompts", list}) == 1);
+  BOOST_TEST(code(nullptr, "there is no field", {"--prompts", "{nam}"}) == 2);
+}
+
 BOOST_FIXTURE_TEST_CASE(names_of_any_kind, Sets) {
   const std::vector<std::string> names{
       "cat, \"tabby\"", "a/b\\c", "new york", "K\xc3\xa4tzchen", "\xF0\x9F\x90\x88", "..", "'; rm -rf *",

@@ -238,7 +238,8 @@ BOOST_FIXTURE_TEST_CASE(image_to_image, Sets) {
   BOOST_TEST(made("one.png", "0.5") == made("one.png", "0.5"));
   fs::remove(path / "x.png");
   write("no.png", "<html>");
-  for (const auto& [file, code] : {std::pair("no.png", 1), {"missing.png", 1}}) {
+  write("half.png", read_file(path / "one.png").substr(0, 200));
+  for (const auto& [file, code] : {std::pair("no.png", 1), {"missing.png", 1}, {"half.png", 1}}) {
     const Result r = run("sample", prompt("x.png", "a cat", {"--init-image", (path / file).string()}));
     BOOST_TEST(r.code == code, r);
     BOOST_TEST(r.says(file), r);

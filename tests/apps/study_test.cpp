@@ -336,6 +336,19 @@ BOOST_AUTO_TEST_CASE(settings) {
   BOOST_TEST(rows(folder, "sizes") == 2 * (1 + 2));
 }
 
+// The file that is to blame is named, and no other.
+BOOST_AUTO_TEST_CASE(damaged_images) {
+  const Folder folder;
+  make_generator(folder);
+  const fs::path images = folder / "data" / "train-images-idx3-ubyte";
+  write_file_atomic(images, read_file(images).substr(0, 1000));
+  const Result r = run("study", configured(folder, tiny(folder), "out"));
+  BOOST_TEST(r.code == 1, r);
+  BOOST_TEST((r.says("truncated") && r.says("file    " + images.string())), r);
+  BOOST_TEST(!r.says("config.json"), r);
+  BOOST_TEST(!fs::exists(folder / "out"));
+}
+
 BOOST_AUTO_TEST_CASE(bad_configurations) {
   const Folder folder;
   make_generator(folder);

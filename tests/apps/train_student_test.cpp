@@ -152,6 +152,8 @@ BOOST_AUTO_TEST_CASE(warmup_of_one_cycle) {
   BOOST_TEST(r.says("--warmup with --lr-schedule one_cycle"), r);
   BOOST_TEST(!fs::exists(folder / "out"));
   run_well("train_student", training(folder, "out", {"--epochs", "1", "--lr-schedule", "one_cycle"}));
+  // None is what it has: the same run.
+  run_well("train_student", training(folder, "out", {"--epochs", "1", "--lr-schedule", "one_cycle", "--warmup", "0"}));
 }
 
 // A rate at which the weights become NaN ends with an error and leaves no student.

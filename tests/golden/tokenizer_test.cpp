@@ -190,7 +190,7 @@ BOOST_FIXTURE_TEST_CASE(files_that_are_wrong, Small) {
   };
   for (const char* file : {"vocab.json", "tokenizer_config.json", "tokenizer.json", "merges.txt"}) {
     refused(file, "<!DOCTYPE html>\n<html></html>", "this is a web page");
-    refused(file, "version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "pointer of git-lfs");
+    refused(file, "version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "git-lfs pointer");
     refused(file, "\xff\xfe{", "line 1 is not valid UTF-8");
   }
   refused("vocab.json", "", "the file is empty");
@@ -215,6 +215,10 @@ BOOST_FIXTURE_TEST_CASE(files_that_are_wrong, Small) {
   refused("tokenizer_config.json", R"({"tokenizer_class": "T5Tokenizer"})", "tokenizer_class is \"T5Tokenizer\"");
   refused("tokenizer_config.json", R"({"padding_side": "left"})", "padding_side");
   refused("tokenizer_config.json", R"({"model_max_length": 1})", "model_max_length is 1");
+  refused("tokenizer_config.json", R"({"model_max_length": 0})", "model_max_length is 0, wanted a number of at least 2");
+  refused("tokenizer_config.json", R"({"model_max_length": -77})", "model_max_length is -77");
+  refused("tokenizer_config.json", R"({"model_max_length": 77.5})", "model_max_length is 77.5, wanted a whole number");
+  refused("tokenizer_config.json", R"({"model_max_length": 100000})", "model_max_length is 100000, wanted a whole number");
   refused("tokenizer_config.json", R"({"model_max_length": null})", "model_max_length is null");
   refused("tokenizer_config.json", R"({"added_tokens_decoder": {"x": {"content": "a"}}})", "the key 'x'");
   refused("tokenizer_config.json", R"({"added_tokens_decoder": {"7": {"content": "a"}}})", "the added token 'a' has id 7");

@@ -4,6 +4,7 @@
 #include "tests/files.hpp"
 #include <boost/test/unit_test.hpp>
 #include <set>
+#include <unistd.h>
 
 using namespace mindgap;
 using namespace mindgap::test;
@@ -69,6 +70,31 @@ BOOST_FIXTURE_TEST_CASE(forms_of_a_file, Folder) {
               std::vector<PromptClass>{{"n1", {"crane"}, "a bird", ""}, {"n2", {"crane"}, "", ""}, cat_dog[1]}));
 }
 
+// Ids that are numbers count as such, in whatever order the file has them; beside other ids they are text.
+BOOST_FIXTURE_TEST_CASE(order_of_ids, Folder) {
+  const auto ids = [&](const std::string& json) {
+    std::string out;
+    for (const PromptClass& c : read_classes(write("a.json", json).string())) out += c.id + " ";
+    return out;
+  };
+  BOOST_TEST(ids(R"({"10": "a", "9": "b", "2": "c", "100": "d"})") == "2 9 10 100 ");
+  BOOST_TEST(ids(R"({"10": "a", "02": "b", "2": "c"})") == "02 2 10 ");
+  BOOST_TEST(ids(R"({"10": "a", "9": "b", "n1": "c"})") == "10 9 n1 ");
+  BOOST_TEST(ids(R"([{"id": "10", "name": "a"}, {"id": "2", "name": "b"}])") == "10 2 ");  // a list has an order of its own
+}
+
+// Of a pipe nothing is left for a second look.
+BOOST_AUTO_TEST_CASE(a_file_is_read_once) {
+  for (const std::string bytes : {"cat\ndog\n", R"(["cat", "dog"])"}) {
+    int ends[2];
+    BOOST_REQUIRE(::pipe(ends) == 0);
+    BOOST_REQUIRE(::write(ends[1], bytes.data(), bytes.size()) == ssize_t(bytes.size()));
+    ::close(ends[1]);
+    BOOST_TEST(read_classes(text("/dev/fd/", ends[0])).size() == 2u);
+    ::close(ends[0]);
+  }
+}
+
 BOOST_FIXTURE_TEST_CASE(names_survive, Folder) {
   const std::vector<std::string> names{
       "T-shirt/top, \"large\"", "Müllers Kätzchen", "it's", "🐈‍⬛", "a\\b", "..", "{braces}", "漢字 100%", "<b>&amp;"};
@@ -125,7 +151,7 @@ BOOST_FIXTURE_TEST_CASE(refused, Folder) {
   refused("cat\nd\xff\n", "line 2 is not valid UTF-8");
   refused("a\tb\tc\td\n", "line 1 has 4 fields");
   refused("<!doctype html>\n<p>cat", "this is a web page");
-  refused("version https://git-lfs.github.com/spec/v1\n", "pointer of git-lfs");
+  refused("version https://git-lfs.github.com/spec/v1\n", "git-lfs pointer");
   REFUSED(read_classes("imagenet"), "'imagenet' is neither a table that ships nor a file");
   REFUSED(read_classes(path.string()), "Is a directory");
 }

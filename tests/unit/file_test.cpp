@@ -106,6 +106,15 @@ BOOST_FIXTURE_TEST_CASE(errors_name_the_file, Folder) {
   BOOST_TEST(names().size() == 1u);  // no temporary stays behind
 }
 
+// The file that values came from is named where they are to blame; a device's failure stays what it is.
+BOOST_AUTO_TEST_CASE(values_of_a_file) {
+  BOOST_TEST(naming_file("x.json", [] { return 3; }) == 3);
+  REFUSED(naming_file("x.json", [] { throw Error("a bad value"); }), "file    x.json");
+  const auto failing = [] { naming_file("x.json", [] { throw DeviceError("no memory is left"); }); };
+  BOOST_CHECK_THROW(failing(), DeviceError);
+  BOOST_TEST(error_of(failing).find("x.json") == std::string::npos);
+}
+
 BOOST_FIXTURE_TEST_CASE(errors_say_what_to_do, Folder) {
   make_folder(path / "folder");
   REFUSED(read_file(path / "none" / "x"), "remedy  check the path");

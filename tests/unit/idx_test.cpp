@@ -223,7 +223,7 @@ BOOST_AUTO_TEST_CASE(class_lists) {
                                     {"a\nb\n", "image 1 has label 2, the class list has 2 names"},
                                     {"\xff\xfe"
                                      "a\n",
-                                     "class 0 is not valid UTF-8"}}) {
+                                     "line 1 is not valid UTF-8"}}) {
     REFUSED(names(list), words);
     REFUSED(names(list), "remedy");
   }
@@ -231,6 +231,24 @@ BOOST_AUTO_TEST_CASE(class_lists) {
   fs::remove(folder.path / "classes.txt");
   fs::create_directory(folder.path / "classes.txt");
   REFUSED(load_dataset(folder.path.string(), "train"), "classes.txt");
+}
+
+// Images of people are files: what to do about them is said once, wherever the files lie.
+BOOST_AUTO_TEST_CASE(folders_of_image_files) {
+  for (const char* file : {"cat/x.png", "train/cat/x.JPEG", "images/cat/000000.jpg"}) {
+    Folder folder;
+    const std::string spec = folder.path.string();
+    fs::create_directories((folder.path / file).parent_path());
+    REFUSED(load_dataset(spec, "train"), "neither a shard folder nor one of IDX files");
+    folder.write(file, "");
+    for (const char* manifest : {"", "{}"}) {
+      if (*manifest) folder.write("dataset.json", manifest);
+      REFUSED(load_dataset(spec, "train"), "data set: this is a folder of image files");
+      REFUSED(load_dataset(spec, "train"), "remedy  make the set with sample --format shards");
+    }
+    folder.write("train-images-idx3-ubyte", "");
+    REFUSED(load_dataset(spec, "test"), "a shard folder has one split");  // those beside other sets are no matter
+  }
 }
 
 // Two lists that should be one: the first class that differs is named.

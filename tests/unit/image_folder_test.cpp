@@ -1,6 +1,7 @@
 // data/image_folder.hpp: the same bytes however the set is divided, batched, interrupted or grown; a killed writer leaves nothing
 // half-written; two writers of one part exclude each other; everything wrong with a folder is found, and said.
 #include <mindgap/core/random.hpp>
+#include <mindgap/data/dataset.hpp>
 #include <mindgap/data/image_folder.hpp>
 
 #include "tests/files.hpp"
@@ -132,6 +133,7 @@ BOOST_AUTO_TEST_CASE(what_is_written_is_read) {
     const ImageRecord one = read_image_record(folder.path, c.id, r.index);
     BOOST_TEST((one.file == r.file && one.sha256 == r.sha256 && one.fields == r.fields));
   }
+  REFUSED(load_dataset(folder.path.string(), "train"), "this is a folder of image files");
   REFUSED(read_image_record(folder.path, "crane", 0), "there is no class 'crane'");
   REFUSED(read_image_record(folder.path, " ", 23), "a class has images 0 to 22");
   REFUSED(read_image_record(folder.path, " ", -1), "there is no image -1");
@@ -317,6 +319,7 @@ BOOST_AUTO_TEST_CASE(manifests_and_fields_of_the_program_are_checked) {
   refused([](auto& m) { m.jpeg_quality = 101; }, "jpeg_quality is 101");
   refused([](auto& m) { m.settings["guidance"] = HUGE_VAL; }, "'guidance' is not a finite number");
   refused([](auto& m) { m.settings["sampler"] = std::string("\xc3"); }, "'sampler' is not UTF-8");
+  refused([](auto& m) { m.settings["sampler"] = std::string((1 << 20) + 1, 'x'); }, "'sampler' has 1048577 bytes");
   refused([](auto& m) { m.settings["Seed"] = 1; }, "'Seed' is not named by a to z");
   refused([](auto& m) { m.settings["index"] = 1; }, "'index' is the line's own");
   refused(

@@ -1,5 +1,7 @@
-// JPEG files give nearly the pixels back, at full colour resolution, and the same bytes for the same pixels.
+// JPEG files give nearly the pixels back, at full colour resolution, and the same bytes for the same pixels; damaged ones are no
+// images.
 #include <mindgap/core/random.hpp>
+#include <mindgap/data/image_file.hpp>
 #include <mindgap/data/jpeg.hpp>
 
 #include "tests/files.hpp"
@@ -90,9 +92,61 @@ BOOST_AUTO_TEST_CASE(what_libjpeg_refuses_is_an_error) {
   const u8 pixel = 0;
   REFUSED(encode_jpeg(&pixel, 0, 1, 1), "image   [0, 1, 1]");
   REFUSED(encode_jpeg(&pixel, 1, 1, 2), "1 or 3 channels");
-  REFUSED(encode_jpeg(&pixel, i64(1) << 32, 1, 1), "extents of 1 to 65535");
+  REFUSED(encode_jpeg(&pixel, i64(1) << 32, 1, 1), "extents of 1 to 65500");
   for (const int quality : {-1, 0, 101}) REFUSED(encode_jpeg(&pixel, 1, 1, 1, quality), "the quality is 1 to 100");
-  REFUSED(encode_jpeg(Tensor<u8, 3>::full({1, 65501, 1}, 9)), "65500");  // libjpeg's own words
+  REFUSED(encode_jpeg(Tensor<u8, 3>::full({1, 65501, 1}, 9)), "extents of 1 to 65500");
+  BOOST_TEST((decode_jpeg(encode_jpeg(Tensor<u8, 3>::full({1, 65500, 1}, 9)), "").shape() == Shape<3>(1, 65500, 3)));
+}
+
+// libjpeg makes up grey pixels for what is damaged, and only warns.
+BOOST_AUTO_TEST_CASE(damaged_files_are_errors) {
+  const Tensor<u8, 3> image({64, 64, 3});
+  const Stream stream(0, "noise");
+  for (i64 i = 0; i < image.size(); ++i) image.data()[i] = u8(stream.word(u64(i)));
+  const std::string good = encode_jpeg(image);
+  BOOST_TEST((decode_jpeg(good, "").shape() == image.shape()));
+  const auto refused = [&](const std::string& bytes, const std::string& words) {
+    REFUSED(decode_jpeg(bytes, "bad.jpg"), words);
+    REFUSED(decode_jpeg(bytes, "bad.jpg"), "file    bad.jpg");
+    REFUSED(decode_jpeg(bytes, "bad.jpg"), "remedy");
+  };
+  for (const size_t left : {good.size() - 2, good.size() - 100, good.size() / 2}) refused(good.substr(0, left), "Premature end");
+  std::string bad = good;
+  refused(bad.replace(good.size() / 2, 64, 64, '\xfe'), "Corrupt JPEG data");  // no code has so many ones
+  bad = good;
+  refused(bad.insert(good.size() - 2, "more bytes than pixels"), "extraneous bytes");
+  bad = good;
+  refused(bad.insert(good.size() / 2, "\xff\xd9"), "premature end of data segment");
+  // A revision of JFIF that libjpeg does not know changes no pixel.
+  bad = good;
+  bad[11] = 3;
+  BOOST_TEST(decode_jpeg(bad, "").to_vector() == decode_jpeg(good, "").to_vector());
+}
+
+BOOST_AUTO_TEST_CASE(claims_are_refused_before_memory_is_asked_for) {
+  std::string file = encode_jpeg(Tensor<u8, 3>::full({8, 8, 1}, 9));
+  const size_t frame = file.find("\xff\xc0");
+  BOOST_REQUIRE(frame != file.npos);
+  file.replace(frame + 5, 4, "\xea\x60\xea\x60");
+  REFUSED(decode_jpeg(file, "huge.jpg"), "jpeg: the file claims an image of 60000 x 60000 pixels");
+  REFUSED(decode_jpeg(file, "huge.jpg"), "file    huge.jpg");
+}
+
+// A camera on its side; png_test.cpp has every orientation.
+BOOST_FIXTURE_TEST_CASE(images_are_turned_upright, Folder) {
+  const Tensor<u8, 3> stored({8, 16, 3});  // the left half is white
+  for (i64 i = 0; i < stored.size(); ++i) stored.data()[i] = i / 3 % 16 < 8 ? 255 : 0;
+  const auto segment = [](char marker, const std::string& data) {
+    return std::string{'\xff', marker, char((data.size() + 2) >> 8), char(data.size() + 2)} + data;
+  };
+  const std::string tiff("MM\0*\0\0\0\x8\0\1\1\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0", 26);
+  std::string bytes = encode_jpeg(stored);
+  bytes.insert(2, segment('\xe2', "another") + '\xff' + segment('\xe1', "http://ns.adobe.com/xap/1.0/") +
+                      segment('\xe1', std::string("Exif\0\0", 6) + tiff));
+  BOOST_TEST((decode_jpeg(bytes, "").shape() == stored.shape()));
+  const Tensor<u8, 3> image = read_image(write("x.jpg", bytes));
+  BOOST_REQUIRE((image.shape() == Shape<3>(16, 8, 3)));
+  for (i64 i = 0; i < image.size(); ++i) BOOST_TEST(int(image.data()[i]) == (i < image.size() / 2 ? 255 : 0));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -234,7 +234,12 @@ BOOST_AUTO_TEST_CASE(paths_and_ranges) {
   study(R"({"student": {"learning_rate": NaN}})", "student.learning_rate: NaN");
   study(R"({"warmup": 1})", "warmup is 1, which once was all steps");
   study(R"({"warmup": 0.2, "schedule": "one_cycle"})", "warmup is 0.2, and the schedule one_cycle has a warm-up of its own");
-  parse_study_config(study_config_json(parse_study_config(R"({"schedule": "one_cycle"})", "study.json")), "study.json");
+  study(R"({"warmup": 0.1, "schedule": "one_cycle"})", "warmup is 0.1, and the schedule one_cycle has a warm-up of its own");
+  for (const auto& [json, warmup] : {std::pair(R"({"schedule": "one_cycle"})", 0.), {"{}", 0.1}, {R"({"warmup": 0})", 0.}}) {
+    const std::string as_run = study_config_json(parse_study_config(json, "study.json"));
+    BOOST_TEST(*parse_study_config(as_run, "study.json").warmup == warmup);
+    BOOST_TEST(as_run.find("\"warmup\"") != as_run.npos);
+  }
   study(R"({"counts": [2, 1]})", "counts[1] is 1, wanted a whole number of at least 2");
   study(R"({"counts": [2, Infinity]})", "counts[1]: NaN and Infinity");
   study(R"({"settings": [{}, {"guidance": [1, -1]}]})", "settings[1].guidance[1] is -1, wanted a number from 0 to 1000000");
@@ -259,6 +264,21 @@ BOOST_AUTO_TEST_CASE(paths_and_ranges) {
   REFUSED(parse_unet_config(R"({"_class_name": "UNet2DConditionModel"})", "c"), "wanted \"UNet2DModel\"");
   REFUSED(parse_unet_config(R"({"attention_head_dim": 0})", "c"), "attention_head_dim is 0, wanted a whole number of at least 1");
   REFUSED(parse_unet_config(R"({"cross_attention_dim": 768})", "c"), "there is no key 'cross_attention_dim'");
+}
+
+// What a field holds: whole numbers of its type, and of kinds in one place the one that fits.
+BOOST_AUTO_TEST_CASE(types_of_fields) {
+  using Either = std::variant<std::array<int, 2>, std::vector<int>, u8>;
+  const auto read = [](const std::string& json) {
+    return from_json<std::map<std::string, Either>>(json, {"values", "values.json", "correct it"}).at("v");
+  };
+  BOOST_TEST((std::get<0>(read(R"({"v": [1, 2]})")) == std::array{1, 2}));
+  BOOST_TEST((std::get<1>(read(R"({"v": [1, 2, 3]})")) == std::vector{1, 2, 3}));
+  BOOST_TEST(std::get<2>(read(R"({"v": 255})")) == 255);
+  REFUSED(read(R"({"v": 256})"), "v is 256, wanted a list of 2 or a number");
+  REFUSED(read(R"({"v": [1, 2147483648]})"), "v[1] is 2147483648, wanted a whole number from -2147483648 to 2147483647");
+  using Pair = std::map<std::string, std::variant<std::string, std::array<std::string, 2>>>;
+  REFUSED(from_json<Pair>(R"({"v": ["a"]})", {"values", "values.json", "correct it"}), "wanted a string or a list of 2");
 }
 
 BOOST_AUTO_TEST_CASE(what_diffusers_means) {

@@ -1,5 +1,7 @@
-// PNG files give the pixels and the text back, and grids put each image in its place.
+// PNG files give the pixels and the text back, those of others are read upright, and grids put each image in its place.
+#include <mindgap/data/image_file.hpp>
 #include <mindgap/data/png.hpp>
+#include <mindgap/io/hash.hpp>
 
 #include "tests/files.hpp"
 #include <boost/test/unit_test.hpp>
@@ -8,11 +10,26 @@
 #include <png.h>
 #include <string>
 #include <vector>
+#include <zlib.h>
 
 using namespace mindgap;
 using namespace mindgap::test;
 
 namespace {
+
+std::string big_endian(u32 n) { return {char(n >> 24), char(n >> 16), char(n >> 8), char(n)}; }
+std::string chunk(const std::string& type, const std::string& data) {
+  return big_endian(u32(data.size())) + type + data + big_endian(crc32(type + data));
+}
+
+// A PNG file whose header claims a size and a kind. rows: of the pixels, each behind its filter's byte.
+std::string png_file(u32 w, u32 h, char bits, char kind, const std::string& rows, const std::string& chunks = "") {
+  std::string packed(compressBound(rows.size()), '\0');
+  uLongf size = packed.size();
+  compress(reinterpret_cast<Bytef*>(packed.data()), &size, reinterpret_cast<const Bytef*>(rows.data()), rows.size());
+  return "\x89PNG\r\n\x1a\n" + chunk("IHDR", big_endian(w) + big_endian(h) + std::string{bits, kind, 0, 0, 0}) + chunks +
+         chunk("IDAT", packed.substr(0, size)) + chunk("IEND", "");
+}
 
 // The text of a file as libpng reads it, which checks every chunk.
 PngText text_of(const std::string& bytes) {
@@ -101,9 +118,61 @@ BOOST_AUTO_TEST_CASE(text_comes_back) {
   for (const char* keyword : {"", " a", "a ", "a\n", "gr\xc3\xbcn"})
     REFUSED(encode_png(image, {{keyword, "x"}}), "1 to 79 printable ASCII");
   REFUSED(encode_png(image, {{std::string(80, 'k'), "x"}}), "1 to 79 printable ASCII");
-  REFUSED(encode_png(image, {{"a", "\xff"}}), "text is UTF-8");
+  REFUSED(encode_png(image, {{"a", "\xff"}}), "text is not UTF-8");
   REFUSED(encode_png(image, {{"a", std::string("x\0y", 3)}}), "without zero bytes");
-  REFUSED(encode_png(image, {{"a", std::string((1 << 20) + 1, 'x')}}), "at most 1048576 bytes, not 1048577");
+  REFUSED(encode_png(image, {{"a", std::string((1 << 20) + 1, 'x')}}), "text has 1048577 bytes, 1048576 at most");
+}
+
+// What png.hpp says of files of others.
+BOOST_AUTO_TEST_CASE(pixels_of_other_kinds) {
+  const auto pixel = [](const std::string& file) { return decode_png(file, "x.png").to_vector(); };
+  const auto grey = [](u8 v) { return std::vector<u8>(3, v); };
+  const std::string no_filter(1, '\0');
+  BOOST_TEST(pixel(png_file(1, 1, 8, 0, no_filter + "\x64")) == grey(100));
+  BOOST_TEST(pixel(png_file(1, 1, 16, 0, no_filter + "\x80\xff")) == grey(128));
+  BOOST_TEST(pixel(png_file(1, 1, 16, 0, no_filter + "\x7f\x7f")) == grey(127));
+  BOOST_TEST(pixel(png_file(1, 1, 8, 0, no_filter + "\x64", chunk("gAMA", big_endian(100'000)))) == grey(167));  // of light
+  BOOST_TEST(pixel(png_file(1, 1, 8, 4, no_filter + std::string("\0\0", 2))) == grey(255));
+  const u8 half = pixel(png_file(1, 1, 8, 4, no_filter + std::string("\0\x80", 2)))[0];  // half the light of white
+  BOOST_TEST((half > 180 && half < 192), int(half));
+}
+
+// A few bytes may claim any size; what libpng holds by then is freed, which the sanitizers see.
+BOOST_AUTO_TEST_CASE(claims_are_refused_before_memory_is_asked_for) {
+  for (const auto& [w, h] : {std::pair(60'000u, 60'000u), {1u << 19, 1u << 10}, {16'384u, 16'385u}}) {
+    const std::string file = png_file(w, h, 8, 2, "");
+    BOOST_TEST(file.size() < 100);
+    REFUSED(decode_png(file, "huge.png"), text("png: the file claims an image of ", w, " x ", h, " pixels"));
+    REFUSED(decode_png(file, "huge.png"), "file    huge.png");
+  }
+  REFUSED(decode_png(png_file(3, 3, 8, 2, ""), "short.png"), "file    short.png");
+}
+
+// 1 2 3   as each orientation stores it: Pillow's ImageOps.exif_transpose gives what stands to the right.
+// 4 5 6
+BOOST_FIXTURE_TEST_CASE(images_are_turned_upright, Folder) {
+  const Tensor<u8, 3> stored({2, 3, 3});
+  for (i64 i = 0; i < stored.size(); ++i) stored.data()[i] = u8('1' + i / 3);
+  const std::string plain = encode_png(stored);
+  const auto read = [&](const std::string& exif) {
+    std::string bytes = plain;
+    const Tensor<u8, 3> image = read_image(write("x.png", bytes.insert(33, exif.empty() ? "" : chunk("eXIf", exif))));
+    std::string out;
+    for (i64 i = 0; i < image.size(); i += 3) {
+      if (i && i / 3 % image.extent(1) == 0) out += '/';
+      out += char(image.data()[i]);
+    }
+    return out;
+  };
+  const auto exif = [&](char orientation) {  // behind another entry
+    return std::string("II*\0\x8\0\0\0\2\0\0\1\3\0\1\0\0\0\7\0\0\0\x12\1\3\0\1\0\0\0", 30) + orientation + std::string(7, '\0');
+  };
+  const std::vector<std::string> upright{"123/456",  "321/654",  "654/321",  "456/123",
+                                         "14/25/36", "41/52/63", "63/52/41", "36/25/14"};
+  for (char i = 1; i <= 8; ++i) BOOST_TEST(read(exif(i)) == upright[size_t(i - 1)], int(i));
+  // Nothing, nonsense and half of it turn nothing.
+  for (const std::string& other : {std::string(), exif(0), exif(9), exif(6).substr(0, 20), std::string("MM")})
+    BOOST_TEST(read(other) == upright[0]);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -5,6 +5,7 @@
 #include <boost/test/unit_test.hpp>
 #include <map>
 #include <set>
+#include <unistd.h>
 
 using namespace mindgap;
 using namespace mindgap::test;
@@ -32,7 +33,7 @@ BOOST_AUTO_TEST_CASE(registry) {
   BOOST_TEST(one("clip").find("tabby") != std::string::npos);
   for (const auto& [spec, count] : std::map<std::string, i64>{
            {"name", 1}, {"name-definition", 1}, {"name-hypernym", 1}, {"hypernym-background", 365}, {"clip", 80}})
-    BOOST_TEST(PromptSet::read(spec).distinct(tabby) == count, spec);
+    BOOST_TEST(PromptSet::read(spec).all(tabby).size() == size_t(count), spec);
 }
 
 BOOST_AUTO_TEST_CASE(templates) {
@@ -61,7 +62,7 @@ BOOST_AUTO_TEST_CASE(choices) {
   std::set<std::string> seen;
   for (u64 i = 0; i < 20'000; ++i) seen.insert(both.prompt(tabby, Stream(7, "prompt", 1, i)));
   BOOST_TEST(seen.size() == 730u);
-  BOOST_TEST(both.distinct(tabby) == 730);
+  BOOST_TEST(both.all(tabby).size() == 730u);
 }
 
 BOOST_FIXTURE_TEST_CASE(captions, Folder) {
@@ -70,7 +71,7 @@ BOOST_FIXTURE_TEST_CASE(captions, Folder) {
                                   "a {name}\r\nthe {name}\na {name}")
                                 .string();
   const PromptSet set = PromptSet::read(lines);
-  BOOST_TEST(set.distinct(bare) == 2);  // one is there twice, and so more often
+  BOOST_TEST(set.all(bare).size() == 2u);  // one is there twice, and so more often
   std::map<std::string, int> count;
   for (u64 i = 0; i < 3000; ++i) ++count[set.prompt(bare, Stream(0, "prompt", 0, i))];
   BOOST_TEST(count.size() == 2u);
@@ -79,13 +80,13 @@ BOOST_FIXTURE_TEST_CASE(captions, Folder) {
   const std::string object =
       write("own.json", R"( {"n02123045": ["a cat on a mat", "a {{cat}}", "{name}, asleep"], "dog": ["a dog"]})").string();
   const PromptSet own = PromptSet::read(object);
-  BOOST_TEST(own.distinct(tabby) == 3);
+  BOOST_TEST(own.all(tabby).size() == 3u);
   BOOST_TEST(own.prompt(bare, Stream(0, "prompt")) == "a dog");
   std::set<std::string> seen;
   for (u64 i = 0; i < 100; ++i) seen.insert(own.prompt(tabby, Stream(0, "prompt", 0, i)));
   BOOST_TEST((seen == std::set<std::string>{"a cat on a mat", "a {cat}", "tabby, asleep"}));
   REFUSED(own.prompt({"n1", {"crane"}, "", ""}, Stream(0, "prompt")), "there is no caption for class 'n1' ('crane')");
-  REFUSED(own.distinct({"n1", {"crane"}, "", ""}), object);
+  REFUSED(own.all({"n1", {"crane"}, "", ""}), object);
 }
 
 // Of what a class's prompts are, and of nothing else.
@@ -107,8 +108,18 @@ BOOST_FIXTURE_TEST_CASE(hashes, Folder) {
 BOOST_AUTO_TEST_CASE(what_a_class_lacks) {
   REFUSED(one("name-definition", bare), "class 'dog' ('dog') has no definition");
   REFUSED(one("name-hypernym", bare), "class 'dog' ('dog') has no hypernym");
-  REFUSED(PromptSet::read("hypernym-background").distinct(bare), "class 'dog' ('dog') has no hypernym");
+  REFUSED(PromptSet::read("hypernym-background").all(bare), "class 'dog' ('dog') has no hypernym");
   BOOST_TEST(one("clip", bare).find("dog") != std::string::npos);
+}
+
+// Of a pipe nothing is left for a second look.
+BOOST_AUTO_TEST_CASE(a_file_is_read_once) {
+  int ends[2];
+  BOOST_REQUIRE(::pipe(ends) == 0);
+  BOOST_REQUIRE(::write(ends[1], "a {name}\n", 9) == 9);
+  ::close(ends[1]);
+  BOOST_TEST(PromptSet::read(text("/dev/fd/", ends[0])).all(bare).size() == 1u);
+  ::close(ends[0]);
 }
 
 BOOST_FIXTURE_TEST_CASE(refused, Folder) {

@@ -151,6 +151,9 @@ class Dataset {
   std::shared_ptr<const std::vector<Member>> members_;
 };
 
+// Throws where spec, as below, names no set.
+void check_dataset_spec(const std::string& spec);
+
 // spec: "fashion-mnist", an IDX folder or a shard folder. split: "train", "fit", "held-out" or "test".
 Dataset load_dataset(const std::string& spec, std::string_view split);
 

@@ -3,13 +3,15 @@
 
 #include <mindgap/data/dataset.hpp>
 #include <mindgap/data/idx.hpp>
+#include <mindgap/data/parts.hpp>
 #include <mindgap/data/shards.hpp>
 #include <mindgap/data/subset.hpp>
 #include <mindgap/io/file.hpp>
 #include <mindgap/io/hash.hpp>
+#include <mindgap/io/text_file.hpp>
 
+#include <cctype>
 #include <cstdlib>
-#include <sstream>
 
 namespace mindgap {
 
@@ -35,20 +37,6 @@ inline std::filesystem::path need_idx_path(const std::filesystem::path& folder, 
 
 inline bool has_idx(const std::filesystem::path& folder) {
   return !idx_path(folder, "train-images-idx3-ubyte").empty() || !idx_path(folder, "t10k-images-idx3-ubyte").empty();
-}
-
-// A name a line; a byte order mark and the line ends of other systems are no part of one.
-inline std::vector<std::string> read_class_list(const std::filesystem::path& path) {
-  std::string bytes = read_file(path);
-  if (bytes.starts_with("\xef\xbb\xbf")) bytes.erase(0, 3);
-  std::vector<std::string> names;
-  std::istringstream lines(bytes);
-  for (std::string line; std::getline(lines, line);) {
-    if (line.ends_with('\r')) line.pop_back();
-    names.push_back(line);
-  }
-  check_class_names(names, path);
-  return names;
 }
 
 // The numbers up to the greatest label of either split. One damaged byte must not make two hundred classes: each has images in
@@ -82,7 +70,10 @@ inline std::vector<std::string> numbered_classes(const std::filesystem::path& fo
 
 inline std::vector<std::string> idx_class_names(const std::filesystem::path& folder) {
   const auto list = folder / "classes.txt";
-  return std::filesystem::exists(list) ? read_class_list(list) : numbered_classes(folder);
+  if (!std::filesystem::exists(list)) return numbered_classes(folder);
+  const std::vector<std::string> names = read_lines(list, "class names");
+  check_class_names(names, list);
+  return names;
 }
 
 inline Dataset read_idx_split(const std::filesystem::path& folder, std::string_view split, std::vector<std::string> class_names) {
@@ -97,6 +88,19 @@ inline Dataset read_idx_split(const std::filesystem::path& folder, std::string_v
   if (out.name.empty()) out.name = folder.string();
   check_dataset(out, need_idx_path(folder, prefix + "-labels-idx1-ubyte"));
   return out;
+}
+
+// One that sample wrote, or any other in which folders of images lie side by side, as torchvision's ImageFolder reads them.
+inline bool is_image_folder(const std::filesystem::path& folder) {
+  if (has_idx(folder) || std::filesystem::exists(chunk_path(folder, 0))) return false;
+  std::error_code code;
+  for (std::filesystem::recursive_directory_iterator at(folder, code), end; !code && at != end; at.increment(code)) {
+    if (at.depth() == 2) at.disable_recursion_pending();
+    std::string kind = at->path().extension().string();
+    for (char& c : kind) c = char(std::tolower(static_cast<unsigned char>(c)));
+    if (at.depth() > 0 && (kind == ".png" || kind == ".jpg" || kind == ".jpeg")) return true;
+  }
+  return false;
 }
 
 inline Dataset read_fashion_mnist(std::string_view split) {
@@ -145,6 +149,22 @@ MINDGAP_INLINE Dataset read_idx_folder(const std::filesystem::path& folder, std:
   return detail::read_idx_split(folder, split, detail::idx_class_names(folder));
 }
 
+MINDGAP_INLINE void check_dataset_spec(const std::string& spec) {
+  if (spec == "fashion-mnist") return;
+  const std::filesystem::path folder = spec;
+  if (!std::filesystem::is_directory(folder))
+    throw Error(text("data set: '", spec, "' is neither a known name nor a folder"),
+                {{"remedy", "fashion-mnist, a folder of IDX files or a shard folder with dataset.json"}});
+  if (detail::is_image_folder(folder))
+    throw Error(
+        "data set: this is a folder of image files, a folder a class, which is not read for training",
+        {{"folder", spec}, {"remedy", "make the set with sample --format shards; or write images and labels as IDX files"}});
+  if (!std::filesystem::exists(folder / "dataset.json") && !detail::has_idx(folder))
+    throw Error(
+        "data set: the folder is neither a shard folder nor one of IDX files",
+        {{"folder", spec}, {"remedy", "it should have dataset.json, or train-images-idx3-ubyte (or .gz) and its companions"}});
+}
+
 MINDGAP_INLINE Dataset load_dataset(const std::string& spec, std::string_view split) {
   if (split == "fit" || split == "held-out") {
     const Dataset train = load_dataset(spec, "train");
@@ -159,21 +179,14 @@ MINDGAP_INLINE Dataset load_dataset(const std::string& spec, std::string_view sp
   }
   if (split != "train" && split != "test")
     throw Error(text("data set: there is no split '", split, "'"), {{"remedy", "train, fit, held-out or test"}});
+  check_dataset_spec(spec);
   if (spec == "fashion-mnist") return detail::read_fashion_mnist(split);
   const std::filesystem::path folder = spec;
-  if (!std::filesystem::is_directory(folder))
-    throw Error(text("data set: '", spec, "' is neither a known name nor a folder"),
-                {{"remedy", "fashion-mnist, a folder of IDX files or a shard folder with dataset.json"}});
-  if (std::filesystem::exists(folder / "dataset.json")) {
-    if (split != "train")
-      throw Error("data set: a shard folder has one split, train",
-                  {{"folder", spec}, {"remedy", "ask for its split train, or take test images from real data"}});
-    return read_shard_folder(folder);
-  }
-  if (detail::has_idx(folder)) return read_idx_folder(folder, split);
-  throw Error(
-      "data set: the folder is neither a shard folder nor one of IDX files",
-      {{"folder", spec}, {"remedy", "it should have dataset.json, or train-images-idx3-ubyte (or .gz) and its companions"}});
+  if (!std::filesystem::exists(folder / "dataset.json")) return read_idx_folder(folder, split);
+  if (split != "train")
+    throw Error("data set: a shard folder has one split, train",
+                {{"folder", spec}, {"remedy", "ask for its split train, or take test images from real data"}});
+  return read_shard_folder(folder);
 }
 
 }  // namespace mindgap

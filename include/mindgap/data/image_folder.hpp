@@ -7,7 +7,8 @@
 //   dataset.json                       what was made, and how: the fields of ImageFolderManifest; it comes, or grows, with the
 //                                      first image that is written
 //
-// (To ImageFolder every folder is a class: so the pieces are not among the images.)
+// (To ImageFolder every folder is a class: so the pieces are not among the images. It counts labels in the order of the folders'
+// names as text, "10" before "2"; in our lists classes have the order of dataset.json. Whoever compares labels goes by the id.)
 //
 // A line is an object of JSON: class (its id), name, index, file, the image's own fields, the settings of the set, sha256 (of the
 // pixels [h, w, c], as Python's hashlib.sha256(numpy.asarray(Image.open(file))) of a PNG file has it) and last crc32 (of the line
@@ -27,15 +28,13 @@
 
 #include <mindgap/core/tensor.hpp>
 #include <mindgap/cpu/runtime.hpp>
+#include <mindgap/data/image_manifest.hpp>
+#include <mindgap/data/image_records.hpp>
 #include <mindgap/io/file.hpp>
 
-#include <functional>
-#include <map>
+#include <filesystem>
 #include <memory>
-#include <optional>
 #include <span>
-#include <string>
-#include <variant>
 #include <vector>
 
 namespace mindgap {
@@ -43,36 +42,6 @@ namespace mindgap {
 namespace detail {
 class ImageLines;
 }
-
-// Keys of a to z, 0 to 9 and _, other than the line's own; numbers are finite, text is UTF-8 without zero bytes.
-using Fields = std::map<std::string, std::variant<std::string, bool, i64, u64, double>>;
-
-// Text as it is, everything else as JSON has it: numbers read back exactly.
-std::string field_text(const Fields::mapped_type& value);
-
-struct ImageFolderClass {
-  std::string id;                         // its own in the set: "n02123045"
-  std::string name;                       // for people; two classes may share it
-  std::string folder;                     // a file name of its own
-  std::optional<std::string> shows = {};  // a hash of what decides, besides the settings, what its images show: its prompts
-};
-
-struct ImageFolderManifest {
-  std::vector<ImageFolderClass> classes;
-  i64 images_per_class = 0;         // at most 10^6
-  std::optional<int> jpeg_quality;  // JPEG files of this quality; PNG files where there is none
-  Fields settings;                  // everything that decides, with class and index, what an image shows
-
-  static constexpr i64 piece_images = 20;
-  i64 images() const { return images_per_class * i64(classes.size()); }
-  i64 pieces() const { return (images_per_class + piece_images - 1) / piece_images; }  // of a class
-};
-
-// Image `index` of class number `label` of the list.
-struct ImageNumber {
-  i32 label, index;
-  bool operator==(const ImageNumber&) const = default;
-};
 
 struct FolderImage {
   ImageNumber number;
@@ -110,28 +79,6 @@ class ImageFolderWriter {
   i64 part_, parts_, part_images_ = 0;
   bool begun_ = false;
 };
-
-// A line of the manifest.
-struct ImageRecord {
-  std::string class_id, name;
-  i64 index = 0;
-  std::string file;    // relative to the folder
-  Fields fields;       // the image's own, and the settings
-  std::string sha256;  // of the pixels
-};
-
-// Reads and checks dataset.json.
-ImageFolderManifest read_image_folder_manifest(const std::filesystem::path& folder);
-
-// Calls take for every image of a complete set, class by class. Throws where manifest.jsonl is missing, damaged, or not of this
-// set, naming the line.
-void read_image_records(const std::filesystem::path& folder, const std::function<void(const ImageRecord&)>& take);
-
-// The record of one image, of a set that need not be complete. Throws where the image is not there.
-ImageRecord read_image_record(const std::filesystem::path& folder, const std::string& class_id, i64 index);
-
-// What a record has as sha256.
-std::string pixels_sha256(const Tensor<u8, 3, Cpu>& pixels);
 
 }  // namespace mindgap
 

@@ -22,7 +22,8 @@ inline std::string encode_jpeg(const Tensor<u8, 3, Cpu>& image, int quality = 95
   return encode_jpeg(image.data(), image.extent(0), image.extent(1), image.extent(2), quality);
 }
 
-// [h, w, 3], grey three times. Throws for what is no whole JPEG file. file: its name, for messages.
+// [h, w, 3], grey three times, the pixels as they are stored: EXIF is not looked at (image_file.hpp). Throws for what is no whole
+// JPEG file, for damaged data, and above 2^28 pixels. file: its name, for messages.
 Tensor<u8, 3, Cpu> decode_jpeg(std::string_view bytes, const std::string& file);
 
 }  // namespace mindgap

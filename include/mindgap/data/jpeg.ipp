@@ -1,4 +1,5 @@
 // The body of data/jpeg.hpp, over libjpeg.
+#include <mindgap/data/image_claim.hpp>
 #include <mindgap/data/jpeg.hpp>
 
 #include <array>
@@ -24,10 +25,10 @@ struct JpegErrors : jpeg_error_mgr {
       std::longjmp(errors.leave, 1);
     };
     output_message = [](j_common_ptr) {};
-    // libjpeg makes up what a truncated file lacks, with a warning: to us it is an error.
+    // Where data are damaged or missing, libjpeg warns (a level below 0) and makes up pixels: to us it is an error. A revision of
+    // JFIF that it does not know changes no pixel.
     emit_message = [](j_common_ptr info, int level) {
-      const int code = info->err->msg_code;
-      if (level < 0 && (code == JWRN_JPEG_EOF || code == JWRN_HIT_MARKER)) info->err->error_exit(info);
+      if (level < 0 && info->err->msg_code != JWRN_JFIF_MAJOR) info->err->error_exit(info);
     };
   }
 };
@@ -124,15 +125,17 @@ MINDGAP_INLINE Tensor<u8, 3, Cpu> decode_jpeg(std::string_view bytes, const std:
           {{"file", file}, {"remedy", "the file is damaged, no JPEG file, or not in RGB or grey: convert or copy it again"}});
   };
   check(detail::read_jpeg(errors, bytes, h, w, nullptr));
+  detail::check_image_claim("jpeg", h, w, file);
   const Tensor<u8, 3, Cpu> out(Shape<3>(h, w, 3));
   check(detail::read_jpeg(errors, bytes, h, w, out.data()));
   return out;
 }
 
 MINDGAP_INLINE std::string encode_jpeg(const u8* pixels, i64 h, i64 w, i64 channels, int quality) {
-  constexpr i64 largest = 65535;  // of the format; libjpeg wants a little less, and says so
+  constexpr i64 largest = JPEG_MAX_DIMENSION;  // libjpeg's, a little less than the format's
   if (h < 1 || w < 1 || h > largest || w > largest || (channels != 1 && channels != 3))
-    throw Error("jpeg: an image has extents of 1 to 65535 and 1 or 3 channels", {{"image", Shape<3>(h, w, channels).str()}});
+    throw Error(text("jpeg: an image has extents of 1 to ", largest, " and 1 or 3 channels"),
+                {{"image", Shape<3>(h, w, channels).str()}});
   if (quality < 1 || quality > 100) throw Error(text("jpeg: the quality is 1 to 100, not ", quality));
   detail::JpegErrors errors;
   detail::JpegString out;

@@ -6,7 +6,21 @@
 
 #include <mindgap/io/file.hpp>
 
+#include <filesystem>
+#include <string>
+
 namespace mindgap::detail {
+
+// The name of a file by its number: "000017.png".
+inline std::string numbered(i64 number, int digits, const std::string& extension) {
+  std::string name = std::to_string(number);
+  if (name.size() < size_t(digits)) name.insert(0, size_t(digits) - name.size(), '0');
+  return name + extension;
+}
+// Of a shard folder (shards.hpp).
+inline std::filesystem::path chunk_path(const std::filesystem::path& folder, i64 chunk) {
+  return folder / ("chunk-" + numbered(chunk, 5, ".safetensors"));
+}
 
 // Held only while the folder's settings and locks are looked at or written.
 class Turnstile {

@@ -1,11 +1,12 @@
 // The bodies of data/png.hpp, over libpng's simplified interface, which knows no text.
+#include <mindgap/data/image_claim.hpp>
 #include <mindgap/data/png.hpp>
+#include <mindgap/io/hash.hpp>
 #include <mindgap/io/utf8.hpp>
 
 #include <algorithm>
 #include <cstring>
 #include <png.h>
-#include <zlib.h>
 
 namespace mindgap {
 
@@ -21,17 +22,21 @@ inline std::string png_text_chunk(const std::string& keyword, const std::string&
   if (keyword.empty() || keyword.size() > 79 || !std::ranges::all_of(keyword, printable) || keyword.front() == ' ' ||
       keyword.back() == ' ')
     fail("a keyword has 1 to 79 printable ASCII characters, and no space at its ends");
-  if (invalid_utf8(value) != std::string_view::npos || value.find('\0') != value.npos) fail("text is UTF-8 without zero bytes");
-  if (value.size() > 1 << 20) fail(mindgap::text("text has at most ", 1 << 20, " bytes, not ", value.size()));
+  if (const std::string wrong = wrong_png_text(value); !wrong.empty()) fail("text " + wrong);
   const auto big_endian = [](u32 number) {
     return std::string{char(number >> 24), char(number >> 16), char(number >> 8), char(number)};
   };
   const std::string data = keyword + std::string(5, '\0') + value, chunk = "iTXt" + data;
-  return big_endian(u32(data.size())) + chunk +
-         big_endian(u32(::crc32(0, reinterpret_cast<const Bytef*>(chunk.data()), uInt(chunk.size()))));
+  return big_endian(u32(data.size())) + chunk + big_endian(crc32(chunk));
 }
 
 }  // namespace detail
+
+MINDGAP_INLINE std::string wrong_png_text(std::string_view value) {
+  constexpr size_t most = 1 << 20;
+  if (invalid_utf8(value) != value.npos || value.find('\0') != value.npos) return "is not UTF-8 without zero bytes";
+  return value.size() > most ? text("has ", value.size(), " bytes, ", most, " at most") : "";
+}
 
 MINDGAP_INLINE std::string encode_png(const u8* pixels, i64 h, i64 w, i64 channels, const PngText& text) {
   constexpr i64 largest = 1 << 16;
@@ -53,14 +58,17 @@ MINDGAP_INLINE std::string encode_png(const u8* pixels, i64 h, i64 w, i64 channe
 }
 
 MINDGAP_INLINE Tensor<u8, 3, Cpu> decode_png(std::string_view bytes, const std::string& file) {
-  png_image image{};
-  image.version = PNG_IMAGE_VERSION;
+  struct Reader : png_image {
+    Reader() : png_image{} { version = PNG_IMAGE_VERSION; }
+    ~Reader() { png_image_free(this); }  // what libpng holds between the header and the pixels, where we throw
+  } image;
   const auto check = [&](int good) {
     if (!good)
       throw Error(std::string("png: ") + image.message,
                   {{"file", file}, {"remedy", "the file is damaged or no PNG file: copy or make it again"}});
   };
   check(png_image_begin_read_from_memory(&image, bytes.data(), bytes.size()));
+  detail::check_image_claim("png", image.height, image.width, file);
   image.flags |= PNG_IMAGE_FLAG_16BIT_sRGB;
   image.format = PNG_FORMAT_RGB;
   const Tensor<u8, 3, Cpu> out(Shape<3>(image.height, image.width, 3));

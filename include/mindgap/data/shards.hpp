@@ -14,7 +14,8 @@
 // Part i of n writes the chunks k with k % n = i, and holds a lock for it; a second process on the same part, or one that
 // divides by another n, is refused at once. A chunk appears whole or not at all, so whoever resumes writes what is missing.
 //
-// Left out: changing the settings of a set (an Error lists what differs), shrinking it.
+// Left out: a record of each image's own (its prompt): a set that wants one is a folder of images (image_folder.hpp); changing
+// the settings of a set (an Error lists what differs), shrinking it.
 #pragma once
 
 #include <mindgap/data/dataset.hpp>

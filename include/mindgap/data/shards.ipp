@@ -80,12 +80,6 @@ inline void check_shard_manifest(const ShardManifest& m, const std::filesystem::
   naming_file(source.string(), [&] { return to_json(m); });  // refuses what is not UTF-8
 }
 
-inline std::filesystem::path chunk_path(const std::filesystem::path& folder, i64 chunk) {
-  char name[48];
-  std::snprintf(name, sizeof name, "chunk-%05lld.safetensors", static_cast<long long>(chunk));
-  return folder / name;
-}
-
 template <class T, int N>
 std::string_view bytes_of(const Tensor<T, N, Cpu>& tensor) {
   return {reinterpret_cast<const char*>(tensor.data()), size_t(tensor.bytes())};

@@ -1,5 +1,8 @@
 // SHA-256 by OpenSSL, the content hash of data sets, chunks, generators and plans: the digits of sha256sum and Python's hashlib.
+// And CRC-32 by zlib, the checksum of lines and of chunks of PNG files.
 #pragma once
+
+#include <mindgap/core/dtype.hpp>
 
 #include <filesystem>
 #include <memory>
@@ -22,6 +25,8 @@ class Sha256 {
 };
 
 inline std::string sha256(std::string_view bytes) { return Sha256().update(bytes).hex(); }
+
+u32 crc32(std::string_view bytes);
 
 // Of a large file, on all cores: SHA-256 over the SHA-256 (64 digits each) of its pieces of 16 MiB, in their order.
 std::string tree_hash_of_file(const std::filesystem::path& path);

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <thread>
 #include <vector>
+#include <zlib.h>
 
 namespace mindgap {
 
@@ -38,6 +39,10 @@ MINDGAP_INLINE std::string Sha256::hex() {
   std::string out;
   for (unsigned i = 0; i < size; ++i) (out += "0123456789abcdef"[digest[i] >> 4]) += "0123456789abcdef"[digest[i] & 15];
   return out;
+}
+
+MINDGAP_INLINE u32 crc32(std::string_view bytes) {
+  return u32(::crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()));
 }
 
 MINDGAP_INLINE std::string tree_hash_of_file(const std::filesystem::path& path) {

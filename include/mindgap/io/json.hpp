@@ -203,7 +203,7 @@ std::string read_scalar(const nlohmann::json& json, T& value, const JsonRule& ru
     if (!fits || number < rule.least || number > rule.most) return in_range(whole ? "a whole number" : "a number", rule);
     if constexpr (whole) {
       if (!(json.is_number_unsigned() ? std::in_range<T>(json.get<u64>()) : std::in_range<T>(json.get<i64>())))
-        return std::is_signed_v<T> ? "a whole number from -2^63 to 2^63 - 1" : "a whole number from 0 to 2^64 - 1";
+        return text("a whole number from ", +std::numeric_limits<T>::min(), " to ", +std::numeric_limits<T>::max());
     } else if (!std::isfinite(T(number))) {
       return "a number that fits a float";
     }
@@ -236,15 +236,23 @@ inline constexpr bool is_variant = false;
 template <class... Ts>
 inline constexpr bool is_variant<std::variant<Ts...>> = true;
 
-// What values of T are called, and whether one is: a whole number is one where T holds it.
 template <class T>
-constexpr const char* kind_name() {
+inline constexpr i64 array_size = -1;  // none
+template <class T, size_t n>
+inline constexpr i64 array_size<std::array<T, n>> = i64(n);
+template <class T>
+inline constexpr bool is_list = requires(T t) {
+  t.emplace_back();
+};
+
+// What values of T are called, and whether one is: a whole number is one where T holds it, a list where it has as many elements.
+template <class T>
+std::string kind_name() {
   if constexpr (std::is_same_v<T, std::string>) return "a string";
   else if constexpr (std::is_same_v<T, bool>) return "true or false";
   else if constexpr (std::is_arithmetic_v<T>) return "a number";
-  else if constexpr (
-      requires(T t) { t.emplace_back(); } || requires(T t) { t.fill({}); })
-    return "a list";
+  else if constexpr (is_list<T>) return "a list";
+  else if constexpr (array_size<T> >= 0) return text("a list of ", array_size<T>);
   else return "an object";
 }
 template <class T>
@@ -255,9 +263,8 @@ bool is_kind(const nlohmann::json& json) {
   else if constexpr (std::is_arithmetic_v<T>)
     return json.is_number_unsigned() ? std::in_range<T>(json.get<u64>())
                                      : json.is_number_integer() && std::in_range<T>(json.get<i64>());
-  else if constexpr (
-      requires(T t) { t.emplace_back(); } || requires(T t) { t.fill({}); })
-    return json.is_array();
+  else if constexpr (is_list<T>) return json.is_array();
+  else if constexpr (array_size<T> >= 0) return json.is_array() && i64(json.size()) == array_size<T>;
   else return json.is_object();
 }
 
@@ -317,7 +324,7 @@ class JsonReader {
       read_alternative(json, path, value, rule, problems);
     } else if constexpr (std::is_arithmetic_v<T> || std::is_enum_v<T> || std::is_same_v<T, std::string>) {
       if (const std::string wanted = detail::read_scalar(json, value, rule); !wanted.empty()) problems.add(path, json, wanted);
-    } else if constexpr (requires { value.emplace_back(); }) {
+    } else if constexpr (detail::is_list<T>) {
       if (rule.single && !json.is_array()) {
         typename T::value_type one{};
         read(json, path, one, rule, problems);
@@ -330,8 +337,8 @@ class JsonReader {
         read(element, path + "[" + std::to_string(value.size()) + "]", one, rule, problems);
         value.push_back(std::move(one));
       }
-    } else if constexpr (requires { value.fill({}); }) {
-      if (!json.is_array() || json.size() != value.size()) return problems.add(path, json, text("a list of ", value.size()));
+    } else if constexpr (detail::array_size<T> >= 0) {
+      if (!detail::is_kind<T>(json)) return problems.add(path, json, detail::kind_name<T>());
       for (size_t i = 0; i < value.size(); ++i) read(json[i], path + "[" + std::to_string(i) + "]", value[i], rule, problems);
     } else if (!json.is_object()) {
       problems.add(path, json, "an object");
@@ -357,7 +364,7 @@ class JsonReader {
     };
     if ((read_if(std::type_identity<Ts>()) || ...)) return;
     std::string wanted;
-    for (const std::string kind : {detail::kind_name<Ts>()...})
+    for (const std::string& kind : {detail::kind_name<Ts>()...})
       if (wanted.find(kind) == wanted.npos) (wanted += wanted.empty() ? "" : " or ") += kind;
     problems.add(path, json, wanted);
   }

@@ -6,6 +6,7 @@
 #include <mindgap/io/json.hpp>
 #include <mindgap/io/numbers.hpp>
 #include <mindgap/io/safetensors.hpp>
+#include <mindgap/io/text_file.hpp>
 
 #include <algorithm>
 #include <array>
@@ -100,22 +101,10 @@ class SafetensorsParser {
   }
 
   void recognise_strangers() const {
-    std::string start(file_.substr(0, 256));
-    for (char& c : start) c = char(c >= 'A' && c <= 'Z' ? c + 32 : c);
-    if (start.starts_with("\xef\xbb\xbf")) start.erase(0, 3);
-    if (start.starts_with("version https://git-lfs"))
-      fail("this is a git-lfs pointer, not the file it stands for",
-           "run `git lfs pull` where it was cloned, or download the file itself");
-    if (start.starts_with("pk\x03\x04") || start.starts_with("\x80\x02"))
+    if (const auto other = stranger(file_)) fail(other->what, other->remedy);
+    if (file_.starts_with("PK\x03\x04") || file_.starts_with("\x80\x02"))
       fail("this is a PyTorch checkpoint (zip or pickle), not safetensors",
            "convert it in Python: safetensors.torch.save_file(torch.load(PATH), NEW_PATH)");
-    if (size_t text_start = start.find_first_not_of(" \t\r\n"); text_start != start.npos) {
-      const std::string_view page = std::string_view(start).substr(text_start);
-      for (std::string_view tag : {"<!doctype", "<html", "<?xml", "<head", "<body"})
-        if (page.starts_with(tag))
-          fail("this is a web page (an error or log-in page?), not weights",
-               "open it in a browser to see why, then download again");
-    }
   }
 
   SafetensorsEntry read_entry(const std::string& name, const SafetensorsRecord& record, std::string_view data) const {

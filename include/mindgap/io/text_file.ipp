@@ -14,6 +14,11 @@
 
 namespace mindgap {
 
+namespace detail {
+// A program that links an installed mindgap::glue defines it (cmake/installed_data.cpp); null elsewhere.
+extern const char* const installed_data __attribute__((weak));
+}  // namespace detail
+
 MINDGAP_INLINE std::string wrong_text(std::string_view text_) {
   for (size_t at = 0; at < text_.size();) {
     const Utf8Character c = utf8_at(text_, at);
@@ -24,19 +29,28 @@ MINDGAP_INLINE std::string wrong_text(std::string_view text_) {
   return "";
 }
 
+MINDGAP_INLINE std::optional<Stranger> stranger(std::string_view bytes) {
+  std::string start(bytes.substr(0, 256));
+  if (start.starts_with("\xef\xbb\xbf")) start.erase(0, 3);
+  start.erase(0, start.find_first_not_of(" \t\r\n"));
+  for (char& c : start) c = char(std::tolower(static_cast<unsigned char>(c)));
+  if (start.starts_with("version https://git-lfs"))
+    return Stranger{"this is a git-lfs pointer, not the file it stands for",
+                    "run `git lfs pull` where it was cloned, or download the file itself"};
+  for (const char* tag : {"<!doctype", "<html", "<?xml", "<head", "<body"})
+    if (start.starts_with(tag))
+      return Stranger{"this is a web page (an error or log-in page?), not the file that is meant",
+                      "open it in a browser to see why, then download the file itself"};
+  return {};
+}
+
 MINDGAP_INLINE std::string read_text(const std::filesystem::path& path, const std::string& what) {
   std::string bytes = read_file(path, 16 << 20);
   if (bytes.starts_with("\xef\xbb\xbf")) bytes.erase(0, 3);
   const auto fail = [&](const std::string& problem, const std::string& remedy) {
     throw Error(what + ": " + problem, {{"file", path.string()}, {"remedy", remedy}});
   };
-  std::string start = bytes.substr(0, 40);
-  for (char& c : start) c = char(std::tolower(static_cast<unsigned char>(c)));
-  start.erase(0, start.find_first_not_of(" \t\r\n"));
-  if (start.starts_with("<!doctype") || start.starts_with("<html"))
-    fail("this is a web page", "download the file itself, not the page that shows it");
-  if (start.starts_with("version https://git-lfs"))
-    fail("this is a pointer of git-lfs, not the file", "fetch the file: git lfs pull");
+  if (const auto other = stranger(bytes)) fail(other->what, other->remedy);
   if (const size_t at = invalid_utf8(bytes); at != bytes.npos)
     fail(text("line ", 1 + std::count(bytes.begin(), bytes.begin() + std::ptrdiff_t(at), '\n'), " is not valid UTF-8, at byte ",
               at, " of the file"),
@@ -44,8 +58,8 @@ MINDGAP_INLINE std::string read_text(const std::filesystem::path& path, const st
   return bytes;
 }
 
-MINDGAP_INLINE std::vector<std::string> read_lines(const std::filesystem::path& path, const std::string& what) {
-  const std::string bytes = read_text(path, what);
+MINDGAP_INLINE std::vector<std::string> lines_of(const std::string& bytes, const std::filesystem::path& path,
+                                                 const std::string& what) {
   std::vector<std::string> lines;
   for (size_t at = 0; at < bytes.size();) {
     const size_t end = std::min(bytes.find('\n', at), bytes.size());
@@ -64,6 +78,7 @@ MINDGAP_INLINE std::vector<std::string> read_lines(const std::filesystem::path& 
 
 MINDGAP_INLINE std::filesystem::path shipped_file(const std::string& name) {
   std::vector<std::filesystem::path> folders{MINDGAP_DATA_FOLDERS};
+  if (&detail::installed_data) folders.insert(folders.begin(), detail::installed_data);
   const char* given = std::getenv("MINDGAP_DATA");
   if (given && *given) folders = {given};
   std::vector<ErrorLine> lines;

@@ -33,6 +33,9 @@ struct Schedule {
   double floor = 0.0;  // of cosine
   double gamma = 0.1;  // of step
 
+  // Where none is given: a tenth of the steps; nothing with one_cycle.
+  static double usual_warmup(Kind kind) { return kind == Kind::one_cycle ? 0 : 0.1; }
+
   static Kind kind_of(const std::string& name) {
     if (name == "constant") return Kind::constant;
     if (name == "cosine") return Kind::cosine;

@@ -57,16 +57,16 @@ struct StudyConfig {
   i64 sampling_steps = 15;
   double guidance = 1.5;
   u64 sampling_seed = 0;
-  i64 synthetic_sets =
-      1;  // drawn with sampling_seed, sampling_seed + 1, ...; seed number i of the students uses set i modulo these
+  i64 synthetic_sets = 1;                // drawn with sampling_seed, sampling_seed + 1, ...; student i uses set i modulo these
   std::vector<SettingsConfig> settings;  // of E10
 
   std::string model = "resnet18";
   i64 width = 16;
   bool flip = true;
   i64 shift = 2;
-  double weight_decay = 5e-4, label_smoothing = 0.1, warmup = 0.1;
-  std::string schedule = "cosine";  // one_cycle has a warm-up of its own, and none is given
+  double weight_decay = 5e-4, label_smoothing = 0.1;
+  std::string schedule = "cosine";
+  std::optional<double> warmup;  // as --warmup of train_student; where a file has none, the reader puts the schedule's usual one
 
   std::vector<u64> seeds{1, 2};
   std::vector<std::string> experiments{"E0", "E1", "E3", "E3 twice", "E2", "E5"};

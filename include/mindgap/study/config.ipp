@@ -3,6 +3,7 @@
 
 #include <mindgap/diffusion/scheduler_config.hpp>
 #include <mindgap/io/json.hpp>
+#include <mindgap/optim/schedule.hpp>
 #include <mindgap/study/config.hpp>
 
 #include <algorithm>
@@ -101,8 +102,8 @@ inline void check_study_config(const StudyConfig& c, const std::string& file) {
   };
   require(!c.seeds.empty(), "seeds is empty");
   require(c.warmup != 1, "warmup is 1, which once was all steps: give a share below 1, or 2 steps or more");
-  require(c.schedule != "one_cycle" || c.warmup == 0 || c.warmup == StudyConfig().warmup,
-          text("warmup is ", c.warmup, ", and the schedule one_cycle has a warm-up of its own: leave warmup out"));
+  require(c.schedule != "one_cycle" || c.warmup.value_or(0) == 0,
+          text("warmup is ", c.warmup.value_or(0), ", and the schedule one_cycle has a warm-up of its own: leave warmup out"));
   for (const auto& [experiment, count] : c.seeds_of) {
     require(has(experiment), "seeds_of has '" + experiment + "', which is not among the experiments");
     require(count <= i64(c.seeds.size()),
@@ -132,8 +133,9 @@ inline void check_study_config(const StudyConfig& c, const std::string& file) {
 }  // namespace detail
 
 MINDGAP_INLINE StudyConfig parse_study_config(const std::string& json, const std::string& file) {
-  const auto config = from_json<StudyConfig>(json, {"study configuration", file, detail::study_remedy});
+  auto config = from_json<StudyConfig>(json, {"study configuration", file, detail::study_remedy});
   detail::check_study_config(config, file);
+  if (!config.warmup) config.warmup = Schedule::usual_warmup(Schedule::kind_of(config.schedule));
   return config;
 }
 

@@ -11,6 +11,8 @@
 #include <mindgap/train/evaluate.hpp>
 #include <mindgap/train/trainer.hpp>
 
+#include <optional>
+
 namespace mindgap {
 
 struct TrainingOptions {
@@ -22,11 +24,12 @@ struct TrainingOptions {
   double label_smoothing = 0.1;
   double gradient_clip = 0;  // joint norm; 0: none
   Schedule::Kind schedule = Schedule::Kind::cosine;
-  double warmup = 0.1;  // a share of the steps below 1, or a number of steps; one_cycle has its own instead
-  u64 seed = 0;         // of order and augmentation
+  std::optional<double> warmup;  // a share of the steps below 1, or a number of steps; by default Schedule::usual_warmup
+  u64 seed = 0;                  // of order and augmentation
   Augmentation augmentation;
   Normalisation normalisation;
 
+  double chosen_warmup() const { return warmup.value_or(Schedule::usual_warmup(schedule)); }
   LoaderOptions loader() const { return training_options(batch, seed, augmentation, normalisation); }
 };
 
@@ -166,8 +169,7 @@ template <Device D, class P>
 Trainer<D> student_trainer(ResNet<D, P>& net, const StudentData<D, P>& data, const TrainingOptions& options) {
   const i64 steps = std::max(options.epochs * data.steps_per_epoch(), options.minimum_steps);
   TrainerOptions o;
-  const bool warms_up_itself = options.schedule == Schedule::Kind::one_cycle;
-  o.schedule = {options.schedule, steps, warms_up_itself ? 0 : warmup_steps(options.warmup, steps)};
+  o.schedule = {options.schedule, steps, warmup_steps(options.chosen_warmup(), steps)};
   if (options.warmup == 1)
     throw Error("student: a warm-up of 1, which once was all steps", {{"remedy", "a share below 1, or 2 steps or more"}});
   o.optimizer = SgdOptions{float(options.momentum), true};

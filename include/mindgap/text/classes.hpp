@@ -2,7 +2,7 @@
 //
 //   imagenet1k, imagenet100   tables that ship: WordNet's ids, names, definitions and hypernyms (data/classes/README.md)
 //   a JSON file   a list of names; a list of objects with id, name or names, definition, hypernym; or an object {id: name}, of
-//                 which the classes are in the order of the ids
+//                 which the classes are in the order of the ids: that of numbers where all ids are whole numbers, else of text
 //   a text file   a class a line: name, or id, name and, if known, definition, with tabs between them
 //
 // Ids are unique; names may repeat. Where a file gives no id, the name is the id. Labels count in the order of the list. A file

@@ -3,6 +3,7 @@
 
 #include <mindgap/io/hash.hpp>
 #include <mindgap/io/json.hpp>
+#include <mindgap/io/numbers.hpp>
 #include <mindgap/io/text_file.hpp>
 #include <mindgap/io/utf8.hpp>
 #include <mindgap/text/classes.hpp>
@@ -48,6 +49,9 @@ inline std::vector<PlacedClass> classes_of_json(const std::string& json, const s
   std::vector<PlacedClass> out;
   if (const auto* names = std::get_if<Names>(&read)) {
     for (const auto& [id, name] : *names) out.push_back({shown(id), {id, {name}, "", ""}});
+    const auto number = [](const PlacedClass& c) { return number_in<u64>(c.second.id); };
+    if (std::ranges::all_of(out, [&](const PlacedClass& c) { return number(c).has_value(); }))
+      std::ranges::stable_sort(out, {}, number);
     return out;
   }
   for (const auto& one : std::get<List>(read)) {
@@ -63,9 +67,9 @@ inline std::vector<PlacedClass> classes_of_json(const std::string& json, const s
   return out;
 }
 
-inline std::vector<PlacedClass> classes_of_lines(const std::string& file) {
+inline std::vector<PlacedClass> classes_of_lines(const std::string& bytes, const std::string& file) {
   std::vector<PlacedClass> out;
-  for (const std::string& line : read_lines(file, "class list")) {
+  for (const std::string& line : lines_of(bytes, file, "class list")) {
     std::vector<std::string> parts(1);
     for (const char c : line) {
       if (c == '\t') parts.emplace_back();
@@ -125,7 +129,8 @@ MINDGAP_INLINE std::vector<PromptClass> read_classes(const std::string& name_or_
   const std::string bytes = read_text(file, "class list");
   const size_t start = bytes.find_first_not_of(" \t\r\n");
   const bool json = start != bytes.npos && (bytes[start] == '[' || bytes[start] == '{');
-  const std::vector<detail::PlacedClass> placed = json ? detail::classes_of_json(bytes, file) : detail::classes_of_lines(file);
+  const std::vector<detail::PlacedClass> placed =
+      json ? detail::classes_of_json(bytes, file) : detail::classes_of_lines(bytes, file);
   detail::check_classes(placed, file);
   std::vector<PromptClass> classes;
   for (const auto& [place, c] : placed) classes.push_back(c);

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <map>
 #include <optional>
 #include <ranges>
@@ -43,6 +44,8 @@ using TokenField = std::variant<std::string, AddedTokenFields>;
 inline constexpr std::array clip_token_names = {"bos_token", "eos_token", "unk_token", "sep_token",
                                                 "pad_token", "cls_token", "mask_token"};
 
+inline constexpr double no_max_length = 1e30;  // what transformers writes where there is no limit
+
 // tokenizer_config.json, and special_tokens_map.json, which has a part of its keys. The rest is of no concern to CLIP's class.
 struct TokenizerConfig {
   std::array<std::optional<TokenField>, clip_token_names.size()> named;
@@ -62,6 +65,8 @@ void visit_fields(V& visit, TokenizerConfig& c) {
   visit("extra_special_tokens", c.extra, {.null = true});
   visit("added_tokens_decoder", c.added);
   visit("model_max_length", c.max_length, {.least = 2});
+  if (c.max_length < no_max_length && (c.max_length > 65535 || c.max_length != std::trunc(c.max_length)))
+    visit.fail("model_max_length", text("is ", c.max_length, ", wanted a whole number from 2 to 65535, or 1e30 for none"));
   visit.only("tokenizer_class", {"CLIPTokenizer", "CLIPTokenizerFast"});
   visit.only("padding_side", {"right"});
   visit.only("truncation_side", {"right"});
@@ -188,8 +193,7 @@ MINDGAP_INLINE ClipVocabulary read_clip_vocabulary(const std::filesystem::path& 
       for (const auto& [token, id] : json("added_tokens.json", std::map<std::string, i64>()))
         added.try_emplace(id, SpecialToken{token, true});
   }
-  // Without a limit such files have 10^30.
-  if (config.max_length < 65536) v.max_length = i64(config.max_length);
+  if (config.max_length < detail::no_max_length) v.max_length = i64(config.max_length);
 
   // The last word on a token counts: 1.x pads with "<|endoftext|>" as written, and finds no "<|EndOfText|>"; but the list with
   // ids goes before names.

@@ -3,9 +3,9 @@
 //   name                  {name}
 //   name-definition       {name}, {definition}
 //   name-hypernym         {name}, {hypernym}
-//   hypernym-background   {name}, {hypernym} inside {background}     (Sariyildiz, Alahari, Larlus, Kalantidis, "Fake it till you
-//   make
-//                         it: learning transferable representations from synthetic ImageNet clones", CVPR 2023, has these four)
+//   hypernym-background   {name}, {hypernym} inside {background}
+//                         (Sariyildiz, Alahari, Larlus, Kalantidis, "Fake it till you make it: learning transferable
+//                         representations from synthetic ImageNet clones", CVPR 2023, has these four)
 //   clip                  one of the 80 templates of CLIP (Radford et al. 2021), as "a photo of a {name}."
 //   a template            text with fields: {name} {names} {definition} {hypernym} {background} {id}; {{ and }} are braces
 //   a captions file       a text file, a template a line, each for every class; or JSON, {class id: [template, ...]}
@@ -19,6 +19,7 @@
 #include <mindgap/text/classes.hpp>
 
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -38,8 +39,8 @@ class PromptSet {
   // does for any of them.
   std::string hash(const PromptClass& c) const;
 
-  // How many different prompts the class can have; throws as prompt() does for any of them.
-  i64 distinct(const PromptClass& c) const;
+  // All prompts that the class can have; throws as prompt() does for any of them.
+  std::set<std::string> all(const PromptClass& c) const;
 
  private:
   // Text, then a field, again and again; the last field is empty.

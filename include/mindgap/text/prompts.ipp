@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <array>
-#include <set>
 #include <utility>
 
 namespace mindgap {
@@ -72,8 +71,8 @@ MINDGAP_INLINE PromptSet PromptSet::read(const std::string& spec) {
       throw Error("prompts: the prompt says nothing of the class, so that every class would have it",
                   {{"prompt", detail::shown(source)}, {"remedy", "write {name} where the class's name belongs"}});
   };
-  const auto add_lines = [&](const std::filesystem::path& path) {
-    const std::vector<std::string> lines = read_lines(path, "prompts");
+  const auto add_lines = [&](const std::string& of, const std::filesystem::path& path) {
+    const std::vector<std::string> lines = lines_of(of, path, "prompts");
     for (size_t i = 0; i < lines.size(); ++i) naming_file(text(path.string(), ":", i + 1), [&] { add_for_every(lines[i]); });
     if (lines.empty()) throw Error("prompts: the file has none", {{"file", path.string()}, {"remedy", "write a prompt a line"}});
   };
@@ -82,7 +81,8 @@ MINDGAP_INLINE PromptSet PromptSet::read(const std::string& spec) {
   if (known != detail::prompt_names.end()) {
     add_for_every(known->second);
   } else if (spec == "clip") {
-    add_lines(shipped_file("prompts/clip.txt"));
+    const std::filesystem::path path = shipped_file("prompts/clip.txt");
+    add_lines(read_text(path, "prompts"), path);
   } else if (std::filesystem::exists(spec, code)) {
     set.file_ = spec;
     const std::string bytes = read_text(spec, "prompts");
@@ -103,7 +103,7 @@ MINDGAP_INLINE PromptSet PromptSet::read(const std::string& spec) {
       if (captions.empty())
         throw Error("prompts: the file has none", {{"file", spec}, {"remedy", "give each class id a list of captions"}});
     } else {
-      add_lines(spec);
+      add_lines(bytes, spec);
     }
   } else if (spec.find_first_of("{}") != spec.npos) {
     add_for_every(spec);
@@ -168,14 +168,14 @@ MINDGAP_INLINE std::string PromptSet::hash(const PromptClass& c) const {
   return sha256(all).substr(0, 16);
 }
 
-MINDGAP_INLINE i64 PromptSet::distinct(const PromptClass& c) const {
+MINDGAP_INLINE std::set<std::string> PromptSet::all(const PromptClass& c) const {
   std::set<std::string> all;
   for (const Template& t : of(c)) {
     if (!t.has("background")) all.insert(filled(t, c, ""));
     else
       for (const std::string& background : backgrounds_) all.insert(filled(t, c, background));
   }
-  return i64(all.size());
+  return all;
 }
 
 }  // namespace mindgap
