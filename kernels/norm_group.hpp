@@ -1,7 +1,6 @@
 // Group norm of x [samples, rows, channels]: y = epilogue((x - mean) * rstd * gamma + beta) with mean and rstd of each sample
 // and group of channels, and gradients. One block a sample: the path of the CPU, where a sample stays in the cache, so memory
-// sees each pass's tensors once; of a sample that is too large for it, several blocks do some groups each, forward.
-// norm_group_divided.hpp is the path of a GPU.
+// sees each pass's tensors once. norm_group_divided.hpp is the path of a GPU.
 //
 // x may come in two parts, concatenated along the channels (a U-Net skip); a group may straddle the border. A row
 // [samples, channels] may be added to x before the norm (the time embedding of a residual block); it only shifts the
@@ -14,7 +13,7 @@
 // With m = rows * channels / groups elements in a group, and sums over it:
 //   grad_beta = sum over rows of dz       grad_gamma = rstd * sum over rows of dz (x - mean)
 //   grad_x = rstd gamma dz - rstd sum(gamma dz) / m - (x - mean) rstd^3 sum(gamma dz (x - mean)) / m
-// What it leaves out: the backward never divides a sample, so a batch smaller than the number of cores leaves some idle.
+// What it leaves out: a sample is never divided, so a batch smaller than the number of cores leaves some idle.
 #pragma once
 
 #include <mindgap/kernels/columns.hpp>
@@ -27,8 +26,7 @@ inline namespace MINDGAP_SET {
 struct GroupGrid {
   i64 samples, rows, channels, groups;
   i64 part_channels[2];  // the second is 0 where there is one part
-  i64 repeat;            // rows of a wide row (columns.hpp); 1 where there are two parts, or several slices
-  i64 slices;            // of a sample's groups, a block of GroupNorm each
+  i64 repeat;            // rows of a wide row (columns.hpp); 1 where there are two parts
 
   MG_HD i64 width() const { return channels * repeat; }
   MG_HD i64 wide_rows() const { return (rows + repeat - 1) / repeat; }
@@ -46,12 +44,9 @@ struct GroupGrid {
 };
 
 inline GroupGrid group_grid(i64 samples, i64 rows, i64 first_channels, i64 second_channels, i64 groups) {
-  constexpr i64 large = 1 << 20, narrow = 64;  // elements of a sample, channels of a slice
   const i64 channels = first_channels + second_channels;
-  const i64 slices = rows * channels < large ? 1 : std::clamp<i64>(channels / narrow, 1, std::max<i64>(groups, 1));
-  const i64 repeat =
-      second_channels || slices > 1 ? 1 : std::clamp<i64>(256 / std::max<i64>(channels, 1), 1, std::max<i64>(rows, 1));
-  return {samples, rows, channels, groups, {first_channels, second_channels}, repeat, slices};
+  const i64 repeat = second_channels ? 1 : std::clamp<i64>(256 / std::max<i64>(channels, 1), 1, std::max<i64>(rows, 1));
+  return {samples, rows, channels, groups, {first_channels, second_channels}, repeat};
 }
 
 template <class F, class T>
@@ -72,119 +67,82 @@ struct GroupNorm {
 
   template <Block B>
   MG_HD void operator()(B& block) const {
-    const Slice slice(grid, block.id());
-    const i64 width = slice.channels * grid.repeat, channels = slice.channels, groups = slice.groups,
-              per_group = grid.group_channels();
+    const i64 sample = block.id(), width = grid.width(), channels = grid.channels, per_group = grid.group_channels();
     float* __restrict__ sum = block.template shared<float>(width);
     float* __restrict__ total = block.template shared<float>(width);
     float* __restrict__ center = block.template shared<float>(width);
     float* __restrict__ scale = block.template shared<float>(width);
     float* __restrict__ shift = block.template shared<float>(width);
-    float* __restrict__ of_group = block.template shared<float>(groups);
-    const T* added = row ? row + slice.sample * grid.channels + slice.first : nullptr;
+    float* __restrict__ of_group = block.template shared<float>(grid.groups);
+    const T* added = row ? row + sample * channels : nullptr;
     const auto addend = [=](i64 c) { return added ? float(added[c]) : 0.f; };
-    float *means = mean + slice.statistics(), *rstds = rstd + slice.statistics();
-    const float *gammas = gamma + slice.first, *betas = beta + slice.first;
 
-    sum_columns(block, slice, sum, total, [](i64, float v) { return v; });
+    sum_columns(block, sample, sum, total, [](i64, float v) { return v; });
     for (i64 c = block.rank(); c < channels; c += block.size())
       scale[c] = fold_wide(total, c, channels, grid.repeat) + float(grid.rows) * addend(c);
     block.sync();
-    average_groups(block, groups, of_group, scale);
-    for (i64 g = block.rank(); g < groups; g += block.size()) means[g] = of_group[g];
+    average_groups(block, of_group, scale);
+    for (i64 g = block.rank(); g < grid.groups; g += block.size()) mean[sample * grid.groups + g] = of_group[g];
     fill_wide(block, center, channels, grid.repeat, [=](i64 c) { return of_group[c / per_group] - addend(c); });
-    sum_columns(block, slice, sum, total, [=](i64 c, float v) {
+    sum_columns(block, sample, sum, total, [=](i64 c, float v) {
       const float d = v - center[c];
       return d * d;
     });
     for (i64 c = block.rank(); c < channels; c += block.size()) scale[c] = fold_wide(total, c, channels, grid.repeat);
     block.sync();
-    average_groups(block, groups, of_group, scale);
-    // Whether the mean of a group lies so far from zero that its rounding shows (rows.hpp).
-    const auto is_far = [=, this](i64 g) { return lies_far(means[g], of_group[g], 1.f, eps); };
+    average_groups(block, of_group, scale);
     int far = 0;
-    for (i64 g = block.rank(); g < groups; g += block.size()) far += is_far(g);
+    for (i64 g = block.rank(); g < grid.groups; g += block.size()) far += is_far(sample, g, of_group[g]);
     if (block.reduce(far, Sum{})) {  // the centers are wrong by their rounding
-      sum_columns(block, slice, sum, total, [=](i64 c, float v) { return v - center[c]; });
+      sum_columns(block, sample, sum, total, [=](i64 c, float v) { return v - center[c]; });
       for (i64 c = block.rank(); c < channels; c += block.size()) scale[c] = fold_wide(total, c, channels, grid.repeat);
       block.sync();
-      average_groups(block, groups, shift, scale);
-      for (i64 g = block.rank(); g < groups; g += block.size())
-        if (is_far(g)) {
-          means[g] += shift[g];
+      average_groups(block, shift, scale);
+      for (i64 g = block.rank(); g < grid.groups; g += block.size())
+        if (is_far(sample, g, of_group[g])) {
+          mean[sample * grid.groups + g] += shift[g];
           of_group[g] = Max{}(of_group[g] - shift[g] * shift[g], 0.f);
         }
       block.sync();
-      fill_wide(block, center, channels, grid.repeat, [=](i64 c) { return means[c / per_group] - addend(c); });
+      fill_wide(block, center, channels, grid.repeat,
+                [=, this](i64 c) { return mean[sample * grid.groups + c / per_group] - addend(c); });
     }
-    for (i64 g = block.rank(); g < groups; g += block.size()) of_group[g] = rstds[g] = 1.f / sqrtf(of_group[g] + eps);
+    for (i64 g = block.rank(); g < grid.groups; g += block.size())
+      of_group[g] = rstd[sample * grid.groups + g] = 1.f / sqrtf(of_group[g] + eps);
     block.sync();
-    fill_wide(block, scale, channels, grid.repeat, [=](i64 c) { return of_group[c / per_group] * gammas[c]; });
-    fill_wide(block, shift, channels, grid.repeat, [=](i64 c) { return betas[c]; });
+    fill_wide(block, scale, channels, grid.repeat, [=, this](i64 c) { return of_group[c / per_group] * gamma[c]; });
+    fill_wide(block, shift, channels, grid.repeat, [this](i64 c) { return beta[c]; });
     block.sync();
 
-    for (int p = 0; p < 2; ++p) {
-      const auto part = slice.part(grid, p);
-      for (i64 r = 0; part.channels && r < grid.wide_rows(); ++r) {
-        const T* in = x[p] + grid.offset(slice.sample, p, r) + part.begin;
-        T* out = y + grid.out_offset(slice.sample, p, r) + part.begin;
-        const float *a = center + part.first, *s = scale + part.first, *b = shift + part.first;
-        const i64 n = part.length(grid, r);
+    for (int p = 0; p < 2; ++p)
+      for (i64 r = 0, first = grid.first_column(p); grid.part_channels[p] && r < grid.wide_rows(); ++r) {
+        const T* in = x[p] + grid.offset(sample, p, r);
+        T* out = y + grid.out_offset(sample, p, r);
+        const float *a = center + first, *s = scale + first, *b = shift + first;
+        const i64 n = grid.length(p, r);
 #pragma GCC ivdep
         for (i64 c = block.rank(); c < n; c += block.size()) {
           const float z = (float(in[c]) - a[c]) * s[c] + b[c];
           out[c] = T(Epilogue<F, 0>::value(&z));
         }
       }
-    }
   }
 
  private:
   // A column is summed in parts of so many rows: the error of a sum grows with the numbers that are added to it one by one.
   static constexpr i64 rows_at_once = 1024;
 
-  // Some groups of a sample, with their channels.
-  struct Slice {
-    i64 sample, first_group, groups, all_groups;
-    i64 first, channels;
-
-    MG_HD Slice(const GroupGrid& grid, i64 id) : sample(id / grid.slices), all_groups(grid.groups) {
-      const i64 k = id % grid.slices;
-      first_group = grid.groups * k / grid.slices;
-      groups = grid.groups * (k + 1) / grid.slices - first_group;
-      first = first_group * grid.group_channels();
-      channels = groups * grid.group_channels();
-    }
-    MG_HD i64 statistics() const { return sample * all_groups + first_group; }
-
-    // What of the slice lies in part p of x: its channels there, and where they are in the slice.
-    struct Part {
-      i64 begin, channels, first;
-
-      MG_HD i64 length(const GroupGrid& grid, i64 wide_row) const {
-        const i64 left = grid.rows - wide_row * grid.repeat;
-        return (left < grid.repeat ? left : grid.repeat) * channels;
-      }
-    };
-    MG_HD Part part(const GroupGrid& grid, int p) const {
-      const i64 at = grid.first_column(p), begin = first < at ? 0 : first - at, end = first + channels - at;
-      const i64 size = (end < grid.part_channels[p] ? end : grid.part_channels[p]) - begin;
-      return {begin, size < 0 ? 0 : size, begin + at - first};
-    }
-  };
-
-  // total[c] = sum over the rows of f(c, x[row, c]), in columns of a wide row of the slice. Ends with a barrier.
+  // total[c] = sum over the rows of f(c, x[row, c]), in columns of a wide row. Ends with a barrier.
   template <class B, class Term>
-  MG_HD void sum_columns(B& block, const Slice& slice, float* __restrict__ sum, float* __restrict__ total, Term f) const {
-    for (i64 c = block.rank(); c < slice.channels * grid.repeat; c += block.size()) sum[c] = total[c] = 0.f;
+  MG_HD void sum_columns(B& block, i64 sample, float* __restrict__ sum, float* __restrict__ total, Term f) const {
+    for (i64 c = block.rank(); c < grid.width(); c += block.size()) sum[c] = total[c] = 0.f;
     block.sync();
     for (int p = 0; p < 2; ++p) {
-      const auto part = slice.part(grid, p);
-      const i64 first = part.first, columns = part.channels * grid.repeat;
-      for (i64 r = 0; part.channels && r < grid.wide_rows(); ++r) {
-        const T* in = x[p] + grid.offset(slice.sample, p, r) + part.begin;
+      const i64 first = grid.first_column(p), columns = grid.part_channels[p] * grid.repeat;
+      for (i64 r = 0; grid.part_channels[p] && r < grid.wide_rows(); ++r) {
+        const T* in = x[p] + grid.offset(sample, p, r);
         float* to = sum + first;
-        const i64 n = part.length(grid, r);
+        const i64 n = grid.length(p, r);
 #pragma GCC ivdep
         for (i64 c = block.rank(); c < n; c += block.size()) to[c] += f(first + c, float(in[c]));
         if ((r + 1) % rows_at_once == 0 || r + 1 == grid.wide_rows())
@@ -194,11 +152,16 @@ struct GroupNorm {
     block.sync();
   }
 
+  // Whether the mean of a group lies so far from zero that its rounding shows (rows.hpp).
+  MG_HD bool is_far(i64 sample, i64 g, float variance) const {
+    return lies_far(mean[sample * grid.groups + g], variance, 1.f, eps);
+  }
+
   // of_group[g] = sum of channel[c] over the group / elements in the group. Ends with a barrier.
   template <class B>
-  MG_HD void average_groups(B& block, i64 groups, float* of_group, const float* channel) const {
+  MG_HD void average_groups(B& block, float* of_group, const float* channel) const {
     const i64 per_group = grid.group_channels();
-    for (i64 g = block.rank(); g < groups; g += block.size()) {
+    for (i64 g = block.rank(); g < grid.groups; g += block.size()) {
       float sum = 0.f;
       for (i64 c = g * per_group; c < (g + 1) * per_group; ++c) sum += channel[c];
       of_group[g] = sum / float(per_group * grid.rows);

@@ -80,7 +80,7 @@ GroupNormResult<T, N, D> group_norm(F, const GroupNormInput<T, N, D>& in, i64 gr
   const T* const x[2] = {in.x.data(), in.skip.data()};
   if constexpr (std::same_as<D, Cpu>) {
     Runtime<D>::launch(
-        Grid{grid.samples * grid.slices},
+        Grid{grid.samples},
         kernel::GroupNorm<Traced<F, 1>, T>{
             out.y.data(), out.mean.data(), out.rstd.data(), {x[0], x[1]}, in.row.data(), gamma.data(), beta.data(), eps, grid});
   } else {
