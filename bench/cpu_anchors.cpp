@@ -76,6 +76,7 @@ void stable_diffusion() {
     const LatentUNet<Cpu, P> unet(2);
     say("sd1.5 unet b2 64x64", time_it<Cpu>(unet, 1, 2).median);
   }
+  Pool<Cpu>::common().trim();
   const LatentAutoencoder<Cpu, P> vae(1);
   say("vae decode 512 b1", time_it<Cpu>([&] { vae.decode(); }, 1, 2).median);
   say("vae encode 512 b1", time_it<Cpu>([&] { vae.encode(); }, 1, 2).median);

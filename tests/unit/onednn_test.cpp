@@ -83,7 +83,7 @@ void check_conv(const ConvGeometry& g, bool with_bias) {
   if (with_bias) BOOST_CHECK_LT(relative_error(grad_bias, grad_bias_ref), tolerance<float>);
 }
 
-// Those that AVX2 takes by Winograd's tiles: odd and even sizes, parts of panels, other paddings, more than one band of tiles.
+// Those that AVX2 takes by Winograd's tiles: odd and even sizes, parts of panels, other paddings, few and many tiles.
 const std::vector<ConvGeometry> winograd_geometries = {
     {2, 8, 8, 128, 128, 3, 3, 1, 1, 1, 1},  {2, 17, 19, 128, 136, 3, 3, 1, 1, 1, 1}, {1, 20, 9, 136, 144, 3, 3, 1, 1, 0, 0},
     {1, 9, 12, 128, 152, 3, 3, 1, 1, 2, 2}, {1, 12, 12, 200, 128, 3, 3, 1, 1, 1, 0}, {1, 64, 61, 128, 128, 3, 3, 1, 1, 1, 1},
@@ -135,8 +135,12 @@ BOOST_AUTO_TEST_CASE(convolution_by_winograd) {
         std::vector<double> reference(size_t(g.y_size()));
         for (size_t i = 0; with_bias && i < reference.size(); ++i) reference[i] = bias[i % bias.size()];
         each_product(g, [&](i64 yi, i64 xi, i64 wi) { reference[size_t(yi)] += double(x[size_t(xi)]) * double(w[size_t(wi)]); });
-        std::vector<float> y(reference.size(), 7.f), direct(y);
-        cpu::direct::conv2d_winograd(g, y.data(), x.data(), w.data(), b);
+        std::vector<float> y(reference.size(), 7.f), other(y), direct(y);
+        cpu::direct::winograd::Convolution{g, y.data(), x.data(), w.data(), b}.run_by_tiles();
+        cpu::direct::winograd::Convolution{g, other.data(), x.data(), w.data(), b}.run_by_weights();
+        BOOST_CHECK(y == other);
+        cpu::direct::conv2d_winograd(g, other.data(), x.data(), w.data(), b);
+        BOOST_CHECK(y == other);
         cpu::direct::conv2d_forward(g, direct.data(), x.data(), w.data(), b);
         BOOST_CHECK_LT(relative_error(y, reference), tolerance<float>);
         BOOST_CHECK_LT(relative_error(y, reference), 2 * relative_error(direct, reference));

@@ -135,73 +135,120 @@ struct Tile {
   }
 }
 
-}  // namespace winograd
+// The steps of one convolution, of some tiles or some panels of outputs.
+struct Convolution {
+  const ConvGeometry& g;
+  float* y;
+  const float *x, *w, *bias;
+  i64 tiles_h = divide_up(g.out_h(), 2), tiles_w = divide_up(g.out_w(), 2), tiles = g.n * tiles_h * tiles_w;
+  i64 chunks = divide_up(tiles, tiles_at_once), panels = divide_up(g.c_out, panel), slices = divide_up(panels, panels_at_once);
+  i64 v_row = g.c_in + 16;  // rows apart by a power of two would share a few lines of the first cache
+  i64 panel_size = g.c_in * panel;
 
-// y = conv(x, w) + bias for a 3x3 window, stride 1, any padding, and channels in whole vectors; bias or null.
-inline void conv2d_winograd(const ConvGeometry& g, float* y, const float* x, const float* w, const float* bias) {
-  using namespace winograd;
-  const i64 tiles_h = divide_up(g.out_h(), 2), tiles_w = divide_up(g.out_w(), 2), tiles = g.n * tiles_h * tiles_w;
-  const i64 threads = omp_get_max_threads(), panels = divide_up(g.c_out, panel), panel_size = g.c_in * panel;
-  const i64 chunks = divide_up(tiles, tiles_at_once), slices = divide_up(panels, panels_at_once);
-  // Where there are few chunks several tasks share one, each with some of the outputs.
-  const i64 groups = std::min(slices, chunks < 4 * threads ? divide_up(4 * threads, chunks) : 1);
+  i64 first_tile(i64 chunk) const { return tiles * chunk / chunks; }
+  i64 first_panel(i64 slice) const { return panels * slice / slices; }
 
-  constexpr i64 m_row = panels_at_once * panel, m_place = tiles_at_once * m_row;
-  const i64 v_row = g.c_in + 16;  // rows apart by a power of two would share a few lines of the first cache
-  const i64 v_place = tiles_at_once * v_row, u_place = panel * channels_packed;
-  const i64 mine_size = std::max(places * (v_place + m_place), places * u_place);
-  const Scratch weights(places * panels * panel_size);  // [place][panel][c_in][16]
-  const Scratch scratch(threads * mine_size);
-  i32 a_offset[tiles_at_once], c_offset[tiles_at_once];
-  for (i64 i = 0; i < tiles_at_once; ++i) {
-    a_offset[i] = i32(i * v_row);
-    c_offset[i] = i32(i * m_row);
+  // v[place][tile][c_in] of the tiles begin..end.
+  void read_tiles(float* v, i64 v_place, i64 begin, i64 end) const {
+    for (i64 t = begin; t < end; ++t, v += v_row) {
+      const Tile tile(t, tiles_h, tiles_w);
+      const float* from[4][4];
+      for (i64 i = 0; i < 4; ++i)
+        for (i64 j = 0; j < 4; ++j) from[i][j] = tile.input(g, x, i, j);
+      transform_input(v, v_place, from, g.c_in);
+    }
   }
-#pragma omp parallel
-  {
-    float* mine = scratch.data() + omp_get_thread_num() * mine_size;
-#pragma omp for schedule(dynamic, 1)
-    for (i64 p = 0; p < panels; ++p) {
-      float* u = mine;  // [place][16][channels_packed]
-      const i64 columns = std::min<i64>(panel, g.c_out - p * panel);
+
+  // packed[place][panel][c_in][16] of the panels begin..end; u: room for few_weights numbers.
+  static constexpr i64 few_weights = places * panel * channels_packed;
+  void pack_weights(float* packed, i64 packed_place, i64 begin, i64 end, float* u) const {
+    constexpr i64 u_place = panel * channels_packed;
+    for (i64 p = begin; p < end; ++p, packed += panel_size)
       for (i64 c = 0; c < g.c_in; c += channels_packed) {
-        const i64 channels = std::min(channels_packed, g.c_in - c);
+        const i64 columns = std::min<i64>(panel, g.c_out - p * panel), channels = std::min(channels_packed, g.c_in - c);
         for (i64 o = 0; o < columns; ++o)
           transform_weights(u + o * channels_packed, u_place, w + (p * panel + o) * 9 * g.c_in + c, g.c_in, channels);
         for (i64 place = 0; place < places; ++place)
-          pack_rows(weights.data() + (place * panels + p) * panel_size + c * panel, u + place * u_place, channels_packed, columns,
-                    channels, 1);
+          pack_rows(packed + place * packed_place + c * panel, u + place * u_place, channels_packed, columns, channels, 1);
       }
+  }
+
+  // The outputs of a chunk and a slice from its v and packed weights; m: room for `products` numbers.
+  static constexpr i64 products = places * tiles_at_once * panels_at_once * panel;
+  void multiply(i64 chunk, i64 slice, const float* v, i64 v_place, const float* packed, i64 packed_place, float* m) const {
+    constexpr i64 m_row = panels_at_once * panel, m_place = tiles_at_once * m_row;  // [place][tile][m_row]
+    const i64 begin = first_tile(chunk), end = first_tile(chunk + 1), column = first_panel(slice) * panel,
+              columns = std::min(g.c_out, first_panel(slice + 1) * panel) - column;
+    i32 a_offset[tiles_at_once], c_offset[tiles_at_once];
+    for (i64 i = 0; i < tiles_at_once; ++i) {
+      a_offset[i] = i32(i * v_row);
+      c_offset[i] = i32(i * m_row);
     }
-    float *v = mine, *m = mine + places * v_place;  // [place][tile][c_in], [place][tile][m_row]
+    for (i64 place = 0; place < places; ++place)
+      gather_panels(v + place * v_place, a_offset, {1, g.c_in, 0}, packed + place * packed_place, m + place * m_place, c_offset,
+                    end - begin, columns, 0, divide_up(columns, panel), Start::zero, nullptr);
+    for (i64 t = begin; t < end; ++t, m += m_row) {
+      const Tile tile(t, tiles_h, tiles_w);
+      float* to[2][2];
+      for (i64 i = 0; i < 2; ++i)
+        for (i64 j = 0; j < 2; ++j) to[i][j] = tile.output(g, y + column, i, j);
+      transform_output(to, m, m_place, bias ? bias + column : nullptr, columns);
+    }
+  }
+
+  // All weights are transformed, then each chunk of tiles where it is multiplied.
+  void run_by_tiles() const {
+    const i64 threads = omp_get_max_threads();
+    // Where there are few chunks several tasks share one, each with some of the outputs.
+    const i64 groups = std::min(slices, chunks < 4 * threads ? divide_up(4 * threads, chunks) : 1);
+    const i64 v_place = tiles_at_once * v_row, packed_place = panels * panel_size;
+    const i64 mine_size = std::max(places * v_place + products, few_weights);
+    const Scratch packed(places * packed_place), scratch(threads * mine_size);
+#pragma omp parallel
+    {
+      float *mine = scratch.data() + omp_get_thread_num() * mine_size, *m = mine + places * v_place;
 #pragma omp for schedule(dynamic, 1)
-    for (i64 task = 0; task < chunks * groups; ++task) {
-      const i64 chunk = task / groups, group = task % groups, first = tiles * chunk / chunks,
-                count = tiles * (chunk + 1) / chunks - first;
-      for (i64 t = 0; t < count; ++t) {
-        const Tile tile(first + t, tiles_h, tiles_w);
-        const float* from[4][4];
-        for (i64 i = 0; i < 4; ++i)
-          for (i64 j = 0; j < 4; ++j) from[i][j] = tile.input(g, x, i, j);
-        transform_input(v + t * v_row, v_place, from, g.c_in);
-      }
-      for (i64 slice = slices * group / groups; slice < slices * (group + 1) / groups; ++slice) {
-        const i64 panel_begin = panels * slice / slices, panel_end = panels * (slice + 1) / slices;
-        const i64 column = panel_begin * panel, columns = std::min(g.c_out, panel_end * panel) - column;
-        for (i64 place = 0; place < places; ++place)
-          gather_panels(v + place * v_place, a_offset, {1, g.c_in, 0},
-                        weights.data() + (place * panels + panel_begin) * panel_size, m + place * m_place, c_offset, count,
-                        columns, 0, panel_end - panel_begin, Start::zero, nullptr);
-        for (i64 t = 0; t < count; ++t) {
-          const Tile tile(first + t, tiles_h, tiles_w);
-          float* to[2][2];
-          for (i64 i = 0; i < 2; ++i)
-            for (i64 j = 0; j < 2; ++j) to[i][j] = tile.output(g, y + column, i, j);
-          transform_output(to, m + t * m_row, m_place, bias ? bias + column : nullptr, columns);
-        }
+      for (i64 p = 0; p < panels; ++p) pack_weights(packed.data() + p * panel_size, packed_place, p, p + 1, mine);
+#pragma omp for schedule(dynamic, 1)
+      for (i64 task = 0; task < chunks * groups; ++task) {
+        const i64 chunk = task / groups, group = task % groups;
+        read_tiles(mine, v_place, first_tile(chunk), first_tile(chunk + 1));
+        for (i64 slice = slices * group / groups; slice < slices * (group + 1) / groups; ++slice)
+          multiply(chunk, slice, mine, v_place, packed.data() + first_panel(slice) * panel_size, packed_place, m);
       }
     }
   }
+
+  // All tiles are transformed, then each slice of the weights where it is multiplied.
+  void run_by_weights() const {
+    const i64 threads = std::min<i64>(omp_get_max_threads(), slices);
+    const i64 v_place = tiles * v_row, packed_place = panels_at_once * panel_size;
+    const i64 mine_size = places * packed_place + std::max(products, few_weights);
+    const Scratch v(places * v_place), scratch(threads * mine_size);
+#pragma omp parallel num_threads(threads)
+    {
+      float *mine = scratch.data() + omp_get_thread_num() * mine_size, *m = mine + places * packed_place;
+#pragma omp for schedule(static)
+      for (i64 t = 0; t < tiles; ++t) read_tiles(v.data() + t * v_row, v_place, t, t + 1);
+#pragma omp for schedule(dynamic, 1)
+      for (i64 slice = 0; slice < slices; ++slice) {
+        pack_weights(mine, packed_place, first_panel(slice), first_panel(slice + 1), m);
+        for (i64 chunk = 0; chunk < chunks; ++chunk)
+          multiply(chunk, slice, v.data() + first_tile(chunk) * v_row, v_place, mine, packed_place, m);
+      }
+    }
+  }
+};
+
+}  // namespace winograd
+
+// y = conv(x, w) + bias for a 3x3 window, stride 1, any padding, and channels in whole vectors; bias or null. Where the tiles fit
+// the third cache they are what is kept, so that the weights, larger then, are never whole in memory a second time.
+inline void conv2d_winograd(const ConvGeometry& g, float* y, const float* x, const float* w, const float* bias) {
+  constexpr i64 cached = 6 << 20;  // 24 MB
+  const winograd::Convolution convolution{g, y, x, w, bias};
+  if (winograd::places * convolution.tiles * convolution.v_row <= cached) convolution.run_by_weights();
+  else convolution.run_by_tiles();
 }
 
 }  // namespace MINDGAP_SET
