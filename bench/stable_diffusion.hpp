@@ -3,6 +3,7 @@
 
 #include <mindgap/models/autoencoder_kl.hpp>
 #include <mindgap/models/clip_text.hpp>
+#include <mindgap/models/single_file.hpp>
 #include <mindgap/models/unet_condition.hpp>
 
 #include "timing.hpp"
@@ -30,12 +31,7 @@ struct LatentUNet {
   Tensor<float, 1, D> timesteps;
   typename UNet2DConditionModel<D, P>::Text texts;
 
-  static UNetConditionConfig config() {
-    UNetConditionConfig c;
-    c.sample_size = 64, c.cross_attention_dim = 768;
-    return c;
-  }
-  explicit LatentUNet(i64 images) : net(config()), latents(normals<T, D>(Shape<4>(images, 64, 64, 4))) {
+  explicit LatentUNet(i64 images) : net(published_configs(1).unet), latents(normals<T, D>(Shape<4>(images, 64, 64, 4))) {
     fill_weights(net);
     timesteps = Tensor<float, 1, D>::full(Shape<1>(images), 500.f);
     texts = net.cross_keys(normals<T, D>(Shape<3>(images, 77, 768)));
@@ -49,13 +45,10 @@ struct LatentAutoencoder {
   AutoencoderKL<D, P> net;
   Tensor<T, 4, D> latents, images;
 
-  static AutoencoderConfig config() {
-    AutoencoderConfig c;
-    c.block_out_channels = {128, 256, 512, 512}, c.layers_per_block = 2, c.sample_size = 512;
-    return c;
-  }
   explicit LatentAutoencoder(i64 count)
-      : net(config()), latents(normals<T, D>(Shape<4>(count, 64, 64, 4))), images(normals<T, D>(Shape<4>(count, 512, 512, 3))) {
+      : net(published_configs(1).vae),
+        latents(normals<T, D>(Shape<4>(count, 64, 64, 4))),
+        images(normals<T, D>(Shape<4>(count, 512, 512, 3))) {
     fill_weights(net);
   }
   void decode() const { net.decode(latents); }
@@ -67,12 +60,8 @@ struct PromptEncoder {
   CLIPTextModel<D, P> net;
   Tensor<i64, 2, D> ids;
 
-  static ClipTextConfig config() {
-    ClipTextConfig c;
-    c.hidden_size = 768, c.intermediate_size = 3072, c.num_hidden_layers = c.num_attention_heads = 12;
-    return c;
-  }
-  explicit PromptEncoder(i64 prompts) : net(config()), ids(Tensor<i64, 2, D>::full(Shape<2>(prompts, 77), 320)) {
+  explicit PromptEncoder(i64 prompts)
+      : net(published_configs(1).text_encoder), ids(Tensor<i64, 2, D>::full(Shape<2>(prompts, 77), 320)) {
     fill_weights(net);
   }
   void operator()() const { net(ids); }

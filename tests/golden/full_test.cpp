@@ -15,18 +15,6 @@ namespace {
 
 using P = Precision<float>;
 
-// As published: of a version's single file.
-StableDiffusionConfigs configs(i64 version) {
-  Weights file{"", {}, {}, {}};
-  file.entries.push_back({"model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight",
-                          "F32",
-                          {320, version == 1 ? 768 : 1024},
-                          {},
-                          ""});
-  file.entries.push_back({"model.diffusion_model.input_blocks.0.0.weight", "F32", {320, 4, 3, 3}, {}, ""});
-  return single_file_configs(file);
-}
-
 double difference(const std::vector<float>& a, const std::vector<float>& b) {
   double sum = 0, size = 0;
   for (size_t i = 0; i < a.size(); ++i)
@@ -38,7 +26,7 @@ double difference(const std::vector<float>& a, const std::vector<float>& b) {
 constexpr double wrong = 1e-3;
 
 void check_version(Golden& golden, i64 version) {
-  const StableDiffusionConfigs c = configs(version);
+  const StableDiffusionConfigs c = published_configs(version);
   {
     CLIPTextModel<Cpu, P> text_encoder(c.text_encoder);
     fill_golden(state_items(text_encoder, ""), false);
@@ -79,7 +67,7 @@ BOOST_AUTO_TEST_CASE(published_sizes) {
   Golden golden("full", GoldenType::f32);
   check_version(golden, 1);
   check_version(golden, 2);
-  AutoencoderKL<Cpu, P> vae(configs(1).vae);
+  AutoencoderKL<Cpu, P> vae(published_configs(1).vae);
   fill_golden(state_items(vae, ""), false);
   golden.check("vae/moments", to_published(vae.encode(golden_images("golden:input", {1, 512, 512, 3}))));
   golden.check("vae/images", to_published(vae.decode(golden_images("golden:latents", {1, 64, 64, 4}))));

@@ -23,6 +23,8 @@ struct StableDiffusionWeights {
   Weights text_encoder, unet, vae;
 };
 
+// version: 1 or 2.
+StableDiffusionConfigs published_configs(i64 version);
 // Version 1 (CLIP ViT-L/14) or 2 (OpenCLIP ViT-H), by the width of the text that the U-Net attends to. Throws for others (SDXL, a
 // U-Net alone, an inpainting model).
 StableDiffusionConfigs single_file_configs(const Weights& file);

@@ -152,6 +152,25 @@ inline bool is_leftover(std::string_view name) {
 
 }  // namespace detail
 
+MINDGAP_INLINE StableDiffusionConfigs published_configs(i64 version) {
+  if (version != 1 && version != 2) throw Error(text("there is no Stable Diffusion ", version, " here"), {{"remedy", "1 or 2"}});
+  StableDiffusionConfigs out;
+  out.vae.block_out_channels = {128, 256, 512, 512}, out.vae.layers_per_block = 2, out.vae.sample_size = 512;
+  if (version == 1) {
+    out.unet.cross_attention_dim = 768;
+    out.unet.sample_size = 64;
+    out.text_encoder.hidden_size = 768, out.text_encoder.intermediate_size = 3072;
+    out.text_encoder.num_hidden_layers = out.text_encoder.num_attention_heads = 12;
+  } else {
+    out.unet.cross_attention_dim = 1024;
+    out.unet.sample_size = 96, out.unet.attention_head_dim = {5, 10, 20, 20};
+    out.text_encoder.hidden_size = 1024, out.text_encoder.intermediate_size = 4096;
+    out.text_encoder.num_hidden_layers = 23, out.text_encoder.num_attention_heads = 16;  // the last of 24 is not used
+    out.text_encoder.hidden_act = ClipActivation::gelu;
+  }
+  return out;
+}
+
 MINDGAP_INLINE StableDiffusionConfigs single_file_configs(const Weights& file) {
   const auto shape = [&](const std::string& name) -> std::vector<i64> {
     for (const SafetensorsEntry& entry : file.entries)
@@ -169,20 +188,7 @@ MINDGAP_INLINE StableDiffusionConfigs single_file_configs(const Weights& file) {
                                : "no U-Net in the original naming (model.diffusion_model. ...)"},
          {"remedy",
           "give a checkpoint of version 1 or 2 (768 or 1,024 channels of text, 4 input channels), or a diffusers folder"}});
-  StableDiffusionConfigs out;
-  out.vae.block_out_channels = {128, 256, 512, 512}, out.vae.layers_per_block = 2, out.vae.sample_size = 512;
-  out.unet.cross_attention_dim = text_channels;
-  if (text_channels == 768) {
-    out.unet.sample_size = 64;
-    out.text_encoder.hidden_size = 768, out.text_encoder.intermediate_size = 3072;
-    out.text_encoder.num_hidden_layers = out.text_encoder.num_attention_heads = 12;
-  } else {
-    out.unet.sample_size = 96, out.unet.attention_head_dim = {5, 10, 20, 20};
-    out.text_encoder.hidden_size = 1024, out.text_encoder.intermediate_size = 4096;
-    out.text_encoder.num_hidden_layers = 23, out.text_encoder.num_attention_heads = 16;  // the last of 24 is not used
-    out.text_encoder.hidden_act = ClipActivation::gelu;
-  }
-  return out;
+  return published_configs(text_channels == 768 ? 1 : 2);
 }
 
 MINDGAP_INLINE StableDiffusionWeights split_single_file(const Weights& file, const StableDiffusionConfigs& configs) {
