@@ -1,16 +1,20 @@
 // The figures of a PyTorch reference on one GPU, from mindgap: the machine's ceilings, ResNet training and inference, the student
-// and the U-Net of the study. One JSON line a figure: the median, least and greatest of 12 steps after 6 warm ones, between two
-// events around each step, as the reference measures; `first_s` is the first step, in which plans are timed and memory is taken;
-// `mem_GiB` is the most that tensors held.
+// and the U-Net of the study, Stable Diffusion. One JSON line a figure: the median, least and greatest of 12 steps after 6 warm
+// ones, between two events around each step, as the reference measures; `first_s` is the first step, in which plans are timed and
+// memory is taken; `mem_GiB` is the most that tensors held.
 //
-//   bench/gpu_anchors [machine] [r50] [r18] [infer] [student] [unet] [any]      without arguments all of them; ResNets in bf16
-//   and f16
+//   bench/gpu_anchors [machine] [r50] [r18] [infer] [student] [unet] [sd] [any]      without arguments all of them; ResNets in
+//   bf16 and f16, Stable Diffusion in f16
 //
 // Exit code 1 where a part failed; the others run all the same.
 #include <mindgap/core/replay.hpp>
 #include <mindgap/cuda/library.hpp>
+#include <mindgap/diffusion/generator.hpp>
+#include <mindgap/diffusion/prompt_sampler.hpp>
 
 #include "anchors.hpp"
+#include "stable_diffusion.hpp"
+#include <chrono>
 
 using namespace mindgap;
 using namespace mindgap::bench;
@@ -30,11 +34,22 @@ struct Result {
 };
 
 template <class F>
-Result measure(F&& step) {
+double first_seconds(F&& step) {
   Pool<Cuda>::common().reset_peak();
   const double first = seconds_of<Cuda>(step);
   cuda::save_autotune_cache();  // so that a run that is stopped later need not time them again
+  return first;
+}
+template <class F>
+Result measure(F&& step) {
+  const double first = first_seconds(step);
   return {time_step(step), first};
+}
+// Of what cannot be replayed.
+template <class F>
+Result measure_eager(F&& step) {
+  const double first = first_seconds(step);
+  return {time_it<Cuda>(step, 6, 12), first};
 }
 
 void print(const char* what, DType type, i64 batch, i64 pixels, const Result& r) {
@@ -137,6 +152,62 @@ void unet() {
         }));
 }
 
+// Whole images as the app makes a batch of them: each with its text, guided, all steps, decoded, on the host as bytes. Seconds of
+// the host's clock; the median of three after one.
+template <class P>
+void make_images(const LatentUNet<Cuda, P>& unet, const LatentAutoencoder<Cuda, P>& vae, i64 images) {
+  using Denoise = TextDenoiser<Cuda, P>;
+  const Guidance guidance{7.5};
+  SchedulerConfig schedule;
+  schedule.sampler = SamplerKind::pndm;
+  schedule.beta_schedule = BetaSchedule::scaled_linear, schedule.beta_start = 0.00085, schedule.beta_end = 0.012;
+  schedule.steps_offset = 1, schedule.set_alpha_to_one = false;
+  const Sampler sampler(schedule, 50);
+  Denoise denoise(unet.net, guidance.copies() * images);
+  for (i64 i = 0; i < guidance.copies() * images; ++i) denoise.set(i, unet.texts_of(1));
+  ImageSampler<typename P::compute, Cuda, Guided<Denoise>, LatentDecoder<Cuda, P>> sample(
+      {denoise, guidance}, sampler, Shape<4>(images, 64, 64, 4), {&vae.net, images, false});
+  std::vector<ImageStreams> streams;
+  for (i64 i = 0; i < images; ++i) streams.push_back(streams_of(ImageKey{0, 0, i}, sampler));
+  i64 not_finite = 0;
+  const auto seconds = [&] {
+    const auto begin = std::chrono::steady_clock::now();
+    const SampledImages<Cuda> made = sample.attempt(streams);
+    to_bytes(made.images);
+    not_finite = std::count_if(made.problems.begin(), made.problems.end(), [](const auto& problem) { return !problem.empty(); });
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  };
+  Pool<Cuda>::common().reset_peak();
+  const double first = seconds();
+  cuda::save_autotune_cache();
+  std::vector<double> times{seconds(), seconds(), seconds()};
+  std::sort(times.begin(), times.end());
+  print("sd1.5 images", dtype_of<typename P::compute>, images, 512, {{times[1], times[0], times[2]}, first});
+  if (not_finite)
+    std::fprintf(stderr, "sd: %lld images are not finite; the weights are made up\n", static_cast<long long>(not_finite));
+}
+
+template <class P>
+void stable_diffusion() {
+  constexpr i64 images = 8;
+  constexpr DType type = dtype_of<typename P::compute>;
+  const LatentUNet<Cuda, P> unet(2 * images);
+  for (const i64 batch : {2 * images, i64(2)}) {
+    const auto latents = unet.latents.slice(0, batch);
+    const auto timesteps = unet.timesteps.slice(0, batch);
+    const auto texts = unet.texts_of(batch);
+    print("unet", type, batch, 512, measure([&] { unet.net(latents, timesteps, texts); }));
+  }
+  const LatentAutoencoder<Cuda, P> vae(images);
+  print("vae decode", type, images, 512, measure([&] { vae.decode(); }));
+  print("vae encode", type, images, 512, measure([&] { vae.encode(); }));
+  {
+    const PromptEncoder<Cuda, P> text(2 * images);
+    print("clip text", type, 2 * images, 77, measure_eager([&] { text(); }));
+  }
+  make_images(unet, vae, images);
+}
+
 struct Part {
   const char* name;
   void (*run)();
@@ -151,6 +222,7 @@ constexpr Part parts[] = {{"machine", machine},
                           {"infer", classify<Precision<f16>>},
                           {"student", train_student<Precision<bf16>>},
                           {"unet", unet<Precision<bf16>>},
+                          {"sd", stable_diffusion<Precision<f16>>},
                           {"any", train_resnet18_by_any_plan}};
 
 }  // namespace

@@ -1,10 +1,14 @@
 #!/usr/bin/env python3
-"""The least time that a ResNet training step can take on an H100, counted layer by layer: the tables of bench/README.md.
+"""The least time that a ResNet training step and Stable Diffusion's networks can take on an H100, counted layer by layer: the
+tables of bench/README.md.
 
 A pass over memory takes its bytes over the copy rate; a convolution the longer of its bytes and its operations; a tensor
 is read once and written once by each kernel that touches it (bf16, 2 bytes an element); kernels follow one another.
 The passes are those that the headers in kernels/ describe. Nothing here was measured but the two rates and the efficiencies.
+
+  gpu_roofline.py [resnet] [sd]      without arguments both
 """
+import sys
 
 COPY = 2.90e12  # bytes/s, read plus written, of a device copy
 PEAK = 787e12  # FLOP/s of a bf16 product of 8192 cubed
@@ -210,9 +214,210 @@ def inference(model, batch, bar):
     print(f"| bar | {1e3 * batch / bar:.2f} | {bar:,} |")
 
 
-if __name__ == "__main__":
+# ---- Stable Diffusion 1.5, f16
+
+
+def attention_rate(tokens, keys):
+    """FLOP/s that cuDNN 9.19 reached on an H100 for 16 images of 8 heads: 4,096 tokens of 40 channels, 1,024 of 80, 256 of 160 (here
+    for 64 as well), and any to the 77 tokens of a text."""
+    return 77e12 if keys < 128 else 292e12 if tokens >= 4096 else 341e12 if tokens >= 1024 else 161e12
+
+
+LINEAR, ADDITIONS = "linear layers", "additions (read two, write one)"
+
+
+class Sums:
+    """What the layers of a network take: term -> FLOP, bytes, seconds, of them bound by memory; how many kernels run, and how many
+    of these round a bias, which is f32, before a convolution or product."""
+
+    def __init__(self, batch):
+        self.batch, self.terms, self.launches, self.biases = batch, {}, 0, 0
+
+    def add(self, term, flop, moved, rate=PEAK, launches=1, bias=False):
+        compute, memory = flop / rate, moved / COPY
+        bound = memory > compute or not flop
+        row = self.terms.setdefault(term, [0, 0, 0, 0])
+        for i, value in enumerate((flop, moved, memory if bound else compute, memory if bound else 0)):
+            row[i] += value
+        self.launches += launches + bias
+        self.biases += bias
+
+    def conv(self, size, c_in, c_out, kernel=3, stride=1):
+        pixels = self.batch * size * size
+        flop = 2 * pixels * kernel * kernel * c_in * c_out
+        moved = 2 * (c_in * pixels * stride * stride + c_out * pixels + c_in * c_out * kernel * kernel)
+        self.add("convolutions", flop, moved, PEAK * efficiency(c_in, c_out, kernel), bias=True)
+
+    def linear(self, rows, c_in, c_out, bias=True):
+        self.add(LINEAR, 2 * rows * c_in * c_out, 2 * (rows * (c_in + c_out) + c_in * c_out), 0.80 * PEAK, bias=bias)
+
+    def group_norm(self, size, channels):
+        x = 2 * self.batch * size * size * channels
+        self.add("group norms: statistics (read x)", 0, x, launches=2)
+        self.add("group norms: apply (read x, write y)", 0, 2 * x)
+        self.add("group norms: what the second pass finds in the cache", 0, -min(CACHE, x), launches=0)
+
+    def passes(self, term, elements):
+        self.add(term, 0, 2 * elements)
+
+
+def resnet_block(s, size, c_in, c_out, skip=0, time=0):
+    """ResnetBlock2D: of c_in + skip channels."""
+    pixels = s.batch * size * size
+    s.group_norm(size, c_in + skip)
+    s.conv(size, c_in + skip, c_out)
+    if time:
+        s.linear(s.batch, time, c_out)
+    s.group_norm(size, c_out)
+    s.conv(size, c_out, c_out)
+    if c_in + skip != c_out:
+        s.linear(pixels, c_in, c_out)
+        if skip:  # a second product, added to the first
+            s.add(LINEAR, 2 * pixels * skip * c_out, 2 * (pixels * (skip + 2 * c_out) + skip * c_out), 0.80 * PEAK)
+    s.passes(ADDITIONS, 3 * pixels * c_out)
+
+
+def transformer(s, size, channels, heads):
+    """Transformer2DModel of one block, to a text of 77 tokens whose keys and values are there."""
+    tokens = size * size
+    rows = s.batch * tokens
+    s.group_norm(size, channels)
+    s.linear(rows, channels, channels)
+    for keys in (tokens, 77):
+        s.passes("layer norms (read x, write y)", 2 * rows * channels)
+        for _ in range(3 if keys == tokens else 1):
+            s.linear(rows, channels, channels, False)
+        flop = 4 * rows * keys * channels
+        s.add("attention", flop, 2 * (2 * rows + 2 * s.batch * keys) * channels + 4 * rows * heads, attention_rate(tokens, keys))
+        s.linear(rows, channels, channels)
+        s.passes(ADDITIONS, 3 * rows * channels)
+    s.passes("layer norms (read x, write y)", 2 * rows * channels)
+    s.linear(rows, channels, 8 * channels)
+    s.passes("GEGLU (read both halves, write one)", 12 * rows * channels)
+    s.linear(rows, 4 * channels, channels)
+    s.passes(ADDITIONS, 3 * rows * channels)
+    s.linear(rows, channels, channels)
+    s.passes(ADDITIONS, 3 * rows * channels)
+
+
+def upsampled(s, size, channels):
+    s.passes("upsampling (read a quarter, write)", 1.25 * s.batch * 4 * size * size * channels)
+    s.conv(2 * size, channels, channels)
+    return 2 * size
+
+
+def unet(batch, size=64, channels=(320, 640, 1280, 1280), layers=2, heads=8):
+    """UNet2DConditionModel of version 1.5; attention on all levels but the last."""
+    s, time = Sums(batch), 4 * channels[0]
+    s.linear(batch, channels[0], time)
+    s.linear(batch, time, time)
+    s.launches += 3  # sines and cosines, two SiLU
+    s.conv(size, 4, channels[0])
+    skips, now = [channels[0]], channels[0]
+    for level, c in enumerate(channels):
+        for _ in range(layers):
+            resnet_block(s, size, now, c, time=time)
+            now = c
+            if level < 3:
+                transformer(s, size, c, heads)
+            skips.append(c)
+        if level < 3:
+            size //= 2
+            s.conv(size, c, c, stride=2)
+            skips.append(c)
+    resnet_block(s, size, now, now, time=time)
+    transformer(s, size, now, heads)
+    resnet_block(s, size, now, now, time=time)
+    for level in reversed(range(4)):
+        c = channels[level]
+        for _ in range(layers + 1):
+            resnet_block(s, size, now, c, skips.pop(), time)
+            now = c
+            if level < 3:
+                transformer(s, size, c, heads)
+        if level:
+            size = upsampled(s, size, c)
+    s.group_norm(size, now)
+    s.conv(size, now, 4)
+    s.launches += 2  # the sampler's step
+    return s
+
+
+def decoder(batch, size=64, channels=(512, 512, 256, 128), layers=3):
+    """AutoencoderKL's of versions 1 and 2."""
+    s, now = Sums(batch), channels[0]
+    s.conv(size, 4, 4, kernel=1)
+    s.conv(size, 4, now)
+    resnet_block(s, size, now, now)
+    # One head of 512 channels, for which cuDNN has no attention: a product, softmax, a product.
+    rows, tokens = batch * size * size, size * size
+    s.group_norm(size, now)
+    for _ in range(3):
+        s.linear(rows, now, now)
+    scores = 2 * rows * tokens
+    s.add("attention", 2 * rows * tokens * now, 2 * 2 * rows * now + scores, 0.80 * PEAK)
+    s.add("attention", 0, 2 * scores)
+    s.add("attention", 2 * rows * tokens * now, 2 * 2 * rows * now + scores, 0.80 * PEAK)
+    s.linear(rows, now, now)
+    s.passes(ADDITIONS, 3 * rows * now)
+    resnet_block(s, size, now, now)
+    for level, c in enumerate(channels):
+        for _ in range(layers):
+            resnet_block(s, size, now, c)
+            now = c
+        if level < 3:
+            size = upsampled(s, size, c)
+    s.group_norm(size, now)
+    s.conv(size, now, 3)
+    return s
+
+
+def print_sums(title, sums, bars):
+    """The floor in seconds."""
+    print(f"\n### {title}\n")
+    print("| term | FLOP | GB | ms | of it bound by memory |\n|---|---|---|---|---|")
+    for term, (flop, moved, seconds, bound) in sums.terms.items():
+        of_products = (f" {flop / 1e12:.2f} T", f" {1e3 * bound:.2f}") if flop else ("", "")
+        print(f"| {term} |{of_products[0]} | {moved / 1e9:.2f} | {1e3 * seconds:.2f} |{of_products[1]} |")
+    flop, _, total, _ = map(sum, zip(*sums.terms.values()))
+    print(f"| launches, {sums.launches} of 2 us | | | {1e3 * sums.launches * LAUNCH:.2f} | |")
+    total += sums.launches * LAUNCH
+    print(f"| **floor** | {flop / 1e12:.2f} T | | **{1e3 * total:.1f}** | |")
+    for name, bar in bars:
+        print(f"| {name} | | | {bar} | |")
+    return total
+
+
+def stable_diffusion():
+    works = (("a step of the U-Net, batch 16", unet(16), (("bar", 30), ("dream", 26))),
+             ("a step of the U-Net, batch 2", unet(2), (("bar", 6.0), ("dream", 5.0))),
+             ("decoding 8 images to 512 px", decoder(8), (("bar", 46), ("dream", 40))))
+    step, _, decode = (print_sums(f"Stable Diffusion 1.5, f16: {what}", sums, bars) for what, sums, bars in works)
+    print("\n### Stable Diffusion 1.5, f16: 8 images of 512 px with guidance\n\n| | images/s |\n|---|---|")
+    for what, calls in (("50 steps of PNDM, which calls the U-Net 51 times", 51), ("50 steps of DDIM", 50)):
+        print(f"| floor, {what}, and decoding | {8 / (calls * step + decode):.2f} |")
+    print("| bar | 5.1 |\n| dream | 6 |")
+    print("\n| idea, ms that it saves | " + " | ".join(what for what, *_ in works) + " |\n|---|---|---|---|")
+    for what, saved in (
+            ("additions in the product or convolution before them, which reads one", lambda s: s.terms[ADDITIONS][2] * 2 / 3),
+            ("biases kept in f16", lambda s: s.biases * LAUNCH),
+            ("statistics of a group norm gathered by what writes x",
+             lambda s: sum(row[2] for term, row in s.terms.items() if "statistics" in term or "finds in the cache" in term)),
+            ("GEGLU in the product before it", lambda s: sum(row[2] for term, row in s.terms.items() if "GEGLU" in term))):
+        print(f"| {what} | " + " | ".join(f"{1e3 * saved(sums):.2f}" for _, sums, _ in works) + " |")
+
+
+def resnets():
     r50 = resnet([3, 4, 6, 3], True, 224, True, 1000)
     report("ResNet-50 training, 224 px, batch 256, bf16", r50, 256, True, (("bar", 6700), ("dream", 7500)))
     report("ResNet-18 training, 32 px, batch 512, bf16", resnet([2, 2, 2, 2], False, 32, False, 10), 512, False,
            (("bar", 93000), ("dream", 105000)))
     inference(r50, 256, 30000)
+
+
+if __name__ == "__main__":
+    which = sys.argv[1:] or ["resnet", "sd"]
+    if "resnet" in which:
+        resnets()
+    if "sd" in which:
+        stable_diffusion()

@@ -37,6 +37,13 @@ struct LatentUNet {
     texts = net.cross_keys(normals<T, D>(Shape<3>(images, 77, 768)));
   }
   void operator()() const { net(latents, timesteps, texts); }
+  // Of the first images.
+  typename UNet2DConditionModel<D, P>::Text texts_of(i64 images) const {
+    auto out = texts;
+    for (auto& attention : out)
+      for (auto& one : attention) one = {one.keys.slice(0, images), one.values.slice(0, images)};
+    return out;
+  }
 };
 
 template <Device D, class P>

@@ -9,10 +9,11 @@
 #   --parity     every program of tests/cuda; one that fails runs again with MINDGAP_LAUNCHES=serial, where every kernel waits for
 #                the one before it: what passes then wants a look at dependent launches
 #   --study      data/studies/parity.json on CUDA and on the CPU: the same images, accuracies within the spread of the seeds
-#   --sanitize   compute-sanitizer over our kernels in the programs of tests/cuda: memcheck, then racecheck; after parity, by the
-#                plans that it left
-#   --time       bench/gpu_anchors, ResNet-18 also with MINDGAP_LAUNCHES=serial, bench/gpu_kernels, and a PyTorch script with the
-#                same work, build/gpu/gpu_anchors.py, if it is there
+#   --sanitize   compute-sanitizer over our kernels in the programs of tests/cuda, but for Stable Diffusion's: memcheck, then racecheck;
+#                after parity, by the plans that it left
+#   --time       bench/gpu_anchors, ResNet-18 also with MINDGAP_LAUNCHES=serial, bench/gpu_kernels, sample from its start to the file of
+#                one image of Stable Diffusion (made-up weights, 2.1 GB in the folder for temporary files), and a PyTorch script with
+#                the same work, build/gpu/gpu_anchors.py, if it is there
 #   --full       data/studies/reference.json in bf16, from a generator trained from nothing to the report, of which PyTorch took
 #                361 s on one H100; only where it is named
 #   --bin DIR    programs to run, instead of those of the pack
@@ -21,7 +22,7 @@
 #   --budget S   seconds that sanitize may take, default 200; programs that it does not reach are listed as not run, which alone
 #                is no failure
 #
-# The four are meant to take less than some seven minutes (an estimate, not a measurement): parity about one, with study beside
+# The four are meant to take less than some ten minutes, and PyTorch five more (estimates, not measurements): parity about one, with study beside
 # it, sanitize no more than its 200 s, time the rest. The first three check results and share the GPU; the others have it alone.
 # What hangs is stopped and costs its own part only. Libraries that would be missed later are looked for before anything runs. The
 # network is not used. Exit code 0: all parts passed.
@@ -80,7 +81,7 @@ make_pack() {
   if command -v ccache >/dev/null; then
     export CMAKE_CXX_COMPILER_LAUNCHER=ccache CMAKE_CUDA_COMPILER_LAUNCHER=ccache CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
   fi
-  local programs=(apps/study) targets=(study) source name
+  local programs=(apps/study apps/sample bench/made_up_model) targets=(study sample bench_made_up_model) source name
   for source in tests/cuda/*_test.cu; do
     name=cuda_$(basename "$source" .cu)
     programs+=("tests/cuda/$name") targets+=("$name")
@@ -162,7 +163,7 @@ spec = importlib.util.find_spec("nvidia")
 print(":".join(folder for root in (spec.submodule_search_locations if spec else []) for folder in sorted(glob.glob(root + "/*/lib"))))')
 cuda_libraries=${cuda_libraries:+$cuda_libraries:}${CUDA_HOME:-/usr/local/cuda}/lib64${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 
-linked=$(LD_LIBRARY_PATH=$cuda_libraries ldd "$bin"/cuda_*_test "$bin/study" "$bin"/gpu_* 2>&1 || true)
+linked=$(LD_LIBRARY_PATH=$cuda_libraries ldd "$bin"/cuda_*_test "$bin"/{study,sample,made_up_model} "$bin"/gpu_* 2>&1 || true)
 missing=$(grep 'not found' <<<"$linked" | sort -u || true)
 [[ -z $missing ]] || fail "the programs in $bin do not start here:
 $missing
@@ -241,11 +242,13 @@ check() {
 failures() { [[ ! -s $work/$1.failures ]] || sed 's/^/    /' "$work/$1.failures"; }
 
 parity() {
-  local program name command passed=true
+  local program name command passed=true limit
   for program in "$bin"/cuda_*_test; do
     name=$(basename "$program" _test)
-    # cuda_linear_test has cuDNN compile some 50 kernels of attention.
-    command=("$out/parity.log" 150 "$program" --color_output=no --catch_system_errors=no)
+    # cuda_linear_test has cuDNN compile some 50 kernels of attention; Stable Diffusion's networks run on the CPU as well.
+    limit=150
+    [[ $name != cuda_stable_diffusion ]] || limit=300
+    command=("$out/parity.log" $limit "$program" --color_output=no --catch_system_errors=no)
     check parity "$name" "${command[@]}" && continue
     passed=false
     MINDGAP_LAUNCHES=serial check parity "$name serial" "${command[@]}" || continue
@@ -284,6 +287,7 @@ sanitize() {
   }
   for program in "$bin"/cuda_*_test; do
     case $(basename "$program") in
+      cuda_stable_diffusion_test) ;;  # kernels of the others, on tensors that take too long
       cuda_linear_test | cuda_models_test) last+=("memcheck $program") ;;
       *) memory+=("memcheck $program") races+=("racecheck $program") ;;
     esac
@@ -307,16 +311,29 @@ sanitize() {
 
 # anchors PART [serial]: what gpu_anchors makes of it, with dependent launches or without.
 anchors() {
-  local code=0
-  MINDGAP_LAUNCHES=${2:-} check time "gpu_anchors $1${2:+ $2}" "$out/time.log" 120 "$bin/gpu_anchors" "$1" || code=$?
+  local code=0 limit=120
+  [[ $1 != sd ]] || limit=300  # cuDNN compiles kernels of attention, and 32 images are made
+  MINDGAP_LAUNCHES=${2:-} check time "gpu_anchors $1${2:+ $2}" "$out/time.log" $limit "$bin/gpu_anchors" "$1" || code=$?
   record_lines gpu_anchors "$work/time.output" "${2:-}"
   return $code
+}
+
+# sample from its start to the file of one image, where nothing was timed before, and by the plans that this left.
+first_image() {
+  local plans=$work/first-plans name passed=true
+  check time "made-up model" "$out/time.log" 120 "$bin/made_up_model" "$work/model" tests/golden/pipeline/tokenizer || return 1
+  for name in "first image, no plans yet" "first image"; do
+    check time "$name" "$out/time.log" 150 "$bin/sample" --model "$work/model" --prompt "a photo of a tabby cat" --device cuda \
+      --precision bf16 --out "$work/first.png" || passed=false
+  done
+  rm -rf "$work/model"
+  $passed
 }
 
 # Ours must pass; PyTorch's script is there for comparison, and what it could not do is left out of the table.
 time_all() {
   local part passed=true peer=$pack/gpu_anchors.py
-  for part in machine r50 r18 infer student unet any; do
+  for part in machine r50 r18 infer student unet sd any; do
     anchors $part || passed=false
     [[ $part != r18 ]] || anchors r18 serial || passed=false
   done
@@ -324,13 +341,14 @@ time_all() {
     check time gpu_kernels "$out/time.log" 60 "$bin/gpu_kernels" || passed=false
     record_lines gpu_kernels "$work/time.output"
   fi
+  if [[ -x $bin/sample && -x $bin/made_up_model ]]; then first_image || passed=false; fi
   if [[ ! -e $peer ]]; then
     echo "  no $peer: nothing to compare with"
   elif ! python3 -c 'import importlib.util as u, sys; sys.exit(u.find_spec("torch") is None)'; then
     echo "  this python3 has no PyTorch: nothing to compare with"
   else
-    for part in resnet infer; do
-      timeout -k 5 160 python3 "$peer" $part >"$work/peer.output" 2>"$work/peer.errors" || echo "  PyTorch $part: $(outcome $?)"
+    for part in resnet infer sd; do
+      timeout -k 5 $([[ $part == sd ]] && echo 300 || echo 160) python3 "$peer" $part >"$work/peer.output" 2>"$work/peer.errors" || echo "  PyTorch $part: $(outcome $?)"
       { printf '\n== PyTorch %s\n' $part && cat "$work/peer.output" "$work/peer.errors"; } >>"$out/time.log"
       record_lines pytorch <(grep '^{' "$work/peer.output")
     done

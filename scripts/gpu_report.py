@@ -71,7 +71,7 @@ def study(cpu, cuda, results):
     return findings, passed and good
 
 
-# Work: what both programs call it, its unit, the bar of bench/README.md.
+# Work: what both programs call it, its unit (ms and s: less is better), the bar of bench/README.md, where there are several the batch.
 WORK = [
     ("copy, TB/s", "copy_TBps", None, None),
     ("bf16 product 8192, TFLOP/s", "matmul_bf16_TFLOPs", None, None),
@@ -82,7 +82,16 @@ WORK = [
     ("student width 32, 28 px", "resnet18-w32 train", "img_s", None),
     ("U-Net of the demo, forward", "small unet fwd", "img_s", None),
     ("U-Net of the demo, training", "small unet train", "img_s", None),
+    ("SD 1.5 U-Net, batch 16, ms", "unet", "ms", 30, 16),
+    ("SD 1.5 U-Net, batch 2, ms", "unet", "ms", 6.0, 2),
+    ("SD 1.5 decode of 8, ms", "vae decode", "ms", 46, 8),
+    ("SD 1.5 encode of 8, ms", "vae encode", "ms", None, 8),
+    ("SD 1.5 text of 16, ms", "clip text", "ms", None, 16),
+    ("SD 1.5, 50 steps, images/s", "sd1.5 images", "img_s", 5.1),
+    ("first image, s", "first image", "s", 8),
+    ("first image, no plans yet, s", "first image, no plans yet", "s", 8),
 ]
+LESS = ("ms", "s")
 
 
 def table(results):
@@ -90,26 +99,32 @@ def table(results):
     timed = [line for line in lines if line.get("part") == "time"]
     usual = [line for line in timed if "plans" not in line and "launches" not in line]
 
-    def best(program, what, unit, modes=None):
-        """The greatest figure and its element type; of a program, a work and, for PyTorch, modes of it."""
+    # What ran from its start to its end is recorded with its name and seconds.
+    usual += [{"program": "sample", "what": line["name"], "s": line["seconds"]} for line in timed
+              if line.get("name", "").startswith("first image") and line.get("outcome") == "passed"]
+
+    def best(is_peer, what, unit, batch=None, modes=None):
+        """The best figure and its element type; of PyTorch or of us, a work and, for PyTorch, modes of it."""
+        mine = [line for line in usual if (line.get("program") == "pytorch") == is_peer]
         if unit is None:
-            figures = [(line[what], "") for line in usual if line.get("program") == program and what in line]
+            figures = [(line[what], "") for line in mine if what in line]
         else:
-            figures = [(line[unit], line.get("dt", "")) for line in usual if line.get("program") == program and unit in line
-                       and (line.get("what") == what or line.get("what", "").startswith(what + " "))
+            figures = [(line[unit], line.get("dt", "")) for line in mine if unit in line
+                       and (line.get("what") == what or is_peer and line.get("what", "").startswith(what + " "))
+                       and batch in (None, line.get("bs", line.get("b")))
                        and (modes is None or line.get("mode", "eager").split()[0] in modes)]
-        return max(figures, default=(None, ""))
+        return (min if unit in LESS else max)(figures, default=(None, ""))
 
     def shown(figure):
         return "-" if figure is None else f"{figure:,.2f}" if figure < 100 else f"{figure:,.0f}"
 
     print(f"\n{'work':<30}{'ours':>10}{'type':>6}{'eager':>10}{'compiled':>10}{'ratio':>8}{'bar':>9}")
-    for title, what, unit, bar in WORK:
-        ours, dtype = best("gpu_anchors", what, unit)
-        eager, _ = best("pytorch", what, unit, ("eager", "graph"))
-        compiled, _ = best("pytorch", what, unit, ("default", "compile", "reduce-overhead")) if unit else (None, "")
-        peer = max((figure for figure in (eager, compiled) if figure is not None), default=None)
-        ratio = f"{ours / peer:.2f}" if ours and peer else "-"
+    for title, what, unit, bar, *batch in WORK:
+        ours, dtype = best(False, what, unit, *batch)
+        eager, _ = best(True, what, unit, *batch, modes=("eager", "graph"))
+        compiled, _ = best(True, what, unit, *batch, modes=("default", "compile", "reduce-overhead")) if unit else (None, "")
+        peer = (min if unit in LESS else max)((figure for figure in (eager, compiled) if figure is not None), default=None)
+        ratio = f"{peer / ours if unit in LESS else ours / peer:.2f}" if ours and peer else "-"
         print(f"{title:<30}{shown(ours):>10}{dtype:>6}{shown(eager):>10}{shown(compiled):>10}{ratio:>8}{shown(bar):>9}")
 
     def resnet18(lines):
@@ -124,7 +139,7 @@ def table(results):
         print(f"deterministic plans cost {100 * (rate / free - 1):+.1f} % (ResNet-18 training, bf16)")
     if rate and serial:
         print(f"dependent launches gain {100 * (serial / rate - 1):+.1f} % (ResNet-18 training, bf16: {rate:.3f} ms, serial {serial:.3f} ms)")
-    print("eager: PyTorch without compiling, as a CUDA graph where that is faster; ratio: ours to the faster of the two")
+    print("eager: PyTorch without compiling, as a CUDA graph where that is faster; ratio: how much faster than the faster of the two")
 
 
 if __name__ == "__main__":

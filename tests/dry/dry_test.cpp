@@ -1,9 +1,10 @@
 // The programs, as they are built for a GPU, on one that does nothing (gpu.cpp): every step is queued, captured and replayed,
 // every plan made and kept, as on a GPU, and nothing is computed. That holds what no other test can hold without one: what the
 // host does.
+#include <mindgap/diffusion/scheduler_config.hpp>
 #include <mindgap/study/results.hpp>
 
-#include "tests/apps/run.hpp"
+#include "tests/apps/sample_sets.hpp"
 #include <nlohmann/json.hpp>
 #include <regex>
 #include <set>
@@ -159,6 +160,39 @@ BOOST_AUTO_TEST_CASE(generators) {
   for (const std::string sampler : {"dpmpp_2m", "ddim", "ddpm", "euler"})
     BOOST_TEST(counts(run("sample", work.samples(sampler) + on_gpu("bf16") + Arguments{"--sampler", sampler})).graphs >= 2);
   counts(run("sample", work.samples("f16") + on_gpu("f16") + Arguments{"--guidance", "1"}));
+}
+
+// The tiny one: an image, from an image, in tiles; a labelled set by each sampler, with a batch that is not full; all of them of
+// the zeros that the host reads, which are finite.
+BOOST_FIXTURE_TEST_CASE(stable_diffusion, Sets) {
+  const PretendedGpu gpu;
+  for (const std::string precision : {"f32", "bf16", "f16"}) {
+    BOOST_TEST(counts(run("sample", prompt("x.png", "a cat", {"--steps", "6"}) + on_gpu(precision))).graphs >= 4);
+    BOOST_TEST((read_image(path / "x.png").shape() == Shape<3>(16, 16, 3)));
+  }
+  const Arguments from{"--init-image", (path / "x.png").string(), "--steps", "10"};
+  counts(run("sample", prompt("y.png", "a dog", from + Arguments{"--tiles"}) + on_gpu("f16")));
+  counts(run("sample", prompt("z.png", "a dog", {"--guidance", "1", "--size", "24x32"}) + on_gpu("f16")));
+  BOOST_TEST((read_image(path / "z.png").shape() == Shape<3>(32, 24, 3)));
+  for (const char* sampler : sampler_names)
+    counts(run("sample", set(sampler, "2", {"--sampler", sampler, "--steps", "5", "--batch", "4"}) + on_gpu("f16")));
+  for (const char* only : {"cat:0", "bird:1"})
+    counts(
+        run("sample", set("ddim", "2", {"--sampler", "ddim", "--steps", "5", "--batch", "4", "--only", only}) + on_gpu("f16")));
+  counts(run("sample", set("shards", "20", {"--format", "shards", "--guidance-rescale", "0.7"}) + on_gpu("bf16")));
+  BOOST_TEST(run("sample", set("invariant", "2", {"--batch-invariant"}) + on_gpu("f16")).code == 0);
+}
+BOOST_FIXTURE_TEST_CASE(stable_diffusion_fails, Sets) {
+  PretendedGpu gpu;
+  for (const char* launch : {"0", "3", "60", "600"}) {
+    gpu.set("PRETENDED_GPU_LAUNCHES", launch);
+    check_block(run("sample", prompt("x.png", "a cat", {"--steps", "50"}) + on_gpu("f16")), "cuda");
+    check_block(run("sample", set(launch, "100", {"--steps", "50"}) + on_gpu("f32")), "cuda");
+  }
+  BOOST_TEST(!fs::exists(path / "x.png"));
+  ::unsetenv("PRETENDED_GPU_LAUNCHES");
+  gpu.set("PRETENDED_GPU_MEMORY", "1");
+  check_block(run("sample", prompt("x.png", "a cat") + on_gpu("f16")), "could not allocate");
 }
 
 // A run's plans do not depend on what ran before it in the process, nor on whether they were timed or found.

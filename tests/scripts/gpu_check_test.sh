@@ -32,6 +32,7 @@ script() {
 
 # A copy, so that what lies in the project's build folder is neither used nor touched.
 install -D -t "$made_up/project/scripts" "$project"/scripts/gpu_{check.sh,report.py}
+mkdir -p "$made_up/project/tests/golden/pipeline/tokenizer"
 install -D -t "$made_up/project/data/studies" "$project/data/studies/parity.json"
 mkdir -p "$made_up/libraries" "$made_up/listed"
 touch "$made_up"/libraries/{libcuda.so.1,libnvrtc.so.13,libcudnn.so.9.13.0}
@@ -55,7 +56,7 @@ exit 99
 SCRIPT
 
 # A test program notes in a diary when it began, by which launches and plans, and when it ended; it leaves a plan.
-script "$made_up"/{good,bad,quick}/cuda_a_test "$made_up"/bad/cuda_{b,c}_test "$made_up/good/cuda_slow_test" <<'SCRIPT'
+script "$made_up"/{good,bad,quick}/cuda_a_test "$made_up"/bad/cuda_{b,c}_test "$made_up"/good/cuda_{slow,stable_diffusion}_test <<'SCRIPT'
 name=$(basename "$0" _test)
 plans=$MINDGAP_AUTOTUNE_CACHE/card.txt
 mkdir -p "$MINDGAP_AUTOTUNE_CACHE"
@@ -75,9 +76,34 @@ train() { printf '{"what": "resnet18 train", "dt": "%s", "img_s": %s, "ms": %s}\
 case $1${MINDGAP_LAUNCHES:+ $MINDGAP_LAUNCHES} in
   r18) train bf16 100000 5.120 && train f16 90000 5.689 ;;
   "r18 serial") train bf16 90909 5.632 && train f16 123456 4.147 ;;
+  sd)
+    for line in '"what": "unet", "bs": 16, "ms": 28.55' '"what": "unet", "bs": 2, "ms": 5.55' '"what": "sd1.5 images", "bs": 8, "img_s": 5.25, "ms": 1523.8'; do
+      echo "{$line, \"dt\": \"f16\"}"
+    done
+    ;;
   any) echo '{"what": "resnet18 train", "plans": "any", "dt": "bf16", "ms": 4.923}' ;;
   *) echo '{"copy_TBps": 2.5}' ;;
 esac
+SCRIPT
+# It wants the model that was made up before it, and is the first to time anything.
+script "$made_up/good/made_up_model" <<'SCRIPT'
+[[ -d $2 ]] && touch "$1"
+SCRIPT
+script "$made_up/good/sample" <<'SCRIPT'
+[[ $1 == --model && -e $2 ]] || exit 5
+echo "sample, plans: $(cat "$MINDGAP_AUTOTUNE_CACHE/card.txt" 2>/dev/null | xargs)" >>"$made_up/diary"
+mkdir -p "$MINDGAP_AUTOTUNE_CACHE"
+echo sample-plan >"$MINDGAP_AUTOTUNE_CACHE/card.txt"
+SCRIPT
+# PyTorch's script, which prints what the table compares with.
+install -D /dev/null "$made_up/python/torch/__init__.py"
+mkdir -p "$made_up/project/build/gpu"
+cat >"$made_up/project/build/gpu/gpu_anchors.py" <<'SCRIPT'
+import sys
+if sys.argv[1] == "sd":
+    print('{"what": "unet fp16", "b": 16, "mode": "eager", "ms": 57.1}')
+    print('{"what": "unet fp16", "b": 16, "mode": "compile reduce-overhead", "ms": 37.115}')
+    print('{"what": "unet fp16", "b": 2, "mode": "eager", "ms": 31.9}')
 SCRIPT
 # A study of one seed and of four pixels.
 script "$made_up/good/study" <<'SCRIPT'
@@ -136,12 +162,13 @@ recorded "{\"part\": \"sanitize\", \"name\": \"memcheck cuda_a\", \"outcome\": \
   '{"part": "sanitize", "name": "racecheck cuda_a", "outcome": "not run"}' \
   '{"part": "sanitize", "name": "racecheck cuda_slow", "outcome": "not run"}' \
   '{"part": "sanitize", "verdict": "passed", "not_run": 3}' '{"part": "parity", "verdict": "passed"}'
-never FAILED 'OUT OF TIME'
+never FAILED 'OUT OF TIME' 'check cuda_stable_diffusion'
 # The order, and which plans the tool's runs begin with and leave.
 [[ $(sed -n '/^ended alone/=' "$made_up/diary" | tail -1) -lt $(sed -n '/^began memcheck/=' "$made_up/diary" | head -1) ]] ||
   say_wrong "sanitize began before parity had ended"
-lines_of "$made_up/diary" "began memcheck cuda_a usual, plans: alone-cuda_a alone-cuda_slow"
-lines_of "$made_up/out/plans/card.txt" alone-cuda_a alone-cuda_slow
+left="alone-cuda_a alone-cuda_slow alone-cuda_stable_diffusion"
+lines_of "$made_up/diary" "began memcheck cuda_a usual, plans: $left"
+lines_of "$made_up/out/plans/card.txt" $left
 ! grep check "$made_up/out/plans/card.txt" || say_wrong "plans that were timed under the tool were kept"
 # Launches: two runs, told apart.
 says "  gpu_anchors r18 +passed$ends" "  gpu_anchors r18 serial +passed$ends"
@@ -149,10 +176,16 @@ recorded '{"part": "time", "program": "gpu_anchors", "what": "resnet18 train", "
   '{"part": "time", "program": "gpu_anchors", "launches": "serial", "what": "resnet18 train", "dt": "bf16", .*"ms": 5.632}'
 says "ResNet-18 32 px training +100,000 +bf16 .*" "deterministic plans cost \+4\.0 % .*" "dependent launches gain \+10\.0 % .*"
 never '^ResNet-18 32 px training.*123,456'
+# Stable Diffusion: milliseconds, of which fewer are better, of two batches; the first image by no plans, then by those it left.
+says "SD 1.5 U-Net, batch 16, ms +28\.55 +f16 +57\.10 +37\.1[12] +1\.30 +30\.00" \
+  "SD 1.5 U-Net, batch 2, ms +5\.55 +f16 +31\.90 +- +5\.75 +6\.00" "SD 1.5, 50 steps, images/s +5\.25 +f16 +- +- +- +5\.10" \
+  "first image, s +[0-9.]+ +- +- +- +8\.00" "first image, no plans yet, s +[0-9.]+ +- +- +- +8\.00"
+recorded "{\"part\": \"time\", \"name\": \"first image\", \"outcome\": \"passed\", $numbers"
+[[ $(grep ^sample "$made_up/diary" | xargs) == "sample, plans: sample, plans: sample-plan" ]] || say_wrong "first images by other plans"
 python3 -c 'import json, sys; [json.loads(line) for line in open(sys.argv[1])]' "$records" || say_wrong "a record is no JSON"
 
 finds="cuda_a_test cuda_slow_test" gpu_check "sanitize alone, with findings" 1 --sanitize --bin "$made_up/good" --budget 3
-lines_of "$made_up/diary" "began memcheck cuda_a usual, plans: alone-cuda_a alone-cuda_slow"
+lines_of "$made_up/diary" "began memcheck cuda_a usual, plans: $left"
 says "  memcheck cuda_a +FAILED \(99\)$ends" "  memcheck cuda_slow +FAILED \(99\)$ends" "== sanitize: FAILED, 2 not run .*" \
   "    ========= Invalid __global__ read of size 4 bytes" "gpu_check: not all parts passed; .*"
 recorded '{"part": "sanitize", "verdict": "FAILED", "not_run": 2}'
