@@ -170,6 +170,34 @@ BOOST_AUTO_TEST_CASE(misuse_is_said) {
   BOOST_CHECK_EXCEPTION(c.gradient(), Error, says("needs none"));
 }
 
+// One that throws leaves no gradient behind.
+BOOST_AUTO_TEST_CASE(a_seed_of_several_elements) {
+  Tape tape;
+  const auto x = variable(tape, Tensor<float, 1>::full(Shape<1>(2), 3.f));
+  const auto loss = sum(pointwise([](auto a) { return a * a; }, x));
+  for (i64 size : {0, 2})
+    BOOST_CHECK_EXCEPTION(backward(loss, Tensor<float, 1>::zeros(Shape<1>(size))), Error,
+                          [](const Error& e) { return std::string(e.what()).find("the seed must have") != std::string::npos; });
+  backward(loss);
+  BOOST_TEST(x.gradient().to_vector() == std::vector<float>(2, 6.f), boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(two_inputs_of_a_linear_layer_that_do_not_fit) {
+  const auto of = [](auto... extents) { return random_tensor(Shape(i64(extents)...), 1); };
+  const auto refused = [](auto f, const std::string& words) {
+    BOOST_CHECK_EXCEPTION(f(), Error, [&](const Error& e) { return std::string(e.what()).find(words) != std::string::npos; });
+  };
+  refused([&] { linear_pair(of(3, 4), of(3, 5), of(6, 8), of(6)); }, "4 + 5 features, weight wants 8");
+  refused([&] { linear_pair(of(3, 4), of(3, 5), of(6, 9), of(2)); }, "bias has 2 elements");
+  refused([&] { linear_pair(of(2, 3, 4), of(3, 2, 5), of(6, 9), of(6)); }, "differ in more than features");
+  refused([&] { linear_pair(of(3, 4), of(3, 0), of(6, 4), of(6)); }, "has no features");
+  Tape tape;  // no rows: a gradient of 0
+  const auto w = variable(tape, of(6, 9));
+  const auto y = linear_pair(constant(tape, of(0, 4)), constant(tape, of(0, 5)), w, constant(tape, of(6)));
+  backward(sum(y));
+  BOOST_TEST(w.gradient().to_vector() == std::vector<float>(54), boost::test_tools::per_element());
+}
+
 // Each was a wrong gradient without a word: half of it, all but what came after backward, none.
 BOOST_AUTO_TEST_CASE(one_backward_for_each_computation) {
   const auto says = [](const char* words) {

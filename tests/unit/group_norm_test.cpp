@@ -1,4 +1,6 @@
 // Group norm: one and two parts, an added row, epilogues, gradients.
+#include <mindgap/autograd/norm.hpp>
+#include <mindgap/autograd/reduce.hpp>
 #include <mindgap/ops/group_norm.hpp>
 
 #include <boost/test/unit_test.hpp>
@@ -158,6 +160,20 @@ BOOST_AUTO_TEST_CASE(many_rows_and_values_far_from_zero) {
         BOOST_TEST(worst < digit * rstd + 1e-3, where);
       }
     }
+}
+
+// All channels in the second part; no rows at all.
+BOOST_AUTO_TEST_CASE(empty_parts) {
+  const auto x = random_tensor(Shape(2, 3, 4), 1);
+  const auto gamma = random_tensor(Shape(4), 2), beta = random_tensor(Shape(4), 3);
+  const auto whole = group_norm(identity, GroupNormInput<float, 3, Cpu>{x}, 2, 1e-5f, gamma, beta);
+  const auto second = group_norm(identity, GroupNormInput<float, 3, Cpu>{Tensor<float, 3>({2, 3, 0}), x}, 2, 1e-5f, gamma, beta);
+  BOOST_TEST(second.y.to_vector() == whole.y.to_vector(), boost::test_tools::per_element());
+  Tape tape;
+  const auto none = variable(tape, Tensor<float, 3>({2, 0, 4}));
+  const auto g = variable(tape, gamma), b = variable(tape, beta);
+  backward(sum(group_norm(identity, none, Var<float, 3>(), Var<float, 2>(), 2, 1e-5f, g, b)));
+  for (const auto& v : {g, b}) BOOST_TEST(v.gradient().to_vector() == std::vector<float>(4), boost::test_tools::per_element());
 }
 
 BOOST_AUTO_TEST_CASE(bad_shapes_are_errors) {

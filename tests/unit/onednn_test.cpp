@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstring>
 #include <string>
+#include <sys/mman.h>
 #include <vector>
 
 using namespace mindgap;
@@ -319,6 +320,23 @@ void check_heads(i64 heads, i64 length, i64 d) {
     BOOST_TEST_CONTEXT(name(dtype_of<T>) << " heads " << heads << " length " << length << " d " << d << " images " << n)
     BOOST_CHECK(std::memcmp(part.data(), all.data() + (most - n) * image, part.size() * sizeof(T)) == 0);
   }
+}
+
+// A chunk of 48 such rows reaches beyond 32 bits. What is not touched takes no memory.
+BOOST_AUTO_TEST_CASE(rows_far_apart) {
+  MatmulGeometry g = MatmulGeometry::dense(48, 3, 2);
+  g.a.row = 50'000'000;
+  const size_t bytes = size_t(g.m * g.a.row) * sizeof(float);
+  void* const memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  BOOST_REQUIRE(memory != MAP_FAILED);
+  float* const a = static_cast<float*>(memory);
+  for (i64 i = 0; i < g.m; ++i) a[i * g.a.row] = float(i), a[i * g.a.row + 1] = 1;
+  const std::vector<float> b{1, 2, 3, 40, 50, 60};
+  std::vector<float> c(size_t(g.m * g.n));
+  cpu::matmul(g, c.data(), a, b.data());
+  for (i64 i = 0; i < g.m; ++i)
+    for (i64 j = 0; j < g.n; ++j) BOOST_CHECK_EQUAL(c[size_t(i * g.n + j)], float(i) * b[size_t(j)] + b[size_t(3 + j)]);
+  munmap(memory, bytes);
 }
 
 BOOST_AUTO_TEST_CASE(rows_do_not_depend_on_the_batch) {

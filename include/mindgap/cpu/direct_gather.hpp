@@ -16,6 +16,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <memory>
 #include <omp.h>
 #include <vector>
@@ -228,6 +229,10 @@ inline void convolve(float* target, const Image& out, const float* source, const
   else unit.images = std::clamp<i64>(std::min(budget / image_size, divide_up(in.n, 4 * threads)), 1, in.n);
   if (in.n < 4 * threads)
     unit.rows = std::min(unit.rows, std::max<i64>(divide_up(24, horizontal[0].count), divide_up(most_rows * in.n, 4 * threads)));
+  // Offsets within a unit are of 32 bits.
+  constexpr i64 reach = std::numeric_limits<i32>::max();
+  unit.rows = std::min(unit.rows, std::max<i64>(1, reach / std::max<i64>(1, vertical[0].out_step * out.w * out.c)));
+  unit.images = std::min(unit.images, std::max<i64>(1, reach / std::max<i64>(1, out.h * out.w * out.c)));
   unit.rows = divide_up(most_rows, divide_up(most_rows, unit.rows));
   const i64 units_an_image = divide_up(most_rows, unit.rows);
   const i64 units = unit.rows < most_rows ? in.n * units_an_image : divide_up(in.n, unit.images);

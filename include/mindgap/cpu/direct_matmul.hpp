@@ -14,12 +14,14 @@ inline namespace MINDGAP_SET {
 
 inline void matmul(const MatmulGeometry& g, float* c, const float* a, const float* b, float alpha, bool accumulate,
                    const float* bias) {
-  constexpr i64 rows = 48;  // of C at a time
+  constexpr i64 most_rows = 48;  // of C at a time
   const i64 threads = omp_get_max_threads(), panels = divide_up(g.n, panel), packed_size = panels * panel * g.k;
   const i64 a_row = g.trans_a ? 1 : g.a.row;
   const Segments k{1, g.k, 0, g.trans_a ? g.a.row : 1};
   const Start start = accumulate ? Start::sum : bias ? Start::bias : Start::zero;
-  i32 a_offset[rows], c_offset[rows];
+  // Offsets within a chunk are of 32 bits.
+  const i64 rows = std::clamp<i64>(std::numeric_limits<i32>::max() / std::max<i64>({a_row, g.c.row, 1}), 1, most_rows);
+  i32 a_offset[most_rows], c_offset[most_rows];
   for (i64 i = 0; i < rows; ++i) {
     a_offset[i] = i32(i * a_row);
     c_offset[i] = i32(i * g.c.row);

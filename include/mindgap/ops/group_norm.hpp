@@ -59,7 +59,8 @@ kernel::GroupGrid check_group_norm(const GroupNormInput<T, N, D>& in, i64 groups
     lines.push_back({"row", in.row.str()});
     throw Error(text("group norm: the added row should be ", Shape<2>(samples, channels).str()), lines);
   }
-  const i64 rows = samples && in.x.cols() ? in.x.size() / samples / in.x.cols() : 0;
+  i64 rows = 1;
+  for (int axis = 1; axis < N - 1; ++axis) rows *= in.x.extent(axis);
   return kernel::group_grid(samples, rows, in.x.cols(), second, groups);
 }
 
@@ -77,6 +78,10 @@ GroupNormResult<T, N, D> group_norm(F, const GroupNormInput<T, N, D>& in, i64 gr
   const Shape<2> statistics(grid.samples, groups);
   GroupNormResult<T, N, D> out{Tensor<T, N, D>(shape), Tensor<float, 2, D>(statistics), Tensor<float, 2, D>(statistics)};
   op.moves(in.x, in.skip, out.y);
+  if (!out.y.size()) {  // nothing has a mean
+    for (const auto& statistics : {out.mean, out.rstd}) Runtime<D>::zero(statistics.data(), statistics.bytes());
+    return out;
+  }
   const T* const x[2] = {in.x.data(), in.skip.data()};
   if constexpr (std::same_as<D, Cpu>) {
     Runtime<D>::launch(
@@ -114,6 +119,10 @@ void group_norm_backward(F, const Tensor<T, N, D>& grad_y, const GroupNormInput<
   const Op<D> op("group norm backward");
   op.moves(grad_y, in.x, in.skip, grads.x, grads.skip);
   const kernel::GroupGrid grid = detail::check_group_norm(in, mean.cols(), gamma, beta);
+  if (!grad_y.size()) {
+    const auto zero = [](const auto&... all) { (..., (all.defined() ? Runtime<D>::zero(all.data(), all.bytes()) : void())); };
+    return zero(grads.x, grads.skip, grads.row, grads.gamma, grads.beta);
+  }
   const bool want_x = grads.x.defined() || grads.skip.defined() || grads.row.defined();
   const bool want_parameters = grads.gamma.defined() || grads.beta.defined();
   if (!want_x && !want_parameters) return;

@@ -31,6 +31,18 @@ Tensor<T, 3, D> matmul(const Tensor<T, 3, D>& a, const Tensor<T, 3, D>& b, bool 
   return c;
 }
 
+namespace detail {
+
+// Throws unless bias fits w and there is a weight at all.
+template <class T, Device D>
+void check_linear(const Tensor<T, 2, D>& w, const Tensor<float, 1, D>& bias) {
+  if (bias.defined() && bias.size() != w.extent(0))
+    throw Error(text("linear: bias has ", bias.size(), " elements, weight has ", w.extent(0), " outputs"), {{"weight", w.str()}});
+  if (!w.size()) throw Error("linear: the weight has no elements", {{"weight", w.str()}});
+}
+
+}  // namespace detail
+
 template <Real T, int N, Device D>
 Tensor<T, N, D> linear(const Tensor<T, N, D>& x, const Tensor<T, 2, D>& w, const Tensor<float, 1, D>& bias = {},
                        Location at = Location::current()) {
@@ -40,9 +52,7 @@ Tensor<T, N, D> linear(const Tensor<T, N, D>& x, const Tensor<T, 2, D>& w, const
   if (x.cols() != w.extent(1))
     throw Error(text("linear: input has ", x.cols(), " features, weight wants ", w.extent(1)),
                 {{"input", x.str()}, {"weight", w.str()}});
-  if (bias.defined() && bias.size() != w.extent(0))
-    throw Error(text("linear: bias has ", bias.size(), " elements, weight has ", w.extent(0), " outputs"), {{"weight", w.str()}});
-  if (!w.size()) throw Error("linear: the weight has no elements", {{"input", x.str()}, {"weight", w.str()}});
+  detail::check_linear(w, bias);
   Shape<N> shape = x.shape();
   shape[N - 1] = w.extent(0);
   Tensor<T, N, D> y(shape);
@@ -87,9 +97,13 @@ Tensor<T, N, D> linear_pair(const Tensor<T, N, D>& x, const Tensor<T, N, D>& ski
   const Caller caller(at);
   detail::assert_computes<D, T>();
   const Op<D> op("linear of two");
-  if (x.cols() + skip.cols() != w.extent(1) || x.rows() != skip.rows())
-    throw Error(text("linear: the inputs have ", x.cols(), " + ", skip.cols(), " features, weight wants ", w.extent(1)),
-                {{"input", x.str()}, {"skip", skip.str()}, {"weight", w.str()}});
+  const std::vector<ErrorLine> lines{{"input", x.str()}, {"skip", skip.str()}, {"weight", w.str()}};
+  if (x.cols() + skip.cols() != w.extent(1))
+    throw Error(text("linear: the inputs have ", x.cols(), " + ", skip.cols(), " features, weight wants ", w.extent(1)), lines);
+  for (int axis = 0; axis < N - 1; ++axis)
+    if (x.extent(axis) != skip.extent(axis)) throw Error("linear: input and skip differ in more than features", lines);
+  if (!x.cols() || !skip.cols()) throw Error("linear: one of two inputs has no features", lines);
+  detail::check_linear(w, bias);
   Shape<N> shape = x.shape();
   shape[N - 1] = w.extent(0);
   Tensor<T, N, D> y(shape);
@@ -129,6 +143,7 @@ void linear_pair_backward_weight(const Tensor<float, 2, D>& grad_w, const Tensor
   const Op<D> op("linear of two backward weight");
   op.moves(grad_w, x, skip, grad_y);
   op.computes(2. * double(grad_y.size()) * double(grad_w.extent(1)));
+  if (!grad_y.rows()) return Runtime<D>::zero(grad_w.data(), grad_w.bytes());
   const auto part = [&](const Tensor<T, N, D>& in, i64 offset) {
     MatmulGeometry g = MatmulGeometry::dense(grad_w.extent(0), in.cols(), in.rows(), true, false);
     g.c.row = grad_w.extent(1);
