@@ -349,15 +349,16 @@ def decoder(batch, size=64, channels=(512, 512, 256, 128), layers=3):
     s.conv(size, 4, 4, kernel=1)
     s.conv(size, 4, now)
     resnet_block(s, size, now, now)
-    # One head of 512 channels, for which cuDNN has no attention: a product, softmax, a product.
+    # One head of 512 channels, for which cuDNN is not asked: a product, softmax, a product, for 64 MiB of scores at a time.
     rows, tokens = batch * size * size, size * size
     s.group_norm(size, now)
     for _ in range(3):
         s.linear(rows, now, now)
     scores = 2 * rows * tokens
-    s.add("attention", 2 * rows * tokens * now, 2 * 2 * rows * now + scores, 0.80 * PEAK)
-    s.add("attention", 0, 2 * scores)
-    s.add("attention", 2 * rows * tokens * now, 2 * 2 * rows * now + scores, 0.80 * PEAK)
+    parts = -(-scores // (64 << 20))
+    product = (2 * rows * tokens * now, 2 * 2 * rows * now + scores)
+    for flop, moved in (product, (0, 2 * scores), product):
+        s.add("attention", flop, moved, 0.80 * PEAK, parts)
     s.linear(rows, now, now)
     s.passes(ADDITIONS, 3 * rows * now)
     resnet_block(s, size, now, now)

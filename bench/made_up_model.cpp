@@ -1,4 +1,4 @@
-// Stable Diffusion 1.5 in its published sizes, as a folder that sample takes, with made-up weights (2.1 GB): what is timed where
+// Stable Diffusion 1.5 in its published sizes, as a folder that sample takes, with made-up weights (f32, 4.3 GB): what is timed where
 // the published weights are not. Its images show nothing.
 //
 //   bench/made_up_model FOLDER TOKENIZER      TOKENIZER: a folder tokenizer/, which is copied

@@ -12,7 +12,7 @@
 #   --sanitize   compute-sanitizer over our kernels in the programs of tests/cuda, but for Stable Diffusion's: memcheck, then racecheck;
 #                after parity, by the plans that it left
 #   --time       bench/gpu_anchors, ResNet-18 also with MINDGAP_LAUNCHES=serial, bench/gpu_kernels, sample from its start to the file of
-#                one image of Stable Diffusion (made-up weights, 2.1 GB in the folder for temporary files), and a PyTorch script with
+#                one image of Stable Diffusion (made-up weights, 4.3 GB in the folder for temporary files), and a PyTorch script with
 #                the same work, build/gpu/gpu_anchors.py, if it is there
 #   --full       data/studies/reference.json in bf16, from a generator trained from nothing to the report, of which PyTorch took
 #                361 s on one H100; only where it is named

@@ -191,8 +191,8 @@ BOOST_FIXTURE_TEST_CASE(stable_diffusion_fails, Sets) {
   }
   BOOST_TEST(!fs::exists(path / "x.png"));
   ::unsetenv("PRETENDED_GPU_LAUNCHES");
-  gpu.set("PRETENDED_GPU_MEMORY", "1");
-  check_block(run("sample", prompt("x.png", "a cat") + on_gpu("f16")), "could not allocate");
+  gpu.set("PRETENDED_GPU_MEMORY", "64");
+  check_block(run("sample", prompt("x.png", "a cat", {"--size", "1024"}) + on_gpu("f16")), "could not allocate");
 }
 
 // A run's plans do not depend on what ran before it in the process, nor on whether they were timed or found.
