@@ -82,7 +82,12 @@ void settle_prompt_flags(SampleOptions& o, const CommonOptions& common, bool on_
   refuse(o.batch_invariant, "batch", "sets without --batch-invariant");
   if (o.format != "shards" && given("per-class") && o.per_class > 1'000'000)
     bad_value("per-class", std::to_string(o.per_class), "at most 1000000 in a folder of image files");
-  if (given("prompt") && common.out.extension() != ".png") bad_value("out", common.out.string(), "the name of a .png file");
+  if (given("prompt")) {
+    std::error_code code;  // of a name that no file can have
+    const bool taken = std::filesystem::is_directory(common.out, code);
+    if (common.out.extension() != ".png" || taken || code == std::errc::filename_too_long)
+      bad_value("out", common.out.string(), "the name of a .png file, no folder's");
+  }
   if (!given("steps")) o.steps = 50;
   if (!given("guidance")) o.guidance = 7.5;
   if (!given("batch")) o.batch = o.batch_invariant || on_cpu ? 1 : 16;

@@ -174,9 +174,10 @@ void run(StudyConfig c, const std::string& file, const CommonOptions& common) {
 
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   const Facts environment = describe_environment(D::name, precision, Runtime<Cpu>::threads());
-  const Findings findings = find_findings(results.rows(), data.real.classes());
-  write_file_atomic(common.out / "study.json", study_json(study_config_json(c), environment, results.rows(),
-                                                          comparisons_json(findings, headline(findings))));
+  const std::vector<Row> rows = rows_of(results.rows(), D::name, precision);
+  const Findings findings = find_findings(rows, data.real.classes());
+  write_file_atomic(common.out / "study.json",
+                    study_json(study_config_json(c), environment, rows, comparisons_json(findings, headline(findings))));
   ReportData report;
   report.dataset = c.data == "fashion-mnist" ? "Fashion-MNIST" : data.real.name;
   report.student = text("a ResNet-", c.model.substr(6), " of width ", c.width);
@@ -187,7 +188,7 @@ void run(StudyConfig c, const std::string& file, const CommonOptions& common) {
   const auto& shown = only_settings ? data.settings : data.synthetic;
   const auto own = std::ranges::find(shown, draws[0], &SyntheticSet::setting);
   report.synthetic = sample_of((own == shown.end() ? shown[0] : *own).images);
-  report.rows = results.rows();
+  report.rows = rows;
   report.confusion_real = as_double(study.confusion('R'));
   report.confusion_synthetic = as_double(study.confusion('S'));
   report.caveats = generator_caveats(c, origin, pool.size());
@@ -196,9 +197,12 @@ void run(StudyConfig c, const std::string& file, const CommonOptions& common) {
                 {"Environment", environment},
                 {"This run", {{"configuration", c.name}, {"time", duration(seconds)}}}};
   write_report(common.out / "report.html", report);
-  write_figures(common.out, results.rows());
+  write_figures(common.out, rows);
 
-  print(text("\n", results_text(results.rows(), data.real.classes()), "\nreport: ", (common.out / "report.html").string(), "\n"));
+  const size_t others = results.rows().size() - rows.size();
+  print(text("\n", results_text(rows, data.real.classes()), "\n",
+             others ? text("left out: ", others, " rows of results.csv that another device, precision or version made\n") : "",
+             "report: ", (common.out / "report.html").string(), "\n"));
 }
 
 }  // namespace
@@ -213,7 +217,7 @@ int main(int argc, char** argv) {
       },
       [&](const CommonOptions& common) {
         StudyConfig c = read_study_config(config);
-        for (u64& seed : c.seeds) seed += common.seed;  // the same study with other students
+        for (u64& seed : c.seeds) seed += common.seed;  // the same study with other students; modulo 2^64
         with_types(common, [&]<class D, class P>(D, P) { run<D, P>(c, config.string(), common); });
       });
 }

@@ -258,6 +258,14 @@ BOOST_FIXTURE_TEST_CASE(damaged_models, Sets) {
     fs::remove_all(whole);
   }
 
+  fs::copy(tiny, whole, fs::copy_options::recursive);
+  const fs::path schedule = whole / "scheduler" / "scheduler_config.json";
+  auto json = nlohmann::json::parse(read_file(schedule));
+  json["beta_start"] = 1e-300;
+  write_file_atomic(schedule, json.dump());
+  refused(whole, {"beta_start", schedule.string()});
+  fs::remove_all(whole);
+
   refused(write("model.ckpt", "PK\x03\x04"), {"'.ckpt' files are not read", "reason", "remedy", "safetensors.torch.save_file"});
   refused(write("page.safetensors", page), {"web page", "page.safetensors"});
   refused(write("pointer.safetensors", pointer), {"git-lfs", "pointer.safetensors"});
@@ -274,6 +282,12 @@ BOOST_FIXTURE_TEST_CASE(damaged_models, Sets) {
 BOOST_FIXTURE_TEST_CASE(contradictions, Sets) {
   const std::string init = (path / "init.png").string();
   run_well("sample", prompt("init.png", "a"));
+  fs::create_directory(path / "folder.png");
+  for (const std::string& out : {std::string("folder.png"), std::string(300, 'a') + ".png", std::string("x.jpg")}) {
+    const Result r = run("sample", prompt(out, "a"));
+    BOOST_TEST(r.code == 2, r);
+    BOOST_TEST(r.says("bad value for --out"), r);
+  }
   for (const Arguments& more : {Arguments{"--classes", classes.string()},
                                 {"--per-class", "1"},
                                 {"--prompts", "name"},

@@ -473,6 +473,22 @@ BOOST_AUTO_TEST_CASE(a_removed_image_is_made_again) {
   BOOST_TEST((contents(folder.path) == whole));
 }
 
+BOOST_AUTO_TEST_CASE(an_image_that_lost_its_end_is_made_again) {
+  Folder folder;
+  const ImageFolderManifest m = manifest(25);
+  write_some(folder.path, m);
+  const auto whole = contents(folder.path);
+  const fs::path file = folder.path / "images" / "n02123045" / "000021.png";
+  for (const std::uintmax_t size : {fs::file_size(file) - 1, std::uintmax_t(20), std::uintmax_t(1), std::uintmax_t(0)}) {
+    fs::resize_file(file, size);
+    ImageFolderWriter writer(folder.path, m);
+    BOOST_TEST((writer.pending() == std::vector<ImageNumber>{{0, 21}}), size);
+    writer.write(std::vector{make_image(m, {0, 21})});
+    BOOST_TEST(writer.finish());
+    BOOST_TEST((contents(folder.path) == whole), size);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(damaged_pieces) {
   Folder folder;
   const ImageFolderManifest m = manifest(25);

@@ -273,6 +273,19 @@ BOOST_AUTO_TEST_CASE(a_synthetic_set_for_each_seed) {
   BOOST_TEST(!other.same_run(rows[2]));
 }
 
+// A folder goes on with another device, precision or version: each program's rows are compared among themselves.
+BOOST_AUTO_TEST_CASE(rows_of_one_program) {
+  std::vector<Row> rows(4);
+  rows[1].device = "cuda";
+  rows[2].precision = "bf16";
+  rows[3].version = "0.0.1";
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const auto own = rows_of(rows, rows[i].device, rows[i].precision, rows[i].version);
+    BOOST_TEST_REQUIRE(own.size() == 1);
+    BOOST_TEST(own[0].same_run(rows[i]));
+  }
+}
+
 BOOST_AUTO_TEST_CASE(study_json_holds_all) {
   std::vector<Row> rows = small_study();
   rows[5].seed = rows[1].seed = rows[3].seed = std::numeric_limits<u64>::max();

@@ -20,10 +20,11 @@ inline i64 number_at(std::string_view bytes, size_t at, int count, bool big_endi
   return number;
 }
 
+inline constexpr std::string_view exif_name("Exif\0\0", 6);
+
 // The EXIF of a file, a TIFF file of its own; empty: it has none. Of a JPEG file, in the segments before the pixels: a marker,
 // and a length that counts itself; 0xff may stand before a marker any number of times.
 inline std::string_view jpeg_exif(std::string_view bytes) {
-  constexpr std::string_view name("Exif\0\0", 6);
   for (size_t at = 2; number_at(bytes, at, 1) == 0xff && number_at(bytes, at, 2) != 0xffda;) {
     if (number_at(bytes, at, 2) == 0xffff) {
       ++at;
@@ -31,8 +32,8 @@ inline std::string_view jpeg_exif(std::string_view bytes) {
     }
     const size_t length = size_t(number_at(bytes, at + 2, 2));
     if (length < 2) return {};
-    if (number_at(bytes, at, 2) == 0xffe1 && bytes.substr(at + 4).starts_with(name))
-      return bytes.substr(at + 4, length - 2).substr(name.size());
+    if (number_at(bytes, at, 2) == 0xffe1 && bytes.substr(at + 4).starts_with(exif_name))
+      return bytes.substr(at + 4, length - 2).substr(exif_name.size());
     at += 2 + length;
   }
   return {};
@@ -41,7 +42,11 @@ inline std::string_view jpeg_exif(std::string_view bytes) {
 inline std::string_view png_exif(std::string_view bytes) {
   for (size_t at = 8; at + 12 <= bytes.size();) {
     const size_t length = size_t(number_at(bytes, at, 4));
-    if (bytes.substr(at + 4, 4) == "eXIf") return bytes.substr(at + 8, length);
+    if (bytes.substr(at + 4, 4) == "eXIf") {
+      std::string_view exif = bytes.substr(at + 8, length);
+      if (exif.starts_with(exif_name)) exif.remove_prefix(exif_name.size());  // some write a JPEG's into it
+      return exif;
+    }
     at += 12 + length;
   }
   return {};
@@ -54,7 +59,7 @@ inline i64 orientation(std::string_view exif) {
   const size_t first = size_t(number(4, 4));
   for (size_t i = 0; i < size_t(number(first, 2)); ++i)
     if (const size_t entry = first + 2 + 12 * i; number(entry, 2) == 0x112) {
-      const i64 value = number(entry + 8, 2);
+      const i64 value = number(entry + 8, number(entry + 2, 2) == 4 ? 4 : 2);  // a LONG, or a SHORT
       return value >= 1 && value <= 8 ? value : 1;
     }
   return 1;

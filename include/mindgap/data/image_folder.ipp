@@ -9,6 +9,7 @@
 #include <mindgap/io/hash.hpp>
 
 #include <charconv>
+#include <fstream>
 #include <map>
 
 namespace mindgap {
@@ -34,6 +35,15 @@ std::vector<bool> files_in(const std::filesystem::path& folder, i64 count, int d
   }
   if (code && code != std::errc::no_such_file_or_directory) file_error("cannot read the folder", folder, code.value());
   return there;
+}
+
+// Whether an image file begins and ends as its format does; one that has lost its end is made again.
+inline bool is_whole_image(const std::filesystem::path& path) {
+  constexpr i64 longest = 8;
+  std::string start(2, ' '), end(longest, ' ');
+  std::ifstream file(path, std::ios::binary);
+  file.read(start.data(), 2).seekg(-longest, std::ios::end).read(end.data(), longest);
+  return file && ((start == "\x89P" && end == "IEND\xae\x42\x60\x82") || (start == "\xff\xd8" && end.ends_with("\xff\xd9")));
 }
 
 }  // namespace detail
@@ -69,6 +79,10 @@ MINDGAP_INLINE ImageFolderWriter::ImageFolderWriter(const std::filesystem::path&
       if (images.empty()) {
         images = detail::files_in(folder / "images" / c.folder, per_class, 6, detail::image_extension(manifest),
                                   [&](i64 index) { return mine(index / size); });
+        for (i64 i = 0; i < per_class; ++i)
+          if (images[size_t(i)] && mine(i / size))
+            images[size_t(i)] =
+                detail::is_whole_image(folder / "images" / c.folder / detail::numbered(i, 6, detail::image_extension(manifest)));
         pieces = detail::files_in(folder / "manifest" / c.folder, manifest.pieces(), 5, ".jsonl", mine);
       }
       lined.assign(size, false);

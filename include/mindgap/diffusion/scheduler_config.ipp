@@ -63,8 +63,9 @@ void visit_fields(V& visit, detail::SchedulerFile& file) {
     value = on.value_or(false);
   };
   const auto beta = [&](const char* key, double& value) {
-    if (c.sampler == heun || std::ranges::count(detail::own_betas, written_by)) visit.need(key, value, {0, 1});
-    else visit(key, value, {0, 1});
+    const JsonRule rule{1e-12, 1};  // less is no noise in f32, nor in the steps' coefficients
+    if (c.sampler == heun || std::ranges::count(detail::own_betas, written_by)) visit.need(key, value, rule);
+    else visit(key, value, rule);
   };
   const bool clips = c.is_of({ddpm, ddim, heun}), dpmpp = c.is_dpmpp(), solver = c.is_solver();
   if (dpmpp) {

@@ -96,6 +96,10 @@ class ResultsTable {
 
 // The E0 row of direction "R" or "S" with this seed; null when it is missing.
 const Row* baseline(const std::vector<Row>& rows, const std::string& direction, u64 seed);
+
+// The rows that one program made: what another device, precision or version computed is compared with none of them.
+std::vector<Row> rows_of(const std::vector<Row>& rows, const std::string& device, const std::string& precision,
+                         const std::string& version = mindgap::version);
 // Runs that differ only in their seeds, of the student and of sampling.
 struct RowGroup {
   Row run;                 // the columns they share; its seed and outcome are the first run's

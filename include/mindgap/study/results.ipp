@@ -276,6 +276,14 @@ MINDGAP_INLINE const Row* baseline(const std::vector<Row>& rows, const std::stri
   return nullptr;
 }
 
+MINDGAP_INLINE std::vector<Row> rows_of(const std::vector<Row>& rows, const std::string& device, const std::string& precision,
+                                        const std::string& version) {
+  std::vector<Row> out;
+  for (const Row& row : rows)
+    if (row.device == device && row.precision == precision && row.version == version) out.push_back(row);
+  return out;
+}
+
 MINDGAP_INLINE std::vector<RowGroup> summarise(const std::vector<Row>& unsorted) {
   std::vector<Row> rows = unsorted;
   std::sort(rows.begin(), rows.end(), detail::row_less);
