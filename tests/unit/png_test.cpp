@@ -170,10 +170,11 @@ BOOST_FIXTURE_TEST_CASE(images_are_turned_upright, Folder) {
   const std::vector<std::string> upright{"123/456",  "321/654",  "654/321",  "456/123",
                                          "14/25/36", "41/52/63", "63/52/41", "36/25/14"};
   for (char i = 1; i <= 8; ++i) BOOST_TEST(read(exif(i)) == upright[size_t(i - 1)], int(i));
-  // Nothing, nonsense and half of it turn nothing.
+  // As a number of four bytes; behind the name that a JPEG file has before it.
   const std::string as_long("MM\0*\0\0\0\x8\0\1\1\x12\0\4\0\0\0\1\0\0\0\x6\0\0\0\0", 26);
   BOOST_TEST(read(as_long) == upright[5]);
   BOOST_TEST(read(std::string("Exif\0\0", 6) + as_long) == upright[5]);
+  // Nothing, nonsense and half of it turn nothing.
   for (const std::string& other : {std::string(), exif(0), exif(9), exif(6).substr(0, 20), std::string("MM")})
     BOOST_TEST(read(other) == upright[0]);
 }
