@@ -14,7 +14,7 @@ namespace {
 // In the project that the program runs in, which may have been packed on another machine.
 std::filesystem::path tiny_pipeline() {
   const std::filesystem::path here = "tests/golden/pipeline";
-  return std::filesystem::exists(here) ? here : golden_folder + "pipeline";
+  return std::filesystem::exists(here) ? here : std::filesystem::path(golden_folder + "pipeline");
 }
 
 template <Device D, class T>

@@ -170,17 +170,18 @@ BOOST_FIXTURE_TEST_CASE(stable_diffusion, Sets) {
     BOOST_TEST(counts(run("sample", prompt("x.png", "a cat", {"--steps", "6"}) + on_gpu(precision))).graphs >= 4);
     BOOST_TEST((read_image(path / "x.png").shape() == Shape<3>(16, 16, 3)));
   }
+  // In f32, for which cuDNN compiles no attention.
   const Arguments from{"--init-image", (path / "x.png").string(), "--steps", "10"};
-  counts(run("sample", prompt("y.png", "a dog", from + Arguments{"--tiles"}) + on_gpu("f16")));
-  counts(run("sample", prompt("z.png", "a dog", {"--guidance", "1", "--size", "24x32"}) + on_gpu("f16")));
+  counts(run("sample", prompt("y.png", "a dog", from + Arguments{"--tiles"}) + on_gpu("f32")));
+  counts(run("sample", prompt("z.png", "a dog", {"--guidance", "1", "--size", "24x32"}) + on_gpu("f32")));
   BOOST_TEST((read_image(path / "z.png").shape() == Shape<3>(32, 24, 3)));
   for (const char* sampler : sampler_names)
-    counts(run("sample", set(sampler, "2", {"--sampler", sampler, "--steps", "5", "--batch", "4"}) + on_gpu("f16")));
+    counts(run("sample", set(sampler, "2", {"--sampler", sampler, "--steps", "5", "--batch", "4"}) + on_gpu("f32")));
   for (const char* only : {"cat:0", "bird:1"})
     counts(
-        run("sample", set("ddim", "2", {"--sampler", "ddim", "--steps", "5", "--batch", "4", "--only", only}) + on_gpu("f16")));
-  counts(run("sample", set("shards", "20", {"--format", "shards", "--guidance-rescale", "0.7"}) + on_gpu("bf16")));
-  BOOST_TEST(run("sample", set("invariant", "2", {"--batch-invariant"}) + on_gpu("f16")).code == 0);
+        run("sample", set("ddim", "2", {"--sampler", "ddim", "--steps", "5", "--batch", "4", "--only", only}) + on_gpu("f32")));
+  counts(run("sample", set("shards", "20", {"--format", "shards", "--guidance-rescale", "0.7"}) + on_gpu("f32")));
+  BOOST_TEST(run("sample", set("invariant", "2", {"--batch-invariant"}) + on_gpu("f32")).code == 0);
 }
 BOOST_FIXTURE_TEST_CASE(stable_diffusion_fails, Sets) {
   PretendedGpu gpu;
