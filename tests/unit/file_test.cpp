@@ -1,5 +1,6 @@
 // Atomic writes under failure and competition, and the lock against a second process.
 #include <mindgap/io/file.hpp>
+#include <mindgap/io/hash.hpp>
 #include <mindgap/io/numbers.hpp>
 
 #include "tests/files.hpp"
@@ -247,6 +248,15 @@ BOOST_AUTO_TEST_CASE(numbers_as_text) {
   BOOST_TEST(number_in<i64>("-9223372036854775808").value() == std::numeric_limits<i64>::min());
   for (const char* other : {"", "2x", " 2", "2 ", "+2", "2.0", "abc", "9223372036854775808"}) BOOST_TEST(!number_in<i64>(other));
   BOOST_TEST(!number_in<double>("0.1x"));
+}
+
+// A pipe would be waited for, for ever.
+BOOST_AUTO_TEST_CASE(a_hash_wants_a_regular_file) {
+  const Folder folder;
+  BOOST_REQUIRE(::mkfifo((folder / "pipe").c_str(), 0600) == 0);
+  for (const char* name : {"pipe", "."})
+    BOOST_CHECK_EXCEPTION(tree_hash_of_file(folder / name), Error,
+                          [](const Error& e) { return std::string(e.what()).find("no regular file") != std::string::npos; });
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -127,6 +127,7 @@ BOOST_AUTO_TEST_CASE(values) {
 BOOST_AUTO_TEST_CASE(other_files) {
   BAD_FILE("<!DOCTYPE html>\n<html><body>404</body></html>", "web page");
   BAD_FILE("\xef\xbb\xbf\n <HTML lang='en'>", "web page");
+  BAD_FILE("{\"error\":\"Repository not found\"}", "this is JSON");
   BAD_FILE("version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 3438167540\n", "git-lfs pointer");
   BAD_FILE("version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 3438167540\n", "run `git lfs pull`");
   BAD_FILE("PK\x03\x04 archive/data.pkl", "PyTorch checkpoint");

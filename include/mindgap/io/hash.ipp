@@ -47,9 +47,12 @@ MINDGAP_INLINE u32 crc32(std::string_view bytes) {
 
 MINDGAP_INLINE std::string tree_hash_of_file(const std::filesystem::path& path) {
   constexpr i64 piece = 16 << 20;
-  const detail::Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const detail::Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));  // a pipe would wait for its writer
   struct stat info;
   if (!file || ::fstat(file.get(), &info) != 0) detail::file_error("cannot read the file", path, errno);
+  if (!S_ISREG(info.st_mode))
+    throw Error("cannot read the file: it is no regular file",
+                {{"file", path.string()}, {"remedy", "give the file itself, no folder, pipe or device"}});
   std::vector<std::string> hashes(size_t((i64(info.st_size) + piece - 1) / piece));
   std::atomic<size_t> next = 0;
   std::atomic<int> failed = 0;  // errno

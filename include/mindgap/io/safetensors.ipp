@@ -102,6 +102,8 @@ class SafetensorsParser {
 
   void recognise_strangers() const {
     if (const auto other = stranger(file_)) fail(other->what, other->remedy);
+    if (file_.starts_with("{\"") || file_.starts_with("[{"))  // as the length of a header these are 2.5 and 8.8 billion GB
+      fail("this is JSON (a server's answer?), not weights", "open it to see what it says, then download the file itself");
     if (file_.starts_with("PK\x03\x04") || file_.starts_with("\x80\x02"))
       fail("this is a PyTorch checkpoint (zip or pickle), not safetensors",
            "convert it in Python: safetensors.torch.save_file(torch.load(PATH), NEW_PATH)");

@@ -64,6 +64,15 @@ kernel::GroupGrid check_group_norm(const GroupNormInput<T, N, D>& in, i64 groups
   return kernel::group_grid(samples, rows, in.x.cols(), second, groups);
 }
 
+template <class T, int N, Device D>
+void zero_one(const Tensor<T, N, D>& tensor) {
+  if (tensor.defined()) Runtime<D>::zero(tensor.data(), tensor.bytes());
+}
+template <class... Tensors>
+void zero_defined(const Tensors&... tensors) {
+  (zero_one(tensors), ...);
+}
+
 }  // namespace detail
 
 template <class F, class T, int N, Device D>
@@ -79,7 +88,7 @@ GroupNormResult<T, N, D> group_norm(F, const GroupNormInput<T, N, D>& in, i64 gr
   GroupNormResult<T, N, D> out{Tensor<T, N, D>(shape), Tensor<float, 2, D>(statistics), Tensor<float, 2, D>(statistics)};
   op.moves(in.x, in.skip, out.y);
   if (!out.y.size()) {  // nothing has a mean
-    for (const auto& statistics : {out.mean, out.rstd}) Runtime<D>::zero(statistics.data(), statistics.bytes());
+    detail::zero_defined(out.mean, out.rstd);
     return out;
   }
   const T* const x[2] = {in.x.data(), in.skip.data()};
@@ -119,10 +128,7 @@ void group_norm_backward(F, const Tensor<T, N, D>& grad_y, const GroupNormInput<
   const Op<D> op("group norm backward");
   op.moves(grad_y, in.x, in.skip, grads.x, grads.skip);
   const kernel::GroupGrid grid = detail::check_group_norm(in, mean.cols(), gamma, beta);
-  if (!grad_y.size()) {
-    const auto zero = [](const auto&... all) { (..., (all.defined() ? Runtime<D>::zero(all.data(), all.bytes()) : void())); };
-    return zero(grads.x, grads.skip, grads.row, grads.gamma, grads.beta);
-  }
+  if (!grad_y.size()) return detail::zero_defined(grads.x, grads.skip, grads.row, grads.gamma, grads.beta);
   const bool want_x = grads.x.defined() || grads.skip.defined() || grads.row.defined();
   const bool want_parameters = grads.gamma.defined() || grads.beta.defined();
   if (!want_x && !want_parameters) return;
