@@ -1,5 +1,5 @@
-// Stable Diffusion 1.5 in its published sizes, as a folder that sample takes, with made-up weights (f32, 4.3 GB): what is timed where
-// the published weights are not. Its images show nothing.
+// Stable Diffusion 1.5 in its published sizes, as a folder that sample takes, with made-up weights (f32, 4.3 GB): what is timed
+// where the published weights are not. Its images show nothing.
 //
 //   bench/made_up_model FOLDER TOKENIZER      TOKENIZER: a folder tokenizer/, which is copied
 #include <mindgap/io/file.hpp>
