@@ -83,10 +83,11 @@ void settle_prompt_flags(SampleOptions& o, const CommonOptions& common, bool on_
   if (o.format != "shards" && given("per-class") && o.per_class > 1'000'000)
     bad_value("per-class", std::to_string(o.per_class), "at most 1000000 in a folder of image files");
   if (given("prompt")) {
+    if (common.out.extension() != ".png") bad_value("out", common.out.string(), "the name of a .png file");
     std::error_code code;  // of a name that no file can have
-    const bool taken = std::filesystem::is_directory(common.out, code);
-    if (common.out.extension() != ".png" || taken || code == std::errc::filename_too_long)
-      bad_value("out", common.out.string(), "the name of a .png file, no folder's");
+    const bool folder = std::filesystem::is_directory(common.out, code);
+    if (folder || code == std::errc::filename_too_long)
+      detail::file_error("cannot write the file", common.out, folder ? EISDIR : ENAMETOOLONG);
   }
   if (!given("steps")) o.steps = 50;
   if (!given("guidance")) o.guidance = 7.5;
