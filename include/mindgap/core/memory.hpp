@@ -21,10 +21,22 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <sys/mman.h>
 #include <utility>
 #include <vector>
 
 namespace mindgap {
+
+// Asks the system for huge pages where memory is written for the first time: a fault for each 4 KiB takes longer than a copy, and
+// a product that walks through matrices misses fewer translations.
+// Whole huge pages of the array alone, so that no memory beside it is taken.
+inline void prefer_huge_pages(void* array, i64 bytes) {
+  constexpr u64 page = 2 << 20;
+  const u64 begin = (reinterpret_cast<u64>(array) + page - 1) / page * page,
+            end = (reinterpret_cast<u64>(array) + u64(bytes)) / page * page;
+  if (end > begin)
+    ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);  // where there are none it changes nothing
+}
 
 // Memory that tensors share: a block of a pool, or somebody else's.
 class Storage {

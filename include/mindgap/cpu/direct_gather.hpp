@@ -39,7 +39,9 @@ inline bool convolves_best_here() {
 // Uninitialised floats from the tensor pool.
 class Scratch {
  public:
-  explicit Scratch(i64 size) : memory_(Pool<Cpu>::current().allocate(size * i64(sizeof(float)))) {}
+  explicit Scratch(i64 size) : memory_(Pool<Cpu>::current().allocate(size * i64(sizeof(float)))) {
+    prefer_huge_pages(memory_.get(), size * i64(sizeof(float)));
+  }
   float* data() const { return static_cast<float*>(memory_.get()); }
 
  private:

@@ -16,7 +16,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <pthread.h>
-#include <sys/mman.h>
 
 namespace mindgap {
 
@@ -36,14 +35,7 @@ struct Runtime<Cpu> {
   struct Graph {};
 
   static void* allocate(i64 bytes) {
-    // Large blocks lie on huge pages, where the system has some: a product that walks through matrices misses fewer translations.
-    constexpr i64 huge_page = 2 << 20;
-    const i64 alignment = bytes >= 2 * huge_page ? huge_page : 64, size = (bytes + 63) / 64 * 64;
-    void* block = nullptr;
-    if (posix_memalign(&block, size_t(alignment), size_t(size)) == 0) {
-      if (alignment == huge_page) ::madvise(block, size_t(size), MADV_HUGEPAGE);  // advice: it may fail
-      return block;
-    }
+    if (void* block = std::aligned_alloc(64, size_t((bytes + 63) / 64 * 64))) return block;
     throw DeviceError(text("cpu: out of memory: could not allocate ", (bytes >> 20) + 1, " MiB"),
                       {{"remedy", "use a smaller batch"}});
   }

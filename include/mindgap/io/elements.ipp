@@ -2,11 +2,11 @@
 #pragma once
 
 #include <mindgap/core/error.hpp>
+#include <mindgap/core/memory.hpp>
 #include <mindgap/io/elements.hpp>
 
 #include <algorithm>
 #include <cstring>
-#include <sys/mman.h>
 
 namespace mindgap {
 namespace detail {
@@ -75,21 +75,11 @@ NonFinite count_above(std::span<const std::byte> elements, Bits infinity) {
   return {nan, infinite};
 }
 
-// Asks the system for huge pages where memory is written for the first time: a fault for each 4 KiB takes longer than a copy.
-// Whole huge pages of the array alone, so that no memory beside it is taken.
-inline void prefer_huge_pages(void* array, i64 bytes) {
-  constexpr u64 page = 2 << 20;
-  const u64 begin = (reinterpret_cast<u64>(array) + page - 1) / page * page,
-            end = (reinterpret_cast<u64>(array) + u64(bytes)) / page * page;
-  if (end > begin)
-    ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);  // where there are none it changes nothing
-}
-
 }  // namespace detail
 
 MINDGAP_INLINE void transpose_elements(void* to, DType to_type, const void* from, DType from_type, i64 outer, i64 rows,
                                        i64 cols) {
-  detail::prefer_huge_pages(to, outer * rows * cols * bytes(to_type));
+  prefer_huge_pages(to, outer * rows * cols * bytes(to_type));
   detail::with_real(to_type, [&]<class To>(To) {
     detail::with_real(from_type, [&]<class From>(From) {
       detail::transpose_elements<To, From>(static_cast<To*>(to), static_cast<const std::byte*>(from), outer, rows, cols);
