@@ -281,7 +281,9 @@ void backward(const Var<float, N, D>& loss, const Tensor<float, 1, D>& seed = {}
   if (!loss.needs_gradient())
     throw Error("backward: nothing that the loss was computed from needs a gradient",
                 {{"remedy", "unfreeze a parameter, or make an input with variable(tape, value)"}});
-  if (seed.defined() && seed.size() != 1) throw Error("backward: the seed must have exactly one element", {{"seed", seed.str()}});
+  if (seed.defined() && seed.size() != 1)  // before anything is written
+    throw Error("backward: the seed must have exactly one element",
+                {{"seed", seed.str()}, {"remedy", "give d loss / d loss, or none"}});
   loss.slot()->write([&](const Tensor<float, N, D>& g) {
     if (seed.defined()) g.copy_from(seed.reshape(g.shape()));
     else Runtime<D>::launch(Grid{1, 32}, kernel::Fill<float>{g.data(), 1, 1.f});

@@ -97,12 +97,14 @@ Tensor<T, N, D> linear_pair(const Tensor<T, N, D>& x, const Tensor<T, N, D>& ski
   const Caller caller(at);
   detail::assert_computes<D, T>();
   const Op<D> op("linear of two");
-  const std::vector<ErrorLine> lines{{"input", x.str()}, {"skip", skip.str()}, {"weight", w.str()}};
+  const auto fail = [&](const std::string& what) {
+    throw Error("linear: " + what, {{"input", x.str()}, {"skip", skip.str()}, {"weight", w.str()}});
+  };
   if (x.cols() + skip.cols() != w.extent(1))
-    throw Error(text("linear: the inputs have ", x.cols(), " + ", skip.cols(), " features, weight wants ", w.extent(1)), lines);
+    fail(text("the inputs have ", x.cols(), " + ", skip.cols(), " features, weight wants ", w.extent(1)));
   for (int axis = 0; axis < N - 1; ++axis)
-    if (x.extent(axis) != skip.extent(axis)) throw Error("linear: input and skip differ in more than features", lines);
-  if (!x.cols() || !skip.cols()) throw Error("linear: one of two inputs has no features", lines);
+    if (x.extent(axis) != skip.extent(axis)) fail("input and skip differ in more than features");
+  if (!x.cols() || !skip.cols()) fail("one of two inputs has no features");
   detail::check_linear(w, bias);
   Shape<N> shape = x.shape();
   shape[N - 1] = w.extent(0);
