@@ -3,6 +3,7 @@
 
 #include <mindgap/core/memory.hpp>
 #include <mindgap/kernels/columns.hpp>
+#include <mindgap/kernels/rows.hpp>
 
 namespace mindgap::kernel {
 inline namespace MINDGAP_SET {
@@ -19,7 +20,10 @@ struct ReduceRows {
   float scale;
   i64 chunks = 1, tiles = 1;
 
-  MG_HD i64 shared_bytes() const { return team_bytes<vec_size>(1, tile()); }
+  MG_HD i64 shared_bytes() const {
+    const i64 totals = rows_per_chunk() > longest_sum ? shared_size(tile() * i64(sizeof(double))) : 0;
+    return team_bytes<vec_size>(1, tile()) + totals;
+  }
 
   MG_HD bool vectorised() const { return cols % vec_size == 0 && is_vector_aligned(x); }
 
@@ -27,10 +31,16 @@ struct ReduceRows {
   MG_HD void serial(B& block) const {
     const auto [y, slice, n, columns] = part(block.id());
     float* sum = block.template shared<float>(columns);
-    for (i64 c = block.rank(); c < columns; c += block.size()) sum[c] = 0.f;
-    for (i64 r = 0; r < n; ++r)
-      for (i64 c = block.rank(); c < columns; c += block.size()) sum[c] += float(slice[r * cols + c]);
-    for (i64 c = block.rank(); c < columns; c += block.size()) y[c] = TO(scale * sum[c]);
+    double* total = n > longest_sum ? block.template shared<double>(columns) : nullptr;
+    for (i64 begin = 0; begin == 0 || begin < n; begin += longest_sum) {
+      const i64 end = least(n, begin + longest_sum);
+      for (i64 c = block.rank(); c < columns; c += block.size()) sum[c] = 0.f;
+      for (i64 r = begin; r < end; ++r)
+        for (i64 c = block.rank(); c < columns; c += block.size()) sum[c] += float(slice[r * cols + c]);
+      if (total)
+        for (i64 c = block.rank(); c < columns; c += block.size()) total[c] = (begin ? total[c] : 0) + double(sum[c]);
+    }
+    for (i64 c = block.rank(); c < columns; c += block.size()) y[c] = TO(scale * (total ? float(total[c]) : sum[c]));
   }
 
   template <int V, Block B>
@@ -127,13 +137,18 @@ struct SumAll {
   template <Block B>
   MG_HD void operator()(B& block) const {
     const T* slice = x + block.id() * n;
-    float sum = 0.f;
-    for_vectors<vector_size<T>>(block, n, is_vector_aligned(slice), [&](auto width, i64 i) {
-      float values[width];
-      load<width>(values, slice + i);
-      for (float value : values) sum += value;
-    });
-    sum = block.reduce(sum, Sum{});
+    double total = 0;
+    const i64 piece = longest_sum * block.size();
+    for (i64 begin = 0; begin < n; begin += piece) {
+      float sum = 0.f;
+      for_vectors<vector_size<T>>(block, n - begin < piece ? n - begin : piece, is_vector_aligned(slice), [&](auto width, i64 i) {
+        float values[width];
+        load<width>(values, slice + begin + i);
+        for (float value : values) sum += value;
+      });
+      total += double(sum);
+    }
+    const float sum = block.reduce(float(total), Sum{});
     if (block.rank() == 0) out[block.id()] = TO(scale * sum);
   }
 };

@@ -112,6 +112,45 @@ BOOST_AUTO_TEST_CASE(sums_for_any_number_of_threads) {
   BOOST_TEST((same_bits(one.first, three.first) && same_bits(one.second, three.second)));
 }
 
+// A million numbers of one sign, one after another in f32, end a hundredth off.
+BOOST_AUTO_TEST_CASE(long_sums_keep_their_digits) {
+  const i64 n = 1 << 20;
+  const auto near = [](const auto& tensor, double expected) {
+    const double bound = double(kernel::longest_sum) * 0x1p-25;  // half a unit in the last place an addition
+    for (float value : tensor.to_vector()) BOOST_TEST(std::abs(value - expected) <= bound * expected);
+  };
+  const auto x = Tensor<float, 1>::from(std::vector(size_t(n), 0.1f), Shape<1>(n));
+  for (i64 count : {8192, 100001, 1 << 20}) {
+    const auto part = x.slice(0, count);
+    near(sum(part), double(0.1f) * double(count));
+    near(mean(part), 0.1f);
+    near(mean(reshape(part, Shape(1, count)), {0}), 0.1f);
+    near(mean(reshape(part, Shape(1, count)), {1}), 0.1f);
+  }
+  near(global_avg_pool(reshape(x, Shape(1, 1024, 512, 2))), 0.1f);
+  near(mse_loss(x, Tensor<float, 1>::zeros(x.shape())), double(0.1f) * 0.1f);
+  near(softmax(reshape(Tensor<float, 1>::zeros(Shape<1>(n)), Shape(1, n))), 1. / double(n));
+
+  Tape tape;
+  const Tensor<i64, 1, Cpu> labels(Shape<1>{n});
+  Runtime<Cpu>::zero(labels.data(), labels.bytes());
+  const auto logits = variable(tape, Tensor<float, 2>::zeros({n, 3}));
+  near(cross_entropy(logits, labels).value(), std::log(3.));
+  // Gradients of what is one for all elements: a scalar, and a row of a single column.
+  const auto one = Tensor<float, 1>::from({1.f}, Shape<1>{1});
+  const auto as_scalar = variable(tape, one), as_row = variable(tape, one);
+  const auto column = reshape(x, Shape(n, 1));
+  backward(mse_loss(pointwise([](auto v, auto s) { return v * s; }, variable(tape, column), scalar(as_scalar)),
+                    Tensor<float, 2>::zeros(column.shape())));
+  near(as_scalar.gradient(), 2. * double(0.1f) * 0.1f);
+  tape.clear();
+  const auto again = variable(tape, column);
+  const auto row_of = variable(tape, one);
+  backward(
+      mse_loss(pointwise([](auto v, auto s) { return v * s; }, again, row(row_of)), Tensor<float, 2>::zeros(column.shape())));
+  near(row_of.gradient(), 2. * double(0.1f) * 0.1f);
+}
+
 BOOST_AUTO_TEST_CASE(gathering_many_lines) {
   const Shape<3> shape(20, 6, 40), taken(20, 9, 40);
   const auto x = random_tensor(shape, 1), grad_y = random_tensor(taken, 2);

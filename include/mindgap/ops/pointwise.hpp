@@ -82,7 +82,7 @@ inline constexpr i64 block_elements = 8192;
 
 inline kernel::RowGrid make_grid(i64 total, i64 cols, i64 outer, i64 least_rows = 1) {
   const i64 rows_per_outer = (total + cols * outer - 1) / std::max<i64>(cols * outer, 1);
-  const i64 rows_per_block = std::max(least_rows, block_elements / std::max<i64>(cols, 1));
+  const i64 rows_per_block = std::clamp(block_elements / std::max<i64>(cols, 1), least_rows, kernel::longest_sum);
   return {total, cols, outer, rows_per_outer, rows_per_block, (rows_per_outer + rows_per_block - 1) / rows_per_block};
 }
 
