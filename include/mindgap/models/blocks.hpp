@@ -31,14 +31,15 @@ struct ResnetBlock2D {
   // skip: the second part of the input, or default-made. time: silu of the embedding, [N, time_channels].
   template <class X, class R>
   X operator()(const X& x, const X& skip, const R& time) const {
-    const X h = conv1(norm1(epilogues::silu, x, skip, R()));
-    const X y = conv2(norm2(epilogues::silu, h, X(), time_emb_proj ? (*time_emb_proj)(time) : R()));
-    if (!conv_shortcut) return add(y, x);
+    X h = conv1(norm1(epilogues::silu, x, skip, R()));
+    h = norm2(epilogues::silu, h, X(), time_emb_proj ? (*time_emb_proj)(time) : R());  // what is read no more goes at once
+    h = conv2(h);
+    if (!conv_shortcut) return add(h, x);
     const ModulePath in(conv_shortcut->path);
     const auto weight = conv_shortcut->weight.as(x);
     const auto matrix = reshape(weight, Shape<2>(weight.shape()[0], weight.shape()[3]));
     const auto bias = conv_shortcut->bias.as(x);
-    return add(y, value_of(skip).defined() ? linear_pair(x, skip, matrix, bias) : linear(x, matrix, bias));
+    return add(h, value_of(skip).defined() ? linear_pair(x, skip, matrix, bias) : linear(x, matrix, bias));
   }
 };
 
