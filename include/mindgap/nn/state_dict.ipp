@@ -220,6 +220,16 @@ MINDGAP_INLINE Metadata read_state(const Weights& weights, const std::vector<Sta
     throw Error("the weights do not fit the model", lines);
   }
   check_finite(weights.entries, path, is_read);
+  std::vector<std::string> negative;
+  for (const auto& [item, entry] : found) {
+    if (!item->name.ends_with("running_var")) continue;
+    std::vector<float> values(size_t(entry->size()));
+    read_f32(*entry, values.data());
+    if (std::ranges::any_of(values, [](float v) { return v < 0; })) negative.push_back(item->name);
+  }
+  if (!negative.empty())
+    throw Error("variances are below 0: " + detail::some_of(negative),
+                {{"file", path.string()}, {"remedy", "copy it again from where it was made, or use another file"}});
   if (!miscounted.empty())
     throw Error(text(miscounted.size() == 1 ? "a counter is" : "counters are",
                      " no whole number from 0 up: ", detail::some_of(miscounted)),
