@@ -44,15 +44,43 @@ auto like(const auto& x, const Tensor<T, N>& constant) {
   return constant.template to<typename std::remove_cvref_t<decltype(x)>::device>();
 }
 
+enum class Way { f32, bf16, emulated };  // types and device of a run
+
 struct OpCase {
   std::string op, what;
-  double tolerance;                                       // of the value in f32, relative L2 error
-  std::function<double()> value_f32, value_bf16;          // error against the reference
-  std::function<double()> gradient_f32;                   // by gradcheck()
-  std::function<double()> gradient_bf16;                  // against f32 at the same inputs, the worst input
-  std::function<double(int threads, u64 seed)> emulated;  // largest difference of value and gradients from the CPU's
+  double tolerance;  // of the value in f32, relative L2 error
+  Reference reference;
+  std::vector<Values> inputs;
+  std::function<Outputs(Way)> run;       // the result and the gradient of each input
+  std::function<double()> gradient_f32;  // by gradcheck()
 
   std::string name() const { return op + ", " + what; }
+
+  // Error against the reference.
+  double value(Way way) const { return relative_error(run(way)[0], reference(inputs)); }
+  // Against f32 at the same inputs, the worst input.
+  double gradient_bf16() const {
+    const Outputs got = run(Way::bf16), wanted = run(Way::f32);
+    double largest = 0, worst = 0;
+    const auto norm = [](const Values& v) {
+      double sum = 0;
+      for (double x : v) sum += x * x;
+      return std::sqrt(sum);
+    };
+    for (size_t k = 1; k < got.size(); ++k) largest = std::max(largest, norm(wanted[k]));
+    for (size_t k = 1; k < got.size(); ++k) {
+      Values difference = got[k];
+      for (size_t i = 0; i < difference.size(); ++i) difference[i] -= wanted[k][i];
+      worst = std::max(worst, norm(difference) / std::max(norm(wanted[k]), 0.01 * largest));
+    }
+    return worst;
+  }
+  // Largest difference of value and gradients from the CPU's.
+  double emulated(int threads, u64 seed) const {
+    Runtime<Emulated>::threads = threads;
+    Runtime<Emulated>::seed = seed;
+    return largest_difference(run(Way::emulated), run(Way::f32));
+  }
 };
 
 namespace detail_of_case {
@@ -76,15 +104,17 @@ auto variable_of(Tape& tape, const Input<R, N>& in) {
 template <class T, Device D, class F, class... Inputs>
 Outputs both_ways(F f, const Inputs&... inputs) {
   Tape tape;
-  const std::tuple variables{variable_of<T, D>(tape, inputs)...};
-  const auto y = std::apply(f, variables);
-  using Y = typename std::remove_cvref_t<decltype(y)>::element;
-  y.slot()->pass(cast<Y>(random_tensor(y.shape(), 99)).template to<D>());
-  Outputs out = outputs(y.value());
-  tape.run();
-  const auto gradient = [](const auto& v) { return v.slot()->written() ? outputs(v.gradient())[0] : Values(size_t(v.size())); };
-  std::apply([&](const auto&... v) { (out.push_back(gradient(v)), ...); }, variables);
-  return out;
+  const auto run = [&](const auto&... variables) {
+    const auto y = f(variables...);
+    using Y = typename std::remove_cvref_t<decltype(y)>::element;
+    y.slot()->pass(cast<Y>(random_tensor(y.shape(), 99)).template to<D>());
+    Outputs out = outputs(y.value());
+    tape.run();
+    const auto gradient = [](const auto& v) { return v.slot()->written() ? outputs(v.gradient())[0] : Values(size_t(v.size())); };
+    (out.push_back(gradient(variables)), ...);
+    return out;
+  };
+  return run(variable_of<T, D>(tape, inputs)...);
 }
 
 }  // namespace detail_of_case
@@ -95,34 +125,16 @@ OpCase op_case(const std::string& op, const std::string& what, double tolerance,
   using namespace detail_of_case;
   u64 id = 0;
   ((inputs.id = ++id), ...);
-  const auto expected = [=] { return reference(std::vector<Values>{doubles(made(inputs))...}); };
   return {op,
           what,
           tolerance,
-          [=] { return relative_error(both_ways<float, Cpu>(f, inputs...)[0], expected()); },
-          [=] { return relative_error(both_ways<bf16, Cpu>(f, inputs...)[0], expected()); },
-          [=] { return gradcheck(f, made(inputs)...); },
-          [=] {
-            const Outputs got = both_ways<bf16, Cpu>(f, inputs...), wanted = both_ways<float, Cpu>(f, inputs...);
-            double largest = 0, worst = 0;
-            const auto norm = [](const Values& v) {
-              double sum = 0;
-              for (double x : v) sum += x * x;
-              return std::sqrt(sum);
-            };
-            for (size_t k = 1; k < got.size(); ++k) largest = std::max(largest, norm(wanted[k]));
-            for (size_t k = 1; k < got.size(); ++k) {
-              Values difference = got[k];
-              for (size_t i = 0; i < difference.size(); ++i) difference[i] -= wanted[k][i];
-              worst = std::max(worst, norm(difference) / std::max(norm(wanted[k]), 0.01 * largest));
-            }
-            return worst;
+          std::move(reference),
+          {doubles(made(inputs))...},
+          [=](Way way) {
+            if (way == Way::emulated) return both_ways<float, Emulated>(f, inputs...);
+            return way == Way::bf16 ? both_ways<bf16, Cpu>(f, inputs...) : both_ways<float, Cpu>(f, inputs...);
           },
-          [=](int threads, u64 seed) {
-            Runtime<Emulated>::threads = threads;
-            Runtime<Emulated>::seed = seed;
-            return largest_difference(both_ways<float, Emulated>(f, inputs...), both_ways<float, Cpu>(f, inputs...));
-          }};
+          [=] { return gradcheck(f, made(inputs)...); }};
 }
 
 // The second part of the table, tests/unit/op_cases_arrays.cpp; the first is tests/op_cases.hpp.

@@ -19,46 +19,35 @@
 #include <mindgap/core/random.hpp>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
+#include <functional>
+#include <vector>
 
 namespace mindgap {
 
-// The worst error over the inputs: the L2 norm of the difference of both gradients over that of the finite differences, or over a
-// hundredth of the largest such norm of all inputs, if that is more (the gradient of an input may be zero). Infinite where a
-// gradient is NaN. Throws if f's result depends on no input.
-template <class F, int... N>
-double gradcheck(F f, const Tensor<float, N, Cpu>&... inputs) {
-  constexpr size_t count = sizeof...(N);
-  static_assert(count > 0, "mindgap: gradcheck: there is no input");
-  Tape tape;
+namespace detail {
 
-  // By backward().
-  const auto variables = std::tuple(variable(tape, inputs.clone())...);
-  const auto y = std::apply(f, variables);
-  if (!y.needs_gradient())
-    throw Error("gradcheck: the result depends on no input", {{"remedy", "does the function use its arguments?"}});
-  const Stream stream(0, "gradcheck");
-  std::vector<float> weights(static_cast<size_t>(y.size()));
-  for (size_t i = 0; i < weights.size(); ++i) weights[i] = stream.normal(i);
-  y.slot()->pass(std::remove_cvref_t<decltype(y.value())>::from(weights, y.shape()));
-  tape.run();
+// An input that differences move, one element at a time, and its gradient by backward().
+struct CheckedInput {
+  float* elements;
+  std::vector<float> gradient;
+};
 
-  // By differences. `points` are the inputs, moved one element at a time.
-  const auto points = std::tuple(inputs.clone()...);
+// values(): those of f where the inputs are now. Apart from f's types: f is compiled often.
+inline double compare_with_differences(const std::vector<CheckedInput>& inputs, const std::vector<float>& weights,
+                                       const std::function<std::vector<float>()>& values) {
   double rounding = 0;  // what a few values may differ by for rounding alone
-  const auto value_at_points = [&] {
-    const auto at = std::apply([&](const auto&... x) { return f(constant(tape, x)...); }, points);
+  const auto weighted = [&] {
     double sum = 0, square = 0;
-    const std::vector<float> values = at.value().to_vector();
-    for (size_t i = 0; i < values.size(); ++i) {
-      const double term = double(weights[i]) * double(values[i]);
+    const std::vector<float> now = values();
+    for (size_t i = 0; i < now.size(); ++i) {
+      const double term = double(weights[i]) * double(now[i]);
       sum += term, square += term * term;
     }
     rounding = std::max(rounding, 1e-6 * std::sqrt(square));
     return sum;
   };
-  const double centre = value_at_points();
+  const double centre = weighted();
   const auto slope = [&](float& x) {
     struct Differences {
       double first, second;  // f' and h f''
@@ -66,9 +55,9 @@ double gradcheck(F f, const Tensor<float, N, Cpu>&... inputs) {
     const float middle = x;
     const auto differences = [&](float h) -> Differences {
       x = middle + h;
-      const double up = value_at_points(), above = x;
+      const double up = weighted(), above = x;
       x = middle - h;
-      const double down = value_at_points(), below = x;
+      const double down = weighted(), below = x;
       x = middle;
       return {(up - down) / (above - below), (up - 2 * centre + down) / double(h)};
     };
@@ -82,27 +71,55 @@ double gradcheck(F f, const Tensor<float, N, Cpu>&... inputs) {
     return narrow.first;
   };
 
-  std::array<double, count> difference{}, norm{};
-  const auto compare = [&]<size_t I>(std::integral_constant<size_t, I>) {
-    const auto& slot = std::get<I>(variables).slot();
-    const auto& point = std::get<I>(points);
-    const std::vector<float> gradient = slot->written() ? slot->gradient().to_vector() : std::vector<float>(size_t(point.size()));
-    for (i64 i = 0; i < point.size(); ++i) {
-      const double expected = slope(point.data()[i]), error = double(gradient[size_t(i)]) - expected;
-      difference[I] += error * error;
-      norm[I] += expected * expected;
+  std::vector<double> difference, norm;
+  for (const CheckedInput& input : inputs) {
+    difference.push_back(0), norm.push_back(0);
+    for (size_t i = 0; i < input.gradient.size(); ++i) {
+      const double expected = slope(input.elements[i]), error = double(input.gradient[i]) - expected;
+      difference.back() += error * error;
+      norm.back() += expected * expected;
     }
-  };
-  [&]<size_t... I>(std::index_sequence<I...>) { (compare(std::integral_constant<size_t, I>{}), ...); }
-  (std::make_index_sequence<count>{});
-
+  }
   const double largest = *std::max_element(norm.begin(), norm.end());
   double worst = 0;
-  for (size_t i = 0; i < count; ++i) {
+  for (size_t i = 0; i < inputs.size(); ++i) {
     const double error = std::sqrt(difference[i] / std::max({norm[i], 1e-4 * largest, 1e-30}));
     worst = std::isfinite(error) ? std::max(worst, error) : INFINITY;
   }
   return worst;
+}
+
+template <class V>
+std::vector<float> gradient_or_zero(const V& variable) {
+  if (variable.slot()->written()) return variable.slot()->gradient().to_vector();
+  return std::vector<float>(size_t(variable.size()));
+}
+
+}  // namespace detail
+
+// The worst error over the inputs: the L2 norm of the difference of both gradients over that of the finite differences, or over a
+// hundredth of the largest such norm of all inputs, if that is more (the gradient of an input may be zero). Infinite where a
+// gradient is NaN. Throws if f's result depends on no input.
+template <class F, int... N>
+double gradcheck(F f, const Tensor<float, N, Cpu>&... inputs) {
+  static_assert(sizeof...(N) > 0, "mindgap: gradcheck: there is no input");
+  Tape tape;
+  const auto check = [&](const auto&... variables) {
+    const auto y = f(variables...);
+    if (!y.needs_gradient())
+      throw Error("gradcheck: the result depends on no input", {{"remedy", "does the function use its arguments?"}});
+    const Stream stream(0, "gradcheck");
+    std::vector<float> weights(static_cast<size_t>(y.size()));
+    for (size_t i = 0; i < weights.size(); ++i) weights[i] = stream.normal(i);
+    y.slot()->pass(std::remove_cvref_t<decltype(y.value())>::from(weights, y.shape()));
+    tape.run();
+    const auto by_differences = [&](const auto&... points) {
+      return detail::compare_with_differences({{points.data(), detail::gradient_or_zero(variables)}...}, weights,
+                                              [&] { return f(constant(tape, points)...).value().to_vector(); });
+    };
+    return by_differences(inputs.clone()...);
+  };
+  return check(variable(tape, inputs.clone())...);
 }
 
 }  // namespace mindgap
