@@ -9,6 +9,8 @@
 #include <mindgap/io/numbers.hpp>
 
 #include "sample_options.hpp"
+#include <sys/resource.h>
+#include <unistd.h>
 
 namespace mindgap {
 
@@ -30,8 +32,12 @@ class PromptApp {
     images_ = {Guidance(o_.guidance, o_.guidance_rescale), o_.negative, height, width};
     images_.tiled = o_.tiles;
     if constexpr (!std::is_same_v<D, Cpu>) images_.decoded_at_once = 8;
-    // While the weights are loaded.
-    if (o_.only.empty()) hash_ = std::async(std::launch::async, [this] { return info_.hash(); }).share();
+    // Beside the first image, which goes first: its threads, which those that it starts are like, yield to all others.
+    if (o_.only.empty())
+      hash_ = std::async(std::launch::async, [this] {
+                ::setpriority(PRIO_PROCESS, id_t(::gettid()), 19);
+                return info_.hash();
+              }).share();
   }
 
   // One image of --prompt.

@@ -24,6 +24,14 @@ Var<float, 1, D> cross_entropy(const Var<T, 2, D>& logits, const Targets& target
   return loss;
 }
 
+template <class X, class Targets, class... Rest>
+requires(detail::is_operand<X> && !(is_var<X> && detail::rank_of<X>() == 2)) auto cross_entropy(const X& x, const Targets&,
+                                                                                                const Rest&...) {
+  static_assert(!detail::is_operand<X>,
+                "mindgap: cross_entropy wants logits, a variable [N, K]; of a tensor: cross_entropy_rows(logits, targets)");
+  return x;
+}
+
 // The mean of (x - y)^2, one element in f32; gradient of x.
 template <Real T, int N, Device D>
 Var<float, 1, D> mse_loss(const Var<T, N, D>& x, const Tensor<T, N, D>& y, Location at = Location::current()) {

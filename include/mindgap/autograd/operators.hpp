@@ -120,6 +120,30 @@ auto operator/=(A& a, const B&) {
   return a;
 }
 
+namespace detail {
+
+template <class A, class B>
+inline constexpr bool are_plain_tensors = is_tensor<A> && (alike<A, B> || std::is_arithmetic_v<B>);
+
+template <class A>
+auto refuse_tensors(const A& a) {
+  static_assert(!is_tensor<A>,
+                "mindgap: operators are for variables; of tensors: pointwise([](auto x, auto y) { return x + y; }, a, b)");
+  return a;
+}
+
+}  // namespace detail
+
+// Of tensors, which have no operators: what is made of several of them would be several passes.
+template <class A, class B>
+requires(detail::are_plain_tensors<A, B>) auto operator+(const A& a, const B&) { return detail::refuse_tensors(a); }
+template <class A, class B>
+requires(detail::are_plain_tensors<A, B>) auto operator-(const A& a, const B&) { return detail::refuse_tensors(a); }
+template <class A, class B>
+requires(detail::are_plain_tensors<A, B>) auto operator*(const A& a, const B&) { return detail::refuse_tensors(a); }
+template <class A, class B>
+requires(detail::are_plain_tensors<A, B>) auto operator/(const A& a, const B&) { return detail::refuse_tensors(a); }
+
 // Of operands that do not fit each other, as add().
 template <class A, class B>
 requires(detail::misfits_as_operands<A, B>) auto operator+(const A& a, const B& b) { return add(a, b); }
