@@ -78,7 +78,6 @@ void settle_prompt_flags(SampleOptions& o, const CommonOptions& common, bool on_
   refuse(!given("init-image"), "strength", "--init-image");
   refuse(o.format != "jpeg", "jpeg-quality", "--format jpeg");
   refuse(o.format == "shards", "preview", "a folder of image files");
-  refuse(o.format == "shards", "only", "a folder of image files");
   refuse(o.batch_invariant, "batch", "sets without --batch-invariant");
   if (o.format != "shards" && given("per-class") && o.per_class > 1'000'000)
     bad_value("per-class", std::to_string(o.per_class), "at most 1000000 in a folder of image files");

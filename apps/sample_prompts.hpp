@@ -5,7 +5,6 @@
 #include <mindgap/data/image_file.hpp>
 #include <mindgap/data/png.hpp>
 #include <mindgap/diffusion/prompt_images.hpp>
-#include <mindgap/io/hash.hpp>
 #include <mindgap/io/numbers.hpp>
 
 #include "sample_options.hpp"
@@ -64,14 +63,16 @@ class PromptApp {
     if (o_.long_prompts == "refuse" && o_.only.empty()) refuse_long_prompts(set);
     PromptImages<D, P> make(info_, sampler_, set, o_.batch, [&](const std::string& what) { tell_lost(what); });
     if (!o_.only.empty()) return check_one(make, set.classes);
-    if (o_.format == "shards") return write_shards(make, set.classes, prompts, part, parts);
+    if (o_.format == "shards") {
+      PromptShards<D, P> shards(make, set.classes, prompts, settings(), stored());
+      return write_shard_folder(shards, o_.per_class, common_, part, parts);
+    }
     ImageFolderManifest manifest;
     for (const PromptClass& c : set.classes)
       manifest.classes.push_back({c.id, c.names[0], folder_name(c.id), prompts[manifest.classes.size()]});
     manifest.images_per_class = o_.per_class;
     if (o_.format == "jpeg") manifest.jpeg_quality = int(o_.jpeg_quality);
     manifest.settings = settings();
-    manifest.settings["prompts"] = o_.prompts;
     ImageFolderWriter writer(common_.out, manifest, part, parts);
     Progress progress("sample", writer.part_images(), writer.part_images() - i64(writer.pending().size()), "images");
     if (!write_prompt_set(
@@ -123,6 +124,7 @@ class PromptApp {
     if (!images_.negative.empty()) out["negative_prompt"] = images_.negative;
     if (images_.tiled) out["tiles"] = true;
     if (o_.store_size) out["store_size"] = o_.store_size;
+    if (!o_.classes.empty()) out["prompts"] = o_.prompts;
     if (init_.defined()) out["init_image"] = pixels_sha256(init_), out["strength"] = strength();
     return out;
   }
@@ -134,14 +136,6 @@ class PromptApp {
     return Tensor<float, 4>::from(values, Shape<4>(1, images_.height, images_.width, 3)).template to<D>();
   }
 
-  void write_shards(PromptImages<D, P>& make, const std::vector<PromptClass>& classes, const std::vector<std::string>& prompts,
-                    i64 part, i64 parts) {
-    Sha256 hash;
-    for (const std::string& one : prompts) hash.update(one);
-    PromptShards<D, P> images(make, classes, settings(), o_.prompts + " " + hash.hex().substr(0, 16), stored());
-    write_shard_folder(images, o_.per_class, common_, part, parts);
-  }
-
   // --only id:number of the set in --out.
   void check_one(PromptImages<D, P>& make, const std::vector<PromptClass>& classes) {
     const size_t colon = o_.only.rfind(':');
@@ -151,16 +145,16 @@ class PromptApp {
     if (!index || *index < 0 || c == classes.end())
       bad_value("only", o_.only, "the id of a class, a colon and a number, as n02123045:17");
     const ImageRecord record = read_image_record(common_.out, id, *index);
-    PromptedImage image = make(std::vector{ImageNumber{i32(c - classes.begin()), i32(*index)}})[0];
-    if (o_.store_size) image.pixels = resample(image.pixels, o_.store_size, o_.store_size);
-    const std::string now = pixels_sha256(image.pixels);
+    const PromptedImage image = make(std::vector{ImageNumber{i32(c - classes.begin()), i32(*index)}})[0];
+    const std::string now = pixels_sha256(mindgap::stored(image.pixels, stored())),
+                      file = record.file + (record.place ? text(", place ", *record.place) : "");
     if (now != record.sha256)
       throw Error(text("image ", *index, " of class ", detail::shown(id), " is another one now"),
-                  {{"file", (common_.out / record.file).string()},
+                  {{"file", (common_.out / file).string()},
                    {"its pixels", record.sha256},
                    {"now", now},
                    {"remedy", "give the flags, the model and the program that the set was made with; see dataset.json"}});
-    print(text(record.file, " ", now, " matches\n"));
+    print(text(file, " ", now, " matches\n"));
   }
 
   // The latest 16 images, every so many.
