@@ -24,7 +24,7 @@ class PromptApp {
       if (!encoded.lost.empty()) tell_lost(lost_text(flag, encoded, info_.tokenizer));
     }
     if (!o_.init_image.empty()) init_ = read_image(o_.init_image);
-    const auto [width, height] = parse_size(o_.size, info_.default_size());
+    const auto [height, width] = parse_size("size", o_.size, 8).value_or(ImageSize{info_.default_size(), info_.default_size()});
     check_flags([&] { check_image_size(info_, height, width); });
     images_ = {Guidance(o_.guidance, o_.guidance_rescale), o_.negative, height, width};
     images_.tiled = o_.tiles;
@@ -64,7 +64,7 @@ class PromptApp {
     PromptImages<D, P> make(info_, sampler_, set, o_.batch, [&](const std::string& what) { tell_lost(what); });
     if (!o_.only.empty()) return check_one(make, set.classes);
     if (o_.format == "shards") {
-      PromptShards<D, P> shards(make, set.classes, prompts, settings(), stored());
+      PromptShards<D, P> shards(make, set.classes, prompts, settings(), store_size());
       return write_shard_folder(shards, o_.per_class, common_, part, parts);
     }
     ImageFolderManifest manifest;
@@ -76,7 +76,7 @@ class PromptApp {
     ImageFolderWriter writer(common_.out, manifest, part, parts);
     Progress progress("sample", writer.part_images(), writer.part_images() - i64(writer.pending().size()), "images");
     if (!write_prompt_set(
-            make, writer, stored(), [&](const auto& made) { preview(made); }, hooks_of(progress)))
+            make, writer, store_size(), [&](const auto& made) { preview(made); }, hooks_of(progress)))
       stop_interrupted("images that were made are kept; the same command goes on from there");
     if (nothing_to_make(writer, part, parts)) return;
     progress.finish();
@@ -94,7 +94,7 @@ class PromptApp {
     return read_stable_diffusion_info(o_.model, kind, prediction);
   }
   double strength() const { return o_.init_image.empty() ? 1 : o_.strength; }
-  std::optional<i64> stored() const { return o_.store_size ? std::optional(o_.store_size) : std::nullopt; }
+  std::optional<ImageSize> store_size() const { return parse_size("store-size", o_.store_size, 1); }
 
   void tell_lost(const std::string& what) const {
     if (o_.long_prompts == "refuse") throw Error(what, {{"remedy", "shorten the prompt, or use --long-prompts cut"}});
@@ -123,7 +123,10 @@ class PromptApp {
     if (images_.guidance.rescale > 0) out["guidance_rescale"] = images_.guidance.rescale;
     if (!images_.negative.empty()) out["negative_prompt"] = images_.negative;
     if (images_.tiled) out["tiles"] = true;
-    if (o_.store_size) out["store_size"] = o_.store_size;
+    if (const auto size = store_size()) {  // a square by its side
+      if (size->height == size->width) out["store_size"] = size->width;
+      else out["store_height"] = size->height, out["store_width"] = size->width;
+    }
     if (!o_.classes.empty()) out["prompts"] = o_.prompts;
     if (init_.defined()) out["init_image"] = pixels_sha256(init_), out["strength"] = strength();
     return out;
@@ -146,7 +149,7 @@ class PromptApp {
       bad_value("only", o_.only, "the id of a class, a colon and a number, as n02123045:17");
     const ImageRecord record = read_image_record(common_.out, id, *index);
     const PromptedImage image = make(std::vector{ImageNumber{i32(c - classes.begin()), i32(*index)}})[0];
-    const std::string now = pixels_sha256(mindgap::stored(image.pixels, stored())),
+    const std::string now = pixels_sha256(stored(image.pixels, store_size())),
                       file = record.file + (record.place ? text(", place ", *record.place) : "");
     if (now != record.sha256)
       throw Error(text("image ", *index, " of class ", detail::shown(id), " is another one now"),

@@ -198,11 +198,11 @@ BOOST_FIXTURE_TEST_CASE(what_is_written, Sets) {
   BOOST_TEST(quality.code == 1, quality);
   BOOST_TEST(quality.says("jpeg_quality there 80, now 95"), quality);
 
-  run_well("sample", set("small", "1", settings + Arguments{"--store-size", "8", "--size", "16x24"}));
+  run_well("sample", set("small", "1", settings + Arguments{"--store-size", "8x12", "--size", "16x24"}));
   const auto large = run_well("sample", set("large", "1", settings + Arguments{"--size", "16x24"}));
   const auto pixels = [&](const std::string& out) { return read_image(path / out / "images" / "dog" / "000000.png"); };
   BOOST_TEST((pixels("large").shape() == Shape<3>(24, 16, 3)));
-  BOOST_TEST(pixels("small").to_vector() == resample(pixels("large"), 8, 8).to_vector());
+  BOOST_TEST(pixels("small").to_vector() == resample(pixels("large"), 12, 8).to_vector());
 
   run_well("sample", set("previews", "6", {"--preview", "4"}));
   BOOST_TEST((read_image(path / "previews" / "preview.png").extent(1) >= 4 * 16));
@@ -292,6 +292,49 @@ BOOST_FIXTURE_TEST_CASE(one_image_of_shards_again, Sets) {
     BOOST_TEST(r.code == 1, r);
     BOOST_TEST((r.says("have no lines") && r.says("remedy")), r);
   }
+}
+
+// What is stored has width and height of its own, which the line says; a side alone is that of a square.
+BOOST_FIXTURE_TEST_CASE(stored_size, Sets) {
+  const Arguments wide{"--size", "32x16"}, scaled = wide + Arguments{"--store-size", "12x6"};
+  const auto pixels = [&](const std::string& out) { return read_image(path / out / "images" / "dog" / "000000.png"); };
+  run_well("sample", set("made", "1", wide));
+  run_well("sample", set("stored", "1", scaled));
+  BOOST_TEST((pixels("stored").shape() == Shape<3>(6, 12, 3)));
+  BOOST_TEST(pixels("stored").to_vector() == resample(pixels("made"), 6, 12).to_vector());
+  const nlohmann::json l = line("stored", "dog");
+  BOOST_TEST((l.at("width") == 32 && l.at("height") == 16 && l.at("store_width") == 12 && l.at("store_height") == 6));
+  BOOST_TEST(!l.contains("store_size"));
+  run_well("sample", set("stored", "1", scaled + Arguments{"--only", "dog:0"}));
+
+  run_well("sample", set("shards", "1", scaled + Arguments{"--format", "shards"}));
+  const auto images = Safetensors(path / "shards" / "chunk-00000.safetensors").tensor<u8, 4>("images");
+  BOOST_TEST((images.shape() == Shape<4>(3, 6, 12, 3)));
+  BOOST_TEST(images.slice(1, 2).to_vector() == pixels("stored").to_vector());
+  BOOST_TEST(read_image_record(path / "shards", "dog", 0).fields == read_image_record(path / "stored", "dog", 0).fields);
+
+  // A side is said as ever, so that a set that was begun so goes on; a square of images that are none, when it is meant.
+  run_well("sample", set("side", "1", {"--store-size", "6"}));
+  BOOST_TEST(line("side", "dog").at("store_size") == 6);
+  run_well("sample", set("side", "2", {"--store-size", "6x6"}));
+  run_well("sample", set("squashed", "1", wide + Arguments{"--store-size", "6x6"}));
+  BOOST_TEST(line("squashed", "dog").at("store_size") == 6);
+  BOOST_TEST((pixels("squashed").shape() == Shape<3>(6, 6, 3)));
+  const Result other = run("sample", set("squashed", "1", scaled));
+  BOOST_TEST(other.code == 1, other);
+  BOOST_TEST((other.says("store_size there 6, now absent") && other.says("store_width there absent, now 12")), other);
+
+  for (const auto& [size, stored, said] : {std::tuple("32x16", "6", "--store-size 12x6 keeps the shape, 6x6 does not"),
+                                           {"16x24", "6", "--store-size 6x9 keeps the shape"},
+                                           {"16", "0", "--store-size"},
+                                           {"16", "6x", "--store-size"},
+                                           {"16", "x6", "--store-size"},
+                                           {"16", "9000", "from 1 to 8192, or WIDTHxHEIGHT"}}) {
+    const Result r = run("sample", set("bad", "1", {"--size", size, "--store-size", stored}));
+    BOOST_TEST(r.code == 2, r);
+    BOOST_TEST(r.says(said), r);
+  }
+  BOOST_TEST(!fs::exists(path / "bad"));
 }
 
 // From an image: the less strength, the more it matters; with all of it, it is nearly drowned.

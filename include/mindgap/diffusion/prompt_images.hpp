@@ -42,8 +42,8 @@ struct PromptedImage {
 };
 
 // As it is written: in another size, where one is asked for.
-inline Tensor<u8, 3, Cpu> stored(const Tensor<u8, 3, Cpu>& pixels, const std::optional<i64>& size) {
-  return size ? resample(pixels, *size, *size) : pixels;
+inline Tensor<u8, 3, Cpu> stored(const Tensor<u8, 3, Cpu>& pixels, const std::optional<ImageSize>& size) {
+  return size ? resample(pixels, size->height, size->width) : pixels;
 }
 
 // Makes images of a set, up to `batch` at a time. A GPU makes fewer in a batch of the same size all the same, so that no bit of
@@ -133,11 +133,11 @@ class PromptShards {
   // shows: of each class, a hash of what its prompts say. settings: of the lines, with the names that a folder of images gives
   // them. make must live as long as this.
   PromptShards(PromptImages<D, P>& make, const std::vector<PromptClass>& classes, const std::vector<std::string>& shows,
-               const Fields& settings, const std::optional<i64>& store_size)
+               const Fields& settings, const std::optional<ImageSize>& store_size)
       : make_(&make), store_size_(store_size) {
     const auto take = [&]<class T>(const char* key, T& to) { to = std::get<T>(settings.at(key)); };
     take("height", manifest_.height), take("width", manifest_.width);
-    if (store_size) manifest_.height = manifest_.width = *store_size;
+    if (store_size) manifest_.height = store_size->height, manifest_.width = store_size->width;
     manifest_.channels = 3;
     take("weights", manifest_.generator), take("sampler", manifest_.sampler), take("steps", manifest_.steps);
     take("guidance", manifest_.guidance), take("precision", manifest_.precision);
@@ -165,15 +165,15 @@ class PromptShards {
 
  private:
   PromptImages<D, P>* make_;
-  std::optional<i64> store_size_;
+  std::optional<ImageSize> store_size_;
   ShardManifest manifest_;
 };
 
 // Makes what the writer's part of the set lacks, batch after batch; the files of a batch are written while the next one is
-// made. store_size: side of what is written, where it is another; made(images): after each batch, for previews. False: stopped;
+// made. store_size: of what is written, where it is another; made(images): after each batch, for previews. False: stopped;
 // what was made is kept.
 template <class M>
-bool write_prompt_set(M& make, ImageFolderWriter& writer, const std::optional<i64>& store_size,
+bool write_prompt_set(M& make, ImageFolderWriter& writer, const std::optional<ImageSize>& store_size,
                       const std::function<void(const std::vector<FolderImage>&)>& made, const JobHooks& hooks = {}) {
   const std::vector<ImageNumber>& pending = writer.pending();
   const size_t batch = size_t(make.batch());
