@@ -71,8 +71,7 @@ int main(int argc, char** argv) {
         flags.add("strength", &o.strength, "how much of the steps it goes through, over 0 to 1", {1e-6, 1});
         flags.add("prediction", &o.prediction, "noise or v: what a single file's model predicts, which it does not say; noise");
         flags.add("size", &o.size, "pixels of a side, or WIDTHxHEIGHT; by default what the model was trained on");
-        flags.add("store-size", &o.store_size, "pixels of a side of what is written, resized as Pillow does; 0 as it is",
-                  {0, 8192});
+        flags.add("store-size", &o.store_size, "likewise, of what is written, resized as Pillow does; by default as it is made");
         flags.add("format", &o.format, "png or jpeg, a folder a class, or shards");
         flags.add("jpeg-quality", &o.jpeg_quality, "of JPEG files", {1, 100});
         flags.add("long-prompts", &o.long_prompts,

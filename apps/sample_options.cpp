@@ -35,6 +35,17 @@ std::pair<i64, i64> automatic_shard() {
                     {"remedy", "give --shard i/n, or start it with mpirun, srun or a Slurm array"}});
 }
 
+// A side alone would squash an image that is not square.
+void check_store_size(const SampleOptions& o) {
+  const auto size = parse_size("size", o.size, 8), stored = parse_size("store-size", o.store_size, 1);
+  if (!size || !stored || size->height == size->width || o.store_size.find('x') != o.store_size.npos) return;
+  const i64 side = stored->width, shorter = std::min(size->width, size->height);
+  throw UsageError(
+      text("--store-size ", side, " is a square, the images are ", size->width, " x ", size->height, " pixels"),
+      {{"remedy", text("give its width and height: --store-size ", (side * size->width + shorter / 2) / shorter, "x",
+                       (side * size->height + shorter / 2) / shorter, " keeps the shape, ", side, "x", side, " does not")}});
+}
+
 }  // namespace
 
 std::pair<i64, i64> parse_shard(const std::string& given) {
@@ -51,13 +62,13 @@ std::pair<i64, i64> parse_shard(const std::string& given) {
   return out;
 }
 
-std::pair<i64, i64> parse_size(const std::string& given, i64 otherwise) {
-  if (given.empty()) return {otherwise, otherwise};
+std::optional<ImageSize> parse_size(const std::string& flag, const std::string& given, i64 least) {
+  if (given.empty()) return {};
   const size_t x = std::min(given.find('x'), given.size());
   const auto width = number_in<i64>(given.substr(0, x)), height = x == given.size() ? width : number_in<i64>(given.substr(x + 1));
-  if (!width || !height || *width < 8 || *height < 8 || *width > 8192 || *height > 8192)
-    bad_value("size", given, "a number of pixels from 8 to 8192, or WIDTHxHEIGHT");
-  return {*width, *height};
+  if (!width || !height || *width < least || *height < least || *width > 8192 || *height > 8192)
+    bad_value(flag, given, text("a number of pixels from ", least, " to 8192, or WIDTHxHEIGHT"));
+  return ImageSize{*height, *width};
 }
 
 void settle_prompt_flags(SampleOptions& o, const CommonOptions& common, bool on_cpu) {
@@ -78,7 +89,6 @@ void settle_prompt_flags(SampleOptions& o, const CommonOptions& common, bool on_
   refuse(!given("init-image"), "strength", "--init-image");
   refuse(o.format != "jpeg", "jpeg-quality", "--format jpeg");
   refuse(o.format == "shards", "preview", "a folder of image files");
-  refuse(o.format == "shards", "only", "a folder of image files");
   refuse(o.batch_invariant, "batch", "sets without --batch-invariant");
   if (o.format != "shards" && given("per-class") && o.per_class > 1'000'000)
     bad_value("per-class", std::to_string(o.per_class), "at most 1000000 in a folder of image files");
@@ -89,6 +99,7 @@ void settle_prompt_flags(SampleOptions& o, const CommonOptions& common, bool on_
     if (folder || code == std::errc::filename_too_long)
       detail::file_error("cannot write the file", common.out, folder ? EISDIR : ENAMETOOLONG);
   }
+  check_store_size(o);
   if (!given("steps")) o.steps = 50;
   if (!given("guidance")) o.guidance = 7.5;
   if (!given("batch")) o.batch = o.batch_invariant || on_cpu ? 1 : 16;

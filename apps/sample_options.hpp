@@ -1,6 +1,7 @@
 // The flags of sample, and what several of them come to.
 #pragma once
 
+#include <mindgap/data/resample.hpp>
 #include <mindgap/diffusion/jobs.hpp>
 #include <mindgap/diffusion/samplers.hpp>
 
@@ -14,18 +15,19 @@ struct SampleOptions {
   double guidance = 1.5, guidance_rescale = 0, eta = 0;
   std::string sampler = "dpmpp_2m", spacing, sigmas, shard = "0/1";
   // Of Stable Diffusion.
-  std::string classes, prompts = "name", negative, prompt, prediction, size, format = "png", only, long_prompts = "cut";
+  std::string classes, prompts = "name", negative, prompt, prediction, size, store_size, format = "png", only,
+                       long_prompts = "cut";
   std::filesystem::path init_image;
   double strength = 0.8;
-  i64 store_size = 0, preview = 0, jpeg_quality = 95;
+  i64 preview = 0, jpeg_quality = 95;
   bool tiles = false, batch_invariant = false;
 };
 
 // "i/n" with 0 <= i < n, or "auto": what mpirun or Slurm says of this process, which is printed on standard error.
 std::pair<i64, i64> parse_shard(const std::string& given);
 
-// "512", or "768x512": width, then height.
-std::pair<i64, i64> parse_size(const std::string& given, i64 otherwise);
+// Of --size and --store-size: "512", or "768x512", which is width, then height; empty where the flag is not given.
+std::optional<ImageSize> parse_size(const std::string& flag, const std::string& given, i64 least);
 
 // Refuses flags that have no meaning without others, or beside them, and gives those that are not on the command line the values
 // that suit Stable Diffusion.

@@ -5,7 +5,6 @@
 #include <mindgap/data/image_file.hpp>
 #include <mindgap/data/png.hpp>
 #include <mindgap/diffusion/prompt_images.hpp>
-#include <mindgap/io/hash.hpp>
 #include <mindgap/io/numbers.hpp>
 
 #include "sample_options.hpp"
@@ -27,7 +26,7 @@ class PromptApp {
       if (!encoded.lost.empty()) tell_lost(lost_text(flag, encoded, info_.tokenizer));
     }
     if (!o_.init_image.empty()) init_ = read_image(o_.init_image);
-    const auto [width, height] = parse_size(o_.size, info_.default_size());
+    const auto [height, width] = parse_size("size", o_.size, 8).value_or(ImageSize{info_.default_size(), info_.default_size()});
     check_flags([&] { check_image_size(info_, height, width); });
     images_ = {Guidance(o_.guidance, o_.guidance_rescale), o_.negative, height, width};
     images_.tiled = o_.tiles;
@@ -70,18 +69,20 @@ class PromptApp {
     if (o_.long_prompts == "refuse" && o_.only.empty()) refuse_long_prompts(set);
     PromptImages<D, P> make(info_, sampler_, set, o_.batch, [&](const std::string& what) { tell_lost(what); });
     if (!o_.only.empty()) return check_one(make, set.classes);
-    if (o_.format == "shards") return write_shards(make, set.classes, prompts, part, parts);
+    if (o_.format == "shards") {
+      PromptShards<D, P> shards(make, set.classes, prompts, settings(), store_size());
+      return write_shard_folder(shards, o_.per_class, common_, part, parts);
+    }
     ImageFolderManifest manifest;
     for (const PromptClass& c : set.classes)
       manifest.classes.push_back({c.id, c.names[0], folder_name(c.id), prompts[manifest.classes.size()]});
     manifest.images_per_class = o_.per_class;
     if (o_.format == "jpeg") manifest.jpeg_quality = int(o_.jpeg_quality);
     manifest.settings = settings();
-    manifest.settings["prompts"] = o_.prompts;
     ImageFolderWriter writer(common_.out, manifest, part, parts);
     Progress progress("sample", writer.part_images(), writer.part_images() - i64(writer.pending().size()), "images");
     if (!write_prompt_set(
-            make, writer, stored(), [&](const auto& made) { preview(made); }, hooks_of(progress)))
+            make, writer, store_size(), [&](const auto& made) { preview(made); }, hooks_of(progress)))
       stop_interrupted("images that were made are kept; the same command goes on from there");
     if (nothing_to_make(writer, part, parts)) return;
     progress.finish();
@@ -99,7 +100,7 @@ class PromptApp {
     return read_stable_diffusion_info(o_.model, kind, prediction);
   }
   double strength() const { return o_.init_image.empty() ? 1 : o_.strength; }
-  std::optional<i64> stored() const { return o_.store_size ? std::optional(o_.store_size) : std::nullopt; }
+  std::optional<ImageSize> store_size() const { return parse_size("store-size", o_.store_size, 1); }
 
   void tell_lost(const std::string& what) const {
     if (o_.long_prompts == "refuse") throw Error(what, {{"remedy", "shorten the prompt, or use --long-prompts cut"}});
@@ -128,7 +129,11 @@ class PromptApp {
     if (images_.guidance.rescale > 0) out["guidance_rescale"] = images_.guidance.rescale;
     if (!images_.negative.empty()) out["negative_prompt"] = images_.negative;
     if (images_.tiled) out["tiles"] = true;
-    if (o_.store_size) out["store_size"] = o_.store_size;
+    if (const auto size = store_size()) {  // a square by its side
+      if (size->height == size->width) out["store_size"] = size->width;
+      else out["store_height"] = size->height, out["store_width"] = size->width;
+    }
+    if (!o_.classes.empty()) out["prompts"] = o_.prompts;
     if (init_.defined()) out["init_image"] = pixels_sha256(init_), out["strength"] = strength();
     return out;
   }
@@ -140,14 +145,6 @@ class PromptApp {
     return Tensor<float, 4>::from(values, Shape<4>(1, images_.height, images_.width, 3)).template to<D>();
   }
 
-  void write_shards(PromptImages<D, P>& make, const std::vector<PromptClass>& classes, const std::vector<std::string>& prompts,
-                    i64 part, i64 parts) {
-    Sha256 hash;
-    for (const std::string& one : prompts) hash.update(one);
-    PromptShards<D, P> images(make, classes, settings(), o_.prompts + " " + hash.hex().substr(0, 16), stored());
-    write_shard_folder(images, o_.per_class, common_, part, parts);
-  }
-
   // --only id:number of the set in --out.
   void check_one(PromptImages<D, P>& make, const std::vector<PromptClass>& classes) {
     const size_t colon = o_.only.rfind(':');
@@ -157,16 +154,16 @@ class PromptApp {
     if (!index || *index < 0 || c == classes.end())
       bad_value("only", o_.only, "the id of a class, a colon and a number, as n02123045:17");
     const ImageRecord record = read_image_record(common_.out, id, *index);
-    PromptedImage image = make(std::vector{ImageNumber{i32(c - classes.begin()), i32(*index)}})[0];
-    if (o_.store_size) image.pixels = resample(image.pixels, o_.store_size, o_.store_size);
-    const std::string now = pixels_sha256(image.pixels);
+    const PromptedImage image = make(std::vector{ImageNumber{i32(c - classes.begin()), i32(*index)}})[0];
+    const std::string now = pixels_sha256(stored(image.pixels, store_size())),
+                      file = record.file + (record.place ? text(", place ", *record.place) : "");
     if (now != record.sha256)
       throw Error(text("image ", *index, " of class ", detail::shown(id), " is another one now"),
-                  {{"file", (common_.out / record.file).string()},
+                  {{"file", (common_.out / file).string()},
                    {"its pixels", record.sha256},
                    {"now", now},
                    {"remedy", "give the flags, the model and the program that the set was made with; see dataset.json"}});
-    print(text(record.file, " ", now, " matches\n"));
+    print(text(file, " ", now, " matches\n"));
   }
 
   // The latest 16 images, every so many.

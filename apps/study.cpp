@@ -3,45 +3,20 @@
 //
 //   study --config data/studies/demo.json --out DIR
 //
-// DIR receives configuration.json (as run), inputs.txt (hashes of the images and the generator), synthetic/ (a shard folder),
-// students/, results.csv (a row a run), study.json, report.html and its figures. Finished runs and chunks are not made again: the
-// same command goes on where it was stopped or killed.
+// DIR receives configuration.json (as run), inputs.txt (hashes of the images and the generator), synthetic/ (a shard folder,
+// unless the configuration gives a ready one), students/, results.csv (a row a run), study.json, report.html and its figures.
+// Finished runs and chunks are not made again: the same command goes on where it was stopped or killed.
 #include <mindgap/io/file.hpp>
 #include <mindgap/study/comparisons.hpp>
 #include <mindgap/study/environment.hpp>
-#include <mindgap/study/protocol.hpp>
 
-#include "common.hpp"
-#include "report/report.hpp"
 #include "report/sentences.hpp"
-#include "report/summary.hpp"
-#include "report/words.hpp"
-#include <iostream>
+#include "study_images.hpp"
 
 using namespace mindgap;
 using namespace mindgap::report;
 
 namespace {
-
-// The real images as configured, before anything long begins: those of R, those to test and to choose on. `pool` receives all
-// that may be trained on. file: of the configuration, for messages.
-StudyData load_real(StudyConfig& c, const std::string& file, Dataset& pool) {
-  StudyData out;
-  naming_file(file, [&] { check_dataset_spec(c.data); });
-  pool = load_dataset(c.data, c.held_out ? "fit" : "train");
-  if (c.held_out) out.held_out = load_dataset(c.data, "held-out");
-  out.test = load_dataset(c.data, "test");
-  if (!c.per_class) c.per_class = std::ranges::min(class_counts(pool));
-  naming_file(file, [&] {
-    if (c.test_images) out.test = subset(out.test, c.test_images, 0);
-    out.real = equal_counts(pool, c.per_class, 0);
-    for (i64 count : c.counts)
-      if (count > out.real.size() && std::ranges::find(c.experiments, "E5") != c.experiments.end())
-        throw Error(text("study configuration: counts has ", count, ", R has ", out.real.size(), " real images to draw from"),
-                    {{"remedy", "lower that count, or raise per_class"}});
-  });
-  return out;
-}
 
 template <class T>
 std::vector<std::vector<double>> as_double(const std::vector<std::vector<T>>& rows) {
@@ -58,48 +33,6 @@ ImageSet sample_of(const Dataset& set) {
   return {all_images(first), all_labels(first)};
 }
 
-// Hooks with a progress line that begins where the job does.
-JobHooks hooks(const std::string& name, const std::string& unit) {
-  JobHooks out;
-  out.stop = interrupted;
-  out.progress = [=, line = std::shared_ptr<Progress>()](i64 done, i64 total, const std::string& note) mutable {
-    if (!line) line = std::make_shared<Progress>(name, total, done, unit);
-    line->update(done, note);
-    if (done == total) line->finish();
-  };
-  return out;
-}
-
-GeneratorTraining generator_training(const StudyConfig& c) {
-  const GeneratorConfig& g = c.train_generator;
-  GeneratorTraining out;
-  out.steps = g.steps, out.batch = g.batch, out.warmup = g.warmup, out.learning_rate = g.learning_rate, out.seed = g.seed;
-  out.channels = g.channels, out.layers_per_block = g.layers, out.groups = g.groups, out.head = g.head;
-  out.flip = c.flip;  // what mirrors its images makes a set of mirrored images: the students' augmentation is the generator's
-  return out;
-}
-
-// The configured generator, or one that is trained first.
-template <Device D, class P>
-Generator<D, P> generator_of(const StudyConfig& c, const std::filesystem::path& folder, const Dataset& images) {
-  const GeneratorOutput out{folder, 250, 8, "study (train_generator of its configuration)", precision_name<D, P>()};
-  if (c.generator.empty() && !std::filesystem::exists(out.folder / "training.txt") &&
-      !train_generator<D, P>(generator_training(c), images, out, hooks("study: generator", "steps")))
-    stop_interrupted("the checkpoint has every step; the same command goes on from there");
-  auto generator = load_generator<D, P>(folder, sampler_by_name(c.sampler));
-  check_same_classes("the generator has other classes than the real images, or the same in another order",
-                     "generator " + folder.string(), generator.info.class_names, "real images " + c.data, images.class_names);
-  return generator;
-}
-
-// What lies where the configuration says, a hash a line: a study goes on with the same, wherever it lies by then.
-std::string inputs_of(const StudyConfig& c, const StudyData& data, const Dataset& generator_images) {
-  std::string out = text("real_images ", content_hash(data.real), "\ntest_images ", content_hash(data.test), "\n");
-  if (c.held_out) out += text("held_out_images ", content_hash(data.held_out), "\n");
-  if (c.generator.empty()) return out + text("generator_images ", content_hash(generator_images), "\n");
-  return out + text("generator ", GeneratorFiles{c.generator}.hash(), "\n");
-}
-
 // Throws where the folder holds a study of another configuration or of other inputs.
 void check_same_study(const StudyConfig& c, const std::string& inputs, const std::filesystem::path& as_run,
                       const std::filesystem::path& inputs_file) {
@@ -109,6 +42,7 @@ void check_same_study(const StudyConfig& c, const std::string& inputs, const std
   if (by_contents) {
     there.data = c.data;
     if (!there.generator.empty() && !c.generator.empty()) there.generator = c.generator;
+    if (there.synthetic.size() == c.synthetic.size()) there.synthetic = c.synthetic;
   }
   check_same_settings(study_settings(there), study_settings(c), as_run, "this folder holds a study of another configuration");
   if (by_contents)
@@ -120,19 +54,18 @@ template <Device D, class P>
 void run(StudyConfig c, const std::string& file, const CommonOptions& common) {
   const std::string precision = precision_name<D, P>();
   Dataset pool;
-  StudyData data = load_real(c, file, pool);
-  const bool same_data = c.generator.empty() && c.train_generator.images == "real";
+  StudyData data = load_images(c, file, pool);
+  const bool ready = !c.synthetic.empty();
   naming_file(file, [&] {  // throws for values that make no sense
-    if (c.generator.empty()) generator_training(c).info(same_data ? data.real : pool);
-    else GeneratorFiles{c.generator}.check();
+    if (!ready && c.generator.empty()) generator_training(c).info(own_generator_images(c, data, pool));
+    else if (!ready) GeneratorFiles{c.generator}.check();
     chosen_splits(c, ResNet<D, P>(ResNetConfig::make(c.model, c.width, 1, 2, Stem::small)).units());
   });
   const ResultFolder out(common.out);
   const FileLock lock(common.out / ".lock", "runs a study in this folder");
   // What two configurations made must never meet in one folder.
   const std::filesystem::path as_run = common.out / "configuration.json", inputs_file = common.out / "inputs.txt";
-  const Dataset& generator_images = same_data ? data.real : pool;
-  const std::string inputs = inputs_of(c, data, generator_images);
+  const std::string inputs = inputs_of(c, data, pool);
   check_same_study(c, inputs, as_run, inputs_file);
   const auto start = std::chrono::steady_clock::now();
 
@@ -141,21 +74,15 @@ void run(StudyConfig c, const std::string& file, const CommonOptions& common) {
     write_file_atomic(as_run, study_config_json(c));
     write_file_atomic(inputs_file, inputs);
   };
-  if (c.generator.empty()) keep_configuration();
-  const std::filesystem::path folder = c.generator.empty() ? common.out / "generator" : std::filesystem::path(c.generator);
-  const auto generator = generator_of<D, P>(c, folder, generator_images);
-  const GeneratorOrigin origin = GeneratorFiles{folder}.read_origin();
-  data.generator_images = origin.images;
-  const SyntheticSets<D, P> sets(generator, folder, common.out, [](const std::string& name) { return hooks(name, "images"); });
-  const auto draws = draws_of(c), settings = settings_of(c);
-  const bool only_settings = c.experiments[0] == "E10";
-  naming_file(file, [&] {
-    if (!only_settings) sets.check(draws);
-    sets.check(settings);
-  });
-  keep_configuration();
-  if ((!only_settings && !sets.draws(draws, data.synthetic)) || !sets.settings(settings, data.settings))
-    stop_interrupted("whole chunks are kept; the same command goes on from there");
+  ReportData report;
+  if (ready) {
+    keep_configuration();
+    report.caveats = {ready_caveat};
+    for (size_t i = 0; i < c.synthetic.size(); ++i)
+      report.how.push_back({"Generated images", ready_facts(c.synthetic[i], data.synthetic[i].images, data.synthetic[i].hash)});
+  } else {
+    make_synthetic<D, P>(c, file, common.out, pool, keep_configuration, data, report);
+  }
 
   ResultsTable results(common.out / "results.csv");
   std::unique_ptr<Progress> progress;
@@ -178,29 +105,28 @@ void run(StudyConfig c, const std::string& file, const CommonOptions& common) {
   const Findings findings = find_findings(rows, data.real.classes());
   write_file_atomic(common.out / "study.json",
                     study_json(study_config_json(c), environment, rows, comparisons_json(findings, headline(findings))));
-  ReportData report;
   report.dataset = c.data == "fashion-mnist" ? "Fashion-MNIST" : data.real.name;
   report.student = text("a ResNet-", c.model.substr(6), " of width ", c.width);
-  report.generator = "a class-conditional diffusion model with " + words::parameters(count_parameters(*generator.unet));
   report.class_names = data.real.class_names;
   report.real = sample_of(data.real);
   // Images of the study's own settings, where E10 has them.
-  const auto& shown = only_settings ? data.settings : data.synthetic;
-  const auto own = std::ranges::find(shown, draws[0], &SyntheticSet::setting);
+  const auto& shown = data.synthetic.empty() ? data.settings : data.synthetic;
+  const auto own = std::ranges::find(shown, draws_of(c)[0], &SyntheticSet::setting);
   report.synthetic = sample_of((own == shown.end() ? shown[0] : *own).images);
   report.rows = rows;
   report.confusion_real = as_double(study.confusion('R'));
   report.confusion_synthetic = as_double(study.confusion('S'));
-  report.caveats = generator_caveats(c, origin, pool.size());
-  report.how = {{"Generator", generator_facts(c, origin, generator.hash)},
-                {"Students", study_facts(c)},
-                {"Environment", environment},
-                {"This run", {{"configuration", c.name}, {"time", duration(seconds)}}}};
+  report.how.insert(report.how.end(), {{"Students", study_facts(c)},
+                                       {"Environment", environment},
+                                       {"This run", {{"configuration", c.name}, {"time", duration(seconds)}}}});
   write_report(common.out / "report.html", report);
   write_figures(common.out, rows);
 
   const size_t others = results.rows().size() - rows.size();
-  print(text("\n", results_text(rows, data.real.classes()), "\n",
+  std::string given;
+  for (size_t i = 0; i < c.synthetic.size(); ++i)
+    given += text("generated images: ", c.synthetic[i], ", ", data.synthetic[i].images.provenance, "\n");
+  print(text("\n", results_text(rows, data.real.classes()), "\n", given,
              others ? text("left out: ", others, " rows of results.csv that another device, precision or version made\n") : "",
              "report: ", (common.out / "report.html").string(), "\n"));
 }

@@ -30,12 +30,13 @@ std::string question_section(const ReportData& data, const Findings& f) {
       "The paper “Mind the Gap Between Synthetic and Real” (Hennicke and others, 2024, arXiv 2405.03243) asks where in the "
       "network that loss sits, and answers: mainly in the last "
       "layers. So it should be enough to train those on real images, and few of them.");
-  out += paragraph("This page repeats the question on " + dataset + ". The student is " + student +
-                   ". It is trained once on real images and once on images" +
-                   (data.generator.empty() ? " from a generator" : " from " + data.generator) +
-                   ", and always tested on real images that neither it nor the generator has seen. The difference of the two is "
-                   "the gap." +
-                   (f.curves.empty() ? "" : " Then networks are put together from both:"));
+  out += paragraph(
+      "This page repeats the question on " + dataset + ". The student is " + student +
+      ". It is trained once on real images and once on images " +
+      (data.generator.empty()
+           ? "that were generated before, and always tested on real images that it has not seen"
+           : "from " + data.generator + ", and always tested on real images that neither it nor the generator has seen") +
+      ". The difference of the two is the gap." + (f.curves.empty() ? "" : " Then networks are put together from both:"));
   const auto row = [](size_t front, size_t back, bool real_front, const std::string& text) {
     return network(front, back, real_front) + "<span>" + text + "</span>\n";
   };

@@ -22,7 +22,7 @@ struct ReportData {
   std::string title = "Mind the gap between generated and real images";
   std::string dataset;    // "Fashion-MNIST"
   std::string student;    // a phrase: "a ResNet-18 of width 16"
-  std::string generator;  // a phrase: "a class-conditional diffusion model with 1.1 million parameters"
+  std::string generator;  // a phrase: "a class-conditional diffusion model with 1.1 million parameters"; empty: not known
   std::vector<std::string> class_names;
   ImageSet real, synthetic;          // either may be empty
   std::vector<Row> rows;             // of one configuration

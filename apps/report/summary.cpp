@@ -45,6 +45,13 @@ Facts generator_facts(const StudyConfig& c, const GeneratorOrigin& origin, const
           {"first seed of sampling", std::to_string(c.sampling_seed)}};
 }
 
+Facts ready_facts(const std::string& folder, const Dataset& images, const std::string& hash) {
+  return {{"ready set", folder},
+          {"what it says of itself", images.provenance},
+          {"hash of its images", hash.substr(0, 16)},
+          {"labelled real images that its generator saw", "not recorded"}};
+}
+
 std::vector<std::string> generator_caveats(const StudyConfig& c, const GeneratorOrigin& origin, i64 pool) {
   std::vector<std::string> out;
   if (origin.flip && *origin.flip != c.flip)

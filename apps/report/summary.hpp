@@ -14,6 +14,13 @@ Facts generator_facts(const StudyConfig& config, const GeneratorOrigin& origin, 
 // What a reader must know of the generator before the result: sentences. pool: real training images that are not held out.
 std::vector<std::string> generator_caveats(const StudyConfig& config, const GeneratorOrigin& origin, i64 pool);
 
+// The same of a ready set, of which nothing is known but what it says itself. hash: of its images.
+Facts ready_facts(const std::string& folder, const Dataset& images, const std::string& hash);
+inline constexpr const char* ready_caveat =
+    "The generated images were given as a ready set: of what their generator was trained on nothing is recorded, and the test "
+    "images "
+    "may be among it.";
+
 // The results as plain text: a line a group of runs with mean, half the 95 % interval, number of seeds and what it recovers of
 // the gap; what generated images cost at each split; the finding. classes: as find_findings.
 std::string results_text(const std::vector<Row>& rows, i64 classes = 0);

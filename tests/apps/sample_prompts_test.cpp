@@ -2,6 +2,8 @@
 // whole after any kill.
 #include <mindgap/data/png.hpp>
 #include <mindgap/data/resample.hpp>
+#include <mindgap/data/shards.hpp>
+#include <mindgap/io/safetensors.hpp>
 
 #include "tests/apps/sample_sets.hpp"
 
@@ -196,11 +198,11 @@ BOOST_FIXTURE_TEST_CASE(what_is_written, Sets) {
   BOOST_TEST(quality.code == 1, quality);
   BOOST_TEST(quality.says("jpeg_quality there 80, now 95"), quality);
 
-  run_well("sample", set("small", "1", settings + Arguments{"--store-size", "8", "--size", "16x24"}));
+  run_well("sample", set("small", "1", settings + Arguments{"--store-size", "8x12", "--size", "16x24"}));
   const auto large = run_well("sample", set("large", "1", settings + Arguments{"--size", "16x24"}));
   const auto pixels = [&](const std::string& out) { return read_image(path / out / "images" / "dog" / "000000.png"); };
   BOOST_TEST((pixels("large").shape() == Shape<3>(24, 16, 3)));
-  BOOST_TEST(pixels("small").to_vector() == resample(pixels("large"), 8, 8).to_vector());
+  BOOST_TEST(pixels("small").to_vector() == resample(pixels("large"), 12, 8).to_vector());
 
   run_well("sample", set("previews", "6", {"--preview", "4"}));
   BOOST_TEST((read_image(path / "previews" / "preview.png").extent(1) >= 4 * 16));
@@ -216,6 +218,123 @@ BOOST_FIXTURE_TEST_CASE(what_is_written, Sets) {
   BOOST_TEST(pixels_sha256(first) == l.at("sha256").get<std::string>());
   run_well("train_student", {"--data", (path / "shards").string(), "--out", (path / "student").string(), "--width", "4",
                              "--batch", "60", "--epochs", "1"});
+}
+
+// Shards have the lines of a folder of images: the same bytes by one process and by three, and after a kill.
+BOOST_FIXTURE_TEST_CASE(lines_of_shards, Sets) {
+  const Arguments prompts{"--prompts", "clip", "--seed", "5"}, settings = prompts + Arguments{"--format", "shards"};
+  run_well("sample", set("whole", "90", settings));
+  const auto whole = contents(path / "whole");
+  BOOST_TEST(whole.size() == 3 + 2);  // chunks of 128 images, dataset.json, manifest.jsonl
+  for (const char* part : {"2/3", "0/3", "1/3"}) {
+    BOOST_TEST(!fs::exists(path / "parts" / "manifest.jsonl"));
+    run_well("sample", set("parts", "90", settings + Arguments{"--shard", part}));
+  }
+  BOOST_TEST((contents(path / "parts") == whole));
+  for (int signal : {SIGKILL, SIGTERM}) {
+    const std::string out = std::to_string(signal);
+    Process first("sample", set(out, "90", settings));
+    first.wait_for(path / out / "chunk-00000.safetensors");
+    first.kill(signal);
+    BOOST_TEST(!fs::exists(path / out / "manifest.jsonl"));
+    run_well("sample", set(out, "90", settings));
+    BOOST_TEST((contents(path / out) == whole));
+  }
+
+  run_well("sample", set("files", "2", prompts));
+  i64 images = 0;
+  read_image_records(path / "files", [&](const ImageRecord& r) {
+    const ImageRecord s = read_image_record(path / "whole", r.class_id, r.index);
+    BOOST_TEST((s.name == r.name && s.fields == r.fields && s.sha256 == r.sha256));
+    BOOST_TEST((s.file == "chunk-00000.safetensors" && s.place == r.index * 3 + images++ / 2));
+  });
+  BOOST_TEST(images == 6);
+}
+
+BOOST_FIXTURE_TEST_CASE(one_image_of_shards_again, Sets) {
+  const Arguments settings{"--format", "shards"};
+  run_well("sample", set("out", "50", settings));
+  const auto before = contents(path / "out");
+  for (const Arguments& format : {settings, Arguments{}}) {  // the folder says which it is
+    const std::string same = run_well("sample", set("out", "50", format + Arguments{"--only", "dog:47"}));
+    BOOST_TEST(same.find("chunk-00001.safetensors, place 14 ") == 0u, same);  // position 142
+    BOOST_TEST(same.find(read_image_record(path / "out", "dog", 47).sha256 + " matches") != same.npos, same);
+  }
+  const Result other = run("sample", set("out", "50", settings + Arguments{"--only", "dog:47", "--steps", "3"}));
+  BOOST_TEST(other.code == 1, other);
+  BOOST_TEST((other.says("image 47 of class 'dog' is another one now") && other.says("chunk-00001.safetensors, place 14")),
+             other);
+  BOOST_TEST(run("sample", set("out", "50", settings + Arguments{"--only", "dog:50"})).says("images 0 to 49"));
+  BOOST_TEST((contents(path / "out") == before));
+
+  const fs::path chunk = path / "out" / "chunk-00001.safetensors";
+  std::string bad = before.at("chunk-00001.safetensors");
+  const auto pixels = Safetensors(chunk).tensor<u8, 4>("images").slice(14, 15).to_vector();
+  bad[bad.find(std::string(pixels.begin(), pixels.end())) + 100] ^= 1;
+  write_file_atomic(chunk, bad);
+  const Result changed = run("sample", set("out", "50", settings + Arguments{"--only", "dog:47"}));
+  BOOST_TEST(changed.code == 1, changed);
+  BOOST_TEST((changed.says("the image at place 14 has other pixels than its line says") && changed.says(chunk.string())),
+             changed);
+
+  // A set of before, without lines: data as ever, and what cannot be had is said.
+  ShardManifest old = read_shard_manifest(path / "out");
+  old.lines.reset();
+  old.images_per_class = 1;
+  old.sampler += ", prompts name 0123456789abcdef, height 16, width 16";
+  {
+    const ShardWriter writer(path / "old", old);
+    writer.write(writer.pending()[0], Tensor<u8, 4, Cpu>(Shape<4>(3, 16, 16, 3)));
+  }
+  BOOST_TEST(read_shard_folder(path / "old").size() == 3);
+  for (const Arguments& more : {Arguments{}, {"--only", "dog:0"}}) {
+    const Result r = run("sample", set("old", "2", settings + more));
+    BOOST_TEST(r.code == 1, r);
+    BOOST_TEST((r.says("have no lines") && r.says("remedy")), r);
+  }
+}
+
+// What is stored has width and height of its own, which the line says; a side alone is that of a square.
+BOOST_FIXTURE_TEST_CASE(stored_size, Sets) {
+  const Arguments wide{"--size", "32x16"}, scaled = wide + Arguments{"--store-size", "12x6"};
+  const auto pixels = [&](const std::string& out) { return read_image(path / out / "images" / "dog" / "000000.png"); };
+  run_well("sample", set("made", "1", wide));
+  run_well("sample", set("stored", "1", scaled));
+  BOOST_TEST((pixels("stored").shape() == Shape<3>(6, 12, 3)));
+  BOOST_TEST(pixels("stored").to_vector() == resample(pixels("made"), 6, 12).to_vector());
+  const nlohmann::json l = line("stored", "dog");
+  BOOST_TEST((l.at("width") == 32 && l.at("height") == 16 && l.at("store_width") == 12 && l.at("store_height") == 6));
+  BOOST_TEST(!l.contains("store_size"));
+  run_well("sample", set("stored", "1", scaled + Arguments{"--only", "dog:0"}));
+
+  run_well("sample", set("shards", "1", scaled + Arguments{"--format", "shards"}));
+  const auto images = Safetensors(path / "shards" / "chunk-00000.safetensors").tensor<u8, 4>("images");
+  BOOST_TEST((images.shape() == Shape<4>(3, 6, 12, 3)));
+  BOOST_TEST(images.slice(1, 2).to_vector() == pixels("stored").to_vector());
+  BOOST_TEST(read_image_record(path / "shards", "dog", 0).fields == read_image_record(path / "stored", "dog", 0).fields);
+
+  // A side is said as ever, so that a set that was begun so goes on; a square of images that are none, when it is meant.
+  run_well("sample", set("side", "1", {"--store-size", "6"}));
+  BOOST_TEST(line("side", "dog").at("store_size") == 6);
+  run_well("sample", set("side", "2", {"--store-size", "6x6"}));
+  run_well("sample", set("squashed", "1", wide + Arguments{"--store-size", "6x6"}));
+  BOOST_TEST(line("squashed", "dog").at("store_size") == 6);
+  BOOST_TEST((pixels("squashed").shape() == Shape<3>(6, 6, 3)));
+  const Result other = run("sample", set("squashed", "1", scaled));
+  BOOST_TEST(other.code == 1, other);
+  BOOST_TEST((other.says("store_size there 6, now absent") && other.says("store_width there absent, now 12")), other);
+
+  for (const auto& [size, stored, said] : {std::tuple("32x16", "6", "--store-size 12x6 keeps the shape, 6x6 does not"),
+                                           {"16x24", "6", "--store-size 6x9 keeps the shape"},
+                                           {"16", "0", "--store-size"},
+                                           {"16", "6x", "--store-size"},
+                                           {"16", "x6", "--store-size"},
+                                           {"16", "9000", "from 1 to 8192, or WIDTHxHEIGHT"}}) {
+    const Result r = run("sample", set("bad", "1", {"--size", size, "--store-size", stored}));
+    BOOST_TEST(r.code == 2, r);
+    BOOST_TEST(r.says(said), r);
+  }
+  BOOST_TEST(!fs::exists(path / "bad"));
 }
 
 // From an image: the less strength, the more it matters; with all of it, it is nearly drowned.

@@ -1,4 +1,5 @@
 // study: the same results whenever it is repeated, killed or interrupted, and clear words for a bad configuration.
+#include <mindgap/data/shards.hpp>
 #include <mindgap/study/results.hpp>
 
 #include "tests/apps/run.hpp"
@@ -334,6 +335,160 @@ BOOST_AUTO_TEST_CASE(settings) {
   config["settings"] = {{{"per_class", {8, 12}}}};
   run_well("study", configured(folder, config, "sizes"));
   BOOST_TEST(rows(folder, "sizes") == 2 * (1 + 2));
+}
+
+// Shard folders of sample, instead of a generator.
+struct ReadySets : Folder {
+  nlohmann::json config;
+
+  ReadySets() {
+    make_generator(*this);
+    config = tiny(*this);
+    for (const char* key : {"generator", "sampling_steps"}) config.erase(key);
+    config["experiments"] = {"E0"};
+  }
+  std::string sampled(const std::string& out, const Arguments& more = {}) const {
+    run_well("sample", Arguments{"--model", (*this / "generator").string(), "--out", (*this / out).string(), "--steps", "2"} +
+                           (std::ranges::find(more, "--per-class") == more.end() ? Arguments{"--per-class", "8"} : Arguments{}) +
+                           more);
+    return (*this / out).string();
+  }
+  // A new study, which names `file` and leaves nothing.
+  void refused(const nlohmann::json& by, const std::string& said, const fs::path& file) const {
+    const Result r = run("study", configured(*this, by, "refused"));
+    BOOST_TEST(r.code == 1, said << ": " << r);
+    BOOST_TEST((r.says(said) && r.says(file.string()) && r.says("remedy")), said << ": " << r);
+    BOOST_TEST(!fs::exists(*this / "refused"), said);
+  }
+};
+
+// The same images, whoever makes them, are the same students; what is not known of them is not said.
+BOOST_FIXTURE_TEST_CASE(ready_set, ReadySets) {
+  auto made = tiny(*this);
+  config["experiments"] = made["experiments"] = {"E0", "E1", "E5", "E6"};
+  config["synthetic"] = sampled("set");
+  run_well("study", configured(*this, made, "made"));
+  const std::string said = run_well("study", configured(*this, config, "out"));
+  const std::vector<Row> wanted = rows_of(*this, "made"), there = rows_of(*this, "out");
+  BOOST_REQUIRE(there.size() == wanted.size());
+  const ShardManifest m = read_shard_manifest(path / "set");
+  for (size_t i = 0; i < there.size(); ++i) {
+    const Row &a = there[i], &b = wanted[i];
+    BOOST_TEST((a.experiment == b.experiment && a.direction == b.direction && a.split == b.split && a.seed == b.seed));
+    BOOST_TEST((a.top1 == b.top1 && a.loss == b.loss && a.synthetic_count == b.synthetic_count && a.steps == b.steps));
+    BOOST_TEST(a.generator_images == 0);
+    BOOST_TEST(b.generator_images == (b.sampler.empty() ? 0 : 24));
+    if (b.sampler.empty()) BOOST_TEST(a.sampler.empty());
+    else BOOST_TEST((a.sampler == m.sampler && a.sampling_steps == 2 && a.guidance == 1.5 && a.sampling_seed == 0));
+  }
+  BOOST_TEST(!fs::exists(path / "out" / "synthetic"));
+
+  const std::string html = read_file(path / "out" / "report.html"), hash = m.generator.substr(0, 12);
+  for (const std::string& part : {std::string("given as a ready set"), "generator " + hash, std::string("not recorded"),
+                                  std::string("real images that it has not seen")})
+    BOOST_TEST(has(html, part), part);
+  for (const char* part : {"nor the generator has seen", "a class-conditional diffusion model"})
+    BOOST_TEST(!has(html, part), part);
+  BOOST_TEST(has(said, "generated images: " + (path / "set").string() + ", synthetic images, generator " + hash), said);
+  BOOST_TEST(has(read_file(path / "out" / "inputs.txt"), "synthetic_images "));
+
+  // It goes on with the same images, wherever they lie by then, and with no others.
+  const std::string before = read_file(path / "out" / "results.csv");
+  fs::rename(path / "set", path / "moved");
+  config["synthetic"] = nlohmann::json::array({(path / "moved").string()});
+  run_well("study", configured(*this, config, "out"));
+  config["synthetic"] = sampled("other", {"--seed", "5"});
+  const Result r = run("study", configured(*this, config, "out"));
+  BOOST_TEST(r.code == 1, r);
+  BOOST_TEST((r.says("a study of other images") && r.says("synthetic_images")), r);
+  BOOST_TEST(read_file(path / "out" / "results.csv") == before);
+  BOOST_TEST(run("study", configured(*this, made, "out")).says("another configuration"));
+  // What the study wrote as its configuration is one.
+  run_well("study", {"--config", (path / "out" / "configuration.json").string(), "--out", (path / "again").string()});
+  BOOST_TEST(results(*this, "again") == results(*this, "out"));
+}
+
+BOOST_FIXTURE_TEST_CASE(ready_draws_and_counts, ReadySets) {
+  const std::string first = sampled("first"), second = sampled("second", {"--seed", "1"});
+  config["synthetic"] = {first, second};
+  run_well("study", configured(*this, config, "draws"));
+  std::set<std::pair<u64, u64>> seeds;
+  for (const Row& row : rows_of(*this, "draws"))
+    if (row.direction == "S") seeds.insert({row.seed, row.sampling_seed});
+  BOOST_TEST((seeds == std::set<std::pair<u64, u64>>{{1, 0}, {18446744073709551615u, 1}}));
+
+  const fs::path file = path / "config.json";
+  config["synthetic"] = {first, second, sampled("third", {"--seed", "2"})};
+  refused(config, "synthetic has 3 sets, wanted at most 2, the number of seeds", file);
+  config["synthetic"] = {first, first};
+  refused(config, "two synthetic sets are of one seed", first);
+  config["synthetic"] = {first, sampled("others", {"--seed", "3", "--guidance", "1"})};
+  refused(config, "the synthetic sets differ in more than their seeds", path / "others");
+
+  // As many as the configuration says, or as both have.
+  config["synthetic"] = sampled("more", {"--per-class", "11"});
+  run_well("study", configured(*this, config, "eight"));
+  config["synthetic"] = sampled("fewer", {"--per-class", "6"});
+  refused(config, "not every class has 8 images", file);
+  refused(config, class_names[1] + " (6)", "fewer");
+  config.erase("per_class");
+  run_well("study", configured(*this, config, "six"));
+  for (const auto& [out, count] : {std::pair("eight", 24), {"six", 18}})
+    for (const Row& row : rows_of(*this, out)) BOOST_TEST(row.real_count + row.synthetic_count == count);
+}
+
+BOOST_FIXTURE_TEST_CASE(ready_sets_that_do_not_fit, ReadySets) {
+  const fs::path file = path / "config.json", set = sampled("set");
+  config["synthetic"] = set.string();
+  for (const auto& [key, value] : std::map<std::string, nlohmann::json>{{"generator", "data/generator"},
+                                                                        {"train_generator", {{"steps", 4}}},
+                                                                        {"sampler", "ddim"},
+                                                                        {"sampling_steps", 2},
+                                                                        {"guidance", 1.5},
+                                                                        {"sampling_seed", 0},
+                                                                        {"synthetic_sets", 1},
+                                                                        {"settings", {{{"guidance", {1.0}}}}}}) {
+    auto other = config;
+    other[key] = value;
+    refused(other, key + " says how synthetic images are generated", file);
+  }
+  auto other = config;
+  other["held_out"] = true;
+  other["experiments"] = {"E0", "E10"};
+  refused(other, "E10 compares settings of a generator", file);
+  for (const auto& [synthetic, said] : {std::pair((path / "nowhere").string(), "neither a known name nor a folder"),
+                                        {(path / "data").string(), "a ready synthetic set is a shard folder"},
+                                        {std::string("fashion-mnist"), "a ready synthetic set is a shard folder"}}) {
+    other = config;
+    other["synthetic"] = synthetic;
+    refused(other, said, synthetic);
+  }
+
+  // Images that are not like the real ones.
+  const auto written = [&](const std::string& out, auto change) {
+    ShardManifest m = read_shard_manifest(set);
+    change(m);
+    const ShardWriter writer(path / out, m);
+    writer.write(writer.pending()[0], Tensor<u8, 4, Cpu>(Shape<4>(m.images(), m.height, m.width, m.channels)));
+    return (path / out).string();
+  };
+  other = config;
+  other["synthetic"] = written("wide", [](auto& m) { m.width = 12; });
+  refused(other, "12 x 8 pixels, channels: 1", "wide");
+  other["synthetic"] = written("colour", [](auto& m) { m.channels = 3; });
+  refused(other, "8 x 8 pixels, channels: 3", "colour");
+  other["synthetic"] = written("turned", [](auto& m) { std::swap(m.class_names[0], m.class_names[2]); });
+  refused(other, "other classes than the real images, or the same in another order", "turned");
+
+  // What is damaged or lacking is found before anything is trained, and its file is named.
+  const fs::path chunk = set / "chunk-00000.safetensors";
+  const std::string good = read_file(chunk);
+  std::string bad = good;
+  bad.back() = char(bad.back() ^ 1);
+  write_file_atomic(chunk, bad);
+  refused(config, "contents do not have its hash", chunk);
+  fs::remove(chunk);
+  refused(config, "the set is not complete", set);
 }
 
 // The file that is to blame is named, and no other.

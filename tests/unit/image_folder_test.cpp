@@ -569,7 +569,8 @@ BOOST_AUTO_TEST_CASE(damaged_lists_and_folders) {
   const auto with_json = [&](const std::string& from, const std::string& to) {
     change(json, from, to);
     const std::string error = error_of([&] { ImageFolderWriter(set, m); });
-    BOOST_TEST(error_of([&] { records_of(set); }) == error_of([&] { read_image_folder_manifest(set); }));
+    if (to != "shards 1")  // records are read of shards, too
+      BOOST_TEST(error_of([&] { records_of(set); }) == error_of([&] { read_image_folder_manifest(set); }));
     write_file_atomic(json, said);
     return error;
   };

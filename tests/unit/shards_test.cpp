@@ -1,7 +1,8 @@
-// data/shards.hpp: the same bytes however the set is divided, interrupted or grown; a killed writer leaves nothing
-// half-written; two writers of one part exclude each other; everything wrong with a folder is found when it is read.
-// io/hash.hpp: the published test vectors.
+// data/shards.hpp: the same bytes however the set is divided, interrupted or grown, lines of images included; a killed writer
+// leaves nothing half-written; two writers of one part exclude each other; everything wrong with a folder is found when it is
+// read. io/hash.hpp: the published test vectors.
 #include <mindgap/core/random.hpp>
+#include <mindgap/data/image_records.hpp>
 #include <mindgap/data/shards.hpp>
 #include <mindgap/io/hash.hpp>
 #include <mindgap/io/safetensors.hpp>
@@ -43,6 +44,21 @@ ShardManifest manifest(i64 images_per_class) {
   return m;
 }
 
+// Of a set whose images have lines.
+ShardManifest lined(i64 images_per_class) {
+  ShardManifest m = manifest(images_per_class);
+  m.lines = ShardLines{names, std::vector<std::string>(names.size(), "prompts"), {{"height", i64(4)}, {"prompts", "clip"}}};
+  return m;
+}
+
+std::vector<Fields> fields_of(const ShardManifest& m, i64 begin, i64 end) {
+  std::vector<Fields> out;
+  for (i64 p = begin; p < end && m.lines; ++p)
+    out.push_back(
+        {{"prompt", text("a \"photo\" of ", m.lines->names[size_t(m.label(p))], ", ", m.index(p))}, {"tokens", i64(5)}});
+  return out;
+}
+
 // Stands for the sampler: an image is a function of (seed, class, index) alone.
 Tensor<u8, 4, Cpu> make_images(const ShardManifest& m, i64 begin, i64 end) {
   Tensor<u8, 4, Cpu> out(Shape(end - begin, m.height, m.width, m.channels));
@@ -57,8 +73,15 @@ void write_all(const fs::path& folder, const ShardManifest& m, i64 part = 0, i64
   const ShardWriter writer(folder, m, part, parts);
   for (const PendingChunk& chunk : writer.pending()) {
     if (at_most-- == 0) return;
-    writer.write(chunk, make_images(m, chunk.begin, chunk.end));
+    writer.write(chunk, make_images(m, chunk.begin, chunk.end), "", fields_of(m, chunk.begin, chunk.end));
   }
+  writer.finish();
+}
+
+std::vector<ImageRecord> records_of(const fs::path& folder) {
+  std::vector<ImageRecord> out;
+  read_image_records(folder, [&](const ImageRecord& r) { out.push_back(r); });
+  return out;
 }
 
 // Every file of the folder by name, so that leftovers count as differences.
@@ -223,8 +246,9 @@ BOOST_AUTO_TEST_CASE(two_writers_of_one_part) {
 
 BOOST_AUTO_TEST_CASE(killed_at_any_moment) {
   Folder folder;
-  const ShardManifest m = manifest(40);
+  const ShardManifest m = lined(40);
   write_all(folder.path / "whole", m);
+  BOOST_TEST(records_of(folder.path / "whole").size() == 280u);
   for (int parts : {1, 2}) {
     const fs::path path = folder.path / std::to_string(parts);
     for (u64 attempt = 0; attempt < 40; ++attempt) {
@@ -256,6 +280,193 @@ BOOST_AUTO_TEST_CASE(killed_at_any_moment) {
     for (int part = 0; part < parts; ++part) write_all(path, m, part, parts);
     BOOST_TEST((contents(path) == contents(folder.path / "whole")));
   }
+}
+
+// What the lines say, in the order of the chunks; and the same lines however the set was divided or grown.
+BOOST_AUTO_TEST_CASE(lines) {
+  Folder folder;
+  const ShardManifest m = lined(9);
+  write_all(folder.path / "whole", m);
+  const auto whole = contents(folder.path / "whole");
+  BOOST_TEST(whole.size() == 1u + 7 + 1);  // dataset.json, chunks, manifest.jsonl
+  std::string list;
+  for (i64 k = 0; k < 7; ++k)
+    for (u8 c : Safetensors(folder.path / "whole" / text("chunk-0000", k, ".safetensors")).tensor<u8, 1>("lines").to_vector())
+      list += char(c);
+  BOOST_TEST(whole.at("manifest.jsonl") == list);
+
+  const std::vector<ImageRecord> records = records_of(folder.path / "whole");
+  BOOST_REQUIRE(records.size() == 63u);
+  for (i64 p = 0; p < 63; ++p) {
+    const ImageRecord& r = records[size_t(p)];
+    BOOST_TEST((r.class_id == names[size_t(p % 7)] && r.name == r.class_id && r.index == p / 7));
+    BOOST_TEST((r.file == text("chunk-0000", p / 10, ".safetensors") && r.place == p % 10));
+    const Tensor<u8, 4, Cpu> image = make_images(m, p, p + 1);
+    BOOST_TEST(r.sha256 == pixels_sha256(reshape(image, Shape<3>(4, 3, 1))));
+    const Fields wanted{{"prompt", text("a \"photo\" of ", r.name, ", ", r.index)},
+                        {"tokens", u64(5)},
+                        {"height", u64(4)},
+                        {"prompts", "clip"},
+                        {"weights", m.generator},
+                        {"sampler", m.sampler},
+                        {"steps", u64(15)},
+                        {"guidance", 1.5},
+                        {"seed", ~u64(0)},
+                        {"precision", "f32"},
+                        {"version", std::string(version)}};
+    BOOST_TEST(r.fields.size() == wanted.size());
+    for (const auto& [key, value] : wanted) BOOST_TEST(field_text(r.fields.at(key)) == field_text(value), key);
+    const ImageRecord one = read_image_record(folder.path / "whole", r.class_id, r.index);
+    BOOST_TEST((one.place == r.place && one.sha256 == r.sha256));
+  }
+  REFUSED(read_image_record(folder.path / "whole", "crane", 0), "shard folder: there is no class 'crane'");
+  REFUSED(read_image_record(folder.path / "whole", " ", 9), "a class has images 0 to 8");
+
+  for (i64 part : {2, 0, 1}) {
+    BOOST_TEST(!fs::exists(folder.path / "parts" / "manifest.jsonl"));
+    write_all(folder.path / "parts", m, part, 3);
+  }
+  BOOST_TEST((contents(folder.path / "parts") == whole));
+  write_all(folder.path / "stopped", m, 0, 1, 3);
+  REFUSED(records_of(folder.path / "stopped"), "the set is not complete");
+  BOOST_TEST(read_image_record(folder.path / "stopped", names[0], 4).index == 4);
+  REFUSED(read_image_record(folder.path / "stopped", names[2], 4), "is not made yet");
+  write_all(folder.path / "stopped", m);
+  BOOST_TEST((contents(folder.path / "stopped") == whole));
+  write_all(folder.path / "grown", lined(4));
+  BOOST_TEST(records_of(folder.path / "grown").size() == 28u);
+  write_all(folder.path / "grown", m, 0, 1, 1);
+  BOOST_TEST(!fs::exists(folder.path / "grown" / "manifest.jsonl"));
+  write_all(folder.path / "grown", m);
+  BOOST_TEST((contents(folder.path / "grown") == whole));
+  // A list that is lost is made again, with no image.
+  fs::remove(folder.path / "grown" / "manifest.jsonl");
+  {
+    const ShardWriter writer(folder.path / "grown", m);
+    BOOST_TEST(writer.pending().empty());
+    writer.finish();
+  }
+  BOOST_TEST((contents(folder.path / "grown") == whole));
+  // A part of the smaller set lists no larger one.
+  {
+    const ShardWriter small(folder.path / "late", lined(4), 0, 2);
+    for (const PendingChunk& chunk : small.pending())
+      small.write(chunk, make_images(m, chunk.begin, chunk.end), "", fields_of(m, chunk.begin, chunk.end));
+    write_all(folder.path / "late", m, 1, 2);
+    small.finish();
+    BOOST_TEST(!fs::exists(folder.path / "late" / "manifest.jsonl"));
+  }
+  write_all(folder.path / "late", m, 0, 2);
+  BOOST_TEST((contents(folder.path / "late") == whole));
+}
+
+// A set without lines is data as before; lines cannot be had later, and are not lost on the way.
+BOOST_AUTO_TEST_CASE(sets_without_lines) {
+  Folder folder;
+  write_all(folder.path / "without", manifest(4));
+  const auto before = contents(folder.path / "without");
+  BOOST_TEST(!before.contains("manifest.jsonl"));
+  BOOST_TEST(before.at("dataset.json").find("lines") == std::string::npos);
+  REFUSED(ShardWriter(folder.path / "without", lined(9)), "the images that are there have no lines");
+  REFUSED(ShardWriter(folder.path / "without", lined(9)), "make the set in another folder");
+  REFUSED(read_image_record(folder.path / "without", names[0], 0), "its images have no lines");
+  REFUSED(records_of(folder.path / "without"), "its images have no lines");
+  BOOST_TEST(read_shard_folder(folder.path / "without").size() == 28);
+  write_file_atomic(folder.path / "without" / "manifest.jsonl", "somebody's");
+  write_all(folder.path / "without", manifest(5));
+  BOOST_TEST(read_file(folder.path / "without" / "manifest.jsonl") == "somebody's");
+  BOOST_TEST(read_shard_folder(folder.path / "without").size() == 35);
+
+  write_all(folder.path / "with", lined(4));
+  REFUSED(ShardWriter(folder.path / "with", manifest(9)), "lines   there one an image, now none");
+  ShardManifest other = lined(4);
+  other.lines->settings["height"] = i64(5);
+  other.lines->settings.erase("prompts");
+  other.lines->names[4] = "space";
+  other.lines->shows[6] = "others";
+  const std::string said = error_of([&] { ShardWriter(folder.path / "with", other); });
+  for (const char* line : {"height  there 4, now 5", "prompts there \"clip\", now absent",
+                           "class ' ' there named ' ', now 'space'", "class '2' there with the prompts 'prompts', now 'others'"})
+    BOOST_TEST(said.find(line) != said.npos, said << " lacks " << line);
+}
+
+BOOST_AUTO_TEST_CASE(lines_of_the_program_are_checked) {
+  Folder folder;
+  const auto refused = [&](auto change, const char* words) {
+    ShardManifest m = lined(2);
+    change(m);
+    REFUSED(ShardWriter(folder.path / "x", m), words);
+  };
+  refused([](auto& m) { m.lines->names.pop_back(); }, "lines has 6 names or hashes for 7 classes");
+  refused([](auto& m) { m.lines->shows.push_back(""); }, "lines has 8 names or hashes for 7 classes");
+  refused([](auto& m) { m.lines->settings["seed"] = u64(1); }, "lines.settings has 'seed'");
+  refused([](auto& m) { m.lines->settings["place"] = i64(1); }, "'place' is the line's own");
+  refused([](auto& m) { m.lines->names[0] = "\xff"; }, "UTF-8");
+  const ShardManifest m = lined(2);
+  const ShardWriter writer(folder.path / "x", m);
+  const PendingChunk chunk = writer.pending()[0];
+  const auto write = [&](const std::vector<Fields>& fields) {
+    writer.write(chunk, make_images(m, chunk.begin, chunk.end), "", fields);
+  };
+  REFUSED(write({}), "chunk 0 wants the fields of 10 images, there are 0");
+  REFUSED(write(std::vector<Fields>(10, {{"height", i64(1)}})), "'height' is one of the set's settings");
+  REFUSED(write(std::vector<Fields>(10, {{"seed", i64(1)}})), "'seed' is one of the set's settings");
+  BOOST_TEST(contents(folder.path / "x").size() == 1u);  // the lock
+}
+
+BOOST_AUTO_TEST_CASE(damaged_lines) {
+  Folder folder;
+  const ShardManifest m = lined(5);
+  write_all(folder.path, m);
+  const fs::path path = folder.path / "chunk-00001.safetensors";
+  const std::string good = read_file(path), list = read_file(folder.path / "manifest.jsonl");
+  const auto changed = [&](const std::function<void(std::string & lines, std::vector<SafetensorsSource> & sources)>& change) {
+    write_file_atomic(path, good);
+    const Safetensors file(path);
+    const auto images = file.tensor<u8, 4>("images");
+    const auto labels = file.tensor<i64, 1>("labels"), indices = file.tensor<i64, 1>("indices");
+    std::string lines;
+    for (u8 c : file.tensor<u8, 1>("lines").to_vector()) lines += char(c);
+    std::vector<SafetensorsSource> sources{safetensors_source("images", images), safetensors_source("labels", labels),
+                                           safetensors_source("indices", indices)};
+    change(lines, sources);
+    if (!lines.empty()) sources.push_back({"lines", DType::u8, {i64(lines.size())}, std::as_bytes(std::span(lines))});
+    write_safetensors(path, sources, file.metadata());
+    fs::remove(folder.path / "manifest.jsonl");
+  };
+  const auto refused = [&](auto change, const std::string& words) {
+    changed([&](std::string& lines, auto&) { change(lines); });
+    for (const std::string& part : {words, path.string()}) {
+      REFUSED(ShardWriter(folder.path, m), part);
+      REFUSED(read_image_record(folder.path, names[5], 1), part);
+    }
+    BOOST_TEST(read_shard_folder(folder.path).size() == 35);  // the data are what they were
+  };
+  refused([](auto& lines) { lines[30] ^= 1; }, "line 1 of the chunk: the line is damaged");
+  refused([](auto& lines) { lines.pop_back(); }, "line 10 of the chunk: it is truncated");
+  refused([](auto& lines) { lines.clear(); }, "the chunk has no lines of its images");
+  refused([](auto& lines) { lines = "\n"; }, "line 1 of the chunk: the line is damaged");
+  refused([](auto& lines) { lines += lines.substr(0, lines.find('\n') + 1); }, "line 11 of the chunk: there are more lines");
+  refused([](auto& lines) { lines.erase(0, lines.find('\n') + 1); }, "line 1 of the chunk: the line is not that of an image");
+  refused([](auto& lines) { lines.erase(lines.rfind('\n', lines.size() - 2) + 1); }, "line 10 of the chunk: it is missing");
+  write_file_atomic(path, good);
+  write_all(folder.path, m);
+  BOOST_TEST(read_file(folder.path / "manifest.jsonl") == list);
+
+  // One pixel, of an image and of its neighbour.
+  std::string bad = good;
+  const Safetensors file(path);
+  const auto pixels = file.at("images").bytes;
+  bad[good.find(std::string(reinterpret_cast<const char*>(pixels.data()), pixels.size()))] ^= 1;
+  write_file_atomic(path, bad);
+  REFUSED(read_image_record(folder.path, names[10 % 7], 10 / 7), "the image at place 0 has other pixels than its line says");
+  BOOST_TEST((read_image_record(folder.path, names[11 % 7], 11 / 7).place == 1));
+  write_file_atomic(path, good);
+
+  write_file_atomic(folder.path / "manifest.jsonl", list.substr(list.find('\n') + 1));
+  REFUSED(records_of(folder.path), "manifest.jsonl:1");
+  write_file_atomic(folder.path / "manifest.jsonl", list + list.substr(0, list.find('\n') + 1));
+  REFUSED(records_of(folder.path), "there are more lines than images, which are 35");
 }
 
 BOOST_AUTO_TEST_CASE(damaged_folders) {

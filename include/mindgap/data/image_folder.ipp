@@ -103,10 +103,7 @@ MINDGAP_INLINE void ImageFolderWriter::check_mine(const FolderImage& image) cons
   if (label < 0 || label >= classes || index < 0 || index >= manifest_.images_per_class ||
       (index / ImageFolderManifest::piece_images * classes + label) % parts_ != part_)
     throw Error(text("image folder: image ", index, " of class number ", label, " is none of part ", part_, " of ", parts_));
-  detail::check_fields(image.fields);
-  for (const auto& [key, value] : image.fields)
-    if (manifest_.settings.contains(key))
-      throw Error("image folder: the field " + detail::shown(key) + " is one of the set's settings");
+  lines_->check_own(image.fields);
 }
 
 MINDGAP_INLINE void ImageFolderWriter::write(std::span<const FolderImage> images) {

@@ -1,6 +1,7 @@
-// The lines of a folder of images, and where they lie (image_folder.hpp).
+// The lines of a set of images, and where they lie (image_folder.hpp, shards.hpp).
 //
 //   {"class":"n02123045","name":"tabby","index":17,"file":"images/n02123045/000017.png",FIELDS,SETTINGS,"sha256":"...","crc32":"..."}
+//   {"class":"n02123045","name":"tabby","index":17,"file":"chunk-00013.safetensors","place":58,FIELDS,SETTINGS,...}
 //
 // All of a line but the image's own fields is known beforehand: so a line is checked without being parsed.
 #pragma once
@@ -15,6 +16,10 @@
 #include <string>
 #include <string_view>
 #include <vector>
+
+namespace mindgap {
+struct ShardManifest;
+}
 
 namespace mindgap::detail {
 
@@ -32,30 +37,45 @@ struct ImageLine {
 
 class ImageLines {
  public:
+  using Fail = std::function<void(const std::string& what)>;  // throws
+
   explicit ImageLines(const ImageFolderManifest& m);
+  explicit ImageLines(const ShardManifest& m);  // of a set that has lines
 
-  const ImageFolderManifest& manifest() const { return m_; }
+  const std::string& what() const { return what_; }  // "image folder", for messages
+  const std::vector<std::string>& ids() const { return ids_; }
+  i64 images_per_class() const { return images_per_class_; }
+  i64 images() const { return images_per_class_ * i64(ids_.size()); }
 
+  // Throws for fields that no image of the set may have.
+  void check_own(const Fields& fields) const;
   // hash: of the pixels.
   ImageLine line(const ImageNumber& number, const Fields& fields, const std::string& hash) const;
 
-  // The index of the image of class `label` whose line this is; calls fail(what), which throws, where it is none.
-  i64 index(std::string_view line, i64 label, const std::function<void(const std::string&)>& fail) const;
+  // The index of the image of class `label` whose line this is; calls fail where it is none.
+  i64 index(std::string_view line, i64 label, const Fail& fail) const;
+  // Calls fail where this is not line n, from 0, of manifest.jsonl.
+  void check(std::string_view line, i64 n, const Fail& fail) const;
 
   // Of a line that is one.
   static std::string_view sha256(std::string_view line) { return line.substr(line.size() - crc_bytes - 65, 64); }
 
  private:
-  struct Head {
-    std::string before_index, before_file;
-  };
   static constexpr size_t crc_bytes = 20;
 
+  ImageLines(std::string what, i64 images_per_class, Fields settings);
+  void add_class(const std::string& id, const std::string& name);
+  // Of a line, up to the comma before the image's own fields.
+  std::string start(const ImageNumber& number) const;
   static std::string crc_of(std::string_view bytes);
 
-  ImageFolderManifest m_;
-  std::string extension_, settings_;
-  std::vector<Head> heads_;
+  std::string what_;
+  i64 images_per_class_;
+  Fields settings_;
+  std::string settings_text_;                             // as a line has them
+  std::vector<std::string> ids_, starts_;                 // a class: its id, and how its lines start, up to the index
+  std::function<ImageNumber(i64)> number_;                // of the image of line n
+  std::function<std::string(const ImageNumber&)> place_;  // "file":"images/n02123045/000017.png"
 };
 
 // take(index, line) for every image of the piece's text; its file is named where a line is wrong.
@@ -76,9 +96,9 @@ void for_each_line(const std::filesystem::path& path, std::string_view text_of_p
     const std::string_view line = text_of_piece.substr(0, end);
     text_of_piece.remove_prefix(end + 1);
     const i64 index = lines.index(line, label, fail);
-    if (index / size != piece || index <= before || index >= lines.manifest().images_per_class)
+    if (index / size != piece || index <= before || index >= lines.images_per_class())
       fail(text("image ", index, " does not belong here: the file has images ", piece * size, " to ",
-                std::min((piece + 1) * size, lines.manifest().images_per_class) - 1, ", in their order"));
+                std::min((piece + 1) * size, lines.images_per_class()) - 1, ", in their order"));
     take(before = index, line);
   }
 }

@@ -54,13 +54,16 @@ namespace detail {
 
 // The keys of a line that are not fields.
 inline bool is_line_key(std::string_view key) {
-  constexpr std::string_view keys[] = {"class", "name", "index", "file", "sha256", "crc32"};
+  constexpr std::string_view keys[] = {"class", "name", "index", "file", "place", "sha256", "crc32"};
   return std::ranges::find(keys, key) != std::end(keys);
 }
 
 // Throw for what is wrong with fields, or with a manifest of the program or of the file `source`.
 void check_fields(const Fields& fields);
 void check_image_folder_manifest(const ImageFolderManifest& m, const std::filesystem::path& source);
+
+// A line for each setting that differs.
+std::vector<ErrorLine> different_settings(const Fields& there, const Fields& wanted);
 
 // As dataset.json has it.
 std::string image_manifest_json(const ImageFolderManifest& m);

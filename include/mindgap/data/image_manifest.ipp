@@ -41,7 +41,7 @@ MINDGAP_INLINE std::string image_manifest_json(const ImageFolderManifest& m) { r
 MINDGAP_INLINE void check_fields(const Fields& fields) {
   for (const auto& [key, value] : fields) {
     const auto fail = [&, &key = key](const std::string& what) {
-      throw Error("image folder: the field " + shown(key) + " " + what, {{"remedy", "correct the settings or the file"}});
+      throw Error("set of images: the field " + shown(key) + " " + what, {{"remedy", "correct the settings or the file"}});
     };
     const auto good = [](unsigned char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_'; };
     if (key.empty() || key.size() > 79 || !std::ranges::all_of(key, good))
@@ -79,22 +79,34 @@ MINDGAP_INLINE void check_image_folder_manifest(const ImageFolderManifest& m, co
   if (i64(image_manifest_json(m).size()) > json_bytes) fail(text("classes and settings fill more than ", json_bytes, " bytes"));
 }
 
+inline std::string there_and_now(const std::string& there, const std::string& now) {
+  return "there " + escaped(there, 200) + ", now " + escaped(now, 200);
+}
+
+MINDGAP_INLINE std::vector<ErrorLine> different_settings(const Fields& there, const Fields& wanted) {
+  const auto said = [](const Fields& fields, const std::string& key) {
+    const auto at = fields.find(key);
+    return at == fields.end() ? "absent" : value_text(at->second);
+  };
+  Fields keys = there;
+  keys.insert(wanted.begin(), wanted.end());
+  std::vector<ErrorLine> out;
+  for (const auto& [key, value] : keys)
+    if (said(there, key) != said(wanted, key)) out.push_back({key, there_and_now(said(there, key), said(wanted, key))});
+  return out;
+}
+
 // Throws where the folder was begun otherwise; the list of classes and the number of images may only grow.
 inline void check_same_image_folder(const ImageFolderManifest& there, const ImageFolderManifest& wanted,
                                     const std::filesystem::path& folder) {
   std::vector<ErrorLine> lines{{"folder", folder.string()}};
   const auto differ = [&](const std::string& what, const std::string& old, const std::string& now) {
-    if (old != now && lines.size() < 12) lines.push_back({what, "there " + escaped(old, 200) + ", now " + escaped(now, 200)});
+    if (old != now && lines.size() < 12) lines.push_back({what, there_and_now(old, now)});
   };
   const auto quality = [](const ImageFolderManifest& m) { return m.jpeg_quality ? text(*m.jpeg_quality) : "none (PNG files)"; };
   differ("jpeg_quality", quality(there), quality(wanted));
-  const auto setting = [](const ImageFolderManifest& m, const std::string& key) {
-    const auto at = m.settings.find(key);
-    return at == m.settings.end() ? "absent" : value_text(at->second);
-  };
-  Fields keys = there.settings;
-  keys.insert(wanted.settings.begin(), wanted.settings.end());
-  for (const auto& [key, value] : keys) differ(key, setting(there, key), setting(wanted, key));
+  for (const ErrorLine& line : different_settings(there.settings, wanted.settings))
+    if (lines.size() < 12) lines.push_back(line);
   std::map<std::string, const ImageFolderClass*> by_id;
   for (const ImageFolderClass& c : wanted.classes) by_id[c.id] = &c;
   std::string missing;

@@ -1,4 +1,4 @@
-// What the lines of a folder of images say of each (image_folder.hpp).
+// What the lines of a set of images say of each (image_folder.hpp, shards.hpp).
 #pragma once
 
 #include <mindgap/core/tensor.hpp>
@@ -7,6 +7,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 
 namespace mindgap {
@@ -15,16 +16,18 @@ namespace mindgap {
 struct ImageRecord {
   std::string class_id, name;
   i64 index = 0;
-  std::string file;    // relative to the folder
-  Fields fields;       // the image's own, and the settings
-  std::string sha256;  // of the pixels
+  std::string file;          // relative to the folder
+  std::optional<i64> place;  // in a file of several images: which it is, from 0
+  Fields fields;             // the image's own, and the settings
+  std::string sha256;        // of the pixels
 };
 
-// Calls take for every image of a complete set, class by class. Throws where manifest.jsonl is missing, damaged, or not of this
-// set, naming the line.
+// Calls take for every image of a complete set, in the order of manifest.jsonl. Throws where manifest.jsonl is missing, damaged,
+// or not of this set, naming the line.
 void read_image_records(const std::filesystem::path& folder, const std::function<void(const ImageRecord&)>& take);
 
-// The record of one image, of a set that need not be complete. Throws where the image is not there.
+// The record of one image, of a set that need not be complete. Throws where the image is not there, and where a chunk has other
+// pixels than its line says.
 ImageRecord read_image_record(const std::filesystem::path& folder, const std::string& class_id, i64 index);
 
 // What a record has as sha256.

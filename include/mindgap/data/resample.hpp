@@ -14,6 +14,10 @@
 
 namespace mindgap {
 
+struct ImageSize {
+  i64 height, width;  // pixels
+};
+
 // Pillow's names; bicubic (a = -1/2) is its default. The support is 1/2, 1, 2 and 3 pixels to either side.
 enum class ResampleFilter { box, bilinear, bicubic, lanczos };
 

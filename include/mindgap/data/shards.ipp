@@ -1,6 +1,7 @@
 // Bodies of shards.hpp.
 #pragma once
 
+#include <mindgap/data/image_lines.hpp>
 #include <mindgap/data/parts.hpp>
 #include <mindgap/data/shards.hpp>
 #include <mindgap/io/file.hpp>
@@ -18,6 +19,13 @@
 #include <set>
 
 namespace mindgap {
+
+template <class V>
+void visit_fields(V& visit, ShardLines& l) {
+  visit.need("names", l.names);
+  visit.need("settings", l.settings);
+  visit.need("shows", l.shows);
+}
 
 // The keys in the order of the alphabet: the hash of the settings' text stands in every chunk.
 template <class V>
@@ -38,6 +46,7 @@ void visit_fields(V& visit, ShardManifest& m) {
   visit.need("image", image);
   m.height = image[0], m.width = image[1], m.channels = image[2];
   visit.need("images_per_class", m.images_per_class);
+  visit("lines", m.lines);
   visit.need("precision", m.precision);
   visit.need("program_version", m.program_version);
   visit.need("sampler", m.sampler);
@@ -77,7 +86,16 @@ inline void check_shard_manifest(const ShardManifest& m, const std::filesystem::
   positive("chunk_size", m.chunk_size, 1 << 24);
   if (m.steps < 0) fail(text("steps is ", m.steps));
   if (!std::isfinite(m.guidance)) fail("guidance is not finite");
-  naming_file(source.string(), [&] { return to_json(m); });  // refuses what is not UTF-8
+  if (m.lines) {
+    for (const auto* of_classes : {&m.lines->names, &m.lines->shows})
+      if (of_classes->size() != m.class_names.size())
+        fail(text("lines has ", of_classes->size(), " names or hashes for ", m.classes(), " classes"));
+    naming_file(source.string(), [&] { check_fields(m.lines->settings); });
+    for (const auto& [key, value] : settings_of_manifest(m))
+      if (m.lines->settings.contains(key)) fail("lines.settings has " + shown(key) + ", which the manifest has itself");
+  }
+  const std::string json = naming_file(source.string(), [&] { return to_json(m); });  // refuses what is not UTF-8
+  if (i64(json.size()) > json_bytes) fail(text("it fills more than ", json_bytes, " bytes"));
 }
 
 template <class T, int N>
@@ -139,6 +157,29 @@ inline void verify_chunk(const Safetensors& file) {
   if (hash.hex() != file.metadata_at("sha256")) bad_chunk(file.path(), "the chunk is damaged: its contents do not have its hash");
 }
 
+// take(position, line) for every image of an open chunk. Its lines must be those of its images, in their order.
+template <class Take>
+void for_each_line(const Safetensors& file, const ShardManifest& m, const ImageLines& lines, i64 chunk, const Take& take) {
+  const SafetensorsEntry* entry = file.find("lines");
+  if (!entry) bad_chunk(file.path(), "the chunk has no lines of its images");
+  std::string_view left(reinterpret_cast<const char*>(entry->bytes.data()), entry->bytes.size());
+  const i64 begin = chunk * m.chunk_size, end = begin + file.at("images").shape[0];
+  i64 position = begin;
+  const auto fail = [&](const std::string& what) {
+    bad_chunk(file.path(), text("line ", position - begin + 1, " of the chunk: ", what));
+  };
+  for (; !left.empty(); ++position) {
+    const size_t size = left.find('\n');
+    if (position == end) fail("there are more lines than images");
+    if (size == left.npos) fail("it is truncated");
+    const std::string_view line = left.substr(0, size);
+    left.remove_prefix(size + 1);
+    lines.check(line, position, fail);
+    take(position, line);
+  }
+  if (position < end) fail("it is missing");
+}
+
 // All chunks mapped; none hands out a pixel before it is verified.
 class ShardSource final : public Source {
  public:
@@ -177,7 +218,14 @@ class ShardSource final : public Source {
 
 // Throws where the folder was begun otherwise; the number of images may only grow.
 inline void check_same_set(const ShardManifest& there, const ShardManifest& wanted, const std::filesystem::path& folder) {
-  const auto a = shard_settings(there), b = shard_settings(wanted);
+  if (!there.lines && wanted.lines)
+    throw Error("shard folder: the images that are there have no lines (manifest.jsonl), and the new ones would",
+                {{"folder", folder.string()},
+                 {"remedy",
+                  "make the set in another folder, or go on with the program that began this one; where it is complete it "
+                  "serves as a data set"}});
+  auto a = shard_settings(there), b = shard_settings(wanted);
+  for (auto* json : {&a, &b}) json->erase("lines");
   std::vector<ErrorLine> lines{{"folder", folder.string()}};
   for (const auto& [key, value] : a.items()) {
     if (value == b[key]) continue;
@@ -185,6 +233,18 @@ inline void check_same_set(const ShardManifest& there, const ShardManifest& want
       check_same_classes("shard folder: it was begun with other classes, or the same in another order", folder.string(),
                          there.class_names, "now", wanted.class_names);
     lines.push_back({key, "there " + value.dump() + ", now " + b[key].dump()});
+  }
+  if (there.lines && !wanted.lines) lines.push_back({"lines", "there one an image, now none"});
+  if (there.lines && wanted.lines) {
+    std::ranges::move(different_settings(there.lines->settings, wanted.lines->settings), std::back_inserter(lines));
+    for (size_t c = 0; c < there.class_names.size() && lines.size() < 12; ++c) {
+      const std::string whose = "class " + shown(there.class_names[c]);
+      const auto differ = [&](const char* what, const std::string& old, const std::string& now) {
+        if (old != now) lines.push_back({whose, text("there ", what, shown(old), ", now ", shown(now))});
+      };
+      differ("named ", there.lines->names[c], wanted.lines->names[c]);
+      differ("with the prompts ", there.lines->shows[c], wanted.lines->shows[c]);
+    }
   }
   if (lines.size() > 1) {
     lines.push_back({"remedy", "use the old settings to continue this set, or another folder for a new one"});
@@ -204,15 +264,18 @@ inline void check_no_stray_chunks(const std::filesystem::path& folder) {
 }
 
 // Of a set whose chunk is about to be written. Another process may have begun the set in the meantime, or let it grow further.
+// The list of lines is no longer that of the set.
 inline void write_manifest(const std::filesystem::path& folder, const ShardManifest& m) {
   const Turnstile turnstile(folder);
-  if (std::filesystem::exists(folder / "dataset.json")) {
+  bool begun = std::filesystem::exists(folder / "dataset.json");
+  if (begun) {
     ShardManifest there = read_shard_manifest(folder);
     there.images_per_class = std::min(there.images_per_class, m.images_per_class);
     check_same_set(there, m, folder);
-    if (there.images_per_class == m.images_per_class) return;
+    begun = there.images_per_class == m.images_per_class;
   }
-  write_file_atomic(folder / "dataset.json", to_json(m));
+  if (m.lines) ::unlink((folder / "manifest.jsonl").c_str());
+  if (!begun) write_file_atomic(folder / "dataset.json", to_json(m));
 }
 
 }  // namespace detail
@@ -230,6 +293,7 @@ MINDGAP_INLINE ShardWriter::ShardWriter(const std::filesystem::path& folder, con
   detail::check_part("shard folder", part, parts);
   detail::check_shard_manifest(manifest, folder / "dataset.json");
   settings_ = detail::shard_settings_hash(manifest);
+  if (manifest.lines) lines_ = std::make_shared<detail::ImageLines>(manifest);
   made_.emplace_back(folder);
   {
     const detail::Turnstile turnstile(folder);
@@ -244,6 +308,7 @@ MINDGAP_INLINE ShardWriter::ShardWriter(const std::filesystem::path& folder, con
     if (std::filesystem::exists(detail::chunk_path(folder, chunk))) {
       const Safetensors file = detail::open_chunk(folder, manifest, settings_, chunk);
       detail::verify_chunk(file);
+      if (lines_) detail::for_each_line(file, manifest, *lines_, chunk, [](i64, std::string_view) {});
       have = file.at("images").shape[0];
     }
     if (begin + have < end) pending_.push_back({chunk, begin + have, end});
@@ -256,20 +321,34 @@ MINDGAP_INLINE i64 ShardWriter::pending_images() const {
   return count;
 }
 
-MINDGAP_INLINE void ShardWriter::write(const PendingChunk& chunk, const Tensor<u8, 4, Cpu>& images,
-                                       const std::string& plans) const {
+MINDGAP_INLINE void ShardWriter::write(const PendingChunk& chunk, const Tensor<u8, 4, Cpu>& images, const std::string& plans,
+                                       std::span<const Fields> fields) const {
   const ShardManifest& m = manifest_;
+  if (const i64 wanted = lines_ ? chunk.end - chunk.begin : 0; i64(fields.size()) != wanted)
+    throw Error(text("shard folder: chunk ", chunk.chunk, " wants the fields of ", wanted, " images, there are ", fields.size()));
   if (images.shape() != Shape(chunk.end - chunk.begin, m.height, m.width, m.channels))
     throw Error(text("shard folder: chunk ", chunk.chunk, " wants ", chunk.end - chunk.begin, " images"),
                 {{"images", images.str()}});
   const i64 first = chunk.chunk * m.chunk_size, old = chunk.begin - first, count = chunk.end - first;
   Tensor<u8, 4, Cpu> all(Shape(count, m.height, m.width, m.channels));
+  std::string lines;
   if (old > 0) {
     const Safetensors file = detail::open_chunk(folder_, m, settings_, chunk.chunk);
     detail::verify_chunk(file);
     std::memcpy(all.data(), file.at("images").bytes.data(), size_t(all.slice(0, old).bytes()));
+    if (lines_)
+      detail::for_each_line(file, m, *lines_, chunk.chunk, [&](i64, std::string_view line) { (lines += line) += '\n'; });
   }
   all.slice(old, count).copy_from(images);
+  for (i64 i = 0; i < i64(fields.size()); ++i) {
+    const i64 position = chunk.begin + i;
+    lines_->check_own(fields[size_t(i)]);
+    lines += lines_
+                 ->line({i32(m.label(position)), i32(m.index(position))}, fields[size_t(i)],
+                        sha256(detail::bytes_of(images.slice(i, i + 1))))
+                 .line +
+             "\n";
+  }
   Tensor<i64, 1, Cpu> labels(Shape{count}), indices(Shape{count});
   for (i64 i = 0; i < count; ++i) labels.data()[i] = m.label(first + i), indices.data()[i] = m.index(first + i);
   const std::string hash =
@@ -277,11 +356,52 @@ MINDGAP_INLINE void ShardWriter::write(const PendingChunk& chunk, const Tensor<u
   detail::write_manifest(folder_, m);
   Metadata metadata{{"sha256", hash}, {"settings", settings_}};
   if (!plans.empty()) metadata["plans"] = plans;
-  write_safetensors(
-      detail::chunk_path(folder_, chunk.chunk),
-      {safetensors_source("images", all), safetensors_source("labels", labels), safetensors_source("indices", indices)},
-      metadata);
+  std::vector<SafetensorsSource> sources{safetensors_source("images", all), safetensors_source("labels", labels),
+                                         safetensors_source("indices", indices)};
+  if (lines_) sources.push_back({"lines", DType::u8, {i64(lines.size())}, std::as_bytes(std::span(lines))});
+  write_safetensors(detail::chunk_path(folder_, chunk.chunk), std::move(sources), metadata);
 }
+
+MINDGAP_INLINE void ShardWriter::finish() const {
+  if (!lines_) return;
+  const ShardManifest& m = manifest_;
+  const detail::Turnstile turnstile(folder_);
+  const std::filesystem::path path = folder_ / "manifest.jsonl";
+  if (std::filesystem::exists(path) || !std::filesystem::exists(folder_ / "dataset.json")) return;
+  if (read_shard_manifest(folder_) != m) return;  // the set has grown: another part's business
+  for (i64 chunk = 0; chunk < m.chunks(); ++chunk)
+    if (!std::filesystem::exists(detail::chunk_path(folder_, chunk))) return;
+  AtomicFile all(path);
+  for (i64 chunk = 0; chunk < m.chunks(); ++chunk) {
+    const Safetensors file = detail::open_chunk(folder_, m, settings_, chunk);
+    if (file.at("images").shape[0] < std::min(m.chunk_size, m.images() - chunk * m.chunk_size)) return;
+    std::string lines;
+    detail::for_each_line(file, m, *lines_, chunk, [&](i64, std::string_view line) { (lines += line) += '\n'; });
+    all.write(lines);
+  }
+  all.commit();
+}
+
+namespace detail {
+
+MINDGAP_INLINE std::string shard_line(const std::filesystem::path& folder, const ShardManifest& m, const ImageLines& lines,
+                                      const ImageNumber& number) {
+  const i64 position = number.index * m.classes() + number.label, chunk = position / m.chunk_size;
+  if (!std::filesystem::exists(chunk_path(folder, chunk))) return {};
+  const Safetensors file = open_chunk(folder, m, shard_settings_hash(m), chunk);
+  std::string found;
+  for_each_line(file, m, lines, chunk, [&](i64 at, std::string_view line) {
+    if (at == position) found = line;
+  });
+  if (found.empty()) return {};
+  const i64 place = position % m.chunk_size, bytes = m.height * m.width * m.channels;
+  const auto pixels = file.at("images").bytes.subspan(size_t(place * bytes), size_t(bytes));
+  if (sha256({reinterpret_cast<const char*>(pixels.data()), pixels.size()}) != ImageLines::sha256(found))
+    bad_chunk(file.path(), text("the image at place ", place, " has other pixels than its line says"));
+  return found;
+}
+
+}  // namespace detail
 
 MINDGAP_INLINE Dataset read_shard_folder(const std::filesystem::path& folder) {
   const ShardManifest m = read_shard_manifest(folder);
@@ -309,10 +429,14 @@ MINDGAP_INLINE Dataset read_shard_folder(const std::filesystem::path& folder) {
                  {"remedy", "run the sample command again with the same --out: it continues where it stopped"}});
   }
 
-  const Dataset out(std::make_shared<detail::ShardSource>(folder, m), m.class_names,
-                    std::filesystem::absolute(folder / "").parent_path().filename().string(),
-                    text("synthetic images, generator ", m.generator.substr(0, 12), ", ", m.sampler, ", ", m.steps,
-                         " steps, guidance ", m.guidance, ", seed ", m.seed, ", ", m.precision, ", mindgap ", m.program_version));
+  std::string settings;
+  if (m.lines)
+    for (const auto& [key, value] : m.lines->settings) settings += ", " + key + " " + field_text(value);
+  const Dataset out(
+      std::make_shared<detail::ShardSource>(folder, m), m.class_names,
+      std::filesystem::absolute(folder / "").parent_path().filename().string(),
+      text("synthetic images, generator ", m.generator.substr(0, 12), ", ", m.sampler, ", ", m.steps, " steps, guidance ",
+           m.guidance, ", seed ", m.seed, ", ", m.precision, ", mindgap ", m.program_version, settings));
   check_dataset(out, folder);
   return out;
 }

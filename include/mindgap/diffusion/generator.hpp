@@ -104,17 +104,26 @@ Tensor<u8, 4, Cpu> to_bytes(const Tensor<float, 4, D>& images) {
   return out;
 }
 
+// Images u8 [n, h, w, c], and of each what its line says besides the set's settings, where the set has lines.
+struct MadeImages {
+  Tensor<u8, 4, Cpu> pixels;
+  std::vector<Fields> fields;
+
+  MadeImages(Tensor<u8, 4, Cpu> pixels_, std::vector<Fields> fields_ = {})
+      : pixels(std::move(pixels_)), fields(std::move(fields_)) {}
+};
+
 // What makes the images of a set, as far as writing one, going on with it and dividing it need to know:
 //   device                 where it makes them
 //   manifest()             what a set of its images says of itself: their shape, the classes, the hash of what makes them and the
 //                          settings. Seed and images a class are the set's own
 //   batch()                images at a time that suit it; they change no image
-//   make(keys)             the images u8 [n, h, w, c] of n keys: each a function of the manifest and its key
+//   make(keys)             the MadeImages of n keys, or their pixels alone: each a function of the manifest and its key
 template <class M>
 concept ImageMaker = Device<typename M::device> && requires(M& make, const std::vector<ImageKey>& keys) {
   { make.manifest() } -> std::convertible_to<ShardManifest>;
   { make.batch() } -> std::convertible_to<i64>;
-  { make(keys) } -> std::same_as<Tensor<u8, 4, Cpu>>;
+  { make(keys) } -> std::convertible_to<MadeImages>;
 };
 
 // Images of a generator's classes, `batch` at a time (with guidance the network sees twice as many).

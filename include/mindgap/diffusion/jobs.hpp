@@ -4,7 +4,8 @@
 //
 //   train_generator      checkpoint.safetensors and loss.csv (a row a step) every so many steps; at the end unet/, scheduler/,
 //                        classes.json, samples.png (a row a class) and training.txt (how it was made)
-//   write_synthetic_set  chunk after chunk of a shard folder (data/shards.hpp)
+//   write_synthetic_set  chunk after chunk of a shard folder (data/shards.hpp), and at the end its list of lines, where it has
+//   them
 //
 // Both ask `stop` between any two pieces of work, of which a step of a sampler is one, and return false when it said yes: what is
 // done by then, steps of training and whole chunks, is kept on disk.
@@ -134,8 +135,9 @@ bool write_synthetic_set(M& make, const ShardWriter& writer, const JobHooks& hoo
   Library<D>::begin_plan_use();
   i64 done = writer.part_images() - writer.pending_images();
   hooks.progress(done, writer.part_images(), "");
-  return unless_stopped(hooks.stop, [&] {
+  const bool finished = unless_stopped(hooks.stop, [&] {
     for (const PendingChunk& chunk : writer.pending()) {
+      std::vector<Fields> fields;
       const Tensor<u8, 4, Cpu> images(Shape<4>(chunk.end - chunk.begin, manifest.height, manifest.width, manifest.channels));
       for (i64 begin = chunk.begin; begin < chunk.end; begin += make.batch()) {
         StopHook::ask();
@@ -143,12 +145,16 @@ bool write_synthetic_set(M& make, const ShardWriter& writer, const JobHooks& hoo
         std::vector<ImageKey> keys;
         for (i64 position = begin; position < end; ++position)
           keys.push_back({manifest.seed, manifest.label(position), manifest.index(position)});
-        images.slice(begin - chunk.begin, end - chunk.begin).copy_from(make(keys));
+        const MadeImages made = make(keys);
+        images.slice(begin - chunk.begin, end - chunk.begin).copy_from(made.pixels);
+        fields.insert(fields.end(), made.fields.begin(), made.fields.end());
         hooks.progress(done += end - begin, writer.part_images(), "");
       }
-      writer.write(chunk, images, Library<D>::plan_hash());
+      writer.write(chunk, images, Library<D>::plan_hash(), fields);
     }
   });
+  if (finished) writer.finish();
+  return finished;
 }
 
 }  // namespace mindgap

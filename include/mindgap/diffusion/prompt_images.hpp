@@ -42,8 +42,8 @@ struct PromptedImage {
 };
 
 // As it is written: in another size, where one is asked for.
-inline Tensor<u8, 3, Cpu> stored(const Tensor<u8, 3, Cpu>& pixels, const std::optional<i64>& size) {
-  return size ? resample(pixels, *size, *size) : pixels;
+inline Tensor<u8, 3, Cpu> stored(const Tensor<u8, 3, Cpu>& pixels, const std::optional<ImageSize>& size) {
+  return size ? resample(pixels, size->height, size->width) : pixels;
 }
 
 // Makes images of a set, up to `batch` at a time. A GPU makes fewer in a batch of the same size all the same, so that no bit of
@@ -124,56 +124,56 @@ class PromptImages {
   std::unique_ptr<PromptImages<D, Precision<float>>> wider_;
 };
 
-// The same images for a shard folder (an ImageMaker). settings: what decides what images show, besides class and number.
+// The same images for a shard folder (an ImageMaker).
 template <Device D, class P>
 class PromptShards {
  public:
   using device = D;
 
-  // make must live as long as this.
-  PromptShards(PromptImages<D, P>& make, const std::vector<PromptClass>& classes, const Fields& settings,
-               const std::string& prompts, const std::optional<i64>& store_size)
+  // shows: of each class, a hash of what its prompts say. settings: of the lines, with the names that a folder of images gives
+  // them. make must live as long as this.
+  PromptShards(PromptImages<D, P>& make, const std::vector<PromptClass>& classes, const std::vector<std::string>& shows,
+               const Fields& settings, const std::optional<ImageSize>& store_size)
       : make_(&make), store_size_(store_size) {
-    for (const PromptClass& c : classes) manifest_.class_names.push_back(c.id);
-    const auto take = [&](const std::string& key) { return field_text(settings.at(key)); };
-    manifest_.height = store_size.value_or(std::get<i64>(settings.at("height")));
-    manifest_.width = store_size.value_or(std::get<i64>(settings.at("width")));
+    const auto take = [&]<class T>(const char* key, T& to) { to = std::get<T>(settings.at(key)); };
+    take("height", manifest_.height), take("width", manifest_.width);
+    if (store_size) manifest_.height = store_size->height, manifest_.width = store_size->width;
     manifest_.channels = 3;
-    manifest_.generator = take("weights");
-    manifest_.steps = std::get<i64>(settings.at("steps"));
-    manifest_.guidance = std::get<double>(settings.at("guidance"));
-    manifest_.precision = take("precision");
-    manifest_.sampler = text(take("sampler"), ", prompts ", prompts);
-    static const std::set<std::string> own{"seed",    "sampler",   "steps",   "guidance",
-                                           "weights", "precision", "version", "store_size"};  // in fields of their own
-    for (const auto& [key, value] : settings)
-      if (!own.contains(key)) manifest_.sampler += ", " + key + " " + take(key);
+    take("weights", manifest_.generator), take("sampler", manifest_.sampler), take("steps", manifest_.steps);
+    take("guidance", manifest_.guidance), take("precision", manifest_.precision);
+    ShardLines& lines = manifest_.lines.emplace();
+    for (const PromptClass& c : classes) manifest_.class_names.push_back(c.id), lines.names.push_back(c.names[0]);
+    lines.shows = shows;
+    lines.settings = settings;
+    for (const auto& [key, value] : detail::settings_of_manifest(manifest_)) lines.settings.erase(key);
   }
 
   const ShardManifest& manifest() const { return manifest_; }
   i64 batch() const { return make_->batch(); }
-  Tensor<u8, 4, Cpu> operator()(const std::vector<ImageKey>& keys) {
+  MadeImages operator()(const std::vector<ImageKey>& keys) {
     std::vector<ImageNumber> numbers;
     for (const ImageKey& key : keys) numbers.push_back({i32(key.label), i32(key.index)});
-    const std::vector<PromptedImage> images = (*make_)(numbers);
-    const Tensor<u8, 4, Cpu> out(Shape<4>(i64(keys.size()), manifest_.height, manifest_.width, 3));
-    for (size_t i = 0; i < images.size(); ++i)
-      out.slice(i64(i), i64(i) + 1)
+    std::vector<PromptedImage> images = (*make_)(numbers);
+    MadeImages out(Tensor<u8, 4, Cpu>(Shape<4>(i64(keys.size()), manifest_.height, manifest_.width, 3)));
+    for (size_t i = 0; i < images.size(); ++i) {
+      out.pixels.slice(i64(i), i64(i) + 1)
           .copy_from(reshape(stored(images[i].pixels, store_size_), Shape<4>(1, manifest_.height, manifest_.width, 3)));
+      out.fields.push_back(std::move(images[i].fields));
+    }
     return out;
   }
 
  private:
   PromptImages<D, P>* make_;
-  std::optional<i64> store_size_;
+  std::optional<ImageSize> store_size_;
   ShardManifest manifest_;
 };
 
 // Makes what the writer's part of the set lacks, batch after batch; the files of a batch are written while the next one is
-// made. store_size: side of what is written, where it is another; made(images): after each batch, for previews. False: stopped;
+// made. store_size: of what is written, where it is another; made(images): after each batch, for previews. False: stopped;
 // what was made is kept.
 template <class M>
-bool write_prompt_set(M& make, ImageFolderWriter& writer, const std::optional<i64>& store_size,
+bool write_prompt_set(M& make, ImageFolderWriter& writer, const std::optional<ImageSize>& store_size,
                       const std::function<void(const std::vector<FolderImage>&)>& made, const JobHooks& hooks = {}) {
   const std::vector<ImageNumber>& pending = writer.pending();
   const size_t batch = size_t(make.batch());

@@ -49,6 +49,10 @@ struct StudyConfig {
   i64 per_class = 0;      // training images a class, real and synthetic alike; 0: as many as both have
   i64 test_images = 0;    // real test images, a stratified subset; 0: all
 
+  // Ready synthetic sets: shard folders as sample writes them, one a draw, which differ in their seeds alone. Student i uses set
+  // i modulo their number. Beside them the keys from here to `settings` are refused: nothing is generated, and there is no E10.
+  std::vector<std::string> synthetic;
+
   // The synthetic set is sampled from the generator in this folder; where it is empty, `train_generator` says how to train
   // one into <out>/generator first, with the students' flips. Both together are refused.
   std::string generator = "data/generator";

@@ -52,19 +52,32 @@ void visit_fields(V& visit, StudyConfig& c) {
   visit("held_out", c.held_out);
   visit("per_class", c.per_class, {0, 1e9});
   visit("test_images", c.test_images, {0, 1e9});
-  visit("generator", c.generator);
-  auto own = c.generator.empty() ? std::optional(c.train_generator) : std::nullopt;
-  visit("train_generator", own);
-  if (own) c.train_generator = *own;
-  if (own && !c.generator.empty())
-    visit.fail("train_generator", "says how to train a generator, but the generator is given: '" + c.generator +
-                                      "', unless the file has \"generator\": \"\"");
-  visit("sampler", c.sampler, detail::sampler_rule);
-  visit("sampling_steps", c.sampling_steps, detail::sampling_steps_rule);
-  visit("guidance", c.guidance, detail::guidance_rule);
-  visit("sampling_seed", c.sampling_seed);
-  visit("synthetic_sets", c.synthetic_sets, {.least = 1});
-  visit("settings", c.settings);
+  visit("synthetic", c.synthetic, {.single = true});
+  // Keys that say how images are generated are neither read nor written where they are given.
+  const bool generated = c.synthetic.empty();
+  const auto visit_generated = [&](const char* key, auto& value, const JsonRule& rule = {}) {
+    auto there = generated ? std::optional(value) : std::nullopt;
+    visit(key, there, rule);
+    if (there && generated) value = *there;
+    else if (there)
+      visit.fail(key, "says how synthetic images are generated, but 'synthetic' gives ready ones: leave one of them out");
+  };
+  visit_generated("generator", c.generator);
+  if (generated && !c.generator.empty()) {
+    std::optional<GeneratorConfig> none;
+    visit("train_generator", none);
+    if (none)
+      visit.fail("train_generator", "says how to train a generator, but the generator is given: '" + c.generator +
+                                        "', unless the file has \"generator\": \"\"");
+  } else {
+    visit_generated("train_generator", c.train_generator);
+  }
+  visit_generated("sampler", c.sampler, detail::sampler_rule);
+  visit_generated("sampling_steps", c.sampling_steps, detail::sampling_steps_rule);
+  visit_generated("guidance", c.guidance, detail::guidance_rule);
+  visit_generated("sampling_seed", c.sampling_seed);
+  visit_generated("synthetic_sets", c.synthetic_sets, {.least = 1});
+  visit_generated("settings", c.settings);
   visit("model", c.model, {.one_of = {"resnet18", "resnet34", "resnet50", "resnet101", "resnet152"}});
   visit("width", c.width, {1, 4096});
   visit("flip", c.flip);
@@ -113,6 +126,10 @@ inline void check_study_config(const StudyConfig& c, const std::string& file) {
   }
   require(c.synthetic_sets <= i64(c.seeds.size()),
           text("synthetic_sets is ", c.synthetic_sets, ", wanted 1 to ", c.seeds.size(), ", the number of seeds"));
+  require(c.synthetic.size() <= c.seeds.size(),
+          text("synthetic has ", c.synthetic.size(), " sets, wanted at most ", c.seeds.size(), ", the number of seeds"));
+  require(c.synthetic.empty() || !has("E10"),
+          "E10 compares settings of a generator, but 'synthetic' gives ready sets: leave one of them out");
   require(has("E10") == !c.settings.empty(),
           "E10 among the experiments and settings belong together: one is there without the other");
   require(!has("E10") || c.held_out, "E10 chooses settings on held-out images, which needs \"held_out\": true");

@@ -3,8 +3,10 @@
 //   draws     of the study's own settings, one a seed of sampling: <out>/synthetic, or <out>/synthetic-<seed> of several
 //   settings  of E10: <out>/settings/<sampler>-<steps>-<guidance>, as many images a class as the largest setting asks for;
 //             smaller ones are stratified subsets of it
+//   ready     ones instead of draws, where the configuration names them: shard folders from anywhere
 #pragma once
 
+#include <mindgap/data/shards.hpp>
 #include <mindgap/data/subset.hpp>
 #include <mindgap/diffusion/jobs.hpp>
 #include <mindgap/io/numbers.hpp>
@@ -24,8 +26,44 @@ struct SyntheticSetting {
 
 struct SyntheticSet {
   SyntheticSetting setting;
-  Dataset images;  // setting.per_class of each class
+  Dataset images;         // setting.per_class of each class
+  std::string hash = {};  // of the images of a ready one
 };
+
+// The ready ones, all their images. What they say of themselves in dataset.json is their setting. Throws for images that are not
+// like the real ones, and for sets that differ in more than their seeds.
+inline std::vector<SyntheticSet> read_ready_sets(const StudyConfig& c, const Dataset& real) {
+  std::vector<SyntheticSet> out;
+  ShardManifest first;
+  for (const std::string& folder : c.synthetic) {
+    if (!std::filesystem::exists(std::filesystem::path(folder) / "dataset.json"))
+      throw Error("study: a ready synthetic set is a shard folder",
+                  {{"synthetic", folder}, {"remedy", "make it with sample; of Stable Diffusion with --format shards"}});
+    ShardManifest m = read_shard_manifest(folder);
+    const Dataset images = read_shard_folder(folder);
+    const auto shown = [](const Shape<3>& s) { return text(s[1], " x ", s[0], " pixels, channels: ", s[2]); };
+    if (images.shape() != real.shape())
+      throw Error("study: the synthetic images are not shaped like the real ones",
+                  {{"synthetic " + folder, shown(images.shape())},
+                   {"real " + real.name, shown(real.shape())},
+                   {"remedy", "make a set of that size (--store-size of sample); grey and colour do not mix"}});
+    check_same_classes("study: the synthetic set has other classes than the real images, or the same in another order",
+                       "synthetic " + folder, images.class_names, "real " + real.name, real.class_names);
+    const SyntheticSetting setting{m.sampler, m.steps, m.guidance, m.images_per_class, m.seed};
+    if (out.empty()) first = m;
+    m.images_per_class = first.images_per_class, m.chunk_size = first.chunk_size, m.seed = first.seed;
+    const bool seed_again =
+        std::ranges::any_of(out, [&](const SyntheticSet& other) { return other.setting.seed == setting.seed; });
+    if (m != first || seed_again)
+      throw Error(
+          seed_again ? "study: two synthetic sets are of one seed" : "study: the synthetic sets differ in more than their seeds",
+          {{"first", text(c.synthetic[0], ": ", out[0].images.provenance)},
+           {"here", text(folder, ": ", images.provenance)},
+           {"remedy", "give draws of one setting, which sample makes with other --seed; or make a study of each"}});
+    out.push_back({setting, images});
+  }
+  return out;
+}
 
 // The study's own, one a draw. per_class is known by now.
 inline std::vector<SyntheticSetting> draws_of(const StudyConfig& c) {
