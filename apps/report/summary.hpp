@@ -17,8 +17,7 @@ std::vector<std::string> generator_caveats(const StudyConfig& config, const Gene
 // The same of a ready set, of which nothing is known but what it says itself. hash: of its images.
 Facts ready_facts(const std::string& folder, const Dataset& images, const std::string& hash);
 inline constexpr const char* ready_caveat =
-    "The generated images were given as a ready set: of what their generator was trained on nothing is recorded, and the test "
-    "images "
+    "The generated images were given as a ready set: what their generator was trained on is not recorded, and the test images "
     "may be among it.";
 
 // The results as plain text: a line a group of runs with mean, half the 95 % interval, number of seeds and what it recovers of

@@ -96,6 +96,12 @@ BOOST_FIXTURE_TEST_CASE(one_image_again, Sets) {
   const auto before = contents(path / "out");
   const std::string same = run_well("sample", set("out", "3", {"--only", "dog:2"}));
   BOOST_TEST(same.find(line("out", "dog", 2).at("sha256").get<std::string>() + " matches") != same.npos, same);
+  // A whole image in the place of another.
+  const fs::path file = path / "out/images/dog/000002.png", kept = path / "kept.png";
+  fs::rename(file, kept), fs::copy_file(path / "out/images/dog/000001.png", file);
+  const Result swapped = run("sample", set("out", "3", {"--only", "dog:2"}));
+  BOOST_TEST((swapped.code == 1 && swapped.says("other pixels than its line says") && swapped.says(file.string())), swapped);
+  fs::rename(kept, file);
   const Result other = run("sample", set("out", "3", {"--only", "dog:2", "--steps", "3"}));
   BOOST_TEST(other.code == 1, other);
   BOOST_TEST((other.says("image 2 of class 'dog' is another one now") && other.says("000002.png")), other);

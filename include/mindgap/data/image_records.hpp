@@ -26,8 +26,8 @@ struct ImageRecord {
 // or not of this set, naming the line.
 void read_image_records(const std::filesystem::path& folder, const std::function<void(const ImageRecord&)>& take);
 
-// The record of one image, of a set that need not be complete. Throws where the image is not there, and where a chunk has other
-// pixels than its line says.
+// The record of one image, of a set that need not be complete. Throws where the image is not there, and where a chunk or a PNG
+// file has other pixels than its line says.
 ImageRecord read_image_record(const std::filesystem::path& folder, const std::string& class_id, i64 index);
 
 // What a record has as sha256.

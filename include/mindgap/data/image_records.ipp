@@ -1,6 +1,7 @@
 // Bodies of image_records.hpp.
 #pragma once
 
+#include <mindgap/data/image_file.hpp>
 #include <mindgap/data/image_lines.hpp>
 #include <mindgap/data/image_records.hpp>
 #include <mindgap/data/shards.hpp>
@@ -106,7 +107,13 @@ MINDGAP_INLINE ImageRecord read_image_record(const std::filesystem::path& folder
     if (line.empty())
       throw Error(text(lines.what(), ": image ", index, " of class ", detail::shown(class_id), " is not made yet"),
                   {{"file", path.string()}, {"remedy", "run the same command again: it makes what is missing"}});
-    return detail::parse_record(line, path.string());
+    const ImageRecord record = detail::parse_record(line, path.string());
+    // What JPEG files hold is not what was made.
+    if (const std::filesystem::path file = folder / record.file;
+        !record.place && file.extension() == ".png" && pixels_sha256(read_image(file)) != record.sha256)
+      throw Error(lines.what() + ": the file has other pixels than its line says",
+                  {{"file", file.string()}, {"remedy", "delete it and run the same command again: it makes it again"}});
+    return record;
   });
 }
 
