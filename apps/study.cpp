@@ -96,7 +96,7 @@ void run(StudyConfig c, const std::string& file, const CommonOptions& common) {
     stop();
   });
   progress = std::make_unique<Progress>("study: training", i64(study.remaining_work()), 0, "student steps");
-  study.run();
+  naming_file(file, [&] { study.run(); });
   progress->finish();
 
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -143,7 +143,13 @@ int main(int argc, char** argv) {
       },
       [&](const CommonOptions& common) {
         StudyConfig c = read_study_config(config);
-        for (u64& seed : c.seeds) seed += common.seed;  // the same study with other students; modulo 2^64
+        for (u64& seed : c.seeds) {  // the same study with other students
+          if (seed > ~u64(0) - common.seed)
+            throw UsageError(
+                text("--seed ", common.seed, ": with the configuration's seed ", seed, " it is more than 64 bits hold"),
+                {{"remedy", "give a smaller one"}});
+          seed += common.seed;
+        }
         with_types(common, [&]<class D, class P>(D, P) { run<D, P>(c, config.string(), common); });
       });
 }

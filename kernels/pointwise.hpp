@@ -172,7 +172,7 @@ struct Pointwise {
   }
 
   template <int V, class B, size_t... I>
-  MG_HD void team(B& block, std::index_sequence<I...> all) const {
+  MG_HD void team(B& block, std::index_sequence<I...>) const {
     const i64 first_row = grid.first_row(block.id()), begin = first_row * grid.cols;
     if constexpr ((Operands::by_row || ...)) {
       const int cols = int(grid.cols), rows = int(grid.last_row(block.id()) - first_row);
@@ -304,7 +304,7 @@ struct PointwiseBackward {
   }
 
   template <int V, class B, size_t... I>
-  MG_HD void team(B& block, std::index_sequence<I...> all) const {
+  MG_HD void team(B& block, std::index_sequence<I...>) const {
     const i64 first_row = grid.first_row(block.id()), begin = first_row * grid.cols;
     if constexpr (any_reduced) {
       const int cols = int(grid.cols), rows = int(grid.last_row(block.id()) - first_row);

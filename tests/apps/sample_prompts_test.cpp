@@ -6,6 +6,7 @@
 #include <mindgap/io/safetensors.hpp>
 
 #include "tests/apps/sample_sets.hpp"
+#include <sys/stat.h>
 
 using namespace mindgap;
 using namespace mindgap::test;
@@ -89,6 +90,30 @@ BOOST_FIXTURE_TEST_CASE(interrupted_within_two_seconds, Sets) {
     BOOST_TEST(r.says("told to stop"), r);
   }
   BOOST_TEST(!fs::exists(path / "x.png"));
+}
+
+// Pieces and images are whole: what was made of them is made again where it is not what they say.
+BOOST_FIXTURE_TEST_CASE(a_manifest_that_was_cut, Sets) {
+  for (const Arguments& format : {Arguments{}, {"--format", "shards"}}) {
+    const std::string out = format.empty() ? "files" : "shards";
+    run_well("sample", set(out, "3", format));
+    const auto before = contents(path / out);
+    std::string altered = before.at("manifest.jsonl");
+    altered[altered.size() / 2] ^= 1;
+    for (const std::string& bad : {altered.substr(0, 500), std::string(), altered, before.at("manifest.jsonl") + "{}\n"}) {
+      write_file_atomic(path / out / "manifest.jsonl", bad);
+      run_well("sample", set(out, "3", format));
+      BOOST_TEST((contents(path / out) == before), out);
+    }
+  }
+  // What is no file is no image and no piece, and nobody waits for it.
+  for (const char* name : {"images/dog/000001.png", "manifest/dog/00000.jsonl", "manifest.jsonl"}) {
+    const auto before = contents(path / "files");
+    fs::remove(path / "files" / name);
+    BOOST_REQUIRE(::mkfifo((path / "files" / name).c_str(), 0600) == 0);
+    run_well("sample", set("files", "3"));
+    BOOST_TEST((contents(path / "files") == before), name);
+  }
 }
 
 BOOST_FIXTURE_TEST_CASE(one_image_again, Sets) {

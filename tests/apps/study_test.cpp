@@ -64,8 +64,11 @@ BOOST_AUTO_TEST_CASE(repeated_killed_and_resumed) {
   // --seed moves the students' seeds, and only those.
   auto others = config;
   others["experiments"] = {"E0"};
+  const Result beyond = run("study", configured(folder, others, "beyond") + Arguments{"--seed", "2"});
+  BOOST_TEST((beyond.code == 2 && beyond.says("18446744073709551615")), beyond);
+  others["seeds"] = {1, 18446744073709551613u};
   run_well("study", configured(folder, others, "moved") + Arguments{"--seed", "2"});
-  others["seeds"] = {3, 1};
+  others["seeds"] = {3, 18446744073709551615u};
   run_well("study", configured(folder, others, "named"));
   BOOST_TEST(results(folder, "moved") == results(folder, "named"));
 
@@ -559,6 +562,10 @@ BOOST_AUTO_TEST_CASE(bad_configurations) {
   refused("/train_generator", {{"images", "some"}}, "train_generator.images");
   refused("/held_out", 1, "held_out");
   refused("/synthetic_sets", 3, "synthetic_sets");
+  auto two_sets = tiny(folder);
+  two_sets["synthetic_sets"] = 2, two_sets["sampling_seed"] = 18446744073709551615u;
+  const Result beyond = run("study", configured(folder, two_sets, "out"));
+  BOOST_TEST((beyond.code == 1 && beyond.says("need more than 64 bits")), beyond);
   refused("/splits", {"layer5"}, "layer5");
   refused("/splits", {"stem", "stem"}, "twice");
   refused("/seeds_of", {{"E1", 3}}, "seeds_of.E1");

@@ -293,6 +293,20 @@ BOOST_AUTO_TEST_CASE(variables_of_two_tapes_do_not_meet) {
   refused([&] { return layer_norm(a, v, v, 1e-5f); });
 }
 
+// What was overwritten is found before anything is added to a gradient.
+BOOST_AUTO_TEST_CASE(a_backward_that_is_refused_adds_nothing) {
+  Tape tape;
+  const auto x = variable(tape, Tensor<float, 1>::from({3.f}, Shape<1>(1)));
+  const Tensor<float, 1> v = Tensor<float, 1>::from({2.f}, Shape<1>(1));
+  const auto square = [](auto a) { return a * a; };
+  const auto y = variable(tape, v);
+  const auto first = pointwise(square, y), loss = add(first, pointwise(square, x));
+  v.copy_from(Tensor<float, 1>::from({5.f}, Shape<1>(1)));
+  BOOST_CHECK_THROW(backward(loss), Error);
+  backward(pointwise(square, x));
+  BOOST_TEST(x.gradient().item() == 6.f);
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_AUTO_TEST_SUITE(gradients_of_shared_variables)

@@ -164,6 +164,9 @@ BOOST_FIXTURE_TEST_CASE(images_are_turned_upright, Folder) {
     }
     return out;
   };
+  std::string damaged = plain;
+  damaged.insert(33, chunk("eXIf", "II*")), damaged[42] ^= 1;
+  BOOST_CHECK_THROW(read_image(write("x.png", damaged)), Error);
   const auto exif = [&](char orientation) {  // behind another entry
     return std::string("II*\0\x8\0\0\0\2\0\0\1\3\0\1\0\0\0\7\0\0\0\x12\1\3\0\1\0\0\0", 30) + orientation + std::string(7, '\0');
   };

@@ -39,7 +39,7 @@ requires(detail::is_operand<A>&& detail::is_operand<B>&& detail::is_operand<C>) 
 
 // Of operands that do not fit.
 template <class A, class B>
-requires((is_var<A> || is_var<B>)&&detail::misfits<0, detail::same_rank, A, B>) auto concat(const A& a, const B&, int) {
+requires(detail::misfits<0, detail::same_rank, A, B>) auto concat(const A& a, const B&, int) {
   static_assert(!detail::alike<A, B>, "mindgap: concat wants two operands of one rank");
   detail::explain<A, B>();
   return a;

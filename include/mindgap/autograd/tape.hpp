@@ -43,8 +43,14 @@ class Tape {
   }
 
   // Runs all records, the latest first, and leaves the tape empty, also if one throws. The gradient of the result must have
-  // been set.
+  // been set. Nothing is run where something that a record reads has been overwritten.
   void run() {
+    try {
+      for (const Read& read : reads_) check(read);
+    } catch (...) {
+      clear();
+      throw;
+    }
     while (!records_.empty()) {
       const Record last = records_.back();
       records_.pop_back();
@@ -93,12 +99,14 @@ class Tape {
     alignas(std::max_align_t) std::byte bytes[chunk_bytes];
   };
 
-  // Checks and forgets the reads from `begin` on: those of the last record.
+  static void check(const Read& read) {
+    if (read.storage->version() != read.version)
+      throw Error("backward: a value that a gradient reads was overwritten after an op had used it",
+                  {{"remedy", "write to a clone() of it, or after backward()"}});
+  }
+  // Checks, for an earlier record may have written to them, and forgets the reads from `begin` on: those of the last record.
   void take_reads(size_t begin) {
-    for (; reads_.size() > begin; reads_.pop_back())
-      if (reads_.back().storage->version() != reads_.back().version)
-        throw Error("backward: a value that a gradient reads was overwritten after an op had used it",
-                    {{"remedy", "write to a clone() of it, or after backward()"}});
+    for (; reads_.size() > begin; reads_.pop_back()) check(reads_.back());
   }
 
   void* allocate(size_t bytes, size_t alignment) {

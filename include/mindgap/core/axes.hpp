@@ -3,13 +3,37 @@
 
 #include <mindgap/core/shape.hpp>
 
+#include <array>
+#include <concepts>
 #include <type_traits>
 
 namespace mindgap {
 
-// One number for each axis: the order of a permutation. A parameter of this type is written as {0, 3, 1, 2}.
+namespace detail {
+
 template <int N>
-using Axes = std::type_identity_t<std::array<int, size_t(N)>>;
+class AxisNumbers {
+ public:
+  AxisNumbers() = default;
+  AxisNumbers(const std::array<int, size_t(N)>& axes) : axes_(axes) {}
+  template <std::convertible_to<int>... I>
+  AxisNumbers(I... axes) {
+    static_assert(sizeof...(I) == N, "mindgap: one number for each axis of the tensor: {0, 3, 1, 2} of one of rank 4");
+    if constexpr (sizeof...(I) == N) axes_ = {int(axes)...};
+  }
+  int& operator[](size_t k) { return axes_[k]; }
+  int operator[](size_t k) const { return axes_[k]; }
+
+ private:
+  std::array<int, size_t(N)> axes_{};
+};
+
+}  // namespace detail
+
+// One number for each axis, neither more nor fewer: the order of a permutation. A parameter of this type is written as
+// {0, 3, 1, 2}.
+template <int N>
+using Axes = std::type_identity_t<detail::AxisNumbers<N>>;
 
 // A shape as [outer, extent, inner]: neighbouring axes as one, and what lies around them.
 struct AxisSplit {

@@ -65,7 +65,10 @@ struct f16 {
   }
 };
 
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"  // the names of types, which stay what they are outside
 enum class DType : u8 { f32, bf16, f16, u8, i32, i64 };
+#pragma GCC diagnostic pop
 
 constexpr const char* name(DType type) {
   constexpr const char* names[] = {"f32", "bf16", "f16", "u8", "i32", "i64"};

@@ -29,7 +29,7 @@ namespace detail {
 // Inputs that go to the device together.
 template <Device D>
 struct InputBuffer {
-  InputBuffer(i64 bytes, bool packed) : device(Shape<1>(bytes)), host(size_t(bytes)), packed(packed) {}
+  InputBuffer(i64 bytes, bool is_packed) : device(Shape<1>(bytes)), host(size_t(bytes)), packed(is_packed) {}
 
   Tensor<u8, 1, D> device;  // first: it says what is too large
   std::vector<u8> host;

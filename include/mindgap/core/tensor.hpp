@@ -152,7 +152,7 @@ Tensor<T, N, D> Tensor<T, N, D>::borrow(T* data, Shape<N> shape, std::shared_ptr
   if (reinterpret_cast<std::uintptr_t>(data) % alignof(T))
     throw Error("tensor: borrowed memory is not aligned", {{"remedy", text("to ", alignof(T), " bytes")}});
   struct Borrowed final : Storage {
-    Borrowed(void* data, std::shared_ptr<void> owner) : Storage(data), owner(std::move(owner)) {}
+    Borrowed(void* memory, std::shared_ptr<void> kept) : Storage(memory), owner(std::move(kept)) {}
     std::shared_ptr<void> owner;
   };
   return Tensor(std::make_shared<Borrowed>(data, std::move(owner)), data, shape);

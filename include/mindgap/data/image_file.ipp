@@ -39,11 +39,16 @@ inline std::string_view jpeg_exif(std::string_view bytes) {
   return {};
 }
 // Of a PNG file, in a chunk: length, type, data, CRC.
-inline std::string_view png_exif(std::string_view bytes) {
+inline std::string_view png_exif(std::string_view bytes, const std::string& file) {
   for (size_t at = 8; at + 12 <= bytes.size();) {
     const size_t length = size_t(number_at(bytes, at, 4));
-    if (bytes.substr(at + 4, 4) == "eXIf") {
+    const std::string_view type = bytes.substr(at + 4, 4);
+    if (type == "IEND") break;
+    if (type == "eXIf") {
       std::string_view exif = bytes.substr(at + 8, length);
+      if (at + 12 + length > bytes.size() || crc32(bytes.substr(at + 4, 4 + length)) != number_at(bytes, at + 8 + length, 4))
+        throw Error("the PNG file is damaged: its eXIf chunk does not have its checksum",
+                    {{"file", file}, {"remedy", "copy it again from where it was made, or use another"}});
       if (exif.starts_with(exif_name)) exif.remove_prefix(exif_name.size());  // some write a JPEG's into it
       return exif;
     }
@@ -87,7 +92,7 @@ inline Tensor<u8, 3, Cpu> upright(const Tensor<u8, 3, Cpu>& image, i64 orientati
 MINDGAP_INLINE Tensor<u8, 3, Cpu> read_image(const std::filesystem::path& path) {
   const std::string bytes = read_file(path, i64(1) << 30);
   if (bytes.starts_with("\x89PNG\r\n"))
-    return detail::upright(decode_png(bytes, path.string()), detail::orientation(detail::png_exif(bytes)));
+    return detail::upright(decode_png(bytes, path.string()), detail::orientation(detail::png_exif(bytes, path.string())));
   if (bytes.starts_with("\xff\xd8"))
     return detail::upright(decode_jpeg(bytes, path.string()), detail::orientation(detail::jpeg_exif(bytes)));
   throw Error("this is neither a PNG nor a JPEG file", {{"file", path.string()}, {"remedy", "convert it to one of these"}});

@@ -30,7 +30,7 @@ std::vector<bool> files_in(const std::filesystem::path& folder, i64 count, int d
     i64 number = -1;
     std::from_chars(name.data(), name.data() + name.size(), number);
     if (number < 0 || number >= count || name != numbered(number, digits, extension)) continue;
-    if (!half) there[size_t(number)] = true;
+    if (!half) there[size_t(number)] = at->is_regular_file();
     else if (mine(number)) ::unlink(at->path().c_str());
   }
   if (code && code != std::errc::no_such_file_or_directory) file_error("cannot read the folder", folder, code.value());
@@ -43,7 +43,8 @@ inline bool is_whole_image(const std::filesystem::path& path) {
   std::string start(2, ' '), end(longest, ' ');
   std::ifstream file(path, std::ios::binary);
   file.read(start.data(), 2).seekg(-longest, std::ios::end).read(end.data(), longest);
-  return file && ((start == "\x89P" && end == "IEND\xae\x42\x60\x82") || (start == "\xff\xd8" && end.ends_with("\xff\xd9")));
+  if (path.extension() == ".png") return file && start == "\x89P" && end == "IEND\xae\x42\x60\x82";
+  return file && start == "\xff\xd8" && end.ends_with("\xff\xd9");
 }
 
 }  // namespace detail
@@ -134,7 +135,7 @@ MINDGAP_INLINE void ImageFolderWriter::write(std::span<const FolderImage> images
     const std::filesystem::path path = detail::piece_path(folder_, manifest_.classes[size_t(label)], number);
     const auto [at, fresh] = pieces.try_emplace({label, number});
     Piece& piece = at->second;
-    if (fresh && std::filesystem::exists(path)) {
+    if (fresh && std::filesystem::is_regular_file(path)) {
       piece.before = read_file(path);
       detail::for_each_line(path, piece.before, *lines_, label, number,
                             [&](i64 i, std::string_view line) { piece.lines.emplace(i, line); });
@@ -173,7 +174,6 @@ MINDGAP_INLINE bool ImageFolderWriter::finish() const {
   const auto there = detail::begun_image_folder(folder_, manifest_, true);
   if (!there || there->images_per_class > manifest_.images_per_class) return false;  // the set has grown: another part's business
   const bool same = detail::image_manifest_json(*there) == detail::image_manifest_json(manifest_);
-  if (same && std::filesystem::exists(folder_ / "manifest.jsonl")) return true;
   const auto none = [](i64) { return false; };
   for (const ImageFolderClass& c : manifest_.classes) {
     const auto whole = [](const std::vector<bool>& files) { return std::ranges::find(files, false) == files.end(); };
@@ -182,14 +182,14 @@ MINDGAP_INLINE bool ImageFolderWriter::finish() const {
                                 none)))
       return false;
   }
-  AtomicFile all(folder_ / "manifest.jsonl");
+  detail::LinesFile all(folder_ / "manifest.jsonl");
   i64 images = 0;
   for (i64 label = 0; label < i64(manifest_.classes.size()); ++label)
     for (i64 piece = 0; piece < manifest_.pieces(); ++piece) {
       const std::filesystem::path path = detail::piece_path(folder_, manifest_.classes[size_t(label)], piece);
       const std::string lines = read_file(path);
       detail::for_each_line(path, lines, *lines_, label, piece, [&](i64, std::string_view) { ++images; });
-      all.write(lines);
+      all.add(lines);
     }
   if (images < manifest_.images()) return false;
   if (!same) {  // the classes in another order

@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -76,6 +77,27 @@ class ImageLines {
   std::vector<std::string> ids_, starts_;                 // a class: its id, and how its lines start, up to the index
   std::function<ImageNumber(i64)> number_;                // of the image of line n
   std::function<std::string(const ImageNumber&)> place_;  // "file":"images/n02123045/000017.png"
+};
+
+// The lines of all images, a piece after another: written where the file is not that already.
+class LinesFile {
+ public:
+  explicit LinesFile(const std::filesystem::path& path) : file_(path) {
+    if (std::filesystem::is_regular_file(path)) there_.open(path, std::ios::binary);
+  }
+  void add(std::string_view lines) {
+    std::string before(lines.size(), ' ');
+    same_ = same_ && there_.is_open() && there_.read(before.data(), std::streamsize(before.size())) && before == lines;
+    file_.write(lines);
+  }
+  void commit() {
+    if (!same_ || there_.peek() != std::ifstream::traits_type::eof()) file_.commit();
+  }
+
+ private:
+  std::ifstream there_;
+  AtomicFile file_;
+  bool same_ = true;
 };
 
 // take(index, line) for every image of the piece's text; its file is named where a line is wrong.

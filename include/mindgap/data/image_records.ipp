@@ -52,7 +52,7 @@ inline std::pair<std::filesystem::path, std::string> line_of(const std::filesyst
   const i64 piece = number.index / ImageFolderManifest::piece_images;
   const std::filesystem::path path = piece_path(folder, m.classes[size_t(number.label)], piece);
   std::string found;
-  if (std::filesystem::exists(path))
+  if (std::filesystem::is_regular_file(path))
     for_each_line(path, read_file(path), lines, number.label, piece, [&](i64 i, std::string_view line) {
       if (i == number.index) found = line;
     });

@@ -367,17 +367,17 @@ MINDGAP_INLINE void ShardWriter::finish() const {
   const ShardManifest& m = manifest_;
   const detail::Turnstile turnstile(folder_);
   const std::filesystem::path path = folder_ / "manifest.jsonl";
-  if (std::filesystem::exists(path) || !std::filesystem::exists(folder_ / "dataset.json")) return;
+  if (!std::filesystem::exists(folder_ / "dataset.json")) return;
   if (read_shard_manifest(folder_) != m) return;  // the set has grown: another part's business
   for (i64 chunk = 0; chunk < m.chunks(); ++chunk)
     if (!std::filesystem::exists(detail::chunk_path(folder_, chunk))) return;
-  AtomicFile all(path);
+  detail::LinesFile all(path);
   for (i64 chunk = 0; chunk < m.chunks(); ++chunk) {
     const Safetensors file = detail::open_chunk(folder_, m, settings_, chunk);
     if (file.at("images").shape[0] < std::min(m.chunk_size, m.images() - chunk * m.chunk_size)) return;
     std::string lines;
     detail::for_each_line(file, m, *lines_, chunk, [&](i64, std::string_view line) { (lines += line) += '\n'; });
-    all.write(lines);
+    all.add(lines);
   }
   all.commit();
 }

@@ -27,7 +27,7 @@ concept Denoiser = requires(const F& denoise, const Tensor<T, 4, D>& x, const Te
 struct Guidance {
   double scale, rescale;  // rescale: 0 to 1
 
-  Guidance(double scale = 1, double rescale = 0) : scale(scale), rescale(rescale) {}
+  Guidance(double weight = 1, double rescaling = 0) : scale(weight), rescale(rescaling) {}
 
   bool unconditional() const { return scale != 1; }
   bool conditional() const { return scale != 0; }

@@ -31,7 +31,8 @@ Tensor<T, 2, D> embedding(const Tensor<i64, 1, D>& ids, const Tensor<T, 2, D>& t
 // Of ids that are none.
 template <class Ids, class W, class... Rest>
 requires(detail::is_operand<Ids>&& detail::is_operand<W> &&
-         !std::is_same_v<Ids, Tensor<i64, 1, typename W::device>>) auto embedding(const Ids&, const W& table, const Rest&...) {
+         (detail::rank_of<W>() != 2 ||
+          !std::is_same_v<Ids, Tensor<i64, 1, typename W::device>>)) auto embedding(const Ids&, const W& table, const Rest&...) {
   static_assert(!detail::is_operand<W>, "mindgap: embedding wants ids, an i64 tensor [N], and a table [R, C]; on one device");
   return table;
 }

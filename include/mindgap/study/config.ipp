@@ -126,6 +126,8 @@ inline void check_study_config(const StudyConfig& c, const std::string& file) {
   }
   require(c.synthetic_sets <= i64(c.seeds.size()),
           text("synthetic_sets is ", c.synthetic_sets, ", wanted 1 to ", c.seeds.size(), ", the number of seeds"));
+  require(c.sampling_seed <= ~u64(0) - u64(c.synthetic_sets - 1),
+          text("sampling_seed is ", c.sampling_seed, ": ", c.synthetic_sets, " sets from it on need more than 64 bits"));
   require(c.synthetic.size() <= c.seeds.size(),
           text("synthetic has ", c.synthetic.size(), " sets, wanted at most ", c.seeds.size(), ", the number of seeds"));
   require(c.synthetic.empty() || !has("E10"),
