@@ -319,6 +319,14 @@ BOOST_AUTO_TEST_CASE(settings) {
   config["held_out"] = true;
   config["experiments"] = {"E10"};
   config["settings"] = {{{"guidance", {1.0, 2.5}}}, {{"sampler", {"ddim"}}, {"sampling_steps", {2, 3}}}, {{"per_class", {12}}}};
+  // Too many are found before anything is made.
+  auto many = config;
+  many["experiments"] = {"E0", "E10"};
+  many["settings"] = {{{"per_class", {100000000}}}};
+  const Result too_many = run("study", configured(folder, many, "out"));
+  BOOST_TEST((too_many.code == 1 && too_many.says("per_class is 100000000, more than a set holds")), too_many);
+  BOOST_TEST((too_many.says("config.json") && !fs::exists(folder / "out" / "configuration.json")), too_many);
+
   const std::string out = run_well("study", configured(folder, config, "out"));
   const std::vector<Row> table = rows_of(folder, "out");
   BOOST_TEST(table.size() == 2u * (1 + 5));

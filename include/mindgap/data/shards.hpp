@@ -47,6 +47,8 @@ struct ShardLines {
 };
 
 struct ShardManifest {
+  static constexpr i64 most_images = i64(1) << 28;  // of a set
+
   std::vector<std::string> class_names;
   i64 images_per_class = 0;
   i64 height = 0, width = 0, channels = 0;

@@ -52,7 +52,8 @@ void visit_fields(V& visit, ShardManifest& m) {
   visit.need("sampler", m.sampler);
   visit.need("seed", m.seed);
   visit.need("steps", m.steps);
-  const bool countable = m.images_per_class > 0 && m.images_per_class <= 1 << 28 && m.chunk_size > 0 && !m.class_names.empty();
+  const bool countable =
+      m.images_per_class > 0 && m.images_per_class <= ShardManifest::most_images && m.chunk_size > 0 && !m.class_names.empty();
   if (chunks && countable && *chunks != m.chunks())
     visit.fail("chunks", text("is ", *chunks, ", but ", m.images(), " images in chunks of ", m.chunk_size, " are ", m.chunks()));
 }
@@ -78,8 +79,8 @@ inline void check_shard_manifest(const ShardManifest& m, const std::filesystem::
     if (value < 1 || value > most) fail(text(what, " is ", value, ", wanted 1 to ", most));
   };
   check_class_names(m.class_names, source);
-  positive("images_per_class", m.images_per_class, i64(1) << 28);
-  positive("the number of images", m.images(), i64(1) << 28);
+  positive("images_per_class", m.images_per_class, ShardManifest::most_images);
+  positive("the number of images", m.images(), ShardManifest::most_images);
   positive("height", m.height, 1 << 16);
   positive("width", m.width, 1 << 16);
   positive("channels", m.channels, 1 << 8);

@@ -103,7 +103,12 @@ class SyntheticSets {
 
   // Throws for settings that make no sense, before anything is made.
   void check(const std::vector<SyntheticSetting>& settings) const {
-    for (const SyntheticSetting& setting : settings) sampler(setting), generator_.info.guidance(setting.guidance);
+    for (const SyntheticSetting& setting : settings) {
+      sampler(setting), generator_.info.guidance(setting.guidance);
+      if (const i64 most = ShardManifest::most_images / generator_.classes(); setting.per_class > most)
+        throw Error(text("study configuration: per_class is ", setting.per_class, ", more than a set holds"),
+                    {{"remedy", text("at most ", most, " with ", generator_.classes(), " classes")}});
+    }
   }
 
   bool draws(const std::vector<SyntheticSetting>& draws, std::vector<SyntheticSet>& sets) const {
