@@ -603,8 +603,9 @@ BOOST_AUTO_TEST_CASE(what_fits_though_it_looks_different) {
   BOOST_TEST(norm.sets[0].num_batches_tracked.value == (i64(1) << 53) + 1);
   norm.sets[0].num_batches_tracked.value = 7;
   const auto count = Tensor<i64, 1>::from({12}, Shape<1>(1));
+  const auto variance = Tensor<float, 1>::full(Shape<1>(4), 2.f);
   sources = {safetensors_source("weight", bias), safetensors_source("bias", bias), safetensors_source("running_mean", bias),
-             safetensors_source("running_var", bias)};
+             safetensors_source("running_var", variance)};
   write_safetensors(path, sources);
   load(norm, path);
   BOOST_TEST(norm.sets[0].num_batches_tracked.value == 7);
