@@ -98,6 +98,10 @@ BOOST_FIXTURE_TEST_CASE(a_manifest_that_was_cut, Sets) {
     const std::string out = format.empty() ? "files" : "shards";
     run_well("sample", set(out, "3", format));
     const auto before = contents(path / out);
+    const fs::path in_the_way = path / out / "manifest.jsonl.tmp";
+    fs::create_directory(in_the_way);  // a whole set is not written to
+    run_well("sample", set(out, "3", format));
+    fs::remove(in_the_way);
     std::string altered = before.at("manifest.jsonl");
     altered[altered.size() / 2] ^= 1;
     for (const std::string& bad : {altered.substr(0, 500), std::string(), altered, before.at("manifest.jsonl") + "{}\n"}) {

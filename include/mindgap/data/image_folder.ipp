@@ -30,7 +30,8 @@ std::vector<bool> files_in(const std::filesystem::path& folder, i64 count, int d
     i64 number = -1;
     std::from_chars(name.data(), name.data() + name.size(), number);
     if (number < 0 || number >= count || name != numbered(number, digits, extension)) continue;
-    if (!half) there[size_t(number)] = at->is_regular_file();
+    std::error_code unknown;  // which it is: then it is no file either
+    if (!half) there[size_t(number)] = std::filesystem::is_regular_file(at->path(), unknown);
     else if (mine(number)) ::unlink(at->path().c_str());
   }
   if (code && code != std::errc::no_such_file_or_directory) file_error("cannot read the folder", folder, code.value());

@@ -14,6 +14,7 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -79,25 +80,48 @@ class ImageLines {
   std::function<std::string(const ImageNumber&)> place_;  // "file":"images/n02123045/000017.png"
 };
 
-// The lines of all images, a piece after another: written where the file is not that already.
+// The lines of all images, a piece after another. Nothing is written where the file is that already.
 class LinesFile {
  public:
-  explicit LinesFile(const std::filesystem::path& path) : file_(path) {
-    if (std::filesystem::is_regular_file(path)) there_.open(path, std::ios::binary);
+  explicit LinesFile(std::filesystem::path path) : path_(std::move(path)) {
+    if (std::filesystem::is_regular_file(path_)) there_.open(path_, std::ios::binary);
   }
   void add(std::string_view lines) {
-    std::string before(lines.size(), ' ');
-    same_ = same_ && there_.is_open() && there_.read(before.data(), std::streamsize(before.size())) && before == lines;
-    file_.write(lines);
+    if (!file_ && is_next(lines)) return;
+    if (!file_) rewrite();
+    file_->write(lines);
   }
   void commit() {
-    if (!same_ || there_.peek() != std::ifstream::traits_type::eof()) file_.commit();
+    const bool whole = !file_ && std::filesystem::is_regular_file(path_) && there_.peek() == std::ifstream::traits_type::eof();
+    if (whole) return;
+    if (!file_) rewrite();
+    file_->commit();
   }
 
  private:
+  bool is_next(std::string_view lines) {
+    std::string next(lines.size(), ' ');
+    if (!there_.is_open() || !there_.read(next.data(), std::streamsize(next.size())) || next != lines) return false;
+    same_ += i64(lines.size());
+    return true;
+  }
+  // Begins the new file with what is the same.
+  void rewrite() {
+    file_.emplace(path_);
+    there_.clear();
+    there_.seekg(0);
+    std::string block;
+    for (i64 left = same_; left > 0; left -= i64(block.size())) {
+      block.resize(size_t(std::min<i64>(left, 1 << 20)));
+      if (!there_.read(block.data(), std::streamsize(block.size()))) file_error("cannot read the file", path_, errno);
+      file_->write(block);
+    }
+  }
+
+  std::filesystem::path path_;
   std::ifstream there_;
-  AtomicFile file_;
-  bool same_ = true;
+  i64 same_ = 0;  // bytes, from the start
+  std::optional<AtomicFile> file_;
 };
 
 // take(index, line) for every image of the piece's text; its file is named where a line is wrong.

@@ -73,7 +73,7 @@ MINDGAP_INLINE std::string pixels_sha256(const Tensor<u8, 3, Cpu>& pixels) {
 MINDGAP_INLINE void read_image_records(const std::filesystem::path& folder, const std::function<void(const ImageRecord&)>& take) {
   const auto lines = detail::with_manifest(folder, [](const auto& m) { return detail::ImageLines(m); });
   const std::filesystem::path path = folder / "manifest.jsonl";
-  if (!std::filesystem::exists(path))
+  if (!std::filesystem::is_regular_file(path))
     throw Error(lines.what() + ": the set is not complete: it has no manifest.jsonl",
                 {{"folder", folder.string()}, {"remedy", "run the same command again: it makes what is missing"}});
   i64 number = 0;
