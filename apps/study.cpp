@@ -96,7 +96,7 @@ void run(StudyConfig c, const std::string& file, const CommonOptions& common) {
     stop();
   });
   progress = std::make_unique<Progress>("study: training", i64(study.remaining_work()), 0, "student steps");
-  naming_file(file, [&] { study.run(); });
+  study.run();
   progress->finish();
 
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

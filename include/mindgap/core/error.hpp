@@ -100,17 +100,22 @@ class DeviceError : public Error {
       : Error(what, std::move(lines), at) {}
 };
 
-// f(), whose Error, if it throws one, also names the file that the values came from. f checks those values and does no more:
-// of whatever else fails in it the file would be blamed, too.
+// f(), whose Error, if it throws one, has one more line.
 template <class F>
-auto naming_file(const std::string& file, F&& f) {
+auto naming(const ErrorLine& line, F&& f) {
   try {
     return f();
   } catch (const DeviceError&) {
     throw;
   } catch (const Error& error) {
-    throw Error(error, {"file", file});
+    throw Error(error, line);
   }
+}
+// The file that the values came from. f checks those values and does no more: of whatever else fails in it the file would be
+// blamed, too.
+template <class F>
+auto naming_file(const std::string& file, F&& f) {
+  return naming({"file", file}, f);
 }
 
 namespace detail {

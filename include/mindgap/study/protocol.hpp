@@ -162,14 +162,16 @@ class Study {
 
   // Trains the units from data.first() on; what comes before is frozen by now.
   void train(const std::string& what, Net& net, i64 frozen, const Data& data, const TrainingOptions& o) {
-    auto trainer = student_trainer(net, data, o);
-    const double before = work_, whole = double(net.unit_count() - frozen) / double(net.unit_count());
-    while (!trainer.finished()) {
-      trainer.step();
-      work_ = before + whole * double(trainer.done());
-      progress_(what, work_);
-    }
-    check_finite(net, text("lower the learning rate (", o.learning_rate, ") in the study's configuration"));
+    naming({"run", what}, [&] {
+      auto trainer = student_trainer(net, data, o);
+      const double before = work_, whole = double(net.unit_count() - frozen) / double(net.unit_count());
+      while (!trainer.finished()) {
+        trainer.step();
+        work_ = before + whole * double(trainer.done());
+        progress_(what, work_);
+      }
+      check_finite(net, text("lower the learning rate (", o.learning_rate, ") in the study's configuration"));
+    });
   }
   Evaluation train_and_test(const std::string& what, Net& net, const Dataset& set, const TrainingOptions& o) {
     train(what, net, 0, Data(set, o.loader()), o);
