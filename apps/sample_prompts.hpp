@@ -31,10 +31,11 @@ class PromptApp {
     images_ = {Guidance(o_.guidance, o_.guidance_rescale), o_.negative, height, width};
     images_.tiled = o_.tiles;
     if constexpr (!std::is_same_v<D, Cpu>) images_.decoded_at_once = 8;
-    // Beside the first image, which goes first: its threads, which those that it starts are like, yield to all others.
+    // While the weights are loaded. A set is told by it before its first image; a single image goes first, and the threads of
+    // the hash, which have what the one that starts them has, give way to it.
     if (o_.only.empty())
       hash_ = std::async(std::launch::async, [this] {
-                ::setpriority(PRIO_PROCESS, id_t(::gettid()), 19);
+                if (o_.classes.empty()) ::setpriority(PRIO_PROCESS, id_t(::gettid()), 10);
                 return info_.hash();
               }).share();
   }

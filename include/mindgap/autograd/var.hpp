@@ -270,8 +270,8 @@ inline constexpr bool is_loss<Var<float, N, D>> = true;
 
 // Adds the gradients of `loss` (one element) to those of all variables and parameters that it was computed from, and empties the
 // tape: one backward for each computation. The sum of several losses is a loss. seed: d loss / d loss, one element; 1 unless it
-// is given. Where an op throws half way, what was added until then stays, as in PyTorch: what sums up over several backwards is
-// to be made anew.
+// is given. Where a record throws half way (no memory is left), what was added until then stays, as in PyTorch: the next backward
+// would add to it.
 template <int N, Device D>
 void backward(const Var<float, N, D>& loss, const Tensor<float, 1, D>& seed = {}, Location at = Location::current()) {
   const Caller caller(at);

@@ -16,10 +16,10 @@ class AxisNumbers {
  public:
   AxisNumbers() = default;
   AxisNumbers(const std::array<int, size_t(N)>& axes) : axes_(axes) {}
-  template <std::convertible_to<int>... I>
+  template <std::same_as<int>... I>  // nothing is rounded or cut to an axis
   AxisNumbers(I... axes) {
     static_assert(sizeof...(I) == N, "mindgap: one number for each axis of the tensor: {0, 3, 1, 2} of one of rank 4");
-    if constexpr (sizeof...(I) == N) axes_ = {int(axes)...};
+    if constexpr (sizeof...(I) == N) axes_ = {axes...};
   }
   int& operator[](size_t k) { return axes_[k]; }
   int operator[](size_t k) const { return axes_[k]; }
